@@ -1,0 +1,33 @@
+"""Every exception that this package raises on purpose. Each message names the argument or node, and the way out."""
+
+
+class AutorepError(Exception):
+    """Base of all errors of this package."""
+
+
+class TraceError(AutorepError):
+    """The model cannot be turned into a graph, or only into one that would compute something else."""
+
+
+class CalibrationError(AutorepError, ValueError):
+    """The calibration data are empty, not finite, or do not fit the model."""
+
+
+class BudgetError(AutorepError, ValueError):
+    """The ReLU budget cannot be met: out of range, or given without what it needs."""
+
+
+class CompileError(AutorepError):
+    """The graph holds something that the two-party runtime cannot run."""
+
+
+class FormatError(AutorepError, ValueError):
+    """A file is not what it should be: another format, another version, another model."""
+
+
+class PartyError(AutorepError, RuntimeError):
+    """A party of a two-party run failed, timed out, or sent something unexpected."""
+
+
+class MissingDependency(AutorepError, ImportError):
+    """An optional part (the compiled extension, CrypTen) is not installed."""

@@ -1,0 +1,181 @@
+"""Calibration data, and the one walk through the graph that shows what arrives at each site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, fx, nn
+from tqdm.auto import tqdm
+
+from ..errors import CalibrationError
+from .canonicalize import site_nodes
+from .statistics import SiteStatistics
+
+_CHUNK = 128
+
+
+class Batches:
+    """Checked calibration batches that can be walked more than once: (input, label or None).
+
+    Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple whose
+    first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
+
+    Raises:
+        CalibrationError: on the first walk past a batch that is empty, not finite, not floating point, or of another
+            shape than the first; and for no batches at all.
+    """
+
+    def __init__(self, data: Tensor | Iterable, name: str = "calibration"):
+        self.name = name
+        if _is_labelled_pair(data):
+            data = list(zip(data[0].split(_CHUNK), data[1].split(_CHUNK)))
+        elif isinstance(data, Tensor):
+            if data.dim() < 2 or len(data) == 0:
+                raise CalibrationError(f"{name} is a tensor of shape {tuple(data.shape)}; it needs (N, ...) with N > 0")
+            data = data.split(_CHUNK)
+        elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
+            raise CalibrationError(f"{name} must be a tensor or an iterable of batches, got {type(data).__name__}")
+        elif isinstance(data, Iterator):
+            data = list(data)  # a generator can be walked once only
+        self.data = data
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        shape = None
+        for i, batch in enumerate(self.data):
+            x, labels = self._split(batch)
+            where = f"{self.name} batch {i}"
+            if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2:
+                kind = f"{x.dtype} tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                raise CalibrationError(f"{where} must be a floating-point tensor (N, ...), got a {kind}")
+            if len(x) == 0:
+                raise CalibrationError(f"{where} is empty")
+            if shape is not None and x.shape[1:] != shape:
+                raise CalibrationError(
+                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}"
+                )
+            if not torch.isfinite(x).all():
+                bad = int((~torch.isfinite(x)).sum())
+                raise CalibrationError(f"{where} holds {bad} values that are NaN or infinite; remove those samples")
+            shape = x.shape[1:]
+            yield x, labels
+        if shape is None:
+            raise CalibrationError(f"{self.name} is empty: give at least one batch")
+
+    def __len__(self) -> int:
+        return len(self.data) if hasattr(self.data, "__len__") else 0
+
+    @staticmethod
+    def _split(batch) -> tuple:
+        if not isinstance(batch, (tuple, list)):
+            return batch, None
+        if not batch:
+            return None, None
+        x, label = batch[0], batch[1] if len(batch) > 1 else None
+        fits = isinstance(label, Tensor) and isinstance(x, Tensor) and label.dim() >= 1 and len(label) == len(x)
+        return x, label if fits else None
+
+
+def _is_labelled_pair(data) -> bool:
+    if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
+        return False
+    x, labels = data
+    return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2 and len(x) == len(labels) > 0
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every submodule gets back the mode that it had."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the parameters of ``module`` are (the CPU, if it has none)."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+class SiteWalk(fx.Interpreter):
+    """Runs a graph and shows each site's call to :meth:`at_site`; an error in a node names the node."""
+
+    def __init__(self, gm: fx.GraphModule, site_type: type[nn.Module]):
+        super().__init__(gm)
+        self.sites = set(site_nodes(gm, site_type))
+        self.extra_traceback = False
+        self.current: fx.Node | None = None
+
+    def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
+        return site(x)
+
+    def run_node(self, node: fx.Node):
+        self.current = node
+        if node not in self.sites:
+            return super().run_node(node)
+        (x, *_), _ = self.fetch_args_kwargs_from_env(node)
+        return self.at_site(node.target, self.module.get_submodule(node.target), x)
+
+    def walk(self, x: Tensor, what: str):
+        """Run on one batch.
+
+        Raises:
+            CalibrationError: the batch does not fit the model; names ``what``, its shape and the node.
+        """
+        try:
+            return self.run(x.to(device_of(self.module)))
+        except CalibrationError:
+            raise
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise CalibrationError(
+                f"{what} of shape {tuple(x.shape)} does not go through the model at node '{self.current}': "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+
+class _Collector(SiteWalk):
+    def __init__(self, gm: fx.GraphModule, site_type: type[nn.Module], degree: int, bins: int):
+        super().__init__(gm, site_type)
+        self.degree, self.bins = degree, bins
+        self.statistics: dict[str, SiteStatistics] = {}
+
+    def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
+        if not torch.isfinite(x).all():
+            raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
+        y = site(x)
+        if name not in self.statistics:
+            self.statistics[name] = SiteStatistics(tuple(x.shape[1:]), self.degree, self.bins)
+        self.statistics[name].update(x, y)
+        return y
+
+
+def calibrate(
+    gm: fx.GraphModule,
+    batches: Batches,
+    site_type: type[nn.Module],
+    degree: int = 2,
+    bins: int = 256,
+    progress: bool | None = None,
+) -> dict[str, SiteStatistics]:
+    """Walk the graph once over all batches in eval mode; returns the statistics of every site, by name.
+
+    Sites must compute their plain activation (nothing replaced yet). ``degree`` is the highest degree that can be
+    fitted from the result. ``progress``: True, False, or None for a bar on a terminal only.
+
+    Raises:
+        CalibrationError: see :class:`Batches`; also a batch that the model cannot run, with the node that failed.
+    """
+    collector = _Collector(gm, site_type, degree, bins)
+    bar = tqdm(batches, "calibrate", len(batches) or None, disable=_disable(progress), unit="batch", leave=False)
+    with evaluating(gm), torch.no_grad():
+        for i, (x, _) in enumerate(bar):
+            collector.walk(x, f"{batches.name} batch {i}")
+    return collector.statistics
+
+
+def _disable(progress: bool | None) -> bool | None:
+    return None if progress is None else not progress

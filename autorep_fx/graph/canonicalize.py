@@ -1,0 +1,304 @@
+"""Every spelling of an activation becomes one module, and every place where it is called a site of its own."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Callable, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from ..errors import TraceError
+from .activations import Activation
+from .passes import Pass
+from .trace import scope_of, unique_target
+
+
+class _Match(NamedTuple):
+    activation: Activation
+    inplace: bool
+
+
+class Canonicalize(Pass):
+    """Give every activation of the graph one form::
+
+        before:  relu = call_module[act](conv1)                after:  act   = call_module[act](conv1)
+                 clamp = conv2.clamp(min=0)                            relu  = call_module[relu](conv2)
+                 relu_1 = call_module[act](conv3)                      act_1 = call_module[act_1](conv3)
+                 relu_ = conv4.relu_(); add = conv4 + act              relu_1 = ...; add = relu_1 + act
+
+    In-place activations become out-of-place; later readers of the overwritten tensor read the site instead. One that
+    writes through a view that is read later cannot be rewritten so and is refused.
+    """
+
+    def run(self, gm: fx.GraphModule) -> None:
+        nodes = list(gm.graph.nodes)
+        order = {node: i for i, node in enumerate(nodes)}
+        owner = _memory_owners(gm)
+        taken = {node.target for node in nodes if _is_site(gm, node)}
+        matches = {node: match for node in nodes if not _is_site(gm, node) and (match := _match(gm, node))}
+        for node, match in matches.items():
+            source = _Call(gm, node).get(0, "x")
+            if match.inplace:
+                _refuse_live_views(node, source, owner, order)
+            target = self._target(gm, node, match, taken)
+            taken.add(target)
+            _drop(gm, target)
+            gm.add_submodule(target, match.activation)
+            match.activation.train(gm.training)
+            with gm.graph.inserting_before(node):
+                site = gm.graph.call_module(target, (source,))
+            site.meta = dict(node.meta)
+            order[site], owner[site] = order[node], site
+            node.replace_all_uses_with(site)
+            if match.inplace:
+                for user in list(source.users):
+                    if user is not site and order[user] > order[node]:
+                        user.replace_input_with(source, site)
+            operands = node.all_input_nodes
+            gm.graph.erase_node(node)
+            _erase_unused_constants(gm.graph, operands)
+        gm.delete_all_unused_submodules()
+
+    def ensures(self, gm: fx.GraphModule) -> None:
+        for node in gm.graph.nodes:
+            if not _is_site(gm, node) and _match(gm, node) is not None:
+                raise TraceError(f"node '{node.name}' is an activation that was not made a site; please report the model")
+
+    @staticmethod
+    def _target(gm: fx.GraphModule, node: fx.Node, match: _Match, taken: set[str]) -> str:
+        if node.op == "call_module":
+            return node.target if node.target not in taken else unique_target(gm, node.target)
+        scope = scope_of(node)
+        return unique_target(gm, f"{scope}.{match.activation.kind}" if scope else match.activation.kind)
+
+
+def site_nodes(gm: fx.GraphModule, kind: type[nn.Module] = Activation) -> list[fx.Node]:
+    """The nodes that call a module of this type, in the order in which they run."""
+    return [n for n in gm.graph.nodes if n.op == "call_module" and isinstance(gm.get_submodule(n.target), kind)]
+
+
+def _is_site(gm: fx.GraphModule, node: fx.Node) -> bool:
+    # Anything that holds an Activation is a site already: an Activation itself or the hybrid node made from it.
+    if node.op != "call_module":
+        return False
+    return any(isinstance(m, Activation) for m in gm.get_submodule(node.target).modules())
+
+
+def _drop(gm: fx.GraphModule, target: str) -> None:
+    parent, _, name = target.rpartition(".")
+    owner = gm.get_submodule(parent)
+    if name in owner._modules:
+        del owner._modules[name]
+
+
+# --- spellings -------------------------------------------------------------------------------------------------------
+
+
+class _Call:
+    """Arguments of a call by position or by name, the input first."""
+
+    def __init__(self, gm: fx.GraphModule, node: fx.Node):
+        self.gm, self.args, self.kwargs = gm, node.args, dict(node.kwargs)
+        for name in ("input", "self"):
+            if name in self.kwargs:
+                self.args = (self.kwargs.pop(name), *self.args)
+
+    def get(self, position: int, name: str, default: Any = None) -> Any:
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
+
+
+def _relu(call: _Call) -> Activation | None:
+    return Activation("relu")
+
+
+def _clamp(call: _Call) -> Activation | None:
+    low, high = call.get(1, "min"), call.get(2, "max")
+    if _is_number(low, 0) and high is None:
+        return Activation("relu", "clamp")
+    if _is_number(low, 0) and _is_number(high, 6):
+        return Activation("relu6", "clamp")
+    return None
+
+
+def _clamp_min(call: _Call) -> Activation | None:
+    return Activation("relu", "clamp") if _is_number(call.get(1, "min"), 0) else None
+
+
+def _maximum(call: _Call) -> Activation | None:
+    other = call.get(1, "other")
+    return Activation("relu", "maximum") if _is_zero(call.gm, other) else None
+
+
+def _hardtanh(call: _Call) -> Activation | None:
+    low, high = call.get(1, "min_val", -1.0), call.get(2, "max_val", 1.0)
+    return Activation("relu6", "hardtanh") if _is_number(low, 0) and _is_number(high, 6) else None
+
+
+def _threshold(call: _Call) -> Activation | None:
+    low, value = call.get(1, "threshold"), call.get(2, "value")
+    return Activation("relu", "threshold") if _is_number(low, 0) and _is_number(value, 0) else None
+
+
+def _leaky_relu(call: _Call) -> Activation | None:
+    return Activation("leaky_relu", negative_slope=call.get(1, "negative_slope", 0.01))
+
+
+def _prelu(call: _Call) -> Activation | None:
+    weight = call.get(1, "weight")
+    if not (isinstance(weight, fx.Node) and weight.op == "get_attr"):
+        return None
+    return Activation("prelu", weight=_attribute(call.gm, weight.target))
+
+
+def _gelu(call: _Call) -> Activation | None:
+    return Activation("gelu", approximate=call.get(1, "approximate", "none"))
+
+
+def _plain(kind: str) -> Callable[[_Call], Activation | None]:
+    return lambda call: Activation(kind)
+
+
+_FUNCTION_SPELLINGS: dict[Any, Callable[[_Call], Activation | None]] = {
+    **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_), _relu),
+    F.relu6: _plain("relu6"),
+    **dict.fromkeys((torch.clamp, torch.clamp_, torch.clip, torch.clip_), _clamp),
+    **dict.fromkeys((torch.clamp_min, torch.clamp_min_), _clamp_min),
+    **dict.fromkeys((torch.maximum, torch.max), _maximum),
+    **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
+    **dict.fromkeys((F.threshold, F.threshold_, torch.threshold, torch.threshold_), _threshold),
+    **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky_relu),
+    **dict.fromkeys((F.prelu, torch.prelu), _prelu),
+    F.silu: _plain("silu"),
+    F.gelu: _gelu,
+    F.hardswish: _plain("hardswish"),
+}
+
+_METHOD_SPELLINGS: dict[str, Callable[[_Call], Activation | None]] = {
+    **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("clamp", "clamp_", "clip", "clip_"), _clamp),
+    **dict.fromkeys(("clamp_min", "clamp_min_"), _clamp_min),
+    **dict.fromkeys(("maximum", "max"), _maximum),
+    "prelu": _prelu,
+}
+
+_MODULE_SPELLINGS: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
+    nn.ReLU: lambda m: Activation("relu"),
+    nn.ReLU6: lambda m: Activation("relu6"),
+    nn.Hardtanh: lambda m: Activation("relu6", "hardtanh") if (m.min_val, m.max_val) == (0, 6) else None,
+    nn.Threshold: lambda m: Activation("relu", "threshold") if (m.threshold, m.value) == (0, 0) else None,
+    nn.LeakyReLU: lambda m: Activation("leaky_relu", negative_slope=m.negative_slope),
+    nn.PReLU: lambda m: Activation("prelu", weight=m.weight),
+    nn.SiLU: lambda m: Activation("silu"),
+    nn.GELU: lambda m: Activation("gelu", approximate=m.approximate),
+    nn.Hardswish: lambda m: Activation("hardswish"),
+}
+
+
+def _match(gm: fx.GraphModule, node: fx.Node) -> _Match | None:
+    if node.op == "call_module":
+        module = gm.get_submodule(node.target)
+        spelling = _MODULE_SPELLINGS.get(type(module))
+        activation = spelling(module) if spelling else None
+        inplace = getattr(module, "inplace", False)
+        call = _Call(gm, node)
+    elif node.op in ("call_function", "call_method"):
+        spelling = (_FUNCTION_SPELLINGS if node.op == "call_function" else _METHOD_SPELLINGS).get(node.target)
+        call = _Call(gm, node)
+        activation = spelling(call) if spelling else None
+        name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+        inplace = bool(call.kwargs.get("inplace") or (name.endswith("_") and not name.endswith("__")))
+        inplace = inplace or (node.op == "call_function" and _positional_inplace(node))
+    else:
+        return None
+    if activation is None or not isinstance(call.get(0, "x"), fx.Node):
+        return None
+    return _Match(activation, inplace)
+
+
+def _positional_inplace(node: fx.Node) -> bool:
+    # F.relu(x, True): a trailing positional boolean of a functional activation is its `inplace`.
+    return len(node.args) > 1 and node.args[-1] is True
+
+
+def _is_number(value: Any, number: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == number
+
+
+def _attribute(gm: fx.GraphModule, target: str) -> Any:
+    value: Any = gm
+    for part in target.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _is_zero(gm: fx.GraphModule, value: Any) -> bool:
+    """A tensor that is zero and cannot enlarge what it is compared with."""
+    if not isinstance(value, fx.Node):
+        return False
+    if value.op == "get_attr":
+        tensor = _attribute(gm, value.target)
+        if not isinstance(tensor, Tensor) or isinstance(tensor, nn.Parameter) or tensor.numel() != 1:
+            return False
+        promotes = tensor.dim() > 0 and tensor.dtype != torch.get_default_dtype()
+        return tensor.dim() <= 1 and not promotes and tensor.item() == 0
+    if value.target in (torch.zeros_like,):
+        return True
+    if value.target == "new_zeros":
+        return value.args[1:] in (((),), ([],), (1,), ((1,),), ([1],))
+    if value.target is torch.full_like:
+        return _is_number(value.args[1] if len(value.args) > 1 else value.kwargs.get("fill_value"), 0)
+    return False
+
+
+def _erase_unused_constants(graph: fx.Graph, nodes: list[fx.Node]) -> None:
+    # Only what an erased activation alone was reading: the zeros of maximum(x, 0), the weight of F.prelu.
+    makers = {torch.zeros_like, torch.full_like, "new_zeros"}
+    for node in nodes:
+        if not node.users and (node.op == "get_attr" or node.target in makers):
+            graph.erase_node(node)
+
+
+# --- in-place writes -------------------------------------------------------------------------------------------------
+
+_VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
+          "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
+          "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
+_VIEW_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+
+
+def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the result may live in the memory of the first operand: a view, or an in-place operation."""
+    if node.op == "call_module":
+        module = gm.get_submodule(node.target)
+        return isinstance(module, _VIEW_MODULES) or bool(getattr(module, "inplace", False))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
+    return name in _VIEWS or writes or node.target in _INPLACE_OPERATORS
+
+
+def _memory_owners(gm: fx.GraphModule) -> dict[fx.Node, fx.Node]:
+    """For every node the node whose memory it may live in (itself, if it makes new memory)."""
+    owner: dict[fx.Node, fx.Node] = {}
+    for node in gm.graph.nodes:
+        sources = node.all_input_nodes
+        owner[node] = owner[sources[0]] if sources and _shares_memory(gm, node) else node
+    return owner
+
+
+def _refuse_live_views(
+    node: fx.Node, source: fx.Node, owner: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
+) -> None:
+    for other, shared in owner.items():
+        if other in (source, node) or shared is not owner[source] or not other.users:
+            continue
+        late = [u for u in other.users if order.get(u, -1) > order[node]]
+        if late and order[other] < order[node]:
+            raise TraceError(
+                f"the in-place activation '{node.name}' writes into memory that '{other.name}' shares and "
+                f"'{late[0].name}' reads later; use the out-of-place form there (inplace=False)"
+            )

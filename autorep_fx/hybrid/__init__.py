@@ -1,0 +1,1 @@
+"""What replaces an activation: the hybrid node, the polynomial fits (DaPa) and the one-shot budget."""

@@ -1,0 +1,130 @@
+"""The one-shot budget: which positions keep their activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+from tqdm.auto import tqdm
+
+from ..errors import BudgetError, CalibrationError
+from ..graph.calibrate import Batches, SiteWalk, evaluating
+from .activation import HybridActivation
+
+GRANULARITIES = ("element", "channel", "layer")
+
+
+class _Probe(SiteWalk):
+    """Keeps, for every site, its output and by how much the polynomial would change it."""
+
+    def __init__(self, gm: fx.GraphModule):
+        super().__init__(gm, HybridActivation)
+        self.outputs: dict[str, Tensor] = {}
+        self.changes: dict[str, Tensor] = {}
+
+    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
+        y = site.activation(x)
+        if not y.requires_grad:
+            y = y.detach().requires_grad_()
+        self.outputs[name] = y
+        with torch.no_grad():
+            self.changes[name] = site.polynomial(x) - y
+        return y.clone()  # the model may write into it
+
+
+def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, seed: int = 0) -> dict[str, Tensor]:
+    """Expected effect of replacing each position, (shape of the site) float64 by site name.
+
+    With g the gradient of the loss at the output of a position and d the change that its polynomial makes there, the
+    score is the mean of (g d)**2 over the samples: the diagonal of the second-order (Gauss-Newton, Fisher) expansion of
+    the loss. With labels the loss is cross-entropy (mean squared error for floating-point labels). Without labels it is
+    the squared change of the output, whose expansion is the mean of (J d)**2; random signs over the outputs estimate it.
+
+    Sites must be fitted and have nothing replaced.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    probe = _Probe(gm)
+    totals: dict[str, Tensor] = {}
+    samples = 0
+    bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
+               disable=None if progress is None else not progress)  # fmt: skip
+    with evaluating(gm), torch.enable_grad():
+        for i, (x, labels) in enumerate(bar):
+            output = probe.walk(x, f"{batches.name} batch {i}")
+            loss = _loss(output, labels, generator)
+            grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)
+            for (name, change), grad in zip(probe.changes.items(), grads):
+                effect = 0 if grad is None else (grad * change).double().square().sum(0).cpu()
+                totals[name] = totals.get(name, torch.zeros(change.shape[1:], dtype=torch.float64)) + effect
+            samples += len(x)
+    return {name: total / samples for name, total in totals.items()}
+
+
+def _loss(output, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise CalibrationError(f"the model returns {type(output).__name__}; scores need one tensor of outputs")
+    if labels is None:
+        signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
+        return (output * signs).sum()
+    labels = labels.to(output.device)
+    if labels.is_floating_point():
+        return F.mse_loss(output, labels, reduction="sum")
+    return F.cross_entropy(output, labels, reduction="sum")
+
+
+def check_budget(budget: int, total: int) -> None:
+    """Raise BudgetError unless ``budget`` is a whole number from 0 to ``total``."""
+    if isinstance(budget, bool) or not isinstance(budget, int):
+        raise BudgetError(f"relu_budget must be a whole number of ReLU elements per sample, got {budget!r}")
+    if not 0 <= budget <= total:
+        raise BudgetError(f"relu_budget is {budget:,}; this model has {total:,} elements, so 0 to {total:,} is allowed")
+
+
+def check_granularity(granularity: str) -> None:
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity must be one of {', '.join(GRANULARITIES)}, got {granularity!r}")
+
+
+def choose(scores: Mapping[str, Tensor], budget: int, granularity: str = "element") -> dict[str, Tensor]:
+    """Masks (boolean, by site) that keep exactly ``budget`` positions, those with the highest scores.
+
+    "channel" and "layer" keep whole units, the highest mean score first. Where whole units do not add up to the budget,
+    the best unit that is left is kept in part, at its best positions, so that the count is exact; at most one unit is
+    split. Ties go to the earlier site and position, so the result is deterministic.
+
+    Raises:
+        BudgetError: budget out of range.
+        ValueError: unknown granularity.
+    """
+    check_granularity(granularity)
+    check_budget(budget, sum(s.numel() for s in scores.values()))
+    if granularity == "element":
+        flat = torch.cat([s.flatten() for s in scores.values()])
+        keep = torch.zeros(flat.numel(), dtype=torch.bool)
+        keep[torch.sort(flat, descending=True, stable=True).indices[:budget]] = True
+        parts = keep.split([s.numel() for s in scores.values()])
+        return {name: part.view(s.shape).clone() for (name, s), part in zip(scores.items(), parts)}
+
+    masks = {name: torch.zeros(s.shape, dtype=torch.bool) for name, s in scores.items()}
+    # A unit is a view of a site's scores and the view of its mask that goes with it.
+    if granularity == "layer":
+        units = [(s.reshape(-1), masks[name].view(-1)) for name, s in scores.items()]
+    else:
+        units = [
+            (row, mask)
+            for name, s in scores.items()
+            for row, mask in zip(s.reshape(len(s), -1), masks[name].view(len(s), -1))
+        ]
+    left, waiting = budget, []
+    for row, mask in sorted(units, key=lambda unit: -float(unit[0].mean())):
+        if len(row) <= left:
+            mask[:] = True
+            left -= len(row)
+        else:
+            waiting.append((row, mask))
+    if left:
+        row, mask = waiting[0]
+        mask[torch.sort(row, descending=True, stable=True).indices[:left]] = True
+    return masks
