@@ -1,0 +1,111 @@
+"""The compiled kernels: arithmetic in Z_2^64, AES streams, comparison keys, bit-sliced comparison.
+
+Importing this package never fails. Where the extension was not built, calling anything that needs it raises
+`MissingDependency` with the command that builds it; `available()` asks first. `autorep_fx.kernels.reference` holds
+NumPy versions of everything, with the same signatures and the same results bit for bit.
+
+Common to all functions: ring elements are `uint64` or `int64` (the same bits); a result has the signedness of the
+first array. Arrays must have native byte order; a non-contiguous input is copied, a non-contiguous `out` is refused.
+Anything with NumPy's array protocol is taken, so a CPU torch tensor is read in place. Wrong types raise `TypeError`,
+wrong shapes or ranges `ValueError`, both naming the argument. Python's lock is released while a kernel runs.
+
+The kernels exist in several tiers (portable, avx2, avx512). The best one that the machine has is used, unless the
+environment variable `AUTOREP_FX_CPU` or `set_tier` names another; an unsupported one is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+from ..errors import MissingDependency
+
+_ABI = 1
+_extension = None
+
+_FUNCTIONS = ("beaver_square",)
+
+__all__ = [*_FUNCTIONS, "available", "available_tiers", "num_threads", "set_num_threads", "set_tier", "tier", "use"]
+
+
+def _load():
+    """The compiled extension, loaded at first use."""
+    global _extension
+    if _extension is None:
+        hint = "build it with `pip install -e . --no-build-isolation` or `make build`"
+        try:
+            module = importlib.import_module("._C", __package__)
+        except ImportError as error:
+            raise MissingDependency(f"autorep_fx's compiled kernels are not installed ({error}); {hint}") from error
+        if module.abi != _ABI:
+            raise MissingDependency(f"autorep_fx's compiled kernels are of another version; {hint}")
+        _extension = module
+    return _extension
+
+
+def available() -> bool:
+    """True where the compiled extension can be used."""
+    try:
+        _load()
+    except MissingDependency:
+        return False
+    return True
+
+
+def available_tiers() -> list[str]:
+    """CPU tiers that were built and that this machine can run, slowest first."""
+    return _load().available_tiers()
+
+
+def tier() -> str:
+    """The tier in use. Raises ValueError if `AUTOREP_FX_CPU` names one that is unknown or unsupported here."""
+    return _load().tier()
+
+
+def set_tier(name: str) -> None:
+    """Use this tier from now on, in the whole process. Raises ValueError if it is unknown or unsupported here."""
+    _load().set_tier(name)
+
+
+def num_threads() -> int:
+    """Threads that a kernel may use; at first OpenMP's default (`OMP_NUM_THREADS`). A forked child has 1."""
+    return _load().num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels use up to `n` threads (1 to 1024). Small inputs use fewer."""
+    _load().set_num_threads(n)
+
+
+@contextlib.contextmanager
+def use(*, tier: str | None = None, threads: int | None = None):
+    """Within the block, use this tier and this many threads. For tests and benchmarks: the setting is process-wide."""
+    ext = _load()
+    before = ext.tier(), ext.num_threads()
+    try:
+        if tier is not None:
+            ext.set_tier(tier)
+        if threads is not None:
+            ext.set_num_threads(threads)
+        yield
+    finally:
+        ext.set_tier(before[0])
+        ext.set_num_threads(before[1])
+
+
+def beaver_square(epsilon, r, r2, offset=None, *, frac_bits, party, out=None):
+    """This party's share of a fixed-point square plus a constant, in CrypTen's form, in one pass over memory.
+
+    1. The parties hold `[x]` and the correlation `[r]`, `[r^2]`, and have opened `epsilon = x - r`.
+    2. `v = r2 + 2 * epsilon * r`, and party 0 adds `epsilon^2`: shares of `x^2` with exponent `2 * frac_bits`.
+    3. Each party divides its share by `2**frac_bits`, signed and rounded towards zero, and adds its share `offset`.
+
+    epsilon, r, r2: ring arrays of one shape. offset: None, or this party's share of a constant, broadcast over them
+    (its dimensions other than 1 must be adjacent: a scalar, `(C, 1, 1)`, `(C, H, W)`, the full shape). frac_bits: 0
+    to 62. party: 0 or 1. out: written in place and returned; may be epsilon, r or r2.
+
+    Error: the local division is off by at most one unit of `2**-frac_bits` per party, and by `2**(64 - frac_bits)` with
+    probability about `|v| / 2**63` (CrypTen's own truncation; the masked-wire step has none of this).
+    Source: CrypTen 0.4.1, `mpc/primitives/beaver.py::square` and `arithmetic.py::div_`.
+    """
+    return _load().beaver_square(epsilon, r, r2, offset, frac_bits=frac_bits, party=party, out=out)

@@ -1,0 +1,64 @@
+#include "bindings/arrays.h"
+
+namespace autorep {
+
+void bad_value(const std::string& name, const std::string& what) { throw py::value_error(name + ": " + what); }
+void bad_type(const std::string& name, const std::string& what) { throw py::type_error(name + ": " + what); }
+
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  std::string s = "(";
+  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::vector<py::ssize_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
+
+static bool is_ring(const py::array& a, py::ssize_t itemsize) {
+  const char kind = a.dtype().kind();
+  const char order = a.dtype().byteorder();
+  return (kind == 'u' || kind == 'i') && a.itemsize() == itemsize && (order == '=' || order == '|');
+}
+
+py::array integers(const py::object& value, const char* name, py::ssize_t itemsize) {
+  const std::string bits = std::to_string(8 * itemsize);
+  if (value.is_none()) bad_type(name, "expected an array of uint" + bits + " or int" + bits + ", got None");
+  const bool array_like = py::isinstance<py::array>(value) || py::hasattr(value, "__array__");
+  if (!array_like) bad_type(name, "expected an array of uint" + bits + " or int" + bits + ", got " +
+                                      std::string(py::str(py::type::of(value).attr("__name__"))));
+  py::array a = py::array::ensure(value);
+  if (!a) {
+    PyErr_Clear();
+    bad_type(name, "cannot be read as an array (is it on the CPU and detached?)");
+  }
+  if (!is_ring(a, itemsize))
+    bad_type(name, "expected native uint" + bits + " or int" + bits + ", got dtype " + std::string(py::str(a.dtype())));
+  py::array c = py::array::ensure(a, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+  if (!c) throw py::error_already_set();
+  return c;
+}
+
+void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape) {
+  if (shape_of(a) != shape) bad_value(name, "expected shape " + shape_text(shape) + ", got " + shape_text(shape_of(a)));
+}
+
+void need_range(int64_t value, const char* name, int64_t low, int64_t high) {
+  if (value < low || value > high)
+    bad_value(name, "expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " + std::to_string(value));
+}
+
+py::array new_ring(const std::vector<py::ssize_t>& shape, const py::array& like) {
+  return like.dtype().kind() == 'i' ? py::array(py::dtype::of<int64_t>(), shape) : py::array(py::dtype::of<uint64_t>(), shape);
+}
+
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {
+  if (out.is_none()) return new_ring(shape, like);
+  if (!py::isinstance<py::array>(out)) bad_type("out", "expected a NumPy array");
+  py::array a = py::reinterpret_borrow<py::array>(out);
+  if (!is_ring(a, 8)) bad_type("out", "expected native uint64 or int64, got dtype " + std::string(py::str(a.dtype())));
+  need_shape(a, "out", shape);
+  const int good = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if ((a.flags() & good) != good || !a.writeable()) bad_value("out", "must be C-contiguous and writable");
+  return a;
+}
+
+}  // namespace autorep

@@ -1,0 +1,42 @@
+// What every binding does before it calls a kernel: turn Python objects into checked, contiguous buffers, with errors that
+// name the argument.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace autorep {
+namespace py = pybind11;
+
+[[noreturn]] void bad_value(const std::string& name, const std::string& what);
+[[noreturn]] void bad_type(const std::string& name, const std::string& what);
+
+std::string shape_text(const std::vector<py::ssize_t>& shape);
+std::vector<py::ssize_t> shape_of(const py::array& a);
+
+// A C-contiguous, native-endian, aligned array of `itemsize`-byte integers (signed or not: the ring is the same). A
+// non-contiguous one is copied. Anything with NumPy's array protocol is taken (a CPU torch tensor is not copied).
+py::array integers(const py::object& value, const char* name, py::ssize_t itemsize);
+inline py::array ring64(const py::object& value, const char* name) { return integers(value, name, 8); }
+
+// Raises unless `a` has exactly this shape.
+void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape);
+
+// Raises unless low <= value <= high.
+void need_range(int64_t value, const char* name, int64_t low, int64_t high);
+
+// A new uint64 array, or int64 where `like` is signed.
+py::array new_ring(const std::vector<py::ssize_t>& shape, const py::array& like);
+
+// `out` given by the caller: exact shape, writable, contiguous (never copied); or a new one when it is None.
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
+
+template <class T>
+const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }
+template <class T>
+T* mutable_data(py::array& a) { return static_cast<T*>(a.mutable_data()); }
+
+}  // namespace autorep

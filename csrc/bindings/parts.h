@@ -1,0 +1,7 @@
+// The pieces of the extension module, one per subject.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace autorep {
+void bind_ring(pybind11::module_& m);
+}  // namespace autorep

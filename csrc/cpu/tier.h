@@ -1,0 +1,24 @@
+// All kernels of one tier. Included by exactly one tier_*.cpp, which defines AR_TIER.
+//
+// Everything lives in a namespace named after the tier and uses no inline function of the standard library: one that was
+// compiled with AVX-512 here could be the copy that the linker keeps for the whole program.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+#include "cpu/kernels.h"
+#include "ring/beaver.h"
+
+namespace autorep {
+namespace AR_TIER {
+
+#define AR_STRING_(x) #x
+#define AR_STRING(x) AR_STRING_(x)
+
+static const Kernels table = {
+    AR_STRING(AR_TIER),
+    beaver_square,
+};
+
+}  // namespace AR_TIER
+}  // namespace autorep

@@ -1,0 +1,7 @@
+// The avx512 tier: every kernel, compiled with this file's flags.
+#define AR_TIER avx512
+#include "cpu/tier.h"
+
+namespace autorep {
+const Kernels* avx512_kernels() { return &avx512::table; }
+}  // namespace autorep
