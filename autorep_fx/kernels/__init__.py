@@ -23,7 +23,7 @@ from ..errors import MissingDependency
 _ABI = 1
 _extension = None
 
-_FUNCTIONS = ("beaver_square",)
+_FUNCTIONS = ("beaver_square", "prg_add", "prg_sub", "prg_words", "prg_xor")
 
 __all__ = [*_FUNCTIONS, "available", "available_tiers", "num_threads", "set_num_threads", "set_tier", "tier", "use"]
 
@@ -109,3 +109,35 @@ def beaver_square(epsilon, r, r2, offset=None, *, frac_bits, party, out=None):
     Source: CrypTen 0.4.1, `mpc/primitives/beaver.py::square` and `arithmetic.py::div_`.
     """
     return _load().beaver_square(epsilon, r, r2, offset, frac_bits=frac_bits, party=party, out=out)
+
+
+def prg_words(seed, purpose, shape, offset=0, *, out=None):
+    """Pseudo-random ring elements: words `offset ...` of the stream named (seed, purpose).
+
+    Word `w` is word `w % 2` of AES-128 under the key `seed` of the block (counter `w // 2`, purpose), so any stretch of
+    any stream can be made on its own, in any order, by everyone who has the seed.
+
+    seed: 16 bytes, secret. purpose: 0 to 2**64 - 1; streams of different purpose are independent. shape: int or tuple.
+    offset: first word. Returns uint64 of that shape. Security: AES-128 in counter mode, at most 2**64 words a stream;
+    indistinguishable from random up to about 2**64 blocks. Source: FIPS-197; NIST SP 800-38A, section 6.5.
+    """
+    return _load().prg_words(seed, purpose, offset, _shape(shape), out)
+
+
+def prg_add(a, seed, purpose, offset=0, *, out=None):
+    """`a + prg_words(seed, purpose, a.shape, offset)` in one pass. out may be a. See `prg_words`."""
+    return _load().prg_add(a, seed, purpose, offset, out)
+
+
+def prg_sub(a, seed, purpose, offset=0, *, out=None):
+    """`a - prg_words(seed, purpose, a.shape, offset)` in one pass: the other party's half. out may be a."""
+    return _load().prg_sub(a, seed, purpose, offset, out)
+
+
+def prg_xor(a, seed, purpose, offset=0, *, out=None):
+    """`a ^ prg_words(seed, purpose, a.shape, offset)` in one pass, for XOR shares. out may be a."""
+    return _load().prg_xor(a, seed, purpose, offset, out)
+
+
+def _shape(shape):
+    return [shape] if isinstance(shape, int) else list(shape)

@@ -6,6 +6,8 @@
 #pragma once
 #include <cstdint>
 
+#include "prg/key_schedule.h"
+
 namespace autorep {
 
 // out[i] = trunc((r2[i] + 2*epsilon[i]*r[i] + (party == 0) * epsilon[i]^2) / 2^frac_bits) + offset[(i / inner) % count]
@@ -21,9 +23,21 @@ struct BeaverSquareArgs {
   int frac_bits, party;
 };
 
+// out[i] = a[i] op word[offset + i] of the stream (key, purpose), i < n. With `set`, a is null. out may be a.
+enum class StreamOp { set, add, sub, exclusive_or };
+struct StreamArgs {
+  const RoundKeys* key;
+  uint64_t purpose, offset;
+  StreamOp op;
+  const uint64_t* a;
+  uint64_t* out;
+  int64_t n;
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
+  void (*stream)(const StreamArgs&, int threads);
 };
 
 }  // namespace autorep

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/kernels.h"
+#include "prg/stream.h"
 #include "ring/beaver.h"
 
 namespace autorep {
@@ -18,6 +19,7 @@ namespace AR_TIER {
 static const Kernels table = {
     AR_STRING(AR_TIER),
     beaver_square,
+    stream,
 };
 
 }  // namespace AR_TIER

@@ -1,0 +1,17 @@
+// AES-128 round keys, computed in constant time (the key is a secret seed).
+#pragma once
+#include <cstdint>
+
+namespace autorep {
+
+// Bytes in the order of FIPS-197, 16 a round.
+struct alignas(16) RoundKeys {
+  uint8_t bytes[176];
+};
+
+RoundKeys expand_key(const uint8_t key[16]);
+
+// The public key of the fixed permutation under comparison keys: the first 128 bits of the fraction of pi.
+const RoundKeys& fixed_key();
+
+}  // namespace autorep

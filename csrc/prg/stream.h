@@ -1,0 +1,52 @@
+// Counter-mode streams: word w of stream (seed, purpose) is word w % 2 of AES_seed(counter = w / 2, purpose).
+#pragma once
+#include "cpu/kernels.h"
+#include "prg/aes.h"
+
+namespace autorep {
+namespace AR_TIER {
+
+// Writes `groups` * kAesBlocks blocks, from block number `block` on.
+static void stream_blocks(const RoundKeys& rk, uint64_t purpose, uint64_t block, int64_t groups, uint64_t* out) {
+  uint64_t first[2 * kAesBlocks], stride[2 * kBlocksPerVector];
+  for (int b = 0; b < kAesBlocks; ++b) first[2 * b] = block + uint64_t(b), first[2 * b + 1] = purpose;
+  for (int b = 0; b < kBlocksPerVector; ++b) stride[2 * b] = kAesBlocks, stride[2 * b + 1] = 0;
+  Blocks counter[kAesVectors];
+  memcpy(counter, first, sizeof counter);
+  const Blocks step = load<Blocks>(stride);
+  for (int64_t g = 0; g < groups; ++g) {
+    Blocks x[kAesVectors];
+    aes<false>(rk, counter, x);
+    memcpy(out + g * kAesBlocks * 2, x, sizeof x);
+#pragma GCC unroll 8
+    for (int i = 0; i < kAesVectors; ++i) counter[i] += step;
+  }
+}
+
+AR_INLINE void stream_merge(StreamOp op, const uint64_t* a, const uint64_t* s, uint64_t* out, int64_t n) {
+  switch (op) {
+    case StreamOp::set: memcpy(out, s, size_t(n) * 8); break;
+    case StreamOp::add: for (int64_t i = 0; i < n; ++i) out[i] = a[i] + s[i]; break;
+    case StreamOp::sub: for (int64_t i = 0; i < n; ++i) out[i] = a[i] - s[i]; break;
+    case StreamOp::exclusive_or: for (int64_t i = 0; i < n; ++i) out[i] = a[i] ^ s[i]; break;
+  }
+}
+
+static void stream(const StreamArgs& args, int threads) {
+  enum { kWords = 512 };  // a chunk: stays in the first-level cache, and a multiple of every tier's group
+  static_assert(kWords % (2 * kAesBlocks) == 0, "chunks are whole groups");
+  const int64_t odd = int64_t(args.offset & 1), end = args.n + odd;
+  const uint64_t first = args.offset >> 1;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t c = 0; c < (end + kWords - 1) / kWords; ++c) {
+    alignas(64) uint64_t words[kWords];
+    const int64_t start = c * kWords, have = min64(kWords, end - start);
+    const int64_t group = 2 * kAesBlocks;
+    stream_blocks(*args.key, args.purpose, first + uint64_t(start / 2), (have + group - 1) / group, words);
+    const int64_t skip = c == 0 ? odd : 0, at = start + skip - odd;
+    stream_merge(args.op, args.a ? args.a + at : nullptr, words + skip, args.out + at, have - skip);
+  }
+}
+
+}  // namespace AR_TIER
+}  // namespace autorep
