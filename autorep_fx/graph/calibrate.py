@@ -146,11 +146,11 @@ class _Collector(SiteWalk):
     def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
         if not torch.isfinite(x).all():
             raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
-        y = site(x)
+        activation = getattr(site, "activation", site)  # a hybrid site is fitted to its activation
         if name not in self.statistics:
             self.statistics[name] = SiteStatistics(tuple(x.shape[1:]), self.degree, self.bins)
-        self.statistics[name].update(x, y)
-        return y
+        self.statistics[name].update(x, activation(x))
+        return site(x)
 
 
 def calibrate(
@@ -163,7 +163,7 @@ def calibrate(
 ) -> dict[str, SiteStatistics]:
     """Walk the graph once over all batches in eval mode; returns the statistics of every site, by name.
 
-    Sites must compute their plain activation (nothing replaced yet). ``degree`` is the highest degree that can be
+    Where positions are replaced already, this shows what arrives behind the polynomials. ``degree`` is the highest degree that can be
     fitted from the result. ``progress``: True, False, or None for a bar on a terminal only.
 
     Raises:

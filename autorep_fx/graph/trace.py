@@ -79,6 +79,9 @@ def trace(model: nn.Module) -> fx.GraphModule:
                 ) from None
             leaves.add(difference.scope)
 
+    for node in train_graph.nodes:
+        if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
+            node.type = None
     gm = fx.GraphModule(model, train_graph, class_name=type(model).__name__)
     for node, negate in flags:
         _set_flag(gm, *node, negate)

@@ -37,6 +37,7 @@ class HybridActivation(Leaf):
         super().__init__()
         self.activation = activation
         self.degree = degree
+        self.gate: nn.Module | None = None  # learns keep during a search (hybrid.gate)
         self.statistics = None
         self._replaced = 0
         self.register_buffer("keep", None)
@@ -102,7 +103,8 @@ class HybridActivation(Leaf):
     def forward(self, x: Tensor) -> Tensor:
         if self.keep is None and not torch.compiler.is_compiling():
             self.set_keep(torch.ones(x.shape[1:], dtype=torch.bool, device=x.device))
-        if self._replaced == 0:
+        gated = self.gate is not None and self.training
+        if self._replaced == 0 and not gated:
             return self.activation(x)
         if x.shape[1:] != self.keep.shape:
             raise ValueError(
@@ -110,12 +112,15 @@ class HybridActivation(Leaf):
                 f"{tuple(x.shape)}; transform the model again for another input size"
             )
         poly = self.polynomial(x).to(x.dtype)
+        if gated:
+            return torch.lerp(poly, self.activation(x), self.gate(self.keep).to(x.dtype))
         return poly if self._replaced == self.total else torch.where(self.keep, self.activation(x), poly)
 
     def _count(self) -> None:
         self._replaced = int((~self.keep).sum())
         # Coefficients that nothing reads must not wait for a gradient (DistributedDataParallel would).
-        self.coeffs.requires_grad_(self._replaced > 0)
+        if self.gate is None:
+            self.coeffs.requires_grad_(self._replaced > 0)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # The file knows the shapes, a freshly traced module does not yet: take them from it.

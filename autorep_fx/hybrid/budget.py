@@ -87,44 +87,53 @@ def check_granularity(granularity: str) -> None:
         raise ValueError(f"granularity must be one of {', '.join(GRANULARITIES)}, got {granularity!r}")
 
 
-def choose(scores: Mapping[str, Tensor], budget: int, granularity: str = "element") -> dict[str, Tensor]:
+def choose(
+    scores: Mapping[str, Tensor],
+    budget: float,
+    granularity: str = "element",
+    cost: Mapping[str, float] | None = None,
+) -> dict[str, Tensor]:
     """Masks (boolean, by site) that keep exactly ``budget`` positions, those with the highest scores.
 
     "channel" and "layer" keep whole units, the highest mean score first. Where whole units do not add up to the budget,
     the best unit that is left is kept in part, at its best positions, so that the count is exact; at most one unit is
     split. Ties go to the earlier site and position, so the result is deterministic.
 
+    With ``cost`` (what one kept position of a site costs, default 1) the budget is in units of cost and is never
+    exceeded; what is left over is less than one position.
+
     Raises:
         BudgetError: budget out of range.
         ValueError: unknown granularity.
     """
     check_granularity(granularity)
-    check_budget(budget, sum(s.numel() for s in scores.values()))
+    if cost is None:
+        check_budget(budget, sum(s.numel() for s in scores.values()))
+    price = {name: float((cost or {}).get(name, 1.0)) for name in scores}
+    masks = {name: torch.zeros(s.shape, dtype=torch.bool) for name, s in scores.items()}
+    left = float(budget)
     if granularity == "element":
         flat = torch.cat([s.flatten() for s in scores.values()])
-        keep = torch.zeros(flat.numel(), dtype=torch.bool)
-        keep[torch.sort(flat, descending=True, stable=True).indices[:budget]] = True
+        prices = torch.cat([torch.full((s.numel(),), price[n], dtype=torch.float64) for n, s in scores.items()])
+        order = torch.sort(flat, descending=True, stable=True).indices
+        keep = torch.zeros(len(flat), dtype=torch.bool)
+        keep[order[prices[order].cumsum(0) <= left]] = True
         parts = keep.split([s.numel() for s in scores.values()])
         return {name: part.view(s.shape).clone() for (name, s), part in zip(scores.items(), parts)}
 
-    masks = {name: torch.zeros(s.shape, dtype=torch.bool) for name, s in scores.items()}
-    # A unit is a view of a site's scores and the view of its mask that goes with it.
-    if granularity == "layer":
-        units = [(s.reshape(-1), masks[name].view(-1)) for name, s in scores.items()]
-    else:
-        units = [
-            (row, mask)
-            for name, s in scores.items()
-            for row, mask in zip(s.reshape(len(s), -1), masks[name].view(len(s), -1))
-        ]
-    left, waiting = budget, []
-    for row, mask in sorted(units, key=lambda unit: -float(unit[0].mean())):
-        if len(row) <= left:
+    # A unit: a view of a site's scores, the view of its mask that goes with it, and the price of a position.
+    units = []
+    for name, s in scores.items():
+        rows = 1 if granularity == "layer" else len(s)
+        units += [(row, mask, price[name]) for row, mask in zip(s.reshape(rows, -1), masks[name].view(rows, -1))]
+    waiting = []
+    for row, mask, each in sorted(units, key=lambda unit: -float(unit[0].mean())):
+        if len(row) * each <= left:
             mask[:] = True
-            left -= len(row)
+            left -= len(row) * each
         else:
-            waiting.append((row, mask))
-    if left:
-        row, mask = waiting[0]
-        mask[torch.sort(row, descending=True, stable=True).indices[:left]] = True
+            waiting.append((row, mask, each))
+    if waiting:
+        row, mask, each = waiting[0]
+        mask[torch.sort(row, descending=True, stable=True).indices[: int(left // each)]] = True
     return masks

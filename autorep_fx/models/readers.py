@@ -1,0 +1,173 @@
+"""Data sets from local files; nothing is fetched. Each reader returns (train, test)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import FormatError
+from .loader import Images
+
+Split = tuple[Images, Images]
+
+
+def digits(test: int = 360, size: int = 8) -> Split:
+    """scikit-learn's digits: 1,797 real 8x8 grey images of ten classes, the last ``test`` of them for testing.
+
+    ``size`` of 16 or 32 repeats pixels.
+    """
+    from sklearn.datasets import load_digits
+
+    if size % 8:
+        raise ValueError(f"size must be a multiple of 8, got {size}")
+    data = load_digits()
+    pixels = torch.from_numpy(np.round(data.images * (255 / 16)).astype(np.uint8))[:, None]
+    pixels = pixels.repeat_interleave(size // 8, 2).repeat_interleave(size // 8, 3)
+    return _split(pixels, torch.from_numpy(data.target), len(pixels) - test, 10)
+
+
+def fashion_mnist(folder: str | os.PathLike, size: int = 32) -> Split:
+    """Fashion-MNIST or MNIST from its four IDX files (plain or .gz), padded with zeros to ``size`` (28 to 64).
+
+    Raises:
+        FileNotFoundError: names the file that is missing.
+        FormatError: names the file that is truncated or not IDX.
+    """
+    if not 28 <= size <= 64 or size % 2:
+        raise ValueError(f"size must be even, from 28 to 64, got {size}")
+    parts = []
+    for name in ("train", "t10k"):
+        pixels = _read_idx(Path(folder), f"{name}-images-idx3-ubyte", 3)
+        labels = _read_idx(Path(folder), f"{name}-labels-idx1-ubyte", 1)
+        if len(pixels) != len(labels):
+            raise FormatError(f"{folder}: {name} has {len(pixels)} images and {len(labels)} labels")
+        edge = (size - 28) // 2
+        pixels = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge)))
+        parts.append((torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64))))
+    (train_x, train_y), (test_x, test_y) = parts
+    return _split(torch.cat([train_x, test_x]), torch.cat([train_y, test_y]), len(train_x), 10)
+
+
+def cifar(folder: str | os.PathLike) -> Split:
+    """CIFAR-10 or CIFAR-100 from the folder of the python archive (``cifar-10-batches-py`` or ``cifar-100-python``).
+
+    The batches are pickles: they are read by an unpickler that admits arrays and plain containers only.
+
+    Raises:
+        FileNotFoundError: names the file that is missing.
+        FormatError: names the file that is truncated or holds something else.
+    """
+    folder = Path(folder)
+    if (folder / "train").exists():
+        train, test, label, classes = ["train"], ["test"], b"fine_labels", 100
+    else:
+        train, test, label, classes = [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"], b"labels", 10
+    parts = [_read_cifar(folder / name, label, classes) for name in (*train, *test)]
+    pixels, labels = (torch.cat([p[i] for p in parts]) for i in (0, 1))
+    return _split(pixels, labels, sum(len(p[1]) for p in parts[: len(train)]), classes)
+
+
+def tiny_imagenet(folder: str | os.PathLike) -> Split:
+    """Tiny-ImageNet from its folder: ``train/<class>/images/*.JPEG`` and ``val`` with ``val_annotations.txt``.
+
+    Raises:
+        FileNotFoundError: names what is missing.
+        FormatError: names the image or line that cannot be read.
+    """
+    from tqdm.auto import tqdm
+
+    folder = Path(folder)
+    names = sorted(p.name for p in (folder / "train").iterdir() if p.is_dir()) if (folder / "train").is_dir() else []
+    if not names:
+        raise FileNotFoundError(f"no class folders in {folder / 'train'}")
+    number = {name: i for i, name in enumerate(names)}
+    train = [(path, number[name]) for name in names for path in sorted((folder / "train" / name).rglob("*.JPEG"))]
+    test = []
+    for i, line in enumerate(_read_text(folder / "val" / "val_annotations.txt").splitlines()):
+        fields = line.split("\t")
+        if len(fields) < 2 or fields[1] not in number:
+            raise FormatError(f"{folder / 'val' / 'val_annotations.txt'} line {i + 1} names no known class: {line!r}")
+        test.append((folder / "val" / "images" / fields[0], number[fields[1]]))
+    everything = train + test
+    pixels = torch.empty(len(everything), 3, 64, 64, dtype=torch.uint8)
+    for i, (path, _) in enumerate(tqdm(everything, "read images", disable=None, leave=False)):
+        pixels[i] = _read_jpeg(path)
+    return _split(pixels, torch.tensor([label for _, label in everything]), len(train), len(names))
+
+
+def _split(pixels: torch.Tensor, labels: torch.Tensor, train: int, classes: int) -> Split:
+    seen = pixels[:train].double() / 255
+    mean, std = (tuple(v.tolist()) for v in (seen.mean((0, 2, 3)), seen.std((0, 2, 3))))
+    images = Images(pixels, labels, mean, std, classes)
+    return images[:train], images[train:]
+
+
+def _read_idx(folder: Path, name: str, dims: int) -> np.ndarray:
+    path = next((p for p in (folder / f"{name}.gz", folder / name) if p.exists()), None)
+    if path is None:
+        raise FileNotFoundError(f"neither {name} nor {name}.gz is in {folder}")
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{path} is truncated or not gzip: {error}") from error
+    if len(data) < 4 + 4 * dims or data[:4] != bytes([0, 0, 8, dims]):
+        raise FormatError(f"{path} is not an IDX file of unsigned bytes with {dims} dimensions")
+    shape = tuple(np.frombuffer(data, ">u4", dims, 4).astype(int))
+    body = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
+    if body.size != np.prod(shape) or (dims == 3 and shape[1:] != (28, 28)):
+        raise FormatError(f"{path} announces {shape} and holds {body.size} bytes; it is truncated or another data set")
+    return body.reshape(shape).copy()
+
+
+class _ArraysOnly(pickle.Unpickler):
+    _ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+        ("numpy.core.numeric", "_frombuffer"), ("numpy._core.numeric", "_frombuffer"),
+    }  # fmt: skip
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _read_cifar(path: Path, label: bytes, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        batch = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[label], dtype=np.int64)
+        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072) or not ((labels >= 0) & (labels < classes)).all():
+            raise ValueError(f"data of shape {pixels.shape} and {len(labels)} labels")
+    except Exception as error:
+        raise FormatError(f"{path} is truncated or not a CIFAR batch: {error}") from error
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy()), torch.from_numpy(labels)
+
+
+def _read_text(path: Path) -> str:
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    return path.read_text()
+
+
+def _read_jpeg(path: Path) -> torch.Tensor:
+    from PIL import Image
+
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise FormatError(f"{path} is not a readable image: {error}") from error
+    if pixels.shape != (64, 64, 3):
+        raise FormatError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, not 64x64")
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

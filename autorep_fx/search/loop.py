@@ -1,0 +1,341 @@
+"""The training loop: epochs over a loader while a method moves the masks, with checkpoints and a last settling."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, fx, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import update_bn
+from tqdm.auto import tqdm
+
+from ..errors import AutorepError, FormatError, MissingDependency
+from ..graph.calibrate import Batches, SiteWalk, calibrate, device_of, evaluating
+from ..hybrid import dapa
+from ..hybrid.activation import HybridActivation, relu_count
+from . import checkpoint
+from .methods import Method
+from .objective import objective
+
+log = logging.getLogger(__name__)
+
+_BN_BATCHES = 100
+
+
+class SearchError(AutorepError, RuntimeError):
+    """A run stopped because its loss is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a loop needs to know; documented at :func:`autorep_fx.search.search`."""
+
+    epochs: int
+    lr: float = 1e-3
+    coeff_lr: float | None = None
+    gate_lr: float | None = None
+    mask_phase: float = 0.6
+    refit_phase: float = 0.3
+    coeff_clip: float = 1.0
+    temperature: float = 4.0
+    seed: int = 0
+    checkpoint_dir: str | os.PathLike | None = None
+    resume: bool = False
+    tensorboard: str | os.PathLike | None = None
+    progress: bool | None = None
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        for name in ("mask_phase", "refit_phase"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a fraction from 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass
+class History:
+    """What a run did, an entry an epoch.
+
+    Attributes:
+        loss, accuracy: of the training batches (accuracy as a fraction).
+        val_accuracy: fraction, empty without a validation loader.
+        relus: kept elements per sample at the end of the epoch.
+        missed: how many positions above the budget the schedule ended, before the last ones were settled.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    relus: list[int] = field(default_factory=list)
+    missed: int = 0
+
+
+class Loop:
+    """One run over a GraphModule, in place. ``fit_batches``: what the polynomials are fitted again to, if they are."""
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        method: Method,
+        train_loader: Iterable,
+        val_loader: Iterable | None,
+        teacher: nn.Module | None,
+        settings: Settings,
+        fit_batches: Batches | None = None,
+    ):
+        self.gm, self.method, self.train_loader, self.val_loader = gm, method, train_loader, val_loader
+        self.teacher, self.settings, self.fit_batches = teacher, settings, fit_batches
+        self.device = device_of(gm)
+        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.main = not self.distributed or dist.get_rank() == 0
+        self.mask_steps = math.ceil(settings.mask_phase * settings.epochs * len(train_loader)) if method.moves_masks else 0
+        self.refit_epochs = math.ceil(settings.refit_phase * settings.epochs) if method.refits else 0
+        self.history = History()
+
+    def __call__(self) -> History:
+        s = self.settings
+        saved = checkpoint.read(s.checkpoint_dir) if s.resume and s.checkpoint_dir is not None else None
+        self.method.start()
+        if saved is not None and saved["settled"]:
+            self.method.settle()  # drops the gates; the masks come from the file
+            self.mask_steps = 0
+        self.optimizer = self._optimizer()
+        first = self._restore(saved) if saved is not None else 0
+        if self.device.type == "cuda":
+            self.gm.to(memory_format=torch.channels_last)
+        self.model = self._wrapped()
+        self.writer = self._summary_writer()
+        for epoch in range(first, s.epochs):
+            self._epoch(epoch)
+            if self.main and s.checkpoint_dir is not None:
+                checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
+        self._refresh_batch_norm()
+        self.gm.eval()
+        if self.writer:
+            self.writer.close()
+        return self.history
+
+    # --- one epoch ---------------------------------------------------------------------------------------------------
+
+    def _epoch(self, epoch: int) -> None:
+        s, steps = self.settings, len(self.train_loader)
+        torch.manual_seed(s.seed * 1_000_003 + epoch)
+        for owner in (self.train_loader, getattr(self.train_loader, "sampler", None)):
+            if hasattr(owner, "set_epoch"):
+                owner.set_epoch(epoch)
+        if 0 < epoch < self.refit_epochs:
+            self._refit()
+        self.gm.train()
+        seen = correct = 0
+        total = 0.0
+        bar = tqdm(self.train_loader, f"epoch {epoch + 1}/{s.epochs}", steps, leave=False,
+                   disable=not self.main or (None if s.progress is None else not s.progress))  # fmt: skip
+        for i, (x, labels) in enumerate(bar):
+            step = epoch * steps + i
+            x, labels = x.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            loss, output = self._step(x, labels, step)
+            if not math.isfinite(loss):
+                raise SearchError(self._explain(epoch, i, x))
+            total, seen = total + loss * len(x), seen + len(x)
+            correct += int((output.detach().argmax(1) == labels).sum())
+            if i % 10 == 0:
+                bar.set_postfix(loss=f"{total / seen:.3f}", acc=f"{correct / seen:.1%}", relus=f"{relu_count(self.gm):,}")
+        if not seen:
+            raise ValueError("train_loader gave no batch")
+        h = self.history
+        h.loss.append(total / seen)
+        h.accuracy.append(correct / seen)
+        h.relus.append(relu_count(self.gm))
+        if self.val_loader is not None:
+            h.val_accuracy.append(accuracy(self.gm, self.val_loader))
+        self._log(epoch)
+
+    def _step(self, x: Tensor, labels: Tensor, step: int) -> tuple[float, Tensor]:
+        s = self.settings
+        rate = 0.5 * (1 + math.cos(math.pi * step / (s.epochs * len(self.train_loader))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
+        if self.device.type == "cuda":
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            target = None
+            if self.teacher is not None:
+                with evaluating(self.teacher), torch.no_grad():
+                    target = self.teacher(x)
+            output = self.model(x)
+        loss = objective(output, labels, target, s.temperature)
+        if step < self.mask_steps:
+            loss = loss + self.method.penalty()
+        value = loss.item()
+        if not math.isfinite(value):
+            return value, output
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self._clip_coeffs()
+        if step < self.mask_steps:
+            done = self.method.after_step((step + 1) / self.mask_steps)
+            if done or step + 1 == self.mask_steps:
+                self._settle()
+        return value, output
+
+    def _settle(self) -> None:
+        self.mask_steps = 0
+        if self.distributed:
+            for theta in self.method.gate_parameters():
+                dist.broadcast(theta.data, 0)
+        self.history.missed = missed = self.method.settle()
+        if missed > 0:
+            log.warning(
+                "the mask schedule ended %d positions above the budget; those with the smallest parameters were "
+                "replaced at once. More epochs, a larger mask_phase or a larger penalty let it arrive smoothly.",
+                missed,
+            )
+        for theta in self.optimizer.param_groups.pop()["params"]:
+            self.optimizer.state.pop(theta, None)
+        self.model = self._wrapped()
+
+    def _clip_coeffs(self) -> None:
+        with torch.no_grad():
+            for site in self.method.sites.values():
+                if site.degree == 2:
+                    site.coeffs[2].clamp_(0, self.settings.coeff_clip)
+
+    def _refit(self) -> None:
+        """Fit the polynomials to what arrives at the replaced positions now."""
+        if self.fit_batches is None:
+            return
+        statistics = calibrate(self.gm, self.fit_batches, HybridActivation, self._degree(), progress=False)
+        for name, site in self.method.sites.items():
+            result = dapa.fit(site.activation.in_float64, statistics[name], site.degree, "traced", ~site.keep)
+            site.set_coeffs(result.coeffs)
+        self._clip_coeffs()
+
+    def _degree(self) -> int:
+        return max(site.degree for site in self.method.sites.values())
+
+    # --- what stands around it ---------------------------------------------------------------------------------------
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        s = self.settings
+        gates = self.method.gate_parameters()
+        coeffs = [site.coeffs for site in self.method.sites.values() if site.coeffs is not None]
+        special = {id(p) for p in (*gates, *coeffs)}
+        weights = [p for p in self.gm.parameters() if p.requires_grad and id(p) not in special]
+        gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))
+        groups = [
+            {"params": weights, "base_lr": s.lr, "decays": True},
+            {"params": coeffs, "base_lr": s.coeff_lr if s.coeff_lr is not None else s.lr / 10, "decays": True},
+        ]
+        if gates:
+            groups.append({"params": gates, "base_lr": gate_lr, "decays": False})
+        return torch.optim.Adam([g for g in groups], lr=s.lr)
+
+    def _wrapped(self) -> nn.Module:
+        # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
+        if not self.distributed:
+            return self.gm
+        return DistributedDataParallel(self.gm, broadcast_buffers=False, find_unused_parameters=True)
+
+    def _refresh_batch_norm(self) -> None:
+        """Running statistics of the final network, instead of an average over networks that are gone."""
+        if hasattr(self.train_loader, "set_epoch"):
+            self.train_loader.set_epoch(self.settings.epochs)
+        torch.manual_seed(self.settings.seed)
+        update_bn(islice(self.train_loader, _BN_BATCHES), self.gm, self.device)
+        if self.distributed:
+            for module in self.gm.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    for buffer in module.buffers():
+                        dist.broadcast(buffer, 0)
+
+    def _state(self, epochs_done: int) -> dict:
+        return {
+            "epoch": epochs_done,
+            "epochs": self.settings.epochs,
+            "settled": self.method.moves_masks and not self.method.gate_parameters(),
+            "model": self.gm.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "method": self.method.state(),
+            "history": asdict(self.history),
+        }
+
+    def _restore(self, saved: dict) -> int:
+        if saved["epochs"] != self.settings.epochs:
+            raise FormatError(
+                f"the checkpoint in {self.settings.checkpoint_dir} is of a run of {saved['epochs']} epochs, this one has "
+                f"{self.settings.epochs}; resume with the same settings, or use another folder"
+            )
+        try:
+            self.gm.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise FormatError(
+                f"the checkpoint in {self.settings.checkpoint_dir} is of another model or method: {error}"
+            ) from error
+        self.method.restore(saved["method"])
+        self.history = History(**saved["history"])
+        return saved["epoch"]
+
+    def _summary_writer(self):
+        if self.settings.tensorboard is None or not self.main:
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingDependency("tensorboard=... needs the package tensorboard: pip install tensorboard") from error
+        return SummaryWriter(str(self.settings.tensorboard))
+
+    def _log(self, epoch: int) -> None:
+        h = self.history
+        val = h.val_accuracy[-1] if h.val_accuracy else None
+        log.info("epoch %d: loss %.4f, accuracy %.4f, validation %s, ReLUs %d", epoch + 1, h.loss[-1], h.accuracy[-1],
+                 "-" if val is None else f"{val:.4f}", h.relus[-1])  # fmt: skip
+        if self.writer:
+            self.writer.add_scalar("train/loss", h.loss[-1], epoch)
+            self.writer.add_scalar("train/accuracy", h.accuracy[-1], epoch)
+            self.writer.add_scalar("relus", h.relus[-1], epoch)
+            if val is not None:
+                self.writer.add_scalar("val/accuracy", val, epoch)
+            self.writer.flush()
+
+    def _explain(self, epoch: int, step: int, x: Tensor) -> str:
+        watch = _RangeWatch(self.gm)
+        with evaluating(self.gm), torch.no_grad():
+            watch.run(x)
+        where = "; ".join(watch.outside) or "no site's input left its fitted range"
+        kept = f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
+        return f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: {where}. A lower lr may help{kept}"
+
+
+class _RangeWatch(SiteWalk):
+    """Notes the sites whose input is outside the range that their polynomial was fitted to."""
+
+    def __init__(self, gm: fx.GraphModule):
+        super().__init__(gm, HybridActivation)
+        self.outside: list[str] = []
+
+    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
+        if site.input_range is not None:
+            low, high = site.input_range.tolist()
+            if not (x.min() >= low and x.max() <= high):  # also where x is not a number
+                self.outside.append(f"'{name}' got {x.min():.3g} to {x.max():.3g}, fitted to {low:.3g} to {high:.3g}")
+        return site(x)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, loader: Iterable) -> float:
+    """Fraction of a loader's samples whose class the model predicts, in eval mode."""
+    device, seen, correct = device_of(model), 0, 0
+    with evaluating(model):
+        for x, labels in loader:
+            correct += int((model(x.to(device)).argmax(1) == labels.to(device)).sum())
+            seen += len(labels)
+    return correct / max(seen, 1)

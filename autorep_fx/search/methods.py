@@ -1,0 +1,209 @@
+"""What a run learns besides the weights: masks by AutoReP, masks by SNL, or nothing (fixed masks)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+from ..hybrid.activation import HybridActivation, sites
+from ..hybrid.budget import choose
+from ..hybrid.gate import HysteresisGate, LinearGate
+
+#: Masks (AutoReP) and the penalty's weight (SNL) move once in this many steps.
+_EVERY = 10
+
+
+class Method:
+    """Fixed masks, and the base of the others.
+
+    A run calls ``start`` once, ``penalty`` and ``after_step`` in every step of the mask phase (with the progress of the
+    phase, in (0, 1]), and ``settle`` when the phase ends.
+    """
+
+    moves_masks = False
+    refits = False
+
+    def __init__(self, gm: fx.GraphModule):
+        self.gm = gm
+        self.sites: dict[str, HybridActivation] = sites(gm)
+
+    def start(self) -> None: ...
+
+    def penalty(self) -> Tensor | float:
+        return 0.0
+
+    def after_step(self, progress: float) -> bool:
+        """Move the masks; True ends the phase here."""
+        return False
+
+    def settle(self) -> int:
+        """Fix the masks at the budget; returns how many positions above it the schedule ended (negative: below)."""
+        return 0
+
+    def gate_parameters(self) -> list[Tensor]:
+        return [site.gate.theta for site in self.sites.values() if site.gate is not None]
+
+    def state(self) -> dict[str, float]:
+        return {}
+
+    def restore(self, state: dict[str, float]) -> None: ...
+
+
+class _Gated(Method):
+    """A gate at every site, and a schedule for what may be left open.
+
+    Args:
+        budget: positions (units of ``cost``) to end at.
+        initial: where the gates start, (shape of the site) by site.
+        cost: of one kept position, by site; default 1.
+    """
+
+    moves_masks = True
+    gate_type: type
+    level = 0.0
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        budget: float,
+        granularity: str,
+        penalty: float | None,
+        initial: Mapping[str, Tensor],
+        cost: Mapping[str, float] | None,
+    ):
+        super().__init__(gm)
+        self.budget, self.granularity, self.weight, self.initial, self.cost = budget, granularity, penalty, initial, cost
+        self.price = {name: float((cost or {}).get(name, 1.0)) for name in self.sites}
+        self.total = sum(site.total * self.price[name] for name, site in self.sites.items())
+        self.steps = 0
+
+    def start(self) -> None:
+        for name, site in self.sites.items():
+            site.gate = self.gate_type(self.initial[name].to(site.keep.device), site.shape, self.granularity)
+            site.coeffs.requires_grad_(True)
+
+    def after_step(self, progress: float) -> bool:
+        self.steps += 1
+        if self.steps % _EVERY == 0 or progress >= 1:
+            return self._move(self._target(progress))
+        return False
+
+    def settle(self) -> int:
+        missed = sum(site.kept for site in self.sites.values()) - int(self.budget) if self.cost is None else 0
+        theta = {name: site.gate.expanded().cpu() for name, site in self.sites.items()}
+        masks = choose(theta, self.budget, self.granularity, self.cost)
+        for name, site in self.sites.items():
+            site.gate = None
+            site.set_keep(masks[name])
+        return missed
+
+    def state(self) -> dict[str, float]:
+        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0}
+
+    def restore(self, state: dict[str, float]) -> None:
+        self.steps, self.level = int(state["steps"]), state["level"]
+        self.weight = state["weight"] or None
+
+    def _move(self, target: float) -> bool:
+        raise NotImplementedError
+
+    def _target(self, progress: float) -> float:
+        """Cost that may be left at this progress: a cubic from everything to the budget.
+
+        Source of the shape: Zhu and Gupta, "To prune, or not to prune" (2017).
+        """
+        return self.budget + (self.total - self.budget) * (1 - progress) ** 3
+
+    def _open(self) -> Tensor | float:
+        """Cost of what the gates leave open, differentiable."""
+        return sum(site.gate(site.keep).sum() * self.price[name] for name, site in self.sites.items())
+
+
+class AutoRep(_Gated):
+    """Discrete masks by a straight-through gradient; weights, coefficients and masks learn together.
+
+    With ``penalty``, as published: the masks are the signs of the parameters and the loss has
+    ``penalty * max(0, density - target)``. Without, the level of the gates moves to where as many parameters lie above
+    it as the schedule allows: under Adam a penalty that is the same everywhere moves all parameters alike and drowns the
+    gradient of the task; moving the level instead is the same motion, leaves that gradient alone, and arrives exactly.
+
+    Source: Peng et al., AutoReP (ICCV 2023), sections 3.2 to 3.4.
+    """
+
+    gate_type = HysteresisGate
+    refits = True
+    target = 1.0
+
+    def penalty(self) -> Tensor | float:
+        if self.weight is None:
+            return 0.0
+        return self.weight * torch.clamp(self._open() / self.total - self.target, min=0)
+
+    def _move(self, target: float) -> bool:
+        self.target = target / self.total
+        if self.weight is None:
+            self.level = self._level(target)
+        exactly = self.weight is None and target <= self.budget  # the last move of the schedule
+        for site in self.sites.values():
+            site.set_keep(site.gate.decide(site.keep, self.level, 0.0 if exactly else None))
+        return False
+
+    def _level(self, target: float) -> float:
+        """A value of theta above which units of total cost ``target`` lie, between two units' parameters."""
+        gates = [(site.gate, self.price[name]) for name, site in self.sites.items()]
+        theta = torch.cat([gate.theta.detach().flatten() for gate, _ in gates])
+        price = torch.cat([theta.new_full((g.theta.numel(),), g.unit * p, dtype=torch.float64) for g, p in gates])
+        theta, order = theta.sort(descending=True)
+        index = int((price[order].cumsum(0) <= target).sum())
+        around = theta[max(index - 1, 0) : index + 1]
+        return float(around.mean()) if 0 < index < len(theta) else float(around[-1]) + (1.0 if index == 0 else -1.0)
+
+    def state(self) -> dict[str, float]:
+        return super().state() | {"target": self.target}
+
+    def restore(self, state: dict[str, float]) -> None:
+        super().restore(state)
+        self.target = state["target"]
+
+
+class Snl(_Gated):
+    """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
+
+    The weight of the penalty starts at 1e-5 a position, as published, and grows by a tenth whenever more gates are above
+    one half than the schedule allows; the phase ends as soon as the budget is reached.
+
+    Source: Cho et al. (ICML 2022), section 3.
+    """
+
+    gate_type = LinearGate
+    level = 0.5
+
+    def start(self) -> None:
+        super().start()
+        for site in self.sites.values():
+            identity = torch.zeros_like(site.coeffs)
+            identity[1] = 1
+            site.set_coeffs(identity)
+
+    def settle(self) -> int:
+        missed = super().settle()
+        for site in self.sites.values():
+            site.coeffs.requires_grad_(False)
+        return missed
+
+    def penalty(self) -> Tensor | float:
+        return self.weight * self._open()
+
+    def _move(self, target: float) -> bool:
+        left = 0.0
+        with torch.no_grad():
+            for name, site in self.sites.items():
+                site.gate.theta.clamp_(0, 1)
+                site.set_keep(site.gate.expanded() > self.level)
+                site.coeffs.requires_grad_(False)  # the replaced positions stay the identity
+                left += site.kept * self.price[name]
+        if left > target:
+            self.weight *= 1.1
+        return left <= self.budget

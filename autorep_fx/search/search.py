@@ -1,0 +1,157 @@
+"""The two entries: learn masks, or train with fixed ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..errors import BudgetError
+from ..graph.calibrate import Batches
+from ..hybrid import budget as one_shot
+from ..hybrid.activation import sites
+from ..transform import fit_all
+from .loop import History, Loop, Settings
+from .methods import AutoRep, Method, Snl
+
+METHODS = {"autorep": AutoRep, "snl": Snl}
+STARTS = ("score", "uniform")
+_SNL_PENALTY = 1e-5
+_FIT_BATCHES = 4
+
+
+def search(
+    gm: fx.GraphModule,
+    train_loader: Iterable,
+    val_loader: Iterable | None = None,
+    *,
+    relu_budget: int,
+    teacher: nn.Module | None = None,
+    method: str = "autorep",
+    epochs: int = 20,
+    granularity: str = "element",
+    penalty: float | None = None,
+    initial: str = "score",
+    cost: Mapping[str, float] | None = None,
+    lr: float = 1e-3,
+    coeff_lr: float | None = None,
+    gate_lr: float | None = None,
+    mask_phase: float = 0.6,
+    refit_phase: float = 0.3,
+    coeff_clip: float = 1.0,
+    temperature: float = 4.0,
+    seed: int = 0,
+    checkpoint_dir: str | os.PathLike | None = None,
+    resume: bool = False,
+    tensorboard: str | os.PathLike | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` elements a sample.
+
+    Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the same
+    on all ranks. On a GPU it computes in bfloat16 and channels-last.
+
+    Args:
+        gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
+        train_loader: batches (inputs, integer labels), re-iterable. If it (or its ``sampler``) has ``set_epoch``, that is
+            called, so that each epoch can be repeated exactly. In a process group it must give each rank its own part.
+        val_loader: batches for the accuracy of each epoch.
+        relu_budget: elements per sample that keep their activation at the end (units of ``cost`` where that is given).
+        teacher: the unreplaced network, to distil from; runs in eval mode and is not changed.
+        method: "autorep", or "snl": replaced positions become the identity.
+        epochs: passes over ``train_loader`` in all.
+        granularity: "element", "channel" or "layer".
+        penalty: lambda of the budget term. For AutoReP None moves the level of the gates instead (see
+            :class:`~autorep_fx.search.methods.AutoRep`), a number is the published form; for SNL it is per
+            position, None is 1e-5 (published), and grows.
+        initial: AutoReP's gates start at the rank of the one-shot score ("score") or uniform in (0, 1) ("uniform", as
+            published). SNL's start open.
+        cost: what one kept element of a site costs, by site name, default 1.
+        lr, coeff_lr, gate_lr: Adam's learning rates; by default coefficients take a tenth of ``lr``, gates ``lr`` or
+            what crosses their range twice in the mask phase, if that is more. All but the gates' decay by a cosine.
+        mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
+        refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
+        coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
+        temperature: of the distillation.
+        seed: decides everything random here.
+        checkpoint_dir: folder for a checkpoint every epoch.
+        resume: go on from the checkpoint there, if there is one, to the same result as without the interruption.
+        tensorboard: folder for scalars.
+        progress: progress bars; None shows them on a terminal only.
+
+    Raises:
+        BudgetError: budget out of range.
+        ValueError: an unknown method, granularity or start, or a setting out of range.
+        SearchError: the loss is no longer finite; names the epoch, the step and the sites whose inputs left the range
+            that they were fitted to. The last checkpoint stays.
+        FormatError: a checkpoint to resume from that cannot be read or is of another run.
+    """
+    settings = Settings(epochs, lr, coeff_lr, gate_lr, mask_phase, refit_phase, coeff_clip, temperature, seed,
+                        checkpoint_dir, resume, tensorboard, progress)  # fmt: skip
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if initial not in STARTS:
+        raise ValueError(f"initial must be one of {', '.join(STARTS)}, got {initial!r}")
+    one_shot.check_granularity(granularity)
+    everything = sites(gm)
+    if not everything:
+        raise BudgetError("the model has no activation that could be replaced")
+    if any(name not in everything for name in cost or {}):
+        raise ValueError(f"cost names '{next(n for n in cost if n not in everything)}', which is not a site")
+
+    torch.manual_seed(seed)
+    head = Batches(list(islice(train_loader, _FIT_BATCHES)), "train_loader")
+    if any(site.statistics is None for site in everything.values()):
+        fit_all(gm, head, max(site.degree for site in everything.values()), "traced", progress)
+    one_shot.check_budget(relu_budget, int(sum(s.total * (cost or {}).get(n, 1.0) for n, s in everything.items())))
+    for site in everything.values():
+        site.set_keep(torch.ones_like(site.keep))
+    if method == "snl":
+        start = {name: torch.ones(site.shape) for name, site in everything.items()}
+        penalty = _SNL_PENALTY if penalty is None else penalty
+    else:
+        start = _ranked(gm, head, cost, progress) if initial == "score" else _uniform(everything, seed)
+    moving = METHODS[method](gm, relu_budget, granularity, penalty, start, cost)
+    return Loop(gm, moving, train_loader, val_loader, teacher, settings, head)()
+
+
+def finetune(
+    gm: fx.GraphModule,
+    train_loader: Iterable,
+    val_loader: Iterable | None = None,
+    *,
+    teacher: nn.Module | None = None,
+    epochs: int = 5,
+    lr: float = 1e-3,
+    coeff_lr: float | None = None,
+    coeff_clip: float = 1.0,
+    temperature: float = 4.0,
+    seed: int = 0,
+    checkpoint_dir: str | os.PathLike | None = None,
+    resume: bool = False,
+    tensorboard: str | os.PathLike | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
+    settings = Settings(
+        epochs, lr, coeff_lr, None, 0.0, 0.0, coeff_clip, temperature, seed, checkpoint_dir, resume, tensorboard, progress
+    )
+    return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
+
+
+def _ranked(gm: fx.GraphModule, batches: Batches, cost: Mapping[str, float] | None, progress) -> dict[str, Tensor]:
+    """Parameters spread evenly over (0, 1) in the order of the one-shot score for its cost."""
+    scores = {n: s / (cost or {}).get(n, 1.0) for n, s in one_shot.scores(gm, batches, progress).items()}
+    flat = torch.cat([s.flatten() for s in scores.values()])
+    rank = torch.empty(len(flat))
+    rank[flat.argsort(stable=True)] = (torch.arange(len(flat)) + 0.5) / len(flat)
+    parts = rank.split([s.numel() for s in scores.values()])
+    return {name: part.view(s.shape) for (name, s), part in zip(scores.items(), parts)}
+
+
+def _uniform(everything, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(site.shape, generator=generator) for name, site in everything.items()}
