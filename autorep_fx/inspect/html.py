@@ -1,0 +1,134 @@
+"""The report as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from . import draw, svg, table
+from .measure import SiteRecord
+
+_STRIP_HEIGHT = 40
+
+
+def render(report, title: str | None = None, sections: Sequence = ()) -> str:
+    """The text of the file. Everything that comes from the model is escaped.
+
+    Raises:
+        TypeError: ``sections`` of another form than ``Report.to_html`` says.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autorep_fx.inspect"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "count": table.count,
+        "factor": table.factor,
+        "number": table.number,
+        "percent": table.percent,
+        "shape": table.shape,
+    }
+    anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        title=title or report.model,
+        sections=_sections(sections),
+        graph=svg.draw(report.to_networkx(), anchors),
+        cards=[_card(site, anchors[site.name]) for site in report.sites],
+        largest=max((site.total or 0 for site in report.sites), default=0),
+        all_relu=all(site.kind == "relu" for site in report.sites),
+        legend=table.legend(report),
+        notes=table.notes(report),
+    )
+
+
+def _sections(sections: Sequence) -> list[dict]:
+    if isinstance(sections, (str, bytes)) or not isinstance(sections, Sequence):
+        raise TypeError(f"sections must be a list of (title, content), got {type(sections).__name__}")
+    result = []
+    for i, section in enumerate(sections):
+        if not (isinstance(section, (tuple, list)) and len(section) == 2 and isinstance(section[0], str)):
+            raise TypeError(f"sections[{i}] must be (title, content), got {section!r}")
+        title, content = section
+        if isinstance(content, str):
+            result.append({"title": title, "html": Markup(content), "rows": None})
+        elif isinstance(content, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in content):
+            result.append({"title": title, "html": None, "rows": [[str(cell) for cell in row] for row in content]})
+        else:
+            raise TypeError(f"the content of sections[{i}] must be HTML in a string or rows of cells, got {content!r}")
+    return result
+
+
+def _card(site: SiteRecord, anchor: str) -> dict:
+    """Everything that the template shows of one site."""
+    return {
+        "site": site,
+        "anchor": anchor,
+        "mask": _mask(site),
+        "strip": _strip(site),
+        "fit": _picture(draw.fit_svg, site),
+        "coeffs": _coefficients(site),
+        "spread": table.spread(site),
+        "span": table.span(site),
+    }
+
+
+def _picture(make, site: SiteRecord) -> dict:
+    try:
+        return {"svg": Markup(make(site)), "missing": None}
+    except draw.Missing as reason:
+        return {"svg": None, "missing": str(reason)}
+
+
+def _mask(site: SiteRecord) -> dict:
+    share = site.spatial_share()
+    if share is None:
+        reason = "the shape of this site is not known yet" if site.shape is None else "one value a channel, no positions"
+        return {"missing": reason}
+    height, width = share.shape
+    scale = min(168 / width, 168 / height)
+    return {
+        "missing": None,
+        "data": base64.b64encode(draw.mask_png(share)).decode(),
+        "width": max(6, round(width * scale)),
+        "height": max(6, round(height * scale)),
+        "low": float(share.min()),
+        "high": float(share.max()),
+        "uniform": bool(share.max() == share.min()),
+    }
+
+
+def _strip(site: SiteRecord) -> dict | None:
+    """Share of every channel as one path of steps, in a box of C x 40."""
+    share = site.channel_share()
+    if share is None:
+        return None
+    top = share.max() or 1.0
+    steps = "".join(f"V{_STRIP_HEIGHT * (1 - s / top):.1f}H{i + 1}" for i, s in enumerate(share))
+    return {
+        "path": f"M0 {_STRIP_HEIGHT}{steps}V{_STRIP_HEIGHT}Z",
+        "channels": len(share),
+        "height": _STRIP_HEIGHT,
+        "top": float(top),
+        "none": int((share == 0).sum()),
+        "full": int((share == 1).sum()),
+    }
+
+
+def _coefficients(site: SiteRecord) -> list[dict] | None:
+    if not site.fitted:
+        return None
+    used = site.coeffs[:, site.channels_in_use]
+    names = ["1", "x", "x²", "x³", "x⁴"]
+    return [
+        {"name": names[k] if k < len(names) else f"x^{k}", "values": [float(v) for v in
+         np.quantile(row, (0, 0.1, 0.5, 0.9, 1))]}
+        for k, row in enumerate(used)
+    ]  # fmt: skip

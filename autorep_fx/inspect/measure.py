@@ -1,0 +1,264 @@
+"""What is known about every site, and what arrives there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from ..errors import CalibrationError
+from ..graph.activations import Activation
+from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.statistics import SiteStatistics, StreamingHistogram
+from ..hybrid import dapa
+from ..hybrid.activation import HybridActivation, sites
+
+#: Inputs that span this many times what calibration saw are worth a note.
+_OUTSIDE = 3
+
+
+@dataclass
+class SiteRecord:
+    """One site, as it was when the report was made.
+
+    Attributes:
+        name, kind: the site's path in the model, and the kind of its activation.
+        shape: of one sample; None while unknown, and then ``total`` and ``kept`` are None too.
+        keep: boolean array of ``shape``; None while the site has no mask of its own (all kept).
+        coeffs: (degree + 1, C) float64; None while not fitted.
+        source: where the distribution comes from, "example_inputs" or "calibration"; None when it is not known.
+        mean, std, low, high: of the site's input, all channels together.
+        histogram: of the input, channel by channel.
+        channel_error: (C,) mean squared error of the polynomials over the replaced positions of each channel (over all
+            positions where it has none); ``error`` is its root over the site, ``relative_error`` that divided by the root
+            mean square of the activation at the same positions.
+        note: what a reader should know, such as an input that was not finite.
+    """
+
+    name: str
+    kind: str
+    activation: Activation = field(repr=False)
+    shape: tuple[int, ...] | None = None
+    total: int | None = None
+    kept: int | None = None
+    keep: np.ndarray | None = field(default=None, repr=False)
+    coeffs: np.ndarray | None = field(default=None, repr=False)
+    source: str | None = None
+    samples: int = 0
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    histogram: StreamingHistogram | None = field(default=None, repr=False)
+    channel_error: np.ndarray | None = field(default=None, repr=False)
+    error: float | None = None
+    relative_error: float | None = None
+    note: str | None = None
+
+    @property
+    def replaced(self) -> int | None:
+        return None if self.total is None else self.total - self.kept
+
+    @property
+    def share(self) -> float | None:
+        """Share of the elements that keep their activation, 0 to 1."""
+        return self.kept / self.total if self.total else None
+
+    @property
+    def fitted(self) -> bool:
+        return self.coeffs is not None
+
+    @property
+    def channels_in_use(self) -> np.ndarray:
+        """Indices of the channels whose polynomial is used; all of them where nothing is replaced."""
+        channels = self.coeffs.shape[1] if self.fitted else (self.shape or (0,))[0]
+        if self.keep is None or self.keep.all():
+            return np.arange(channels)
+        return np.flatnonzero(~self.keep.reshape(len(self.keep), -1).all(1))
+
+    def channel_share(self) -> np.ndarray | None:
+        """Share kept of every channel, (C,)."""
+        if self.shape is None:
+            return None
+        if self.keep is None:
+            return np.ones(self.shape[0])
+        return self.keep.reshape(len(self.keep), -1).mean(1)
+
+    def spatial_share(self) -> np.ndarray | None:
+        """Share kept over height and width, averaged over everything else; None for a site that has no positions."""
+        if self.shape is None or len(self.shape) < 2:
+            return None
+        share = np.ones(self.shape) if self.keep is None else self.keep.astype(float)
+        share = share.mean(tuple(range(max(1, share.ndim - 2))))
+        return np.atleast_2d(share)
+
+    def activate(self, x: np.ndarray) -> np.ndarray:
+        """The activation of ``x`` (n,) for every channel, (n, C) (a PReLU may differ from channel to channel)."""
+        channels = self.shape[0] if self.shape else 1
+        grid = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, channels)
+        with torch.no_grad():
+            return self.activation.in_float64(grid).numpy()
+
+    def polynomial(self, x: np.ndarray) -> np.ndarray:
+        """The polynomials of ``x`` (n,), (n, C)."""
+        return np.polynomial.polynomial.polyval(np.asarray(x, dtype=np.float64), self.coeffs).T
+
+
+class Observer(SiteWalk):
+    """Runs the hybrid network as it is; notes what arrives at the sites and the shape that every node gives.
+
+    The network is not changed: a site that has no shape yet does not learn one.
+
+    Attributes:
+        statistics: by site; without those whose input was not finite, which are in ``not_finite``.
+        shapes: by node name, of one sample.
+    """
+
+    def __init__(self, gm: fx.GraphModule):
+        super().__init__(gm, HybridActivation)
+        self.statistics: dict[str, SiteStatistics] = {}
+        self.not_finite: set[str] = set()
+        self.shapes: dict[str, tuple[int, ...] | None] = {}
+        self.samples = 0
+
+    def observe(self, example_inputs) -> None:
+        batches = Batches(example_inputs, "example_inputs")
+        with evaluating(self.module), torch.no_grad():
+            for x, _ in batches:
+                self._batch = len(x)
+                self.walk(x, "example_inputs")
+                self.samples += len(x)
+
+    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
+        shape = tuple(x.shape[1:])
+        if site.shape is not None and site.shape != shape:
+            raise CalibrationError(f"example_inputs arrive at site '{name}' as {shape}, its mask has shape {site.shape}")
+        y = site.activation(x)
+        if not torch.isfinite(x).all():
+            self.not_finite.add(name)
+        elif shape:
+            if name not in self.statistics:
+                self.statistics[name] = SiteStatistics(shape, site.degree)
+            self.statistics[name].update(x, y)
+        return y if site.shape is None else site(x)
+
+    def run_node(self, node: fx.Node):
+        value = super().run_node(node)
+        if isinstance(value, Tensor):
+            shape = tuple(value.shape)
+            per_sample = node.op != "get_attr" and len(shape) > 0 and shape[0] == self._batch
+            self.shapes[node.name] = shape[1:] if per_sample else shape
+        return value
+
+
+def measure(gm: fx.GraphModule, example_inputs=None) -> tuple[list[SiteRecord], dict, int]:
+    """The records of all sites in run order, node shapes by name (of one sample), and the number of samples run.
+
+    Without ``example_inputs`` the distributions are those that calibration left at the sites, and the only shapes known
+    are those of the sites.
+
+    Raises:
+        CalibrationError: ``example_inputs`` that are empty, not finite, or do not fit the model.
+    """
+    observer = Observer(gm)
+    if example_inputs is not None:
+        observer.observe(example_inputs)
+    records = []
+    for name, site in sites(gm).items():
+        shape = site.shape
+        if shape is None and name in observer.statistics:
+            shape = observer.statistics[name].shape
+        if example_inputs is not None:
+            statistics, source = observer.statistics.get(name), "example_inputs"
+        else:
+            statistics, source = site.statistics, "calibration"
+        record = _record(name, site, shape, statistics, source)
+        if name in observer.not_finite:
+            _forget_distribution(record)
+            record.note = "its input is not finite on example_inputs"
+        elif example_inputs is not None and site.input_range is not None and record.high is not None:
+            low, high = (float(v) for v in site.input_range)
+            if record.high - record.low > _OUTSIDE * (high - low):
+                record.note = (
+                    f"its input spans {record.low:.3g} to {record.high:.3g} on example_inputs, calibration saw "
+                    f"{low:.3g} to {high:.3g}: polynomials upstream diverge"
+                )
+        records.append(record)
+    shapes = observer.shapes or _shapes_at_sites(gm)
+    return records, shapes, observer.samples
+
+
+def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | None, source: str) -> SiteRecord:
+    record = SiteRecord(name, site.activation.kind, site.activation, shape)
+    if shape is not None:
+        record.total = math.prod(shape)
+        record.kept = record.total if site.shape is None else site.kept
+    if site.keep is not None:
+        record.keep = site.keep.cpu().numpy().copy()
+        coeffs = site.coeffs.detach().cpu().double()
+        identity = torch.zeros_like(coeffs)
+        identity[1] = 1
+        if site.fit_error is not None or not torch.equal(coeffs, identity):
+            record.coeffs = coeffs.numpy().copy()
+
+    if statistics is not None and statistics.samples:
+        record.source, record.samples, record.histogram = source, statistics.samples, statistics.histogram
+        record.low, record.high = float(statistics.low.min()), float(statistics.high.max())
+        record.mean, record.std = _mean_std(statistics)
+    elif site.input_range is not None:
+        record.low, record.high = (float(v) for v in site.input_range)
+
+    if record.fitted:
+        _measure_error(record, site, statistics)
+    return record
+
+
+def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteStatistics | None) -> None:
+    keep = torch.from_numpy(record.keep)
+    where = None if record.replaced == 0 else ~keep
+    weight = (torch.ones_like(keep) if where is None else where).flatten(1 if keep.dim() > 1 else 0)
+    weight = (weight.sum(1) if keep.dim() > 1 else weight).double().numpy()
+    if statistics is not None and statistics.samples and statistics.moments.degree >= len(record.coeffs) - 1:
+        coeffs = torch.from_numpy(record.coeffs)
+        error = dapa.mean_squared_error(coeffs, statistics, where).numpy()
+        count, _, _, square = statistics.moments.over(where)
+        power = float(square.sum() / count.sum())
+    elif site.fit_error is not None:
+        error, power = site.fit_error.cpu().double().numpy(), None
+    else:
+        return
+    if not np.isfinite(error).all():
+        record.note = "the error of its polynomials is not finite"
+        return
+    record.channel_error = error
+    record.error = math.sqrt(float((weight * error).sum() / weight.sum()))
+    if power:
+        record.relative_error = record.error / math.sqrt(power)
+
+
+def _mean_std(statistics: SiteStatistics) -> tuple[float, float]:
+    """Mean and standard deviation of all channels together: the variances within, and the variance of the means."""
+    count, powers, _, _ = statistics.moments.over(None)
+    z = powers[:, 1] / count
+    variance = (powers[:, 2] / count - z * z).clamp_min(0) * statistics.moments.scale**2
+    means = statistics.moments.shift + statistics.moments.scale * z
+    return float(means.mean()), math.sqrt(float(variance.mean() + means.var(correction=0)))
+
+
+def _forget_distribution(record: SiteRecord) -> None:
+    record.source = record.histogram = record.mean = record.std = record.low = record.high = None
+    record.channel_error = record.error = record.relative_error = None
+
+
+def _shapes_at_sites(gm: fx.GraphModule) -> dict:
+    """A site gives what it gets, so one shape is known at both of its ends."""
+    shapes = {}
+    for node in gm.graph.nodes:
+        site = gm.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(site, HybridActivation) and site.shape is not None:
+            shapes[node.name] = site.shape
+            shapes[node.all_input_nodes[0].name] = site.shape
+    return shapes

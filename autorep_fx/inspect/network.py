@@ -1,0 +1,94 @@
+"""The graph of a model as a networkx graph."""
+
+from __future__ import annotations
+
+import networkx as nx
+from torch import fx, nn
+
+from .measure import SiteRecord
+
+_SHORT = {
+    "adaptive_avg_pool2d": "global avg pool", "add": "+", "iadd": "+", "cat": "concat", "concat": "concat",
+    "mul": "×", "imul": "×", "sub": "−", "isub": "−", "truediv": "÷", "batch_norm": "bn",
+}  # fmt: skip
+
+
+def to_networkx(gm: fx.GraphModule, records: list[SiteRecord], shapes: dict) -> nx.DiGraph:
+    """One node for each fx node (by its name, in run order) and one edge for each pair of nodes that a tensor joins.
+
+    Node attributes: ``op``, ``target`` (text), ``label`` (a few words), ``shape`` (of one sample; None where unknown),
+    ``parameters`` (of the module that the node calls, or the parameter that it reads; one that several nodes share
+    counts at each). A site has ``site``, ``kind``, ``kept`` and ``total`` too. Edge attribute: ``shape``.
+    """
+    sites = {record.name: record for record in records}
+    graph = nx.DiGraph()
+    for node in gm.graph.nodes:
+        record = sites.get(node.target) if node.op == "call_module" else None
+        graph.add_node(
+            node.name,
+            op=node.op,
+            target=_target(node),
+            label=record.kind if record else _label(gm, node),
+            shape=record.shape if record else shapes.get(node.name),
+            parameters=_parameters(gm, node),
+        )
+        if record:
+            graph.nodes[node.name].update(site=record.name, kind=record.kind, kept=record.kept, total=record.total)
+    for node in gm.graph.nodes:
+        for source in node.all_input_nodes:
+            graph.add_edge(source.name, node.name, shape=graph.nodes[source.name]["shape"])
+    return graph
+
+
+def _target(node: fx.Node) -> str:
+    if isinstance(node.target, str):
+        return node.target
+    name = getattr(node.target, "__name__", None) or str(node.target)
+    module = (getattr(node.target, "__module__", None) or "").lstrip("_")
+    return f"{module}.{name}" if module else name
+
+
+def _parameters(gm: fx.GraphModule, node: fx.Node) -> int:
+    if node.op == "call_module":
+        return sum(p.numel() for p in gm.get_submodule(node.target).parameters())
+    if node.op == "get_attr":
+        value = gm
+        for part in node.target.split("."):
+            value = getattr(value, part)
+        return value.numel() if isinstance(value, nn.Parameter) else 0
+    return 0
+
+
+def _label(gm: fx.GraphModule, node: fx.Node) -> str:
+    if node.op == "placeholder":
+        return "input" if node.name in ("x", "input") else node.name
+    if node.op == "output":
+        return "output"
+    if node.op == "get_attr":
+        return node.target.rpartition(".")[2]
+    if node.op == "call_module":
+        return _module_label(gm.get_submodule(node.target))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    name = name.strip("_")
+    return _SHORT.get(name, name.replace("_", " "))
+
+
+def _module_label(module: nn.Module) -> str:
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        kernel = "×".join(map(str, module.kernel_size))
+        depthwise = module.groups > 1 and module.groups == module.in_channels
+        kind = "depthwise" if depthwise else "conv" if module.groups == 1 else f"conv/{module.groups} groups"
+        stride = "" if set(module.stride) == {1} else f" ↓{'×'.join(map(str, dict.fromkeys(module.stride)))}"
+        return f"{kind} {kernel}, {module.out_channels}{stride}"
+    if isinstance(module, nn.Linear):
+        return f"linear {module.in_features} → {module.out_features}"
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return "bn"
+    if isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)):
+        size = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,)
+        return "global avg pool" if set(size) == {1} else f"avg pool to {'×'.join(map(str, size))}"
+    if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)):
+        kernel = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
+        kind = "max" if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)) else "avg"
+        return f"{kind} pool {'×'.join(map(str, kernel))}"
+    return type(module).__name__.lower() if type(module).__module__.startswith("torch.nn") else type(module).__name__

@@ -1,0 +1,173 @@
+"""The report: one snapshot of a model, in several forms."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+from torch import fx, nn
+
+from ..hybrid.activation import HybridActivation
+from ..transform import transform
+from . import table
+from .measure import SiteRecord, measure
+from .network import to_networkx
+
+
+def inspect(gm: nn.Module, example_inputs=None) -> Report:
+    """Look at a model at any stage: not transformed, transformed, fitted, masked.
+
+    Args:
+        gm: what :func:`autorep_fx.transform` returned, or any traceable module, which is then transformed without
+            calibration. Never changed.
+        example_inputs: a batch, or an iterable of batches, to run (in eval mode) for the distributions at the sites and
+            the shapes of all nodes. Without it the report shows what calibration saw and the shapes of the sites.
+
+    Returns:
+        A :class:`Report`; ``print`` it, or write it with ``to_html`` or ``plot``.
+
+    Raises:
+        TraceError: ``gm`` is not a module, or cannot be traced.
+        CalibrationError: ``example_inputs`` that are empty, not finite, or do not fit the model.
+    """
+    transformed = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
+    if not transformed:
+        gm = transform(gm)
+    return Report(gm, example_inputs)
+
+
+class Report:
+    """A snapshot: later changes of the model do not show in it.
+
+    Attributes:
+        model: the name of the model's class.
+        sites: a :class:`~autorep_fx.inspect.measure.SiteRecord` for each site, in run order.
+        before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
+        parameters: number of parameters, the polynomials' left out.
+        samples: samples of ``example_inputs`` that were run.
+    """
+
+    def __init__(self, gm: fx.GraphModule, example_inputs=None):
+        self.model = type(gm).__name__
+        self.sites: list[SiteRecord]
+        self.sites, shapes, self.samples = measure(gm, example_inputs)
+        self._graph = to_networkx(gm, self.sites, shapes)
+        polynomials = {id(m.coeffs) for m in gm.modules() if isinstance(m, HybridActivation)}
+        self.parameters = sum(p.numel() for p in gm.parameters() if id(p) not in polynomials)
+        known = all(site.total is not None for site in self.sites)
+        self.before = sum(site.total for site in self.sites) if known else None
+        self.after = sum(site.kept for site in self.sites) if known else None
+
+    @property
+    def share(self) -> float | None:
+        """Share of the ReLUs that is kept, 0 to 1."""
+        return self.after / self.before if self.before else None
+
+    @property
+    def factor(self) -> float | None:
+        """How many times fewer ReLUs; None where none is left, or the number is unknown."""
+        return self.before / self.after if self.after else None
+
+    def __str__(self) -> str:
+        return table.render(self)
+
+    def __repr__(self) -> str:
+        return f"<Report of {table.headline(self)}>"
+
+    def to_dict(self) -> dict:
+        """Everything but the pictures, in types that JSON knows. What is unknown is None."""
+        return {
+            "model": self.model,
+            "parameters": self.parameters,
+            "relus": {"before": self.before, "after": self.after, "share": self.share, "factor": self.factor},
+            "samples": self.samples,
+            "sites": [_site_dict(site) for site in self.sites],
+            "nodes": [
+                {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}}
+                for name, attributes in self._graph.nodes.items()
+            ],
+            "edges": [list(edge) for edge in self._graph.edges],
+        }
+
+    def to_networkx(self) -> nx.DiGraph:
+        """The graph, one node for each fx node; see :func:`autorep_fx.inspect.network.to_networkx`."""
+        return self._graph.copy()
+
+    def to_html(
+        self,
+        path: str | os.PathLike,
+        *,
+        title: str | None = None,
+        sections: Sequence[tuple[str, str | Sequence[Sequence[str]]]] = (),
+    ) -> Path:
+        """Write one HTML file that needs nothing else: no network, no scripts.
+
+        Args:
+            path: the file; replaced if it is there.
+            title: heading; by default the name of the model's class.
+            sections: (heading, content) to show first. Content is a table, as rows of cells with the headings in the
+                first row (escaped), or a string of HTML, which is put in as it is.
+
+        Raises:
+            TypeError: ``sections`` of another form.
+        """
+        from . import html  # matplotlib and jinja2 are slow to import, and a table needs neither
+
+        text = html.render(self, title, sections)
+        path = Path(path)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def plot(self, path: str | os.PathLike, *, title: str | None = None, site: str | None = None) -> Path:
+        """Write one PNG picture: share kept of every layer, a fit over its distribution, and a mask.
+
+        Args:
+            path: the file; replaced if it is there.
+            title: heading; by default the name of the model's class and its ReLUs before and after.
+            site: name of the site whose fit and mask are shown; by default one that has both.
+
+        Raises:
+            ValueError: no site of that name.
+        """
+        from . import overview
+
+        path = Path(path)
+        path.write_bytes(overview.png(self, title, site))
+        return path
+
+
+def _site_dict(site: SiteRecord) -> dict:
+    coeffs = None
+    if site.fitted:
+        used = site.coeffs[:, site.channels_in_use]
+        coeffs = [
+            {"power": k, "min": _float(c.min()), "median": _float(np.median(c)), "max": _float(c.max())}
+            for k, c in enumerate(used)
+        ]
+    return {
+        "name": site.name,
+        "kind": site.kind,
+        "shape": None if site.shape is None else list(site.shape),
+        "elements": site.total,
+        "kept": site.kept,
+        "share": site.share,
+        "input": {
+            "source": site.source,
+            "mean": _float(site.mean),
+            "std": _float(site.std),
+            "low": _float(site.low),
+            "high": _float(site.high),
+        },
+        "degree": len(site.coeffs) - 1 if site.fitted else None,
+        "coeffs": coeffs,
+        "error": {"rms": _float(site.error), "relative": _float(site.relative_error)},
+        "note": site.note,
+    }
+
+
+def _float(value) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

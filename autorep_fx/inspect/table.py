@@ -1,0 +1,148 @@
+"""A report as plain text, and the numbers in it as a reader wants them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .measure import SiteRecord
+
+WIDTH = 120
+UNKNOWN = "-"
+_HEAD = ("site", "kind", "shape", "elements", "kept", "share", "input", "range", "polynomial", "rms", "rel")
+_LEFT = {0, 1, 2, 8}
+
+
+def render(report) -> str:
+    """The report as a table of at most ``WIDTH`` columns; long site names lose their middle."""
+    if not report.sites:
+        return f"{report.model}: no activations that could be replaced"
+    rows = [_row(site) for site in report.sites]
+    total = ["total", "", "", count(report.before), count(report.after), percent(report.share), *[""] * 5]
+    widths = [max(len(r[i]) for r in (_HEAD, *rows, total)) for i in range(len(_HEAD))]
+    spare = WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)
+    widths[0] = min(widths[0], max(spare, 12))
+
+    def line(cells) -> str:
+        cells = (elide(cells[0], widths[0]), *cells[1:])
+        padded = (c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths)))
+        return "  ".join(padded).rstrip()
+
+    rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
+    parts = [headline(report), "", line(_HEAD), rule, *map(line, rows), rule, line(total), "", legend(report), *notes(report)]
+    return "\n".join(parts)
+
+
+def headline(report) -> str:
+    """One sentence: what the model had and what it has now."""
+    if report.after is None:
+        return f"{report.model}: ReLUs not counted yet, the shapes of its sites are unknown (give example_inputs)"
+    if report.after == report.before:
+        return f"{report.model}: {count(report.before)} ReLUs, all kept"
+    if report.after == 0:
+        return f"{report.model}: {count(report.before)} ReLUs, all replaced by polynomials"
+    return f"{report.model}: {count(report.before)} ReLUs -> {count(report.after)}, {factor(report.factor)} times fewer"
+
+
+def notes(report) -> list[str]:
+    """What a reader should know, the same trouble at later sites counted only."""
+    noted = [site for site in report.sites if site.note]
+    if not noted:
+        return []
+    more = f" ({len(noted) - 1} later sites have notes too)" if len(noted) > 1 else ""
+    return [f"note: {noted[0].name}: {noted[0].note}{more}"]
+
+
+def legend(report) -> str:
+    """What the columns of numbers mean, and where they come from."""
+    sources = {site.source for site in report.sites} - {None}
+    if "example_inputs" in sources:
+        where = f"measured on {report.samples:,} samples of example_inputs"
+    elif sources:
+        where = f"as calibration saw it on {max(site.samples for site in report.sites):,} samples"
+    else:
+        return ("input: unknown, neither calibrated nor measured (give example_inputs). "
+                "polynomial: median over the channels")  # fmt: skip
+    return (f"input: mean±std, {where}. polynomial: median over the channels in use.\n"
+            "rms: its error at the replaced positions (at all, where none is); rel: divided by the rms of the activation"
+            )  # fmt: skip
+
+
+def _row(site: SiteRecord) -> tuple[str, ...]:
+    return (
+        site.name, site.kind, shape(site.shape), count(site.total), count(site.kept), percent(site.share),
+        spread(site), span(site), polynomial(site), number(site.error), percent(site.relative_error),
+    )  # fmt: skip
+
+
+def count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def shape(value: tuple[int, ...] | None) -> str:
+    return "?" if value is None else "×".join(map(str, value))
+
+
+def percent(value: float | None) -> str:
+    """0% and 100% only for nothing and everything; ten times and more as "12×"."""
+    if value is None:
+        return UNKNOWN
+    if value in (0, 1):
+        return f"{value:.0%}"
+    if value >= 9.995:
+        return f"{value:.0f}×" if value < 999.5 else ">999×"
+    if 0 < value < 0.001:
+        return "<0.1%"
+    if 0.9995 <= value < 1:
+        return "99.9%"
+    return f"{100 * value:.1f}%" if value < 0.0995 or 0.995 <= value < 1 else f"{100 * value:.0f}%"
+
+
+def factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits at most, without an exponent where that is short."""
+    if value is None or not np.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 99_999.5 or size < 5e-4:
+        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3
+    return f"{value:.{digits}f}"
+
+
+def spread(site: SiteRecord) -> str:
+    """Mean and standard deviation, the mean no finer than the deviation."""
+    if site.mean is None:
+        return UNKNOWN
+    if not 0.0995 <= site.std < 999:
+        return f"{number(site.mean)}±{number(site.std)}"
+    digits = 0 if site.std >= 99.95 else 1 if site.std >= 9.995 else 2
+    return f"{round(site.mean, digits) + 0.0:.{digits}f}±{site.std:.{digits}f}"
+
+
+def span(site: SiteRecord) -> str:
+    return UNKNOWN if site.low is None else f"{number(site.low)}..{number(site.high)}"
+
+
+def polynomial(site: SiteRecord) -> str:
+    """The median of each coefficient, lowest first; more than three terms are cut."""
+    if not site.fitted:
+        return "not fitted"
+    median = np.median(site.coeffs[:, site.channels_in_use], axis=1)
+    text = ""
+    for k, c in enumerate(median[:3]):
+        term = number(abs(c)) + ("", "x", "x²")[k]
+        text += term if k == 0 and c >= 0 else ("-" if c < 0 else "+") + term
+    return text + ("…" if len(median) > 3 else "")
+
+
+def elide(text: str, width: int) -> str:
+    """``text`` in ``width`` characters, the middle left out where it is longer."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return text[:head] + "…" + text[len(text) - (width - 1 - head) :]
