@@ -1,0 +1,35 @@
+"""The local work of a party on its shares: what a compiled kernel can replace."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class TorchKernels:
+    """Local work in torch int64 operations, as CrypTen does it.
+
+    Every function gets and returns shares (int64, wrap-around); ``first`` is True at the one party that adds public
+    terms.
+    """
+
+    def truncate(self, share: Tensor, divisor: int) -> Tensor:
+        """Divide a shared number by a public integer: each party divides its share, towards zero.
+
+        The result is off by less than one unit, unbiased, unless the shares wrap around: error_bound.py.
+        """
+        return share.div(divisor, rounding_mode="trunc")
+
+    def square(self, r: Tensor, r2: Tensor, opened: Tensor, first: bool) -> Tensor:
+        """Share of x**2 from shares of r and r**2 and the opened x - r: ``r2 + 2 r opened + opened**2``."""
+        share = r2 + 2 * r * opened
+        return share.addcmul_(opened, opened) if first else share
+
+    def product(self, a: Tensor, b: Tensor, c: Tensor, x_opened: Tensor, y_opened: Tensor, first: bool) -> Tensor:
+        """Share of x * y from shares of a, b, c = a * b and the opened x - a and y - b."""
+        share = c + x_opened * b + a * y_opened
+        return share.add_(x_opened * y_opened) if first else share
+
+
+#: What ``program.run(kernels=...)`` accepts.
+KERNELS = {"torch": TorchKernels}

@@ -1,0 +1,129 @@
+"""Counting what a party sends, in how many rounds, and how long the provider of correlations takes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Callable, Iterator
+
+from torch import Tensor
+
+from . import wire
+
+_PROVIDES = ("generate_additive_triple", "square", "generate_binary_triple", "B2A_rng", "wrap_rng")
+
+
+class Meter:
+    """Rounds, bytes of messages and seconds of one party, online and in the provider.
+
+    Wraps the methods of CrypTen's communicator and provider objects of this process. Every communication call is one
+    round, except that a request to the dealer (object out, size and tensor back) is one together.
+
+    Attributes:
+        rounds, message_bytes: [online, offline].
+        provider_seconds: time spent inside the provider.
+        waiting: called with True before and False after each call that may block on a peer.
+    """
+
+    def __init__(self, crypten: ModuleType, waiting: Callable[[bool], None]):
+        self.waiting = waiting
+        self._providing = False
+        communicator = crypten.communicator.get()
+        self._rank, self._peers = communicator.get_rank(), communicator.get_world_size() - 1
+        self.reset()
+        for name in ("all_reduce", "reduce", "broadcast", "gather", "scatter", "all_gather", "send_obj", "recv_obj"):
+            setattr(communicator, name, self._communication(name, getattr(communicator, name)))
+        provider = crypten.mpc.get_default_provider()
+        metered = _Provider(self, provider)
+        crypten.mpc.get_default_provider = lambda: metered
+
+    def reset(self) -> None:
+        self.rounds, self.message_bytes, self.provider_seconds = [0, 0], [0, 0], 0.0
+
+    @contextmanager
+    def providing(self) -> Iterator[None]:
+        start, self._providing = time.perf_counter(), True
+        try:
+            yield
+        finally:
+            self._providing = False
+            self.provider_seconds += time.perf_counter() - start
+
+    def _communication(self, name: str, function: Callable) -> Callable:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            phase = int(self._providing)
+            if not (self._providing and name in ("recv_obj", "broadcast")):
+                self.rounds[phase] += 1
+            self.message_bytes[phase] += self._size(name, args, kwargs)
+            self.waiting(True)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.waiting(False)
+
+        return counted
+
+    def _size(self, name: str, args: tuple, kwargs: dict) -> int:
+        """Bytes that this party sends: a tensor once to each peer, or once to the one destination."""
+        if name == "all_reduce":
+            return _bytes(args[0]) * self._peers
+        if name in ("reduce", "gather"):
+            destination = args[1] if len(args) > 1 else kwargs["dst"]
+            return 0 if destination == self._rank else _bytes(args[0])
+        if name == "all_gather":
+            return _bytes(args[0]) * self._peers
+        return 0  # objects: the dealer's protocol only, small
+
+
+class _Provider:
+    """A provider whose time and messages count as offline."""
+
+    def __init__(self, meter: Meter, provider: Any):
+        self._meter, self._provider = meter, provider
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._provider, name)
+        if name not in _PROVIDES:
+            return value
+
+        def provide(*args: Any, **kwargs: Any) -> Any:
+            with self._meter.providing():
+                return value(*args, **kwargs)
+
+        return provide
+
+
+class Wire:
+    """Bytes sent over the sockets to each other party, by rank.
+
+    A socket's peer is told from the port at its other end, so every party publishes its own ports as a file in the
+    run's folder (all of them are on this machine).
+    """
+
+    def __init__(self, folder: str, rank: int, parties: int):
+        self.folder, self.rank, self.parties = folder, rank, parties
+        self.owner: dict[int, int] = {}
+
+    def publish(self) -> None:
+        """Call when connected, before a barrier."""
+        with open(f"{self.folder}/ports{self.rank}", "w") as file:
+            file.write(" ".join(str(link.local) for link in wire.links()))
+
+    def meet(self) -> None:
+        """Call after that barrier."""
+        for rank in range(self.parties):
+            with open(f"{self.folder}/ports{rank}") as file:
+                self.owner.update((int(port), rank) for port in file.read().split())
+
+    def sent(self) -> dict[int, int]:
+        totals: dict[int, int] = {}
+        for link in wire.links():
+            if link.peer in self.owner:
+                peer = self.owner[link.peer]
+                totals[peer] = totals.get(peer, 0) + link.sent
+        return totals
+
+
+def _bytes(tensors: Tensor | list[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in (tensors if isinstance(tensors, list) else [tensors]))

@@ -1,0 +1,204 @@
+"""One party of a run: what happens inside its process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..program import PublicProgram
+from . import wire
+from .compat import load_crypten
+
+SERVER, CLIENT, DEALER = 0, 1, 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """What one process is told. Nobody gets more than this: the weights are in the server's job only, the input in the
+    client's only, and the dealer gets the name of the provider.
+
+    Attributes:
+        rank: SERVER, CLIENT or DEALER.
+        batch: samples in this run, public.
+        server: the server's numbers; None elsewhere.
+        x: the input; None elsewhere.
+    """
+
+    rank: int
+    folder: str
+    provider: str
+    kernels: str
+    threads: int
+    batch: int = 0
+    public: PublicProgram | None = None
+    server: dict[str, np.ndarray] | None = None
+    x: np.ndarray | None = None
+
+
+@dataclass
+class Report:
+    """What one process tells: its result, or what went wrong and where.
+
+    Attributes:
+        lost_peer: the error came from the connection, so another party is the cause.
+        started: ``time.monotonic()`` when the online phase began.
+        sent: bytes, [setup, online, offline].
+    """
+
+    rank: int
+    error: str | None = None
+    step: str = ""
+    lost_peer: bool = False
+    trace: str = ""
+    output: np.ndarray | None = None
+    started: float = 0.0
+    seconds: float = 0.0
+    provider_seconds: float = 0.0
+    rounds: list[int] = field(default_factory=lambda: [0, 0])
+    sent: list[int] = field(default_factory=lambda: [0, 0, 0])
+    message_bytes: list[int] = field(default_factory=lambda: [0, 0])
+
+
+class Progress:
+    """Where each party is, in memory that the parent sees: the step it is in, and whether it waits for a peer."""
+
+    STARTING, SHARING, FIRST_STEP = 0, 1, 2
+
+    def __init__(self, cells: Any, rank: int):
+        self.cells, self.rank = cells, rank
+
+    def at(self, position: int) -> None:
+        self.cells[2 * self.rank] = position
+
+    def waiting(self, value: bool) -> None:
+        self.cells[2 * self.rank + 1] = int(value)
+
+    @staticmethod
+    def name(position: int, public: PublicProgram) -> str:
+        steps = [s.name for s in public.steps]
+        return ["start-up", "sharing the weights", *(f"step '{n}'" for n in steps), "opening the output"][position]
+
+
+def main(job: Job, connection: Connection, cells: Any) -> None:
+    """Entry point of the process."""
+    progress = Progress(cells, job.rank)
+    report = Report(job.rank)
+    try:
+        torch.set_num_threads(job.threads)
+        _join(job, progress)
+        if job.rank == DEALER:
+            _deal(job, report)
+        else:
+            _compute(job, report, progress)
+    except BaseException as error:  # the parent must hear of it, whatever it is
+        report.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        # gloo has no exception class of its own: a peer that is gone is a RuntimeError with its source file or this text.
+        report.lost_peer = isinstance(error, RuntimeError) and any(
+            word in str(error) for word in ("gloo", "onnection", "peer", "ECONN")
+        )
+        report.trace = traceback.format_exc()
+        connection.send(report)
+        os._exit(1)  # no goodbye to peers that may hang
+    connection.send(report)
+    connection.close()
+    if job.rank != DEALER:
+        load_crypten().uninit()
+    sys.stdout.flush()
+
+
+def _join(job: Job, progress: Progress) -> None:
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    os.environ.update(
+        WORLD_SIZE="2", RANK=str(job.rank), RENDEZVOUS=f"file://{job.folder}/rendezvous", DISTRIBUTED_BACKEND="gloo",
+        GLOO_SOCKET_IFNAME=loopback,
+    )  # fmt: skip
+    crypten = load_crypten()
+    crypten.cfg.mpc.provider = job.provider
+    if job.rank != DEALER:
+        progress.waiting(True)
+        crypten.init()
+        progress.waiting(False)
+
+
+def _deal(job: Job, report: Report) -> None:
+    from crypten.mpc.provider import TTPServer
+
+    from .meter import Wire
+
+    sockets = Wire(job.folder, DEALER, 3)
+    before = {}
+
+    class Dealer(TTPServer):
+        def _setup_generators(self) -> None:
+            super()._setup_generators()
+            if wire.can_count():
+                sockets.publish()
+                before["sent"] = sum(link.sent for link in wire.links())
+
+    Dealer()
+    if wire.can_count():
+        report.sent = [before["sent"], 0, sum(link.sent for link in wire.links()) - before["sent"]]
+
+
+def _compute(job: Job, report: Report, progress: Progress) -> None:
+    from .beaver import Shares
+    from .kernels import KERNELS
+    from .meter import Meter, Wire
+    from .ops import OPS
+
+    crypten, public = load_crypten(), job.public
+    sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2) if wire.can_count() else None
+    if sockets:
+        sockets.publish()
+    communicator = crypten.communicator.get()
+    meter = Meter(crypten, progress.waiting)
+    s = Shares(crypten, KERNELS[job.kernels](), public.frac_bits)
+
+    progress.at(Progress.SHARING)
+    secrets = {
+        key: s.share(s.encode(torch.from_numpy(job.server[key])) if job.rank == SERVER else None, shape, SERVER)
+        for key, shape in public.secret_shapes.items()
+    }
+    progress.waiting(True)
+    communicator.barrier()
+    progress.waiting(False)
+    if sockets:
+        sockets.meet()
+    before = sockets.sent() if sockets else {}
+    meter.reset()
+
+    report.started, start = time.monotonic(), time.perf_counter()
+    shape = (job.batch, *public.input_shape)
+    x = s.encode(torch.from_numpy(job.x)) if job.rank == CLIENT else None
+    values: dict[str, Tensor] = {public.input: s.share(x, shape, CLIENT)}
+    gone = public.last_uses()
+    for position, step in enumerate(public.steps, Progress.FIRST_STEP):
+        progress.at(position)
+        mine = {role: secrets[key] for role, key in step.secrets.items()}
+        values[step.name] = OPS[step.op](s, step, mine, *(values[name] for name in step.inputs))
+        for name in gone.get(step.name, ()):
+            del values[name]
+    progress.at(Progress.FIRST_STEP + len(public.steps))
+    output = s.open_to(values[public.output], CLIENT)
+    report.seconds = time.perf_counter() - start
+
+    report.rounds, report.message_bytes = list(meter.rounds), list(meter.message_bytes)
+    report.provider_seconds = meter.provider_seconds
+    if sockets:
+        now = {rank: sent - before.get(rank, 0) for rank, sent in sockets.sent().items()}
+        dealer = now.pop(DEALER, 0)
+        report.sent = [sum(before.values()), sum(now.values()), dealer]
+    if output is not None:
+        report.output = output.numpy()

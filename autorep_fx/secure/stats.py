@@ -1,0 +1,50 @@
+"""What a private run returns and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Phase:
+    """Cost of one phase.
+
+    Attributes:
+        seconds: wall time.
+        rounds: communication calls that had to wait for one another; tensors sent together are one.
+        bytes_sent: by party, everything that it put on the wire in this phase.
+    """
+
+    seconds: float = 0.0
+    rounds: int = 0
+    bytes_sent: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Stats:
+    """Cost of one private inference.
+
+    Attributes:
+        online: from the input at the client to the output at the client: sharing the input, every step, opening the
+            output. CrypTen makes its correlations while it runs, so the time of ``offline`` is inside this time.
+        offline: what the provider of correlations did. ``seconds`` is the longest time that a party spent in it, a part
+            of ``online.seconds``; its bytes and rounds are counted here and not in ``online``.
+        setup: starting the processes, connecting them, and sharing the weights. Needed once per model, not per input.
+        counted: "wire" when bytes are the kernel's count of the TCP sockets, "messages" when they are the sizes of the
+            messages without framing (systems other than Linux).
+    """
+
+    online: Phase
+    offline: Phase
+    setup: Phase
+    counted: str
+
+
+@dataclass
+class Result:
+    """Output of a private run, a float tensor of the model's shape, and what it cost."""
+
+    output: Tensor
+    stats: Stats

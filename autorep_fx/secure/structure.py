@@ -1,0 +1,62 @@
+"""Operations that are the same on numbers, on shares and on error bounds: moving, summing, indexing."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .program import Step
+
+#: Linear operations with coefficients 0 and 1 that every executor applies to whatever tensors it computes on.
+MOVES: dict[str, Callable[..., Tensor]] = {
+    "reshape": lambda step, x: x.reshape(len(x), *step.shape),
+    "permute": lambda step, x: x.permute(step.attrs["dims"]),
+    "pad": lambda step, x: F.pad(x, step.attrs["pads"]),
+    "cat": lambda step, *parts: torch.cat(parts, step.attrs["dim"]),
+}
+
+
+def without_secrets(move: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda step, secrets, *inputs: move(step, *inputs)
+
+
+def channels(values: Tensor, dim: int) -> Tensor:
+    """(C,) shaped to broadcast over axis 1 of a tensor with ``dim`` axes."""
+    return values.reshape(-1, *(1,) * (dim - 2))
+
+
+def by_position(step: Step, values: Tensor, part: str) -> Tensor:
+    """Per-channel numbers (..., C) of a site, one for each position of ``part`` ("kept", "square", "direct")."""
+    return values[..., step.attrs[part] // step.attrs["per_channel"]]
+
+
+def sum_pool2d(step: Step, x: Tensor) -> Tensor:
+    a = step.attrs
+    shape = x.shape
+    pooled = F.avg_pool2d(x.reshape(-1, 1, *shape[-2:]), a["kernel"], a["stride"], a["padding"], divisor_override=1)
+    return pooled.reshape(*shape[:-2], *pooled.shape[-2:])
+
+
+def sum_over(step: Step, x: Tensor) -> Tensor:
+    return x.sum(step.attrs["dims"], keepdim=step.attrs["keepdim"])
+
+
+def summed(step: Step, x: Tensor) -> int:
+    """How many elements each mean is over."""
+    return prod(x.shape[d] for d in step.attrs["dims"])
+
+
+def windows(step: Step, x: Tensor, fill: float | int) -> Tensor:
+    """The elements of every pooling window: (window size, N, ..., OH, OW); outside of ``x`` is ``fill``."""
+    (kh, kw), (sh, sw) = step.attrs["kernel"], step.attrs["stride"]
+    (ph, pw), (dh, dw) = step.attrs["padding"], step.attrs["dilation"]
+    x = F.pad(x, (pw, pw, ph, ph), value=fill)
+    oh, ow = step.shape[-2:]
+    return torch.stack([
+        x[..., i * dh : i * dh + sh * (oh - 1) + 1 : sh, j * dw : j * dw + sw * (ow - 1) + 1 : sw]
+        for i in range(kh) for j in range(kw)
+    ])  # fmt: skip
