@@ -47,17 +47,14 @@ class Canonicalize(Pass):
             _drop(gm, target)
             gm.add_submodule(target, match.activation)
             match.activation.train(gm.training)
-            with gm.graph.inserting_before(node):
-                site = gm.graph.call_module(target, (source,))
-            site.meta = dict(node.meta)
-            order[site], owner[site] = order[node], site
-            node.replace_all_uses_with(site)
+            operands = node.all_input_nodes
+            # The node itself becomes the site: it keeps its name, its place and its readers.
+            node.op, node.target, node.args, node.kwargs = "call_module", target, (source,), {}
+            owner[node] = node
             if match.inplace:
                 for user in list(source.users):
-                    if user is not site and order[user] > order[node]:
-                        user.replace_input_with(source, site)
-            operands = node.all_input_nodes
-            gm.graph.erase_node(node)
+                    if order[user] > order[node]:
+                        user.replace_input_with(source, node)
             _erase_unused_constants(gm.graph, operands)
         gm.delete_all_unused_submodules()
 

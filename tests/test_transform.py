@@ -1,0 +1,235 @@
+"""transform() on networks in many idioms: nothing kept back, nothing changed, every promise of its docstring."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import ARCHITECTURES, DropPath, PlainModules, SharedActivation, build, images
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import BudgetError, CalibrationError, TraceError
+
+KINDS = [kind for kind, _ in ARCHITECTURES]
+
+
+def _equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b)) if isinstance(a, tuple) else torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind,count", ARCHITECTURES)
+def test_bit_for_bit_in_both_modes(kind, count):
+    model, x = build(kind), images()
+    before = copy.deepcopy(model.state_dict())
+    gm = ar.transform(model)
+    gm.graph.lint()
+    assert len(ar.sites(gm)) == count
+    for training in (True, False):
+        reference, hybrid = copy.deepcopy(model).train(training), copy.deepcopy(gm).train(training)
+        for _ in range(2):  # the second pass sees the batch-norm statistics that the first one moved
+            torch.manual_seed(5)
+            expected = reference(x.clone())
+            torch.manual_seed(5)
+            assert _equal(expected, hybrid(x.clone()))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert {type(m) for m in model.modules()} & {ar.HybridActivation} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_equal_the_models(kind):
+    model, x = build(kind), images()
+    gm = ar.transform(model)
+    grads = []
+    for net in (model, gm):
+        torch.manual_seed(5)
+        out = net(x.clone())
+        (out[0] if isinstance(out, tuple) else out).square().sum().backward()
+        grads.append({n.replace(".activation.", "."): p.grad for n, p in net.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    assert all(torch.equal(grads[0][k], grads[1][k]) for k in grads[0])
+
+
+def test_training_mode_is_the_models_module_by_module():
+    model = build(SharedActivation).train()
+    model.conv1.eval()
+    gm = ar.transform(model)
+    assert gm.training and not gm.conv1.training and gm.conv2.training
+    assert not ar.transform(model.eval()).training
+
+
+def test_a_module_called_at_several_places_becomes_several_sites():
+    gm = ar.transform(build(SharedActivation), example_inputs=images())
+    assert list(ar.sites(gm)) == ["act", "act_1", "act_2"]
+    assert len({id(site) for site in ar.sites(gm).values()}) == 3
+    ar.sites(gm)["act"].set_keep(torch.zeros(8, 16, 16, dtype=torch.bool))
+    assert [site.kept for site in ar.sites(gm).values()] == [0, 2048, 2048]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.__name__ != "ReturnsTuple"])
+@pytest.mark.parametrize("granularity", ["element", "channel", "layer"])
+def test_budget_is_exact(kind, granularity):
+    x = images(8)
+    total = ar.relu_count(ar.transform(build(kind), example_inputs=x))
+    for budget in (0, 1, total // 7, total):
+        gm = ar.transform(build(kind), calibration=x, relu_budget=budget, granularity=granularity)
+        assert ar.relu_count(gm) == budget
+        assert torch.isfinite(gm.eval()(x)).all()
+
+
+def test_full_budget_still_computes_the_model():
+    model, x = build(PlainModules).eval(), images()
+    gm = ar.transform(model, calibration=x, relu_budget=ar.relu_count(ar.transform(model, example_inputs=x)))
+    assert torch.equal(gm(x), model(x))
+
+
+def test_transform_of_a_result_keeps_the_sites():
+    x = images()
+    once = ar.transform(build(SharedActivation), calibration=x, relu_budget=100)
+    twice = ar.transform(once)
+    assert list(ar.sites(twice)) == list(ar.sites(once))
+    assert [(n.op, n.target) for n in twice.graph.nodes] == [(n.op, n.target) for n in once.graph.nodes]
+    assert torch.equal(once.eval()(x), twice.eval()(x))
+    assert ar.relu_count(ar.transform(once, calibration=x, relu_budget=200, degree=3)) == 200
+    assert ar.relu_count(once) == 100
+
+
+def test_calibration_forms_agree():
+    model, x = build(PlainModules), images(8)
+    labels = torch.arange(8)
+    forms = [x, [x], (b for b in x.split(8)), [(x, labels.float())[:1]]]
+    outputs = [ar.transform(model, calibration=form, relu_budget=500).eval()(x) for form in forms]
+    assert all(torch.equal(outputs[0], o) for o in outputs[1:])
+    pair = ar.transform(model, calibration=(x, labels), relu_budget=500)
+    batches = ar.transform(model, calibration=[(x, labels)], relu_budget=500)
+    assert torch.equal(pair.eval()(x), batches.eval()(x))
+
+
+def test_labels_change_the_score():
+    model, x = build(PlainModules), images(8)
+    plain = ar.transform(model, calibration=x, relu_budget=300)
+    labelled = ar.transform(model, calibration=(x, torch.arange(8)), relu_budget=300)
+    assert any(not torch.equal(a.keep, b.keep) for a, b in zip(ar.sites(plain).values(), ar.sites(labelled).values()))
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return ar.transform(build(SharedActivation), calibration=images(8), relu_budget=1500).eval()
+
+
+def test_deepcopy_and_pickle(masked):
+    x = images()
+    for twin in (copy.deepcopy(masked), pickle.loads(pickle.dumps(masked))):
+        assert torch.equal(twin(x), masked(x)) and ar.relu_count(twin) == 1500
+
+
+def test_state_dict_into_a_fresh_transform(masked):
+    fresh = ar.transform(build(SharedActivation)).eval()
+    fresh.load_state_dict(masked.state_dict())
+    assert torch.equal(fresh(images()), masked(images())) and ar.relu_count(fresh) == 1500
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_torch_compile(masked, backend):
+    compiled = torch.compile(copy.deepcopy(masked), backend=backend, fullgraph=True)
+    torch.testing.assert_close(compiled(images()), masked(images()))
+
+
+def test_postponed_annotations_pickle():
+    from autorep_fx.models import resnet_cifar  # its forward() has string annotations
+
+    gm = ar.transform(resnet_cifar(8))
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(pickle.loads(pickle.dumps(gm.eval()))(x), gm(x))
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+class _DataDependent(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return F.relu(x)
+        return x
+
+
+class _ModeAtTopLevel(nn.Module):
+    def forward(self, x):
+        return F.relu(x) if self.training else x + 1
+
+
+class _LiveView(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        flat = y.view(y.shape[0], -1)
+        flat.relu_()
+        return y.sum()
+
+
+def test_untraceable_models_say_where():
+    with pytest.raises(TraceError, match=r"test_transform.py:\d+.*if x.sum\(\) > 0"):
+        ar.transform(_DataDependent())
+    with pytest.raises(TraceError, match="another path in train mode"):
+        ar.transform(_ModeAtTopLevel())
+    with pytest.raises(TraceError, match="inplace=False"):
+        ar.transform(_LiveView())
+    with pytest.raises(TraceError, match="torch.nn.Module"):
+        ar.transform(lambda x: x)
+
+
+def test_stochastic_depth_is_kept_whole():
+    gm = ar.transform(build(dict(zip([k.__name__ for k in KINDS], KINDS))["StochasticDepth"]))
+    assert isinstance(gm.drop, DropPath)
+
+
+@pytest.mark.parametrize(
+    "data,message",
+    [
+        ([], "empty"),
+        (torch.empty(0, 3, 16, 16), "N > 0"),
+        ([torch.empty(0, 3, 16, 16)], "batch 0 is empty"),
+        ([images(), images()[:, :, :8]], "batch 1 has samples of shape"),
+        ([torch.full((2, 3, 16, 16), torch.nan)], "batch 0 holds 1536 values that are NaN"),
+        ([torch.zeros(2, 5, 16, 16)], "node '_?0'"),
+        ([torch.zeros(2, 3, 16, 16, dtype=torch.long)], "floating-point"),
+        (["images"], "floating-point"),
+        (7, "iterable of batches"),
+    ],
+)
+def test_bad_calibration_is_named(data, message):
+    model = build(PlainModules)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CalibrationError, match=message):
+        ar.transform(model, calibration=data, relu_budget=10)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("budget", [-1, 10**9, 1.5, True])
+def test_bad_budget_says_what_is_allowed(budget):
+    with pytest.raises(BudgetError, match="0 to 2,500 is allowed|whole number"):
+        ar.transform(build(PlainModules), calibration=images(), relu_budget=budget)
+
+
+def test_bad_choices_say_what_is_allowed():
+    model = build(PlainModules)
+    with pytest.raises(BudgetError, match="needs calibration"):
+        ar.transform(model, relu_budget=5)
+    with pytest.raises(ValueError, match="element, channel, layer"):
+        ar.transform(model, granularity="pixel")
+    with pytest.raises(ValueError, match="1 to 4"):
+        ar.transform(model, degree=5)
+    with pytest.raises(ValueError, match="traced, gaussian"):
+        ar.transform(model, fit="normal")
+    with pytest.raises(ValueError, match="example_inputs"):
+        ar.relu_count(ar.transform(model))
+    with pytest.raises(TypeError, match="GraphModule"):
+        ar.sites(model)
+
+
+def test_another_input_size_is_refused_once_masked():
+    gm = ar.transform(build(SharedActivation), calibration=images(), relu_budget=10).eval()
+    with pytest.raises(ValueError, match="transform the model again"):
+        gm(torch.randn(1, 3, 12, 12))
+    free = ar.transform(build(SharedActivation), example_inputs=images()).eval()
+    assert free(torch.randn(1, 3, 12, 12)).shape == (1, 10)
