@@ -95,7 +95,7 @@ def inline(figure: Figure) -> str:
 
 
 def draw_fit(ax: Axes, site: SiteRecord, palette: Palette) -> None:
-    """The distribution of all channels, the activation, the median polynomial and a band of the channels' polynomials."""
+    """The distribution of all channels, the activation, the median of the polynomials and a band that most are in."""
     _require(site)
     low, high = _window(site, None)
     x = np.linspace(low, high, _POINTS)
@@ -134,7 +134,7 @@ def draw_channel(ax: Axes, site: SiteRecord, channel: int, palette: Palette) -> 
 
 
 def worst_channel(site: SiteRecord) -> int | None:
-    """The channel in use with the largest error; None where errors or distributions are unknown, or one channel is all."""
+    """The channel in use with the largest error; None where that is unknown, or one channel is all."""
     if site.channel_error is None or site.histogram is None or len(site.channel_error) < 2:
         return None
     used = site.channels_in_use
@@ -240,4 +240,6 @@ def _dress(ax: Axes, y: np.ndarray, low: float, high: float, palette: Palette, t
     ax.locator_params(axis="x", nbins=6)
     ax.locator_params(axis="y", nbins=4)
     if legend:
-        ax.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=palette.ink, handlelength=1.4, borderaxespad=0.2)
+        ax.legend(
+            loc="upper left", frameon=False, fontsize=8, labelcolor=palette.ink, handlelength=1.4, borderaxespad=0.2
+        )

@@ -30,13 +30,14 @@ def render(report, title: str | None = None, sections: Sequence = ()) -> str:
     )
     environment.filters |= {
         "count": table.count,
+        "elide": table.elide,
         "factor": table.factor,
         "number": table.number,
         "percent": table.percent,
         "shape": table.shape,
     }
     anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html").render(
         report=report,
         title=title or report.model,
         sections=_sections(sections),
@@ -90,7 +91,7 @@ def _picture(make, site: SiteRecord) -> dict:
 def _mask(site: SiteRecord) -> dict:
     share = site.spatial_share()
     if share is None:
-        reason = "the shape of this site is not known yet" if site.shape is None else "one value a channel, no positions"
+        reason = "its shape is not known yet" if site.shape is None else "one value a channel, no positions"
         return {"missing": reason}
     height, width = share.shape
     scale = min(168 / width, 168 / height)

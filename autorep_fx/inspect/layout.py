@@ -14,9 +14,9 @@ _LABEL = 32
 class Box:
     """What is drawn as one: a site, a join, or a chain of nodes that nothing else reads from.
 
-    ``column`` 0 is the spine, a longest path through the graph. ``lane`` is where the line to readers further down runs,
-    between the spine and the branches; None for a box whose only readers are in the next row, and for branches, whose
-    lines run down their own column.
+    ``column`` 0 is the spine, a longest path through the graph. ``lane`` is where the line to readers further down
+    runs, between the spine and the branches; None for a box whose only readers are in the next row, and for branches,
+    whose lines run down their own column.
     """
 
     nodes: list[str]
@@ -84,7 +84,9 @@ def _chains(graph: nx.DiGraph) -> tuple[list[Box], list[tuple[int, int]]]:
 def _chain_before(graph: nx.DiGraph, node: str, boxes: list[Box], owner: dict[str, int]) -> int | None:
     """The box that ``node`` continues: what comes before is read by it alone, and the label stays short."""
     before = list(graph.predecessors(node))
-    if len(before) != 1 or graph.out_degree(before[0]) != 1 or not (_is_plain(graph, node) and _is_plain(graph, before[0])):
+    if len(before) != 1 or graph.out_degree(before[0]) != 1:
+        return None
+    if not (_is_plain(graph, node) and _is_plain(graph, before[0])):
         return None
     chain = boxes[owner[before[0]]].nodes
     long = sum(len(graph.nodes[n]["label"]) + 3 for n in (*chain, node)) > _LABEL

@@ -33,8 +33,8 @@ class SiteRecord:
         mean, std, low, high: of the site's input, all channels together.
         histogram: of the input, channel by channel.
         channel_error: (C,) mean squared error of the polynomials over the replaced positions of each channel (over all
-            positions where it has none); ``error`` is its root over the site, ``relative_error`` that divided by the root
-            mean square of the activation at the same positions.
+            positions where it has none); ``error`` is its root over the site, ``relative_error`` that divided by the
+            root mean square of the activation at the same positions.
         note: what a reader should know, such as an input that was not finite.
     """
 
@@ -135,7 +135,9 @@ class Observer(SiteWalk):
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
         shape = tuple(x.shape[1:])
         if site.shape is not None and site.shape != shape:
-            raise CalibrationError(f"example_inputs arrive at site '{name}' as {shape}, its mask has shape {site.shape}")
+            raise CalibrationError(
+                f"example_inputs arrive at site '{name}' as {shape}, its mask has shape {site.shape}"
+            )
         y = site.activation(x)
         if not torch.isfinite(x).all():
             self.not_finite.add(name)
@@ -201,7 +203,9 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
         coeffs = site.coeffs.detach().cpu().double()
         identity = torch.zeros_like(coeffs)
         identity[1] = 1
-        if site.fit_error is not None or not torch.equal(coeffs, identity):
+        if not torch.isfinite(coeffs).all():
+            record.note = "its coefficients are not finite"
+        elif site.fit_error is not None or not torch.equal(coeffs, identity):
             record.coeffs = coeffs.numpy().copy()
 
     if statistics is not None and statistics.samples:
@@ -231,7 +235,7 @@ def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteS
     else:
         return
     if not np.isfinite(error).all():
-        record.note = "the error of its polynomials is not finite"
+        record.note = "the error of its polynomials is not finite; what arrives is too large"
         return
     record.channel_error = error
     record.error = math.sqrt(float((weight * error).sum() / weight.sum()))

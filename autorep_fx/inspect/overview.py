@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -25,7 +26,9 @@ def png(report, title: str | None = None, site: str | None = None) -> bytes:
     with matplotlib.rc_context(draw.style() | {"font.size": 10}):
         figure = Figure(figsize=(12, 4.2), dpi=200, layout="constrained", facecolor="white")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08, wspace=0.02)
-        figure.suptitle(title or table.headline(report).replace(" -> ", " → "), x=0.012, ha="left", fontsize=14, color=palette.ink)
+        figure.suptitle(
+            title or table.headline(report).replace(" -> ", " → "), x=0.012, ha="left", fontsize=14, color=palette.ink
+        )
         bars, fit, mask = figure.subplots(1, 3, width_ratios=(1.05, 1.5, 0.95))
         _picture(bars, "Share of ReLUs kept", _bars, report, palette)
         _picture(fit, f"Fit at {fit_site.name}" if fit_site else "Fit", draw.draw_fit, fit_site, palette)
@@ -59,7 +62,8 @@ def _picture(ax: Axes, title: str, draw_on, what, palette: draw.Palette) -> None
         draw_on(ax, what, palette)
     except draw.Missing as reason:
         ax.set_axis_off()
-        ax.text(0.5, 0.5, str(reason), ha="center", va="center", wrap=True, color=palette.muted, transform=ax.transAxes)
+        text = textwrap.fill(str(reason), 34)
+        ax.text(0.5, 0.5, text, ha="center", va="center", color=palette.muted, transform=ax.transAxes)
     ax.set_title(title, loc="left", fontsize=10.5, color=palette.ink, pad=10)
 
 
@@ -79,7 +83,7 @@ def _bars(ax: Axes, report, palette: draw.Palette) -> None:
     ax.tick_params(length=0, colors=palette.muted, labelsize=8)
     if len(sites) <= _MOST_BARS:
         ax.set_yticks(rows, [table.elide(site.name, 20) for site in sites])
-        for row, site in zip(rows, sites):
+        for row, site in zip(rows, sites, strict=True):
             ax.text(largest * 1.02, row, table.percent(site.share), va="center", fontsize=8, color=palette.muted)
     else:
         ax.set_yticks([0, len(sites) - 1], [table.elide(sites[0].name, 20), table.elide(sites[-1].name, 20)])

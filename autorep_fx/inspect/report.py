@@ -34,6 +34,7 @@ def inspect(gm: nn.Module, example_inputs=None) -> Report:
         TraceError: ``gm`` is not a module, or cannot be traced.
         CalibrationError: ``example_inputs`` that are empty, not finite, or do not fit the model.
     """
+    gm = getattr(gm, "_orig_mod", gm)  # what torch.compile wraps
     transformed = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
     if not transformed:
         gm = transform(gm)

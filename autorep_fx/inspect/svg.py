@@ -71,7 +71,9 @@ class _Drawing:
 
     def lines(self) -> Markup:
         paths = (self.line(self.layout.boxes[a], self.layout.boxes[b]) for a, b in self.layout.lines)
-        return Markup('<g class="lines">{}</g>').format(Markup("").join(Markup('<path d="{}"/>').format(p) for p in paths))
+        return Markup('<g class="lines">{}</g>').format(
+            Markup("").join(Markup('<path d="{}"/>').format(p) for p in paths)
+        )
 
     def line(self, a: Box, b: Box) -> str:
         start, end = self.top(a) + _BOX, self.top(b)
@@ -119,8 +121,7 @@ class _Drawing:
             return self.pill(box, site, title)
         if self.is_join(box):
             return Markup(
-                '<g class="join">{}<circle cx="{:g}" cy="{:g}" r="{:g}"/>'
-                '<text x="{:g}" y="{:g}">{}</text></g>'
+                '<g class="join">{}<circle cx="{:g}" cy="{:g}" r="{:g}"/><text x="{:g}" y="{:g}">{}</text></g>'
             ).format(title, x, y + _BOX / 2, _BOX / 2 - 3, x, y + _BOX / 2 + 4.5, self.label(box))
         outer = self.graph.nodes[box.nodes[0]]["op"] in ("placeholder", "output", "get_attr")
         return Markup(
@@ -149,8 +150,8 @@ class _Drawing:
             '<text class="share" x="{right:g}" y="{line:g}">{text}</text></a>'
         ).format(
             anchor=self.anchors.get(site["site"], ""), title=title, key=key, x=x, y=y, w=2 * half, h=_BOX, warm=warm,
-            back="unknown" if share is None else "replaced", left=x + 12, right=x + 2 * half - 12, line=y + _BOX / 2 + 4,
-            name=table.elide(site["site"], room), text=text,
+            back="unknown" if share is None else "replaced", left=x + 12, right=x + 2 * half - 12,
+            line=y + _BOX / 2 + 4, name=table.elide(site["site"], room), text=text,
         )  # fmt: skip
 
     def details(self, node: str) -> str:

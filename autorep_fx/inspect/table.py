@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 from .measure import SiteRecord
@@ -15,7 +17,7 @@ _LEFT = {0, 1, 2, 8}
 def render(report) -> str:
     """The report as a table of at most ``WIDTH`` columns; long site names lose their middle."""
     if not report.sites:
-        return f"{report.model}: no activations that could be replaced"
+        return headline(report)
     rows = [_row(site) for site in report.sites]
     total = ["total", "", "", count(report.before), count(report.after), percent(report.share), *[""] * 5]
     widths = [max(len(r[i]) for r in (_HEAD, *rows, total)) for i in range(len(_HEAD))]
@@ -24,16 +26,19 @@ def render(report) -> str:
 
     def line(cells) -> str:
         cells = (elide(cells[0], widths[0]), *cells[1:])
-        padded = (c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths)))
+        padded = (c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
         return "  ".join(padded).rstrip()
 
     rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
-    parts = [headline(report), "", line(_HEAD), rule, *map(line, rows), rule, line(total), "", legend(report), *notes(report)]
+    parts = [headline(report), "", line(_HEAD), rule, *map(line, rows), rule, line(total), "", legend(report)]
+    parts += [textwrap.fill(note, WIDTH) for note in notes(report)]
     return "\n".join(parts)
 
 
 def headline(report) -> str:
     """One sentence: what the model had and what it has now."""
+    if not report.sites:
+        return f"{report.model}: no activations that could be replaced"
     if report.after is None:
         return f"{report.model}: ReLUs not counted yet, the shapes of its sites are unknown (give example_inputs)"
     if report.after == report.before:
@@ -62,9 +67,10 @@ def legend(report) -> str:
     else:
         return ("input: unknown, neither calibrated nor measured (give example_inputs). "
                 "polynomial: median over the channels")  # fmt: skip
-    return (f"input: mean±std, {where}. polynomial: median over the channels in use.\n"
-            "rms: its error at the replaced positions (at all, where none is); rel: divided by the rms of the activation"
-            )  # fmt: skip
+    return (
+        f"input: mean±std, {where}. polynomial: median over the channels in use.\n"
+        "rms: its error at the replaced positions (all, where none is); rel: divided by the rms of the activation"
+    )
 
 
 def _row(site: SiteRecord) -> tuple[str, ...]:
@@ -116,7 +122,7 @@ def number(value: float | None) -> str:
 
 def spread(site: SiteRecord) -> str:
     """Mean and standard deviation, the mean no finer than the deviation."""
-    if site.mean is None:
+    if site.mean is None or not np.isfinite([site.mean, site.std]).all():
         return UNKNOWN
     if not 0.0995 <= site.std < 999:
         return f"{number(site.mean)}±{number(site.std)}"
@@ -131,7 +137,7 @@ def span(site: SiteRecord) -> str:
 def polynomial(site: SiteRecord) -> str:
     """The median of each coefficient, lowest first; more than three terms are cut."""
     if not site.fitted:
-        return "not fitted"
+        return UNKNOWN if site.note else "not fitted"
     median = np.median(site.coeffs[:, site.channels_in_use], axis=1)
     text = ""
     for k, c in enumerate(median[:3]):
