@@ -18,12 +18,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 
+import numpy as np
+
 from ..errors import MissingDependency
 
 _ABI = 1
 _extension = None
 
-_FUNCTIONS = ("beaver_square", "prg_add", "prg_sub", "prg_words", "prg_xor")
+_FUNCTIONS = (
+    "beaver_square",
+    "conv2d",
+    "linear",
+    "matmul",
+    "pack_weight",
+    "prg_add",
+    "prg_sub",
+    "prg_words",
+    "prg_xor",
+)
 
 __all__ = [*_FUNCTIONS, "available", "available_tiers", "num_threads", "set_num_threads", "set_tier", "tier", "use"]
 
@@ -137,6 +149,61 @@ def prg_sub(a, seed, purpose, offset=0, *, out=None):
 def prg_xor(a, seed, purpose, offset=0, *, out=None):
     """`a ^ prg_words(seed, purpose, a.shape, offset)` in one pass, for XOR shares. out may be a."""
     return _load().prg_xor(a, seed, purpose, offset, out)
+
+
+def pack_weight(weight, *, groups=1, weight_bits=64):
+    """The weights of a convolution or a linear map, laid out for `conv2d` and `linear`; packed once, used many times.
+
+    weight: (outputs, inputs / groups, height, width) for `conv2d`, (outputs, inputs) for `linear`; 64-bit integers for
+    the ring Z_2^64, 32-bit ones for Z_2^32. weight_bits: 16, 32 or 64: how wide, signed, the weights are stored. It is
+    a public promise about all of them (a trained layer's fixed-point weights fit 16 bits) that saves memory traffic in
+    layers with more weights than pixels; ValueError if one does not fit. Masks and shares need 64.
+
+    Returns a `PackedWeight` (shape, groups, ring_bits, weight_bits, nbytes). It is the same on every tier.
+    """
+    return _load().pack_weight(weight, groups, weight_bits)
+
+
+def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, out=None):
+    """Convolution in the ring: `conv(x, weight) + bias + add`, modulo 2^64 or 2^32.
+
+    x: (batch, channels, height, width), of the ring that `weight` (a `PackedWeight` of 4 dimensions) was packed for.
+    stride, padding, dilation: an int or a pair; padding is zeros. bias: (outputs,) or None. add: an array shaped like the
+    result, or None (a share that is added anyway costs no pass of its own here; may be `out`). out: must not be x.
+    Exact. Each product takes one 64-bit multiplication; nothing is unfolded in memory but the zero border.
+    """
+    ext = _load()
+    _need_packed(ext, weight)
+    return ext.conv2d(
+        x, weight, _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation"), bias, add, out
+    )
+
+
+def linear(x, weight, *, bias=None, add=None, out=None):
+    """`x @ weight.T + bias + add` in the ring. x: (batch, inputs). weight: `PackedWeight` of 2 dimensions. See `conv2d`."""
+    ext = _load()
+    _need_packed(ext, weight)
+    return ext.linear(x, weight, bias, add, out)
+
+
+def matmul(a, b, *, add=None, out=None):
+    """`a @ b + add` in the ring, a: (m, k), b: (k, n). Packs b each time; for a fixed matrix use `pack_weight`, `linear`."""
+    b = np.asarray(b)
+    if b.ndim != 2:
+        raise ValueError(f"b: expected 2 dimensions, got shape {b.shape}")
+    return linear(a, pack_weight(b.T), add=add, out=out)
+
+
+def _need_packed(ext, weight):
+    if not isinstance(weight, ext.PackedWeight):
+        raise TypeError(f"weight: expected the result of pack_weight, got {type(weight).__name__}")
+
+
+def _pair(value, name):
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+        raise TypeError(f"{name}: expected an int or a pair of ints, got {value!r}")
+    return pair
 
 
 def _shape(shape):

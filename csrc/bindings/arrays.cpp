@@ -46,19 +46,25 @@ void need_range(int64_t value, const char* name, int64_t low, int64_t high) {
     bad_value(name, "expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " + std::to_string(value));
 }
 
-py::array new_ring(const std::vector<py::ssize_t>& shape, const py::array& like) {
-  return like.dtype().kind() == 'i' ? py::array(py::dtype::of<int64_t>(), shape) : py::array(py::dtype::of<uint64_t>(), shape);
+py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize) {
+  return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
+}
+
+py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
+  if (!py::isinstance<py::array>(out)) bad_type("out", "expected a NumPy array");
+  py::array a = py::reinterpret_borrow<py::array>(out);
+  if (!is_ring(a, itemsize)) {
+    const std::string bits = std::to_string(8 * itemsize);
+    bad_type("out", "expected native uint" + bits + " or int" + bits + ", got dtype " + std::string(py::str(a.dtype())));
+  }
+  need_shape(a, "out", shape);
+  const int good = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if ((a.flags() & good) != good || !a.writeable()) bad_value("out", "must be C-contiguous, aligned and writable");
+  return a;
 }
 
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {
-  if (out.is_none()) return new_ring(shape, like);
-  if (!py::isinstance<py::array>(out)) bad_type("out", "expected a NumPy array");
-  py::array a = py::reinterpret_borrow<py::array>(out);
-  if (!is_ring(a, 8)) bad_type("out", "expected native uint64 or int64, got dtype " + std::string(py::str(a.dtype())));
-  need_shape(a, "out", shape);
-  const int good = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if ((a.flags() & good) != good || !a.writeable()) bad_value("out", "must be C-contiguous and writable");
-  return a;
+  return out.is_none() ? new_array(shape, like.dtype().kind() == 'i', 8) : output_bytes(out, shape, 8);
 }
 
 }  // namespace autorep

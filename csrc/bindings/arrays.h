@@ -29,10 +29,13 @@ void need_shape(const py::array& a, const char* name, const std::vector<py::ssiz
 // Raises unless low <= value <= high.
 void need_range(int64_t value, const char* name, int64_t low, int64_t high);
 
-// A new uint64 array, or int64 where `like` is signed.
-py::array new_ring(const std::vector<py::ssize_t>& shape, const py::array& like);
+// A new array of `itemsize`-byte integers.
+py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize);
 
-// `out` given by the caller: exact shape, writable, contiguous (never copied); or a new one when it is None.
+// `out` as the caller gave it: exact shape and size of element, writable, contiguous (never copied).
+py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
+
+// That of 64-bit elements, or a new array with the signedness of `like` where `out` is None.
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
 
 template <class T>

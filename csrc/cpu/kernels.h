@@ -34,10 +34,32 @@ struct StreamArgs {
   int64_t n;
 };
 
+// See ring/tiles.h. Offsets are in bytes, strides in elements. A panel is at most kPanelBytes of ring elements wide.
+enum : int64_t { kPanelBytes = 256, kPanelSliceBytes = 32 << 10, kTileScratchBytes = 64 << 10 };
+struct TileArgs {
+  const void *input, *weight, *bias, *add;
+  void *out, *scratch;  // scratch: kTileScratchBytes a thread, aligned to 64
+  const int64_t *k_offset, *pixel_offset;
+  int64_t k, pixels, pixels_per_image, groups, oc_per_group, panel;
+  int64_t group_offset, image_stride, pixel_stride, oc_stride;
+  int ring_bytes, weight_bytes;
+};
+
+// See ring/rows.h. The input has its border already; weights in their own order, as wide as the ring.
+struct RowArgs {
+  const void *input, *weight, *bias, *add;
+  void* out;
+  int64_t batch, groups, ic_per_group, oc_per_group, height, width, kernel_h, kernel_w;
+  int64_t stride_h, stride_w, dilation_h, dilation_w, out_h, out_w;
+  int ring_bytes;
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
   void (*stream)(const StreamArgs&, int threads);
+  void (*tiles)(const TileArgs&, int threads);
+  void (*rows)(const RowArgs&, int threads);
 };
 
 }  // namespace autorep

@@ -3,12 +3,15 @@
 // Everything lives in a namespace named after the tier and uses no inline function of the standard library: one that was
 // compiled with AVX-512 here could be the copy that the linker keeps for the whole program.
 #pragma once
+#include <omp.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "cpu/kernels.h"
 #include "prg/stream.h"
 #include "ring/beaver.h"
+#include "ring/rows.h"
+#include "ring/tiles.h"
 
 namespace autorep {
 namespace AR_TIER {
@@ -20,6 +23,8 @@ static const Kernels table = {
     AR_STRING(AR_TIER),
     beaver_square,
     stream,
+    tiles,
+    rows,
 };
 
 }  // namespace AR_TIER

@@ -1,6 +1,6 @@
 // The avx512 tier: every kernel, compiled with this file's flags.
 #define AR_TIER avx512
-#define AR_VAES 1
+#define AR_AVX512 1
 #include "cpu/tier.h"
 
 namespace autorep {

@@ -6,7 +6,7 @@
 #include "cpu/vector.h"
 #include "prg/key_schedule.h"
 
-#if defined(AR_VAES) || defined(AR_AESNI)
+#if defined(AR_AVX512) || defined(AR_AVX2)
 #include <immintrin.h>
 #else
 #include "prg/aes_bitsliced.h"
@@ -15,7 +15,7 @@
 namespace autorep {
 namespace AR_TIER {
 
-#if defined(AR_VAES)
+#if defined(AR_AVX512)
 typedef V512 Blocks;
 enum { kBlocksPerVector = 4, kAesVectors = 4 };
 AR_INLINE __m512i round_key(const RoundKeys& rk, int i) {
@@ -23,7 +23,7 @@ AR_INLINE __m512i round_key(const RoundKeys& rk, int i) {
 }
 AR_INLINE Blocks aes_round(Blocks x, __m512i k) { return (Blocks)_mm512_aesenc_epi128((__m512i)x, k); }
 AR_INLINE Blocks aes_last(Blocks x, __m512i k) { return (Blocks)_mm512_aesenclast_epi128((__m512i)x, k); }
-#elif defined(AR_AESNI)
+#elif defined(AR_AVX2)
 typedef V128 Blocks;
 enum { kBlocksPerVector = 1, kAesVectors = 8 };
 AR_INLINE __m128i round_key(const RoundKeys& rk, int i) { return _mm_load_si128((const __m128i*)rk.bytes + i); }
@@ -38,7 +38,7 @@ enum { kAesBlocks = kBlocksPerVector * kAesVectors };
 // y[i] = AES(x[i]), or AES(x[i]) ^ x[i] with kFeedForward. x may be y.
 template <bool kFeedForward>
 AR_INLINE void aes(const RoundKeys& rk, const Blocks* x, Blocks* y) {
-#if defined(AR_VAES) || defined(AR_AESNI)
+#if defined(AR_AVX512) || defined(AR_AVX2)
   Blocks in[kAesVectors], v[kAesVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kAesVectors; ++i) in[i] = x[i], v[i] = x[i] ^ (Blocks)round_key(rk, 0);

@@ -1,0 +1,124 @@
+#include "bindings/arrays.h"
+#include "bindings/parts.h"
+#include "ring/weight.h"
+
+namespace autorep {
+namespace {
+
+using Pair = std::pair<int64_t, int64_t>;
+constexpr int64_t kMost = int64_t(1) << 40;
+
+py::array ring_array(const py::object& value, const char* name, int bytes) { return integers(value, name, bytes); }
+
+std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, int64_t groups, int64_t weight_bits) {
+  // Which ring is the array's own choice: 32-bit elements compute modulo 2^32.
+  if (!py::hasattr(weight, "dtype")) bad_type("weight", "expected an array of uint64, int64, uint32 or int32");
+  const py::array probe = py::array::ensure(weight);
+  if (!probe) throw py::error_already_set();
+  const int bytes = probe.itemsize() == 4 ? 4 : 8;
+  const py::array w = ring_array(weight, "weight", bytes);
+  if (w.ndim() != 2 && w.ndim() != 4)
+    bad_value("weight", "expected shape (outputs, inputs) or (outputs, inputs / groups, height, width), got " + shape_text(shape_of(w)));
+  if (w.size() == 0) bad_value("weight", "has no elements, shape " + shape_text(shape_of(w)));
+  const bool matrix = w.ndim() == 2;
+  if (weight_bits != 16 && weight_bits != 32 && weight_bits != 64) bad_value("weight_bits", "expected 16, 32 or 64, got " + std::to_string(weight_bits));
+  need_range(groups, "groups", 1, matrix ? 1 : w.shape(0));
+  if (w.shape(0) % groups) bad_value("groups", std::to_string(groups) + " does not divide the " + std::to_string(w.shape(0)) + " outputs");
+  const ConvShape shape{w.shape(0), w.shape(1), matrix ? 1 : w.shape(2), matrix ? 1 : w.shape(3), groups};
+  const int stored = static_cast<int>(std::min<int64_t>(weight_bits / 8, bytes));
+  std::unique_ptr<PackedWeight> packed;
+  {
+    py::gil_scoped_release release;
+    packed = PackedWeight::pack(w.data(), shape, matrix, bytes, stored);
+  }
+  if (!packed) bad_value("weight", "an element does not fit into weight_bits = " + std::to_string(weight_bits) + ", signed");
+  return packed;
+}
+
+// What bias and add must look like, shared by both products.
+const void* optional(const py::object& value, const char* name, int bytes, const std::vector<py::ssize_t>& shape, py::array& keep) {
+  if (value.is_none()) return nullptr;
+  keep = ring_array(value, name, bytes);
+  need_shape(keep, name, shape);
+  return keep.data();
+}
+
+py::array make_output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x, int bytes) {
+  if (!out.is_none()) {
+    py::array o = output_bytes(out, shape, bytes);
+    if (o.data() == x.data() && x.size()) bad_value("out", "must not be x");
+    return o;
+  }
+  return new_array(shape, x.dtype().kind() == 'i', bytes);
+}
+
+py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pair padding, Pair dilation,
+                 const py::object& bias, const py::object& add, const py::object& out) {
+  if (w.is_matrix) bad_value("weight", "is a matrix: use linear");
+  const py::array x = ring_array(input, "x", w.ring_bytes);
+  const ConvShape& s = w.shape;
+  if (x.ndim() != 4) bad_value("x", "expected shape (batch, channels, height, width), got " + shape_text(shape_of(x)));
+  if (x.shape(1) != s.groups * s.inputs_per_group)
+    bad_value("x", "expected " + std::to_string(s.groups * s.inputs_per_group) + " channels, got " + std::to_string(x.shape(1)));
+  for (int64_t v : {stride.first, stride.second}) need_range(v, "stride", 1, 1 << 20);
+  for (int64_t v : {padding.first, padding.second}) need_range(v, "padding", 0, 1 << 20);
+  for (int64_t v : {dilation.first, dilation.second}) need_range(v, "dilation", 1, 1 << 20);
+  ConvGeometry g{x.shape(0), x.shape(2), x.shape(3), stride.first, stride.second, padding.first, padding.second,
+                 dilation.first, dilation.second, 0, 0};
+  const int64_t room_h = g.height + 2 * g.padding_h - g.dilation_h * (s.kernel_h - 1) - 1;
+  const int64_t room_w = g.width + 2 * g.padding_w - g.dilation_w * (s.kernel_w - 1) - 1;
+  if (room_h < 0 || room_w < 0)
+    bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape_of(x)));
+  g.out_h = room_h / g.stride_h + 1, g.out_w = room_w / g.stride_w + 1;
+  if ((g.height + 2 * g.padding_h) > kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * x.shape(1) * std::max<int64_t>(1, g.batch)))
+    bad_value("padding", "the padded input is too large");
+  py::array keep_bias, keep_add;
+  const std::vector<py::ssize_t> shape{g.batch, s.outputs, g.out_h, g.out_w};
+  const void* b = optional(bias, "bias", w.ring_bytes, {s.outputs}, keep_bias);
+  const void* extra = optional(add, "add", w.ring_bytes, shape, keep_add);
+  py::array result = make_output(out, shape, x, w.ring_bytes);
+  void* to = result.mutable_data();
+  if (result.size()) {
+    py::gil_scoped_release release;
+    convolve(x.data(), w, g, b, extra, to);
+  }
+  return result;
+}
+
+py::array linear(const py::object& input, const PackedWeight& w, const py::object& bias, const py::object& add, const py::object& out) {
+  if (!w.is_matrix) bad_value("weight", "is a convolution: use conv2d");
+  const py::array x = ring_array(input, "x", w.ring_bytes);
+  if (x.ndim() != 2 || x.shape(1) != w.shape.k())
+    bad_value("x", "expected shape (batch, " + std::to_string(w.shape.k()) + "), got " + shape_text(shape_of(x)));
+  py::array keep_bias, keep_add;
+  const std::vector<py::ssize_t> shape{x.shape(0), w.shape.outputs};
+  const void* b = optional(bias, "bias", w.ring_bytes, {w.shape.outputs}, keep_bias);
+  const void* extra = optional(add, "add", w.ring_bytes, shape, keep_add);
+  py::array result = make_output(out, shape, x, w.ring_bytes);
+  void* to = result.mutable_data();
+  if (result.size()) {
+    py::gil_scoped_release release;
+    multiply(x.data(), x.shape(0), w, b, extra, to);
+  }
+  return result;
+}
+
+}  // namespace
+
+void bind_conv(py::module_& m) {
+  py::class_<PackedWeight>(m, "PackedWeight")
+      .def_property_readonly("shape", [](const PackedWeight& w) -> py::tuple {
+        return w.is_matrix ? py::tuple(py::make_tuple(w.shape.outputs, w.shape.inputs_per_group))
+                           : py::tuple(py::make_tuple(w.shape.outputs, w.shape.inputs_per_group, w.shape.kernel_h, w.shape.kernel_w));
+      })
+      .def_property_readonly("groups", [](const PackedWeight& w) { return w.shape.groups; })
+      .def_property_readonly("ring_bits", [](const PackedWeight& w) { return 8 * w.ring_bytes; })
+      .def_property_readonly("weight_bits", [](const PackedWeight& w) { return 8 * w.bytes; })
+      .def_property_readonly("nbytes", [](const PackedWeight& w) { return w.size; });
+  m.def("pack_weight", &pack_weight, py::arg("weight"), py::arg("groups"), py::arg("weight_bits"));
+  m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+        py::arg("bias"), py::arg("add"), py::arg("out"));
+  m.def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("add"), py::arg("out"));
+}
+
+}  // namespace autorep
