@@ -11,7 +11,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from ..errors import CompileError
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
-from .lower import lower
+from .inline import InlineLeaves
+from .lower import lower, module_types
 from .program import SecureProgram
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
@@ -43,6 +44,7 @@ def compile(gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16) 
         raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
 
     gm = copy.deepcopy(gm).eval()
+    InlineLeaves(module_types())(gm)
     x = example_inputs.to(device_of(gm))
     try:
         with torch.no_grad():
@@ -54,4 +56,17 @@ def compile(gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16) 
     program = lower(FoldBatchNorm()(gm), x, frac_bits)
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")
+    _check_room(program)
     return program
+
+
+def _check_room(program: SecureProgram) -> None:
+    """A number of the server must leave room for a product in the ring of 64 bits."""
+    limit = 2.0 ** (62 - 2 * program.frac_bits)
+    for step in program.steps:
+        for role, key in step.secrets.items():
+            value = program.server[key]
+            largest = float(value.abs().max()) if value.numel() else 0.0
+            if not largest < limit:  # NaN too
+                raise CompileError(f"the {role} of step '{step.name}' has values up to {largest:.3g}; with "
+                                   f"frac_bits={program.frac_bits} they must be finite and below {limit:.3g}")  # fmt: skip

@@ -4,8 +4,8 @@ A replaced position takes one of two forms, chosen per channel when the program 
 
 ``square``: ``c2 (x + o)**2 + e`` with ``o = c1 / (2 c2)`` and ``e = c0 - c2 o**2``. The coefficients stay private: the
 server shares ``o``, ``c2`` and ``e``; one squaring and one product. ``c2`` is first rounded to the grid, then ``o`` is
-computed from the rounded one, then ``e`` from both, so a rounding of ``o`` is not multiplied by ``o`` itself. What is left
-of it is, for |x| <= R and u = 2**-frac_bits,
+computed from the rounded one, then ``e`` from both (fixed_point.py), so the rounding of ``c2`` is not multiplied by o**2.
+What is left of it is, for |x| <= R and u = 2**-frac_bits,
 
     |c2' - c2| x**2 + |2 c2' o' - c1| |x|  <=  u/2 R**2 + c2 u R .
 
@@ -66,18 +66,16 @@ def lower_site(site: HybridActivation, frac_bits: int) -> tuple[dict[str, Any], 
 
 
 def _square_form(coeffs: Tensor, largest: float, frac_bits: int) -> dict[str, Tensor]:
-    """``factor``, ``offset`` and ``constant`` per channel; factor 0 where the form does not apply."""
-    scale = 2.0**frac_bits
+    """``factor``, ``offset`` and ``constant`` per channel; zeros where the form does not apply."""
     if len(coeffs) != 3:
         nothing = torch.zeros(coeffs.shape[1], dtype=torch.float64)
         return {"factor": nothing, "offset": nothing, "constant": nothing}
     c0, c1, c2 = coeffs
-    factor = (c2 * scale).round() / scale
-    safe = torch.where(factor > 0, factor, 1)
-    offset = (c1 / (2 * safe) * scale).round() / scale
-    applies = (factor > 0) & (offset.abs() <= 2 * largest)
-    factor, offset = torch.where(applies, factor, 0), torch.where(applies, offset, 0)
-    return {"factor": factor, "offset": offset, "constant": c0 - factor * offset**2}
+    visible = c2 * 2.0**frac_bits >= 1  # does not vanish on the grid
+    offset = c1 / (2 * torch.where(visible, c2, 1))
+    applies = visible & (offset.abs() <= 2 * largest)
+    factor, offset = torch.where(applies, c2, 0), torch.where(applies, offset, 0)
+    return {"factor": factor, "offset": offset, "constant": torch.where(applies, c0 - factor * offset**2, 0)}
 
 
 def _range(site: HybridActivation) -> float:

@@ -96,7 +96,8 @@ class Lowering:
         private: set[fx.Node] = set()
         for node in self.gm.graph.nodes:
             tensors = [t for t in _leaves(self.values[node]) if isinstance(t, Tensor)]
-            if node.op == "placeholder" or (tensors and any(n in private for n in node.all_input_nodes)):
+            # An input with a default value that is no tensor is a constant.
+            if tensors and (node.op == "placeholder" or any(n in private for n in node.all_input_nodes)):
                 private.add(node)
         return private
 
@@ -140,10 +141,8 @@ class Lowering:
 
     def run(self) -> SecureProgram:
         nodes = list(self.gm.graph.nodes)
-        inputs = [n for n in nodes if n.op == "placeholder"]
+        inputs = [n for n in nodes if n.op == "placeholder" and n in self.private]
         problems: list[str] = []
-        if len(inputs) != 1:
-            problems.append(f"the model has {len(inputs)} inputs; exactly one tensor is supported")
         output = ""
         for node in nodes:
             if node not in self.private:
@@ -223,6 +222,13 @@ def lower(gm: fx.GraphModule, x: Tensor, frac_bits: int) -> SecureProgram:
     from . import lowerings  # noqa: F401  (fills TABLE)
 
     return Lowering(gm, x, frac_bits).run()
+
+
+def module_types() -> set[type[nn.Module]]:
+    """The modules that have a lowering."""
+    from . import lowerings  # noqa: F401  (fills TABLE)
+
+    return {target for op, target in TABLE if op == "call_module"}
 
 
 def _leaves(value: Any) -> list:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import structure
+from .fixed_point import on_grid, to_grid
 from .program import SecureProgram, Step
 
 
@@ -25,13 +26,11 @@ def values(program: SecureProgram, x: Tensor, *, rounded: bool = False) -> dict[
     """Every intermediate value, by name."""
     program.check_input(x)
 
-    def grid(t: Tensor) -> Tensor:
-        t = t.detach().to("cpu", torch.float64)
-        return (t * 2.0**program.frac_bits).round() / 2.0**program.frac_bits if rounded else t
-
-    found = {program.public.input: grid(x)}
+    x = x.detach().to("cpu", torch.float64)
+    server = on_grid(program) if rounded else program.server
+    found = {program.public.input: to_grid(x, program.frac_bits) if rounded else x}
     for step in program.steps:
-        secrets = {role: grid(program.server[key]) for role, key in step.secrets.items()}
+        secrets = {role: server[key] for role, key in step.secrets.items()}
         found[step.name] = OPS[step.op](step, secrets, *(found[name] for name in step.inputs))
     return found
 

@@ -16,6 +16,7 @@ MOVES: dict[str, Callable[..., Tensor]] = {
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
     "permute": lambda step, x: x.permute(step.attrs["dims"]),
     "pad": lambda step, x: F.pad(x, step.attrs["pads"]),
+    "index": lambda step, x: x[step.attrs["index"]],
     "cat": lambda step, *parts: torch.cat(parts, step.attrs["dim"]),
 }
 

@@ -60,7 +60,8 @@ class Shares:
     def open_round(
         self, squares: list[Tensor], products: list[tuple[Tensor, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Squares and element-wise products that do not depend on one another, in one round; not rescaled.
+        """Squares and element-wise products that do not depend on one another, in one round. Squares are
+        rescaled, products are not.
 
         1. Take ([r], [r**2]) for each square, ([a], [b], [a * b]) for each product.
         2. Open x - r, x - a, y - b of all, in one batch.
@@ -80,7 +81,7 @@ class Shares:
         opened = self.communicator.all_reduce(hidden, batched=True)
         factors = opened[len(squares) :]
         return (
-            [self.kernels.square(r, r2, e, self.first) for (r, r2), e in zip(pairs, opened)],
+            [self.kernels.square(r, r2, e, self.frac_bits, self.first) for (r, r2), e in zip(pairs, opened)],
             [self.kernels.product(*triple, e, d, self.first) for triple, e, d in zip(triples, factors[::2], factors[1::2])],
         )
 

@@ -20,10 +20,13 @@ class TorchKernels:
         """
         return share.div(divisor, rounding_mode="trunc")
 
-    def square(self, r: Tensor, r2: Tensor, opened: Tensor, first: bool) -> Tensor:
-        """Share of x**2 from shares of r and r**2 and the opened x - r: ``r2 + 2 r opened + opened**2``."""
+    def square(self, r: Tensor, r2: Tensor, opened: Tensor, frac_bits: int, first: bool) -> Tensor:
+        """Share of x**2, brought back to ``frac_bits``, from shares of r and r**2 and the opened x - r.
+
+        ``(r2 + 2 r opened + opened**2) / 2**frac_bits``
+        """
         share = r2 + 2 * r * opened
-        return share.addcmul_(opened, opened) if first else share
+        return self.truncate(share.addcmul_(opened, opened) if first else share, 2**frac_bits)
 
     def product(self, a: Tensor, b: Tensor, c: Tensor, x_opened: Tensor, y_opened: Tensor, first: bool) -> Tensor:
         """Share of x * y from shares of a, b, c = a * b and the opened x - a and y - b."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import PartyError
+from ..fixed_point import on_grid
 from ..program import SecureProgram
 from ..stats import Phase, Result, Stats
 from . import wire
@@ -56,7 +57,7 @@ def _jobs(program: SecureProgram, x: Tensor, folder: str, provider: str, kernels
     common = {"folder": folder, "provider": provider, "kernels": kernels, "threads": threads}
     public = {"public": program.public, "batch": len(x)}
     # numpy: torch would pass tensors by shared memory, whose files outlive a party that is killed.
-    weights = {key: tensor.numpy() for key, tensor in program.server.items()}
+    weights = {key: tensor.numpy() for key, tensor in on_grid(program).items()}
     jobs = [
         Job(SERVER, **common, **public, server=weights),
         Job(CLIENT, **common, **public, x=x.detach().to("cpu", torch.float64).numpy()),
@@ -72,12 +73,11 @@ class _Watch:
         self.deadline = time.monotonic() + timeout
         context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
         self.cells = context.RawArray("q", 2 * len(jobs))
-        self.processes, self.pipes = {}, {}
+        self.processes, self.pipes, self.ends = {}, {}, []
         for job in jobs:
             mine, theirs = context.Pipe(duplex=False)
             process = context.Process(target=main, args=(job, theirs, self.cells), name=NAMES[job.rank], daemon=True)
             self.processes[job.rank], self.pipes[job.rank] = process, mine
-            self.ends = getattr(self, "ends", [])
             self.ends.append(theirs)
 
     def collect(self) -> dict[int, Report]:

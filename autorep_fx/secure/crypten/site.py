@@ -75,7 +75,7 @@ def _polynomials(
     squared = None
     if squares or products:
         squared, first = s.open_round(squares, products)
-        squared = s.rescale(squared[0]) if squared else None
+        squared = squared[0] if squared else None
         horner = s.rescale(first[0]) + coeffs[degree - 1] if first else horner
     for k in range(degree - 2, 0, -1):
         if horner is not None:

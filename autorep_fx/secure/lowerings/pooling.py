@@ -66,6 +66,20 @@ def _refuse_ceil(low: Lowering, call: Call, x: str, kernel, stride, padding, dil
         raise Unsupported("ceil_mode=True reads windows that are cut off; pad the input and use ceil_mode=False")
 
 
+@lowers(functions=(torch.amax,), methods=("amax",))
+def amax(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    shape = low.shape_of(x)
+    dims = call.get(1, "dim", ())
+    dims = {d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))}
+    if len(shape) != 3 or dims != {2, 3}:
+        raise Unsupported("only the maximum over both spatial axes of (N, C, H, W) is supported; use MaxPool2d otherwise")
+    kernel = shape[1:]
+    pooled = low.emit(call, "max_pool2d", (x,), shape=(shape[0], 1, 1), suffix=".pool", kernel=kernel, stride=kernel,
+                      padding=(0, 0), dilation=(1, 1))  # fmt: skip
+    return pooled if low.sample_shape(call.node) == (shape[0], 1, 1) else low.emit(call, "reshape", (pooled,))
+
+
 @lowers(functions=(torch.mean,), methods=("mean",))
 def mean(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from ..lower import Call, Lowering, Unsupported, lowers
 
@@ -61,3 +64,34 @@ def identity(low: Lowering, call: Call) -> str:
     if training:
         raise Unsupported("dropout that is on in eval mode; pass training=self.training, or remove it")
     return low.value(call.get(0, "input"))
+
+
+@lowers(functions=(operator.getitem,))
+def getitem(low: Lowering, call: Call) -> str:
+    """A slice of a tensor, or one of the parts that ``chunk`` or ``split`` returned."""
+    source, index = call.args
+    x = low.value(source)
+    if isinstance(low.values[source], (tuple, list)):
+        parts, dim = low.values[source], _split_axis(source) % (len(low.shape_of(x)) + 1)
+        start = sum(part.shape[dim] for part in parts[: index % len(parts)])
+        index = (*(slice(None),) * dim, slice(start, start + parts[index].shape[dim]))
+    index = index if isinstance(index, tuple) else (index,)
+    if not all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in index):
+        raise Unsupported("indexes by a tensor; only numbers and slices are supported")
+    if index[0] is not Ellipsis and index[0] != slice(None):
+        raise Unsupported("selects samples; leave axis 0 as ':'")
+    return low.emit(call, "index", (x,), index=index)
+
+
+@lowers(functions=(torch.chunk, torch.split), methods=("chunk", "split"))
+def split(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    if _split_axis(call.node) % (len(low.shape_of(x)) + 1) == 0:
+        raise Unsupported("splits the batch")
+    if any(user.target is not operator.getitem for user in call.node.users):
+        raise Unsupported("its parts are used all at once; take them one by one")
+    return x  # the parts are slices: getitem
+
+
+def _split_axis(node: fx.Node) -> Any:
+    return node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
