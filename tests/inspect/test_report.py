@@ -312,6 +312,32 @@ def test_a_model_without_activations(tmp_path):
     report.plot(tmp_path / "p.png")
 
 
+def test_long_names_and_large_numbers_stay_within_the_width(images):
+    model = nn.Sequential()
+    inner = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardswish())
+    for name in ("backbone", "features_of_the_first_stage", "inverted_residual_block_with_expansion"):
+        outer = nn.Sequential()
+        outer.add_module(name, inner)
+        inner = outer
+    model.add_module("network", inner)
+    gm = ar.transform(model.eval(), calibration=images * 1e4, relu_budget=7, degree=3, progress=False)
+    text = str(inspect(gm))
+    assert max(map(len, text.splitlines())) == 120 and "…" in text
+    assert "hardswish" in text and "2×6×6" in text
+
+
+def test_where_some_shapes_are_unknown_there_are_no_totals(images, tmp_path):
+    gm = ar.transform(Branches().eval())
+    first = next(iter(ar.sites(gm).values()))
+    first.set_keep(torch.arange(4 * 8 * 8).view(4, 8, 8) % 2 == 0)
+    report = inspect(gm)
+    assert report.before is None and report.after is None and report.factor is None
+    assert [site.kept for site in report.sites] == [128, None, None]
+    assert "128" in str(report)
+    assert "not known yet" in Parsed(page(report, tmp_path)).text
+    assert inspect(gm, images).after == 128 + 2 * 256
+
+
 def test_other_kinds_and_shapes(tmp_path, images):
     class Model(nn.Module):
         def __init__(self):
