@@ -34,3 +34,12 @@ def on_grid(program: SecureProgram) -> dict[str, Tensor]:
         offset = to_grid(c1 / (2 * torch.where(factor > 0, factor, 1)), bits)
         rounded[names[1]], rounded[names[2]] = offset, to_grid(c0 - factor * offset**2, bits)
     return rounded
+
+
+def whole_factor(factor: float) -> tuple[int | None, int | None]:
+    """How to multiply by a public number: (k, None) for a factor k, exact;
+    (None, k) for 1/k with k > 1, a division; (None, None) for a product with the number on the grid."""
+    if factor == int(factor):
+        return int(factor), None
+    inverse = round(1 / factor)
+    return (None, inverse) if inverse > 1 and factor == 1 / inverse else (None, None)

@@ -21,10 +21,6 @@ MOVES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def without_secrets(move: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda step, secrets, *inputs: move(step, *inputs)
-
-
 def channels(values: Tensor, dim: int) -> Tensor:
     """(C,) shaped to broadcast over axis 1 of a tensor with ``dim`` axes."""
     return values.reshape(-1, *(1,) * (dim - 2))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import structure
+from ..fixed_point import whole_factor
 from ..program import Step
 from .beaver import Shares
 from .site import hybrid, relu
@@ -41,14 +42,6 @@ def _scale(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
     if divisor is not None:
         return s.kernels.truncate(x, divisor)
     return s.rescale(x * round(step.attrs["factor"] * 2.0**s.frac_bits))
-
-
-def whole_factor(factor: float) -> tuple[int | None, int | None]:
-    """(k, None) for a factor k, (None, k) for 1/k with k > 1, (None, None) otherwise."""
-    if factor == int(factor):
-        return int(factor), None
-    inverse = round(1 / factor)
-    return (None, inverse) if inverse > 1 and factor == 1 / inverse else (None, None)
 
 
 def _max_pool2d(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
