@@ -5,9 +5,25 @@ See the README for the ten-line tour; every name below has a docstring.
 
 from .hybrid.activation import HybridActivation, relu_count, sites
 from .hybrid.serialize import load, save
+from .inspect import Report, inspect
 from .search import finetune, search
+from .secure.compile import compile
+from .secure.program import SecureProgram
 from .transform import transform
 
 __version__ = "0.1.0"
 
-__all__ = ["HybridActivation", "finetune", "load", "relu_count", "save", "search", "sites", "transform"]
+__all__ = [
+    "HybridActivation",
+    "Report",
+    "SecureProgram",
+    "compile",
+    "finetune",
+    "inspect",
+    "load",
+    "relu_count",
+    "save",
+    "search",
+    "sites",
+    "transform",
+]

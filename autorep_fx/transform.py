@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from .errors import BudgetError, CalibrationError
-from .graph.calibrate import Batches, SiteWalk, calibrate, evaluating
+from .graph.calibrate import Batches, SiteWalk, calibrate, calibrate_in_order, evaluating
 from .graph.canonicalize import Canonicalize
+from .graph.statistics import SiteStatistics
 from .graph.trace import trace
 from .hybrid import budget as one_shot
 from .hybrid import dapa
@@ -33,13 +34,13 @@ def transform(
     computes bit for bit what the model computes, in train and eval mode. With it, each site gets the polynomial of least
     squared error under what arrives there (DaPa). With ``relu_budget`` as well, exactly that many elements per sample
     keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted over the
-    replaced positions only.
+    replaced positions only, site after site, to what arrives there behind the polynomials before it.
 
     Args:
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
         example_inputs: a batch, to learn the shapes of the sites from when there is no calibration.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
-            whose first entry is the input and whose second may be the labels, used in the score). It is walked twice.
+            whose first entry is the input and whose second may be the labels, used in the score). It is walked three times.
         relu_budget: elements per sample that keep their activation.
         degree: degree of the polynomials, 1 to 4.
         granularity: "element", "channel" or "layer": what is kept or replaced as one.
@@ -91,10 +92,7 @@ def fit_all(gm: fx.GraphModule, batches: Batches, degree: int, fit: str, progres
             raise CalibrationError(
                 f"site '{name}' has shape {site.shape}, the calibration data arrive there as {statistics.shape}"
             )
-        site.statistics = statistics
-        device = site.keep.device
-        site.input_range = torch.stack([statistics.low.min(), statistics.high.max()]).float().to(device)
-        _fit_site(site, degree, fit, None)
+        _fit_site(site, statistics, degree, fit)
 
 
 def apply_budget(
@@ -106,7 +104,7 @@ def apply_budget(
     fit: str,
     progress: bool | None,
 ) -> None:
-    """Keep exactly ``relu_budget`` positions and fit the others' polynomials over what is replaced."""
+    """Keep exactly ``relu_budget`` positions; fit the others' polynomials to what arrives there behind those before."""
     total = sum(site.total for site in sites(gm).values())
     one_shot.check_budget(relu_budget, total)
     if 0 < relu_budget < total:
@@ -114,12 +112,20 @@ def apply_budget(
     else:  # nothing to choose
         scores = {name: torch.zeros(site.shape) for name, site in sites(gm).items()}
     for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
-        site = gm.get_submodule(name)
-        site.set_keep(keep)
-        _fit_site(site, degree, fit, ~keep)
+        gm.get_submodule(name).set_keep(keep)
+
+    def refit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
+        _fit_site(site, statistics, degree, fit, ~site.keep)
+
+    calibrate_in_order(gm, batches, HybridActivation, refit, degree, progress=progress)
 
 
-def _fit_site(site: HybridActivation, degree: int, method: str, where: Tensor | None) -> None:
-    result = dapa.fit(site.activation.in_float64, site.statistics, degree, method, where)
+def _fit_site(
+    site: HybridActivation, statistics: SiteStatistics, degree: int, method: str, where: Tensor | None = None
+) -> None:
+    result = dapa.fit(site.activation.in_float64, statistics, degree, method, where)
     site.set_coeffs(result.coeffs)
-    site.fit_error = result.error.float().to(site.keep.device)
+    device = site.keep.device
+    site.statistics = statistics
+    site.fit_error = result.error.float().to(device)
+    site.input_range = torch.stack([statistics.low.min(), statistics.high.max()]).float().to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -144,12 +144,9 @@ class _Collector(SiteWalk):
         self.statistics: dict[str, SiteStatistics] = {}
 
     def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
-        if not torch.isfinite(x).all():
-            raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
-        activation = getattr(site, "activation", site)  # a hybrid site is fitted to its activation
         if name not in self.statistics:
             self.statistics[name] = SiteStatistics(tuple(x.shape[1:]), self.degree, self.bins)
-        self.statistics[name].update(x, activation(x))
+        _add(self.statistics[name], name, site, x)
         return site(x)
 
 
@@ -163,19 +160,60 @@ def calibrate(
 ) -> dict[str, SiteStatistics]:
     """Walk the graph once over all batches in eval mode; returns the statistics of every site, by name.
 
-    Where positions are replaced already, this shows what arrives behind the polynomials. ``degree`` is the highest degree that can be
-    fitted from the result. ``progress``: True, False, or None for a bar on a terminal only.
+    Where positions are replaced already, this shows what arrives behind the polynomials. ``degree`` is the highest
+    degree that can be fitted from the result. ``progress``: True, False, or None for a bar on a terminal only.
 
     Raises:
         CalibrationError: see :class:`Batches`; also a batch that the model cannot run, with the node that failed.
     """
     collector = _Collector(gm, site_type, degree, bins)
-    bar = tqdm(batches, "calibrate", len(batches) or None, disable=_disable(progress), unit="batch", leave=False)
     with evaluating(gm), torch.no_grad():
-        for i, (x, _) in enumerate(bar):
+        for i, (x, _) in enumerate(_bar(batches, "calibrate", progress, "batch")):
             collector.walk(x, f"{batches.name} batch {i}")
     return collector.statistics
 
 
-def _disable(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress
+def calibrate_in_order(
+    gm: fx.GraphModule,
+    batches: Batches,
+    site_type: type[nn.Module],
+    fit: Callable[[str, nn.Module, SiteStatistics], None],
+    degree: int = 2,
+    bins: int = 256,
+    progress: bool | None = None,
+) -> None:
+    """Walk the graph once, all batches together node by node, and let ``fit`` change each site before it runs.
+
+    So every site is fitted to what really arrives there behind the sites that were fitted before it. Needs the memory
+    for what all batches hold at one place of the graph.
+    """
+    checked = list(batches)
+    walks = [SiteWalk(gm, site_type) for _ in checked]
+    with evaluating(gm), torch.no_grad():
+        for walk, (x, _) in zip(walks, checked):
+            walk.args_iter = iter([x.to(device_of(gm))])
+            walk.env = {}
+        for node in _bar(list(gm.graph.nodes), "fit", progress, "node"):
+            if node in walks[0].sites:
+                site = gm.get_submodule(node.target)
+                inputs = [walk.env[node.args[0]] for walk in walks]
+                statistics = SiteStatistics(tuple(inputs[0].shape[1:]), degree, bins)
+                for x in inputs:
+                    _add(statistics, node.target, site, x)
+                fit(node.target, site, statistics)
+            for walk in walks:
+                walk.env[node] = walk.run_node(node)
+                for done in walk.user_to_last_uses.get(node, ()):
+                    del walk.env[done]
+
+
+def _add(statistics: SiteStatistics, name: str, site: nn.Module, x: Tensor) -> None:
+    if not torch.isfinite(x).all():
+        raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
+    activation = getattr(site, "activation", site)  # a hybrid site is fitted to its activation
+    statistics.update(x, activation(x))
+
+
+def _bar(items, title: str, progress: bool | None, unit: str):
+    total = len(items) or None
+    return tqdm(items, title, total, disable=None if progress is None else not progress, unit=unit, leave=False)

@@ -17,7 +17,8 @@ from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
-from ..graph.calibrate import Batches, SiteWalk, calibrate, device_of, evaluating
+from ..graph.calibrate import Batches, SiteWalk, calibrate_in_order, device_of, evaluating
+from ..graph.statistics import SiteStatistics
 from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, relu_count
 from . import checkpoint
@@ -212,14 +213,14 @@ class Loop:
         """Fit the polynomials to what arrives at the replaced positions now."""
         if self.fit_batches is None:
             return
-        statistics = calibrate(self.gm, self.fit_batches, HybridActivation, self._degree(), progress=False)
-        for name, site in self.method.sites.items():
-            result = dapa.fit(site.activation.in_float64, statistics[name], site.degree, "traced", ~site.keep)
-            site.set_coeffs(result.coeffs)
-        self._clip_coeffs()
 
-    def _degree(self) -> int:
-        return max(site.degree for site in self.method.sites.values())
+        def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
+            result = dapa.fit(site.activation.in_float64, statistics, site.degree, "traced", ~site.keep)
+            site.set_coeffs(result.coeffs)
+
+        degree = max(site.degree for site in self.method.sites.values())
+        calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
+        self._clip_coeffs()
 
     # --- what stands around it ---------------------------------------------------------------------------------------
 

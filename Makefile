@@ -1,0 +1,59 @@
+# `make demo` and `make test` do all the set-up themselves; a second call is quick.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# torch is named with its version in every install, so that a build that is already at hand is used.
+TORCH := torch==2.13.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install $(TORCH)
+
+.PHONY: help build demo test test-slow test-portable bench lint clean
+
+help:
+	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
+	@echo "make test           all tests but the slow ones"
+	@echo "make test-slow      the slow ones"
+	@echo "make test-portable  the kernel tests on the portable tier"
+	@echo "make bench          kernel microbenchmarks"
+	@echo "make lint           ruff"
+	@echo "make build          only the set-up"
+	@echo "make clean          remove everything that was built"
+
+demo: build
+	$(BIN)/python -m autorep_fx demo
+
+test: build
+	$(BIN)/python -m pytest
+
+test-slow: build
+	$(BIN)/python -m pytest -m slow
+
+test-portable: build
+	AUTOREP_FX_CPU=portable $(BIN)/python -m pytest tests/kernels
+
+bench: build
+	$(BIN)/python -m pytest benchmarks --benchmark-group-by=group --benchmark-sort=mean
+
+lint: build
+	$(BIN)/ruff check autorep_fx tests benchmarks setup.py
+
+build: $(VENV)/.built
+
+$(VENV)/.dependencies: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: apt-get install python3.11 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	    { echo "Python 3.11 is needed, $(PYTHON) is another version: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo "no virtual environment could be made: apt-get install python3-venv"; exit 1; }
+	@echo "installing the dependencies into $(VENV) (once)"
+	$(PIP) "setuptools>=77" wheel "pybind11>=3.0,<4" "cmake>=3.26" ninja
+	AUTOREP_FX_NO_EXT=1 $(PIP) --no-build-isolation -e ".[crypten,dev]"
+	$(PIP) --no-deps crypten==0.4.1
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.dependencies setup.py CMakeLists.txt $(shell find csrc -type f)
+	@echo "building the compiled kernels"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build out autorep_fx/kernels/*.so *.egg-info

@@ -1,0 +1,111 @@
+"""The main job on real images: train, transform, fine-tune, and answer privately between two processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from .errors import FormatError
+from .hybrid.activation import relu_count
+from .hybrid.serialize import load, save
+from .inspect import inspect
+from .models import ImageLoader, Images, digits, resnet_cifar
+from .search import finetune
+from .search.loop import accuracy
+from .secure.compile import compile
+from .secure.stats import Result
+from .transform import transform
+
+log = logging.getLogger(__name__)
+
+Rows = list[tuple[str, ...]]
+
+
+def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool | None = None) -> tuple[Rows, Path]:
+    """Train or load a ResNet-14 on scikit-learn's digits, make it hybrid, and run both privately through CrypTen.
+
+    Args:
+        folder: where the trained network is kept for the next call, and the report is written.
+        relu_budget: ReLUs per image that the hybrid keeps, of 8,192.
+        images: how many test images the private runs answer, 1 to 360.
+        progress: progress bars; None shows them on a terminal only.
+
+    Returns:
+        The table of results (first row: headings) and the path of the HTML report.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = digits()
+    test = test[:images]
+    original = _original(folder / "digits_resnet14.safetensors", train, test, progress)
+
+    calibration = (train.normalized(slice(512)), train.labels[:512])
+    hybrid = transform(original, calibration=calibration, relu_budget=relu_budget, progress=progress)
+    log.info("transformed: %d of %d ReLUs kept", relu_count(hybrid), relu_count(original))
+    finetune(hybrid, _batches(train), _batches(test), teacher=original, epochs=6, progress=progress)
+    save(hybrid, folder / "digits_hybrid.safetensors")
+
+    x = test.normalized()
+    private = {}
+    for name, model in (("original", original), ("hybrid", hybrid)):
+        log.info("answering %d images privately with the %s network", len(x), name)
+        private[name] = compile(model, x[:1]).run(x, backend="crypten")
+
+    rows = _table(original, hybrid, private, test)
+    report = inspect(hybrid, x).to_html(
+        folder / "report.html", title=f"ResNet-14 on digits, {relu_budget:,} ReLUs", sections=[("Results", rows)]
+    )
+    return rows, report
+
+
+def _original(path: Path, train: Images, test: Images, progress: bool | None) -> fx.GraphModule:
+    network = resnet_cifar(14, in_channels=1)
+    if path.exists():
+        try:
+            return load(network, path).eval()
+        except FormatError as error:
+            log.warning("training again, the cached network cannot be used: %s", error)
+    torch.manual_seed(0)
+    model = transform(resnet_cifar(14, in_channels=1), example_inputs=train.normalized(slice(2)))
+    finetune(model, _batches(train, train=True), _batches(test), epochs=20, lr=3e-3, progress=progress)
+    save(model, path)
+    return model
+
+
+def _batches(images: Images, train: bool | None = None) -> ImageLoader:
+    shuffled = len(images) > 360 if train is None else train
+    return ImageLoader(images, 64, train=shuffled, pad=1 if shuffled else 0)
+
+
+def _table(original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, Result], test: Images) -> Rows:
+    loader = ImageLoader(test, 512)
+    answers = {name: result.output.argmax(1) for name, result in private.items()}
+    plain = {"original": original, "hybrid": hybrid}
+    with torch.no_grad():
+        logits = {name: model.eval()(test.normalized()) for name, model in plain.items()}
+
+    def row(title: str, cell) -> tuple[str, ...]:
+        return (title, *(cell(name) for name in plain))
+
+    online = {name: result.stats.online for name, result in private.items()}
+    return [
+        (f"{len(test)} test images", "original", "hybrid"),
+        row("ReLUs per image", lambda n: f"{relu_count(plain[n]):,}"),
+        row("accuracy, plaintext", lambda n: f"{accuracy(plain[n], loader):.2%}"),
+        row("accuracy, private", lambda n: f"{(answers[n] == test.labels).double().mean():.2%}"),
+        row("same class, private and plaintext", lambda n: f"{(answers[n] == logits[n].argmax(1)).double().mean():.2%}"),
+        row("largest error of a logit", lambda n: f"{(private[n].output - logits[n]).abs().max():.4f}"),
+        row("seconds online", lambda n: f"{online[n].seconds:.2f}"),
+        row("rounds", lambda n: f"{online[n].rounds:,}"),
+        row("megabytes sent, both parties", lambda n: f"{sum(online[n].bytes_sent.values()) / 1e6:,.1f}"),
+    ]
+
+
+def text(rows: Sequence[tuple[str, ...]]) -> str:
+    """The table as plain text."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))) for r in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
