@@ -87,7 +87,9 @@ def inline(figure: Figure) -> str:
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg )', r"\1\2", text, count=1)
     text = text.replace("<svg ", '<svg class="figure" ', 1)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    # A hundredth of a point is enough for coordinates; labels stay as they are.
+    text = re.sub(r'="[^"]*"', lambda value: re.sub(r"(\d+\.\d{2})\d+", r"\1", value[0]), text)
     text = re.sub(r"font: [^;\"]*", "", text)
     for role, marker in _MARKERS._asdict().items():
         text = text.replace(marker, f"var(--{role.replace('_', '-')})")

@@ -13,6 +13,7 @@ from . import draw, table
 from .measure import SiteRecord
 
 _MOST_BARS = 24
+_PLAIN = {"parse_math": False}  # a dollar in a name is a dollar
 
 
 def png(report, title: str | None = None, site: str | None = None) -> bytes:
@@ -27,7 +28,12 @@ def png(report, title: str | None = None, site: str | None = None) -> bytes:
         figure = Figure(figsize=(12, 4.2), dpi=200, layout="constrained", facecolor="white")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08, wspace=0.02)
         figure.suptitle(
-            title or table.headline(report).replace(" -> ", " → "), x=0.012, ha="left", fontsize=14, color=palette.ink
+            title or table.headline(report).replace(" -> ", " → "),
+            x=0.012,
+            ha="left",
+            fontsize=14,
+            color=palette.ink,
+            **_PLAIN,
         )
         bars, fit, mask = figure.subplots(1, 3, width_ratios=(1.05, 1.5, 0.95))
         _picture(bars, "Share of ReLUs kept", _bars, report, palette)
@@ -63,8 +69,8 @@ def _picture(ax: Axes, title: str, draw_on, what, palette: draw.Palette) -> None
     except draw.Missing as reason:
         ax.set_axis_off()
         text = textwrap.fill(str(reason), 34)
-        ax.text(0.5, 0.5, text, ha="center", va="center", color=palette.muted, transform=ax.transAxes)
-    ax.set_title(title, loc="left", fontsize=10.5, color=palette.ink, pad=10)
+        ax.text(0.5, 0.5, text, ha="center", va="center", color=palette.muted, transform=ax.transAxes, **_PLAIN)
+    ax.set_title(title, loc="left", fontsize=10.5, color=palette.ink, pad=10, **_PLAIN)
 
 
 def _bars(ax: Axes, report, palette: draw.Palette) -> None:
@@ -82,8 +88,8 @@ def _bars(ax: Axes, report, palette: draw.Palette) -> None:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, colors=palette.muted, labelsize=8)
     if len(sites) <= _MOST_BARS:
-        ax.set_yticks(rows, [table.elide(site.name, 20) for site in sites])
+        ax.set_yticks(rows, [table.elide(site.name, 20) for site in sites], **_PLAIN)
         for row, site in zip(rows, sites, strict=True):
             ax.text(largest * 1.02, row, table.percent(site.share), va="center", fontsize=8, color=palette.muted)
     else:
-        ax.set_yticks([0, len(sites) - 1], [table.elide(sites[0].name, 20), table.elide(sites[-1].name, 20)])
+        ax.set_yticks([0, len(sites) - 1], [table.elide(site.name, 20) for site in (sites[0], sites[-1])], **_PLAIN)

@@ -111,9 +111,9 @@ def number(value: float | None) -> str:
     """Three significant digits at most, without an exponent where that is short."""
     if value is None or not np.isfinite(value):
         return UNKNOWN
-    if value == 0:
-        return "0"
     size = abs(value)
+    if size < 1e-12:  # what is left of a zero
+        return "0"
     if size >= 99_999.5 or size < 5e-4:
         return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
     digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3

@@ -17,6 +17,7 @@ import autorep_fx as ar
 from autorep_fx.errors import CalibrationError, TraceError
 from autorep_fx.hybrid.activation import HybridActivation
 from autorep_fx.inspect import Report, inspect
+from autorep_fx.inspect.table import number
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -381,6 +382,21 @@ def test_what_comes_from_the_model_is_escaped(images, tmp_path):
     assert not {"script", "i", "s", "u"} & set(parsed.tags)
     assert not [key for key, _ in parsed.attributes if key.startswith("on")]
     assert evil in parsed.text and "&amp;" in parsed.data  # shown as they are
+
+
+def test_labels_in_figures_keep_their_digits(images, tmp_path):
+    gm = ar.transform(Branches().eval(), calibration=images / 100, relu_budget=0, progress=False)
+    report = inspect(gm)
+    worst = max(report.sites[0].channel_error)
+    assert worst < 1e-4
+    assert f"rms error {number(worst**0.5)}" in Parsed(page(report, tmp_path)).text
+
+
+def test_names_with_dollars_are_not_formulas(images, tmp_path):
+    model = nn.Sequential()
+    model.add_module("conv", nn.Conv2d(1, 2, 3))
+    model.add_module("$\\frac{$", nn.ReLU())
+    inspect(model.eval(), images).plot(tmp_path / "p.png", title="$\\frac{$")
 
 
 def test_sections_are_tables_or_html(masked, tmp_path):
