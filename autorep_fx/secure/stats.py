@@ -15,11 +15,13 @@ class Phase:
         seconds: wall time.
         rounds: communication calls that had to wait for one another; tensors sent together are one.
         bytes_sent: by party, everything that it put on the wire in this phase.
+        message_bytes: by party, the tensors alone, without the framing of the transport.
     """
 
     seconds: float = 0.0
     rounds: int = 0
     bytes_sent: dict[str, int] = field(default_factory=dict)
+    message_bytes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -32,8 +34,8 @@ class Stats:
         offline: what the provider of correlations did. ``seconds`` is the longest time that a party spent in it, a part
             of ``online.seconds``; its bytes and rounds are counted here and not in ``online``.
         setup: starting the processes, connecting them, and sharing the weights. Needed once per model, not per input.
-        counted: "wire" when bytes are the kernel's count of the TCP sockets, "messages" when they are the sizes of the
-            messages without framing (systems other than Linux).
+        counted: "wire" when bytes are the kernel's count of the TCP sockets, "messages" when ``bytes_sent`` could
+            only be set to ``message_bytes`` (systems other than Linux).
     """
 
     online: Phase

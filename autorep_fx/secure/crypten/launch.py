@@ -145,19 +145,21 @@ class _Watch:
 
 
 def _stats(reports: dict[int, Report], start: float) -> Stats:
+    server, client = reports[SERVER], reports[CLIENT]
+    parties = (server, client)
     counted = "wire" if wire.can_count() else "messages"
-    parties = {rank: NAMES[rank] for rank in (SERVER, CLIENT)}
 
-    def sent(index: int, ranks) -> dict[str, int]:
-        if counted == "messages":
-            source = {rank: (0, *reports[rank].message_bytes)[index] for rank in ranks}
-        else:
-            source = {rank: reports[rank].sent[index] for rank in ranks}
-        return {NAMES[rank]: count for rank, count in source.items()}
+    def phase(index: int, seconds: float, rounds: int, senders, messages: dict[int, int]) -> Phase:
+        sizes = {NAMES[r.rank]: messages.get(r.rank, 0) for r in senders}
+        sent = {NAMES[r.rank]: r.sent[index] for r in senders} if counted == "wire" else dict(sizes)
+        return Phase(seconds, rounds, sent, sizes)
 
-    client = reports[CLIENT]
-    online = Phase(client.seconds, max(reports[r].rounds[0] for r in parties), sent(1, parties))
-    offline = Phase(
-        max(reports[r].provider_seconds for r in parties), max(reports[r].rounds[1] for r in parties), sent(2, reports)
-    )
-    return Stats(online, offline, Phase(client.started - start, 0, sent(0, reports)), counted)
+    everyone = [reports[rank] for rank in sorted(reports)]
+    return Stats(
+        online=phase(1, client.seconds, max(r.rounds[0] for r in parties), parties,
+                     {r.rank: r.message_bytes for r in parties}),
+        offline=phase(2, max(r.provider_seconds for r in parties), max(r.rounds[1] for r in parties), everyone,
+                      {DEALER: server.dealt_bytes}),
+        setup=phase(0, client.started - start, 0, everyone, {}),
+        counted=counted,
+    )  # fmt: skip

@@ -54,7 +54,9 @@ class Report:
     Attributes:
         lost_peer: the error came from the connection, so another party is the cause.
         started: ``time.monotonic()`` when the online phase began.
-        sent: bytes, [setup, online, offline].
+        sent: bytes on the wire, [setup, online, offline].
+        message_bytes: bytes of tensors, online.
+        dealt_bytes: bytes of tensors that the dealer sent to this party.
     """
 
     rank: int
@@ -68,7 +70,8 @@ class Report:
     provider_seconds: float = 0.0
     rounds: list[int] = field(default_factory=lambda: [0, 0])
     sent: list[int] = field(default_factory=lambda: [0, 0, 0])
-    message_bytes: list[int] = field(default_factory=lambda: [0, 0])
+    message_bytes: int = 0
+    dealt_bytes: int = 0
 
 
 class Progress:
@@ -194,8 +197,8 @@ def _compute(job: Job, report: Report, progress: Progress) -> None:
     output = s.open_to(values[public.output], CLIENT)
     report.seconds = time.perf_counter() - start
 
-    report.rounds, report.message_bytes = list(meter.rounds), list(meter.message_bytes)
-    report.provider_seconds = meter.provider_seconds
+    report.rounds, report.provider_seconds = list(meter.rounds), meter.provider_seconds
+    report.message_bytes, report.dealt_bytes = meter.message_bytes, meter.dealt_bytes
     if sockets:
         now = {rank: sent - before.get(rank, 0) for rank, sent in sockets.sent().items()}
         dealer = now.pop(DEALER, 0)

@@ -1,0 +1,67 @@
+"""What a run on CrypTen sends online, from the program alone. A test holds it equal to what was counted."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Callable, NamedTuple
+
+from ..program import PublicProgram, Step
+
+#: A comparison opens one AND of two 64-bit words, six of twice as many in the carry tree, and one sign bit's word:
+#: (1 + 6 * 2) * 16 + 8 bytes an element.
+_COMPARISON_BYTES, _COMPARISON_ROUNDS = 216, 8
+
+
+class Online(NamedTuple):
+    """Communication of one step or a whole run: rounds, and bytes that each party sends (without framing)."""
+
+    rounds: int = 0
+    bytes: int = 0
+
+
+def online(public: PublicProgram, batch: int) -> dict[str, Online]:
+    """Cost of every step that communicates, by name; "output" is the opening, which only the server sends."""
+    shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
+    costs = {}
+    for step in public.steps:
+        if step.op in _COSTS:
+            sizes = {role: prod(public.secret_shapes[key]) for role, key in step.secrets.items()}
+            costs[step.name] = _COSTS[step.op](step, batch, batch * prod(shapes[step.inputs[0]]), sizes)
+    costs["output"] = Online(1, 8 * batch * prod(public.output_shape))
+    return costs
+
+
+def _beaver(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
+    return Online(1, 8 * (elements + sizes["weight" if "weight" in sizes else "scale"]))
+
+
+def _max_pool2d(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
+    outputs, left = batch * prod(step.shape), prod(step.attrs["kernel"])
+    levels = (left - 1).bit_length()
+    return Online(levels * (_COMPARISON_ROUNDS + 1), (left - 1) * outputs * (_COMPARISON_BYTES + 16))
+
+
+def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
+    a = step.attrs
+    kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
+    rounds, sent = 1, 0
+    if kept:
+        compared = kept * (2 if a["kind"] == "relu6" else 1)
+        rounds, sent = rounds + _COMPARISON_ROUNDS, sent + batch * compared * (_COMPARISON_BYTES + 16)
+        if a["kind"] == "prelu":
+            rounds, sent = rounds + 1, sent + 8 * (batch + 1) * kept
+    horner = a["degree"] - 1 if direct else 0
+    rounds += max(horner, 1 if square else 0)
+    sent += 24 * batch * square + 16 * batch * direct
+    if horner:  # the first product has one coefficient for all samples
+        sent += 8 * (batch + 1) * direct + 16 * (horner - 1) * batch * direct
+    return Online(rounds, sent)
+
+
+_COSTS: dict[str, Callable[..., Online]] = {
+    "conv2d": _beaver,
+    "linear": _beaver,
+    "affine": _beaver,
+    "max_pool2d": _max_pool2d,
+    "hybrid": _hybrid,
+}
