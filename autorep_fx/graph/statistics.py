@@ -27,9 +27,15 @@ class StreamingHistogram:
         self.width = torch.zeros(channels, dtype=torch.float64)
 
     def update(self, values: Tensor) -> None:
-        """Add ``values`` (C, n), finite."""
+        """Add ``values`` (C, n).
+
+        Raises:
+            ValueError: a value is not finite.
+        """
         values = values.detach().to("cpu", torch.float64)
         low, high = values.amin(1), values.amax(1)
+        if not (torch.isfinite(low) & torch.isfinite(high)).all():
+            raise ValueError("values must be finite")  # no range would ever hold them
         fresh = self.width == 0
         if fresh.any():
             # The smallest width keeps a constant channel from having no bins at all.

@@ -56,6 +56,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     if not isinstance(model, nn.Module):
         raise TraceError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    title = type(model).__name__  # copying a GraphModule loses it
     try:
         model = copy.deepcopy(model)
     except Exception as error:
@@ -73,7 +74,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
         except _ModesDiffer as difference:
             if not difference.scope or difference.scope in leaves or len(leaves) >= _MAX_LEAVES:
                 raise TraceError(
-                    f"{type(model).__name__} takes another path in train mode than in eval mode, first at node "
+                    f"{title} takes another path in train mode than in eval mode, first at node "
                     f"'{difference.node.name}' ({difference.node.target}); move the branch on self.training into a "
                     "submodule of its own, which is then kept whole"
                 ) from None
@@ -82,7 +83,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     for node in train_graph.nodes:
         if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
             node.type = None
-    gm = fx.GraphModule(model, train_graph, class_name=type(model).__name__)
+    gm = fx.GraphModule(model, train_graph, class_name=title)
     for node, negate in flags:
         _set_flag(gm, *node, negate)
     gm.graph.lint()

@@ -77,3 +77,9 @@ def test_site_statistics_keep_the_range():
     for x in (torch.tensor([[[1.0, 2.0], [-3.0, 0.0]]]), torch.tensor([[[5.0, -1.0], [0.0, 0.5]]])):
         statistics.update(x, x)
     assert statistics.low.tolist() == [-1, -3] and statistics.high.tolist() == [5, 0.5] and statistics.samples == 2
+
+
+def test_values_that_no_range_holds_are_refused():
+    for bad in (torch.inf, torch.nan):
+        with pytest.raises(ValueError, match="finite"):
+            StreamingHistogram(1, 8).update(torch.tensor([[0.0, bad]]))
