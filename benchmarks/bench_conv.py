@@ -1,7 +1,7 @@
 """Convolution in Z_2^64 at the layer shapes of CIFAR ResNet-18, against torch fp32 and torch int64, one thread.
 
-`G_per_s` in extra_info is multiply-adds per nanosecond. At weight_bits=16 the weights are stored as a server's fixed-point
-weights may be; 64 is what a dealer's masks need.
+`G_per_s` in extra_info is multiply-adds per nanosecond. At weight_bits=16 the weights are stored as a server's
+fixed-point weights may be; 64 is what a dealer's masks need.
 """
 
 import numpy as np

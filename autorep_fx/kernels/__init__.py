@@ -28,6 +28,9 @@ _extension = None
 _FUNCTIONS = (
     "beaver_square",
     "conv2d",
+    "dcf_words",
+    "eval_dcf",
+    "gen_dcf",
     "linear",
     "matmul",
     "pack_weight",
@@ -168,8 +171,8 @@ def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, o
     """Convolution in the ring: `conv(x, weight) + bias + add`, modulo 2^64 or 2^32.
 
     x: (batch, channels, height, width), of the ring that `weight` (a `PackedWeight` of 4 dimensions) was packed for.
-    stride, padding, dilation: an int or a pair; padding is zeros. bias: (outputs,) or None. add: an array shaped like the
-    result, or None (a share that is added anyway costs no pass of its own here; may be `out`). out: must not be x.
+    stride, padding, dilation: an int or a pair; padding is zeros. bias: (outputs,) or None. add: an array shaped like
+    the result, or None (a share that is added anyway costs no pass of its own here; may be `out`). out: must not be x.
     Exact. Each product takes one 64-bit multiplication; nothing is unfolded in memory but the zero border.
     """
     ext = _load()
@@ -180,18 +183,50 @@ def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, o
 
 
 def linear(x, weight, *, bias=None, add=None, out=None):
-    """`x @ weight.T + bias + add` in the ring. x: (batch, inputs). weight: `PackedWeight` of 2 dimensions. See `conv2d`."""
+    """`x @ weight.T + bias + add` in the ring. x: (batch, inputs); weight: `PackedWeight` of 2 dimensions."""
     ext = _load()
     _need_packed(ext, weight)
     return ext.linear(x, weight, bias, add, out)
 
 
 def matmul(a, b, *, add=None, out=None):
-    """`a @ b + add` in the ring, a: (m, k), b: (k, n). Packs b each time; for a fixed matrix use `pack_weight`, `linear`."""
+    """`a @ b + add` in the ring, a: (m, k), b: (k, n). Packs b each time; `pack_weight` and `linear` do so once."""
     b = np.asarray(b)
     if b.ndim != 2:
         raise ValueError(f"b: expected 2 dimensions, got shape {b.shape}")
     return linear(a, pack_weight(b.T), add=add, out=out)
+
+
+def gen_dcf(alpha, payload, root0, root1, *, bits, out=None):
+    """Keys of distributed comparison functions: shares of `payload * [x < alpha]` at a point chosen later. Dealer.
+
+    alpha: (n,), below `2**bits`. payload: (n, 1 to 3) ring elements. root0, root1: (n, 2) uniform words, party 0's and
+    party 1's secrets, e.g. `prg_words(seed, purpose, (n, 2))` with a seed that the dealer shares with that party, so that
+    roots cost no traffic (127 of the 128 bits count). bits: 1 to 63.
+
+    Returns the key, common to both parties: uint64, `dcf_words(n, bits=bits, payloads=...)` long, 784 bytes an element at
+    19 bits and three payloads plus the padding to 16 elements. It is of use only together with a root. A key must be
+    evaluated at one point only per element.
+
+    What it says: one party's root and the key are indistinguishable from random for the other's alpha and payload, under
+    the correlation robustness of fixed-key AES with 127-bit seeds. bits, n and the number of payloads are public. Keys
+    are the same on every tier. Source: Boyle et al., EUROCRYPT 2021 (ePrint 2020/1392), figure 1.
+    """
+    return _load().gen_dcf(alpha, payload, root0, root1, bits, out)
+
+
+def eval_dcf(key, root, x, *, party, out=None):
+    """This party's additive share of `payload * [x < alpha]`, uint64 of shape (n, payloads). No communication.
+
+    key: from `gen_dcf`. root: this party's (n, 2) words. x: (n,), the public points, below `2**bits`. party: 0 or 1.
+    Which words are read does not depend on x, alpha or the roots. ValueError for a key of another version or length.
+    """
+    return _load().eval_dcf(key, root, x, party, out)
+
+
+def dcf_words(n, *, bits, payloads=3):
+    """Length in 64-bit words of a key for `n` elements."""
+    return _load().dcf_words(n, bits, payloads)
 
 
 def _need_packed(ext, weight):

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 
+#include "compare/dcf_layout.h"
 #include "prg/key_schedule.h"
 
 namespace autorep {
@@ -54,12 +55,33 @@ struct RowArgs {
   int ring_bytes;
 };
 
+// See compare/dcf.h. blocks is the key after its header; roots are n x 2 words, payload is n x payloads.
+struct DcfGenArgs {
+  const DcfLayout* layout;
+  const RoundKeys* key;
+  const uint64_t *alpha, *payload, *roots[2];
+  uint64_t* blocks;
+  int64_t n, last_block;
+};
+
+// Element i of x and roots is element `first` + i of the key; first is a multiple of 128. out is n x payloads.
+struct DcfEvalArgs {
+  const DcfLayout* layout;
+  const RoundKeys* key;
+  const uint64_t *blocks, *roots, *x;
+  uint64_t* out;
+  int64_t n, first, last_block;
+  int party;
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
   void (*stream)(const StreamArgs&, int threads);
   void (*tiles)(const TileArgs&, int threads);
   void (*rows)(const RowArgs&, int threads);
+  void (*gen_dcf)(const DcfGenArgs&, int threads);
+  void (*eval_dcf)(const DcfEvalArgs&, int threads);
 };
 
 }  // namespace autorep

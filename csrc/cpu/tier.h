@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "compare/dcf_eval.h"
+#include "compare/dcf_gen.h"
 #include "cpu/kernels.h"
 #include "prg/stream.h"
 #include "ring/beaver.h"
@@ -25,6 +27,8 @@ static const Kernels table = {
     stream,
     tiles,
     rows,
+    gen_dcf,
+    eval_dcf,
 };
 
 }  // namespace AR_TIER

@@ -7,6 +7,7 @@ namespace autorep {
 namespace AR_TIER {
 
 #define AR_INLINE static inline __attribute__((always_inline))
+#define AR_INLINE_MEMBER inline __attribute__((always_inline))
 
 typedef uint64_t V128 __attribute__((vector_size(16)));
 typedef uint64_t V256 __attribute__((vector_size(32)));

@@ -1,0 +1,51 @@
+"""Comparison keys: making and evaluating them, in elements a second (`M_per_s` in extra_info), one thread and two."""
+
+import numpy as np
+import pytest
+from rows import TIERS
+
+from autorep_fx import kernels
+
+
+def inputs(rng, n, bits, payloads):
+    def words(*shape):
+        return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+    alpha, x = words(2, n) >> np.uint64(64 - bits)
+    return alpha, x, words(n, payloads), words(n, 2), words(n, 2)
+
+
+@pytest.mark.parametrize("n", [2**10, 2**14, 2**18])
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("what", ["gen", "eval"])
+@pytest.mark.parametrize("bits, payloads", [(19, 3), (19, 1), (63, 3)])
+def test_dcf(benchmark, measure, one_thread, rng, n, tier, what, bits, payloads):
+    run(benchmark, measure, rng, n, tier, what, bits, payloads, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("what", ["gen", "eval"])
+def test_dcf_threads(benchmark, measure, one_thread, rng, what, threads):
+    run(benchmark, measure, rng, 2**16, TIERS[-1], what, 19, 3, threads)
+
+
+def run(benchmark, measure, rng, n, tier, what, bits, payloads, threads):
+    if tier == "portable" and n > 2**14:
+        pytest.skip("minutes")
+    benchmark.group = f"{what}_dcf bits={bits} payloads={payloads} n={n}" + (" threads" if threads > 1 else "")
+    alpha, x, payload, r0, r1 = inputs(rng, n, bits, payloads)
+    key = kernels.gen_dcf(alpha, payload, r0, r1, bits=bits)
+    out = np.empty_like(payload)
+    iterations = 1 if n > 2**14 or tier == "portable" else 2**15 // n
+    with kernels.use(tier=tier, threads=threads):
+        if what == "gen":
+            copy = np.empty_like(key)
+            measure(lambda: kernels.gen_dcf(alpha, payload, r0, r1, bits=bits, out=copy),
+                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=7, iterations=iterations)  # fmt: skip
+            np.testing.assert_array_equal(copy, key)
+        else:
+            measure(lambda: kernels.eval_dcf(key, r0, x, party=0, out=out),
+                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=7, iterations=iterations)  # fmt: skip
+            got = out + kernels.eval_dcf(key, r1, x, party=1)
+            np.testing.assert_array_equal(got, payload * (x < alpha)[:, None].astype(np.uint64))
+    benchmark.extra_info["M_per_s"] = round(n / benchmark.stats["median"] / 1e6, 2)

@@ -1,0 +1,90 @@
+#include <cstring>
+
+#include "bindings/arrays.h"
+#include "bindings/dcf_key.h"
+#include "bindings/parts.h"
+#include "cpu/dispatch.h"
+#include "cpu/threads.h"
+
+namespace autorep {
+
+DcfKey read_dcf_key(const py::object& value, const char* name) {
+  DcfKey k{ring64(value, name), {}, 0};
+  if (k.array.ndim() != 1 || k.array.size() < kDcfHeaderWords)
+    bad_value(name, "not a comparison key: expected one dimension and at least 8 words, got shape " + shape_text(shape_of(k.array)));
+  const uint64_t* h = data<uint64_t>(k.array);
+  if (h[0] != kDcfFormat) bad_value(name, "not a comparison key, or one of another version");
+  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40)) bad_value(name, "the header is damaged");
+  k.layout = dcf_layout(static_cast<int>(h[1]), static_cast<int>(h[2]));
+  k.n = static_cast<int64_t>(h[3]);
+  if (h[4] != static_cast<uint64_t>(k.array.size()) || k.array.size() != dcf_words(k.layout, k.n))
+    bad_value(name, "wrong length: " + std::to_string(k.n) + " elements take " + std::to_string(dcf_words(k.layout, k.n)) +
+                        " words, got " + std::to_string(k.array.size()));
+  return k;
+}
+
+void need_below(const py::array& a, const char* name, int bits) {
+  uint64_t all = 0;
+  const uint64_t* p = data<uint64_t>(a);
+  for (py::ssize_t i = 0; i < a.size(); ++i) all |= p[i];
+  if (all >> bits) bad_value(name, "an element does not fit into " + std::to_string(bits) + " bits");
+}
+
+namespace {
+
+py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1, int64_t bits,
+              const py::object& out) {
+  need_range(bits, "bits", 1, 63);
+  const py::array al = ring64(alpha, "alpha"), pay = ring64(payload, "payload");
+  const py::array r0 = ring64(root0, "root0"), r1 = ring64(root1, "root1");
+  if (al.ndim() != 1) bad_value("alpha", "expected one dimension, got shape " + shape_text(shape_of(al)));
+  const py::ssize_t n = al.size();
+  if (pay.ndim() != 2 || pay.shape(0) != n || pay.shape(1) < 1 || pay.shape(1) > 3)
+    bad_value("payload", "expected shape (" + std::to_string(n) + ", 1 to 3), got " + shape_text(shape_of(pay)));
+  need_shape(r0, "root0", {n, 2});
+  need_shape(r1, "root1", {n, 2});
+  need_below(al, "alpha", static_cast<int>(bits));
+  const DcfLayout layout = dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)));
+  const int64_t words = dcf_words(layout, n);
+  py::array key = output(out, {words}, py::array(py::dtype::of<uint64_t>(), 0));
+  auto* to = mutable_data<uint64_t>(key);
+  const uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n), uint64_t(words)};
+  std::memcpy(to, header, sizeof header);
+  DcfGenArgs a{&layout, &fixed_key(), data<uint64_t>(al), data<uint64_t>(pay), {data<uint64_t>(r0), data<uint64_t>(r1)},
+               to + kDcfHeaderWords, n, (n + kDcfBlock - 1) / kDcfBlock - 1};
+  {
+    py::gil_scoped_release release;
+    if (n) kernels().gen_dcf(a, threads_for(n, 256));
+  }
+  return key;
+}
+
+py::array eval(const py::object& key, const py::object& root, const py::object& x, int64_t party, const py::object& out) {
+  const DcfKey k = read_dcf_key(key, "key");
+  const py::array r = ring64(root, "root"), points = ring64(x, "x");
+  need_shape(r, "root", {k.n, 2});
+  need_shape(points, "x", {k.n});
+  need_range(party, "party", 0, 1);
+  need_below(points, "x", k.layout.bits);
+  py::array result = output(out, {k.n, k.layout.payloads}, py::array(py::dtype::of<uint64_t>(), 0));
+  DcfEvalArgs a{&k.layout, &fixed_key(), data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(points),
+                mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
+  py::gil_scoped_release release;
+  if (k.n) kernels().eval_dcf(a, threads_for(k.n, 512));
+  return result;
+}
+
+}  // namespace
+
+void bind_dcf(py::module_& m) {
+  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"), py::arg("bits"), py::arg("out"));
+  m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"), py::arg("out"));
+  m.def("dcf_words", [](int64_t n, int64_t bits, int64_t payloads) {
+    need_range(n, "n", 0, int64_t(1) << 40);
+    need_range(bits, "bits", 1, 63);
+    need_range(payloads, "payloads", 1, 3);
+    return dcf_words(dcf_layout(static_cast<int>(bits), static_cast<int>(payloads)), n);
+  });
+}
+
+}  // namespace autorep

@@ -1,0 +1,19 @@
+// A comparison key as it comes from Python, checked.
+#pragma once
+#include "bindings/arrays.h"
+#include "compare/dcf_layout.h"
+
+namespace autorep {
+
+struct DcfKey {
+  py::array array;
+  DcfLayout layout;
+  int64_t n;
+};
+
+DcfKey read_dcf_key(const py::object& value, const char* name);
+
+// Raises unless every element is below 2^bits. All are looked at.
+void need_below(const py::array& a, const char* name, int bits);
+
+}  // namespace autorep

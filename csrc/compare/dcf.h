@@ -1,0 +1,102 @@
+// Distributed comparison function: two keys that give additive shares of payload * [x < alpha], and say nothing alone.
+//
+// 1. Each party has a secret root (128 bits); the key, common to both, has one correction a level.
+// 2. A node is a seed s (lowest bit zero) and a control bit t. G(s) gives for each direction a child seed with its control
+//    bit and a value v. Where t is set the corrections are applied.
+// 3. On the path of alpha the parties' seeds differ and exactly one t is set; off it they agree, so that all that follows
+//    cancels. The value correction of a level makes the values that were collected on leaving the path to the left sum to
+//    the payload, and to the right to zero.
+//
+// G is a correlation-robust hash of the seed under small public tweaks: H_c(s) = AES(z) ^ z with z = sigma(s) ^ c,
+// sigma(hi, lo) = (hi ^ lo, hi) and a fixed public key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf; i = 0
+// is the child at a level, and i = 1, 2 (leaf: 0, 1) the values.
+//
+// Source: Boyle, Chandran, Gilboa, Gupta, Ishai, Kumar, Rathee, EUROCRYPT 2021 (ePrint 2020/1392), figure 1; the hash: Guo,
+// Katz, Wang, Yu, IEEE S&P 2020 (ePrint 2019/074), section 7. We differ in folding the last two levels into the leaves.
+#pragma once
+#include "cpu/kernels.h"
+#include "prg/aes.h"
+
+namespace autorep {
+namespace AR_TIER {
+
+enum { kU = kAesVectors };
+
+#if defined(AR_AVX512)
+AR_INLINE Blocks swap_words(Blocks x) { return (Blocks)_mm512_shuffle_epi32((__m512i)x, (_MM_PERM_ENUM)0x4e); }
+AR_INLINE Blocks low_twice(Blocks x) { return (Blocks)_mm512_shuffle_epi32((__m512i)x, (_MM_PERM_ENUM)0x44); }
+#elif defined(AR_AVX2)
+AR_INLINE Blocks swap_words(Blocks x) { return (Blocks)_mm_shuffle_epi32((__m128i)x, 0x4e); }
+AR_INLINE Blocks low_twice(Blocks x) { return (Blocks)_mm_shuffle_epi32((__m128i)x, 0x44); }
+#else
+AR_INLINE Blocks swap_words(Blocks x) { return Blocks{x[1], x[0]}; }
+AR_INLINE Blocks low_twice(Blocks x) { return Blocks{x[0], x[0]}; }
+#endif
+
+// One 128-bit constant in every block, low word first.
+AR_INLINE Blocks constant(uint64_t lo, uint64_t hi) {
+  uint64_t words[2 * kBlocksPerVector];
+  for (int b = 0; b < kBlocksPerVector; ++b) words[2 * b] = lo, words[2 * b + 1] = hi;
+  return load<Blocks>(words);
+}
+
+AR_INLINE Blocks sigma(Blocks s) { return swap_words(s) ^ (s & constant(0, ~uint64_t(0))); }
+AR_INLINE Blocks mask_of_bit(Blocks x, int bit) { return Blocks{} - ((x >> bit) & (Blocks{} + 1)); }
+AR_INLINE Blocks mask_of_control(Blocks y) { return Blocks{} - (low_twice(y) & (Blocks{} + 1)); }
+AR_INLINE Blocks choose(Blocks mask, Blocks yes, Blocks no) { return (mask & yes) | (~mask & no); }
+AR_INLINE Blocks negate_if(Blocks mask, Blocks x) { return (x ^ mask) - mask; }
+
+// The elements of one group: kAesBlocks of them, from `first`. Key blocks hold 16; a group may be half of one or several.
+struct Group {
+  const DcfLayout* layout;
+  uint64_t* key;  // block 0
+  int64_t first, last_block;
+
+  AR_INLINE_MEMBER int64_t element(int i) const { return first + i * kBlocksPerVector; }
+  // Row at `offset` words into the element's block, `width` words an element. A group may reach past the last block: its
+  // surplus elements then read that block, and are not written.
+  AR_INLINE_MEMBER uint64_t* at(int i, int64_t offset, int width) const {
+    const int64_t e = element(i), block = min64(e / kDcfBlock, last_block);
+    return key + block * layout->block_words + offset + e % kDcfBlock * width;
+  }
+  AR_INLINE_MEMBER bool inside(int i) const { return element(i) / kDcfBlock <= last_block; }
+};
+
+AR_INLINE Blocks load_pair(const uint64_t* p) { return load<Blocks>(p); }
+
+// One word an element, in the low word of its block (the high one is anything, or the same word).
+AR_INLINE Blocks load_single(const uint64_t* p) {
+#if defined(AR_AVX512)
+  const __m512i spread = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
+  return (Blocks)_mm512_permutexvar_epi64(spread, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)p)));
+#else
+  return Blocks{*p, *p};
+#endif
+}
+
+AR_INLINE void store_single(uint64_t* p, Blocks x) {
+#if defined(AR_AVX512)
+  const __m512i gather = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+  _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(_mm512_permutexvar_epi64(gather, (__m512i)x)));
+#else
+  *p = x[0];
+#endif
+}
+
+// y[i] = H_c(s[i]) with z[i] = sigma(s[i])
+AR_INLINE void hash(const RoundKeys& rk, const Blocks* z, Blocks tweak, Blocks* y) {
+  Blocks x[kU];
+#pragma GCC unroll 8
+  for (int i = 0; i < kU; ++i) x[i] = z[i] ^ tweak;
+  aes<true>(rk, x, y);
+}
+
+AR_INLINE void hash_each(const RoundKeys& rk, const Blocks* z, const Blocks* tweak, Blocks* y) {
+  Blocks x[kU];
+#pragma GCC unroll 8
+  for (int i = 0; i < kU; ++i) x[i] = z[i] ^ tweak[i];
+  aes<true>(rk, x, y);
+}
+
+}  // namespace AR_TIER
+}  // namespace autorep

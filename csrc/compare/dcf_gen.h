@@ -1,0 +1,142 @@
+// Generation of comparison keys by the dealer. See dcf.h.
+#pragma once
+#include "compare/dcf.h"
+
+namespace autorep {
+namespace AR_TIER {
+
+template <int kPayloads>
+struct GenState {
+  enum { kValues = (kPayloads + 1) / 2 };
+  // Per party: seed and control mask. `due` is what the values on alpha's path sum to so far.
+  Blocks s[2][kU], t[2][kU], due[kValues][kU], payload[kValues][kU];
+};
+
+// correction = (-1)^t1 * (v1 - v0 - due + payload where `add` is set); written to the key, and kept in cw.
+template <int kPayloads>
+AR_INLINE void correct_values(const GenState<kPayloads>& st, const Group& g, int64_t offset, const Blocks* add,
+                              const Blocks (*v0)[kU], const Blocks (*v1)[kU], Blocks (*cw)[kU]) {
+#pragma GCC unroll 2
+  for (int c = 0; c < GenState<kPayloads>::kValues; ++c) {
+    const bool pair = kPayloads - 2 * c >= 2;
+#pragma GCC unroll 8
+    for (int i = 0; i < kU; ++i) {
+      cw[c][i] = negate_if(st.t[1][i], v1[c][i] - v0[c][i] - st.due[c][i] + (add[i] & st.payload[c][i]));
+      if (!g.inside(i)) continue;
+      if (pair) store(g.at(i, offset, 2), cw[c][i]);
+      else store_single(g.at(i, offset + c * 2 * kDcfBlock, 1), cw[c][i]);
+    }
+  }
+}
+
+template <int kPayloads>
+static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha_words, const uint64_t* payload,
+                      const uint64_t* const* roots) {
+  enum { kValues = GenState<kPayloads>::kValues };
+  const DcfLayout& l = *a.layout;
+  const Blocks low_bit = constant(1, 0), one = Blocks{} + 1;
+  GenState<kPayloads> st;
+  alignas(64) uint64_t words[kValues][2 * kAesBlocks] = {};
+  for (int e = 0; e < kAesBlocks; ++e)
+    for (int p = 0; p < kPayloads; ++p) words[p / 2][2 * e + p % 2] = payload[e * kPayloads + p];
+  Blocks alpha[kU], bits_left[kU], bits_right[kU];
+  for (int i = 0; i < kU; ++i) {
+    alpha[i] = load_single(alpha_words + i * kBlocksPerVector);
+    bits_left[i] = bits_right[i] = Blocks{};
+    for (int p = 0; p < 2; ++p) {
+      st.s[p][i] = load_pair(roots[p] + 2 * i * kBlocksPerVector) & ~low_bit;
+      st.t[p][i] = Blocks{} - (Blocks{} + uint64_t(p));
+    }
+    for (int c = 0; c < kValues; ++c) {
+      st.due[c][i] = Blocks{};
+      st.payload[c][i] = load_pair(words[c] + 2 * i * kBlocksPerVector);
+    }
+  }
+  int64_t offset = 2 * kDcfBlock;
+  for (int level = 0; level < l.levels; ++level, offset += l.level_words) {
+    const int bit = l.bits - 1 - level;
+    Blocks child[2][2][kU], lose[2][kValues][kU], keep[2][kValues][kU], right[kU];  // child[party][direction]
+    for (int i = 0; i < kU; ++i) right[i] = mask_of_bit(alpha[i], bit);
+    for (int p = 0; p < 2; ++p) {
+      Blocks z[kU], v[2][kU];
+      for (int i = 0; i < kU; ++i) z[i] = sigma(st.s[p][i]);
+      for (int d = 0; d < 2; ++d) hash(*a.key, z, constant(uint64_t(4 * d), 0), child[p][d]);
+      for (int c = 0; c < kValues; ++c) {
+        for (int d = 0; d < 2; ++d) hash(*a.key, z, constant(uint64_t(4 * d + 1 + c), 0), v[d]);
+        for (int i = 0; i < kU; ++i) {
+          keep[p][c][i] = choose(right[i], v[1][i], v[0][i]);
+          lose[p][c][i] = choose(right[i], v[0][i], v[1][i]);
+        }
+      }
+    }
+    Blocks cw[kValues][kU];
+    correct_values<kPayloads>(st, g, offset + 2 * kDcfBlock, right, lose[0], lose[1], cw);
+    for (int i = 0; i < kU; ++i) {
+      for (int c = 0; c < kValues; ++c) st.due[c][i] += keep[0][c][i] - keep[1][c][i] + negate_if(st.t[1][i], cw[c][i]);
+      const Blocks tl = mask_of_control(child[0][0][i] ^ child[1][0][i]) ^ ~right[i];
+      const Blocks tr = mask_of_control(child[0][1][i] ^ child[1][1][i]) ^ right[i];
+      bits_left[i] |= (tl & one) << bit;
+      bits_right[i] |= (tr & one) << bit;
+      const Blocks seed_cw = choose(right[i], child[0][0][i] ^ child[1][0][i], child[0][1][i] ^ child[1][1][i]) & ~low_bit;
+      if (g.inside(i)) store(g.at(i, offset, 2), seed_cw);
+      const Blocks t_cw = choose(right[i], tr, tl);
+      for (int p = 0; p < 2; ++p) {
+        const Blocks next = choose(right[i], child[p][1][i], child[p][0][i]);
+        st.s[p][i] = (next & ~low_bit) ^ (st.t[p][i] & seed_cw);
+        st.t[p][i] = mask_of_control(next) ^ (st.t[p][i] & t_cw);
+      }
+    }
+  }
+  const uint64_t last = (uint64_t(1) << l.leaf_bits) - 1;
+  for (uint64_t j = 0; j <= last; ++j, offset += l.value_words) {
+    Blocks v[2][kValues][kU], below[kU], cw[kValues][kU];
+    for (int p = 0; p < 2; ++p) {
+      Blocks z[kU];
+      for (int i = 0; i < kU; ++i) z[i] = sigma(st.s[p][i]);
+      for (int c = 0; c < kValues; ++c) hash(*a.key, z, constant(8 + 2 * j + uint64_t(c), 0), v[p][c]);
+    }
+    // All ones where j < the last bits of alpha: both are below 4, so the difference's sign says it.
+    for (int i = 0; i < kU; ++i) below[i] = mask_of_bit((Blocks{} + j) - (alpha[i] & (Blocks{} + last)), 63);
+    correct_values<kPayloads>(st, g, offset, below, v[0], v[1], cw);
+  }
+  for (int i = 0; i < kU; ++i) {
+    if (!g.inside(i)) continue;
+    store_single(g.at(i, 0, 1), bits_left[i]);
+    store_single(g.at(i, kDcfBlock, 1), bits_right[i]);
+  }
+}
+
+template <int kPayloads>
+static void gen_all(const DcfGenArgs& a, int threads) {
+  // Whole blocks, so that the slots past n hold the same on every tier (keys for zeros under roots of zeros).
+  const int64_t groups = ((a.last_block + 1) * kDcfBlock + kAesBlocks - 1) / kAesBlocks;
+  // Halves of one key block are written by two groups: whole blocks a thread, so that no two write the same cache line.
+#pragma omp parallel for schedule(static, 16) num_threads(threads)
+  for (int64_t index = 0; index < groups; ++index) {
+    const int64_t first = index * kAesBlocks, left = a.n - first;
+    const int64_t have = left < 0 ? 0 : min64(kAesBlocks, left);
+    const Group g{a.layout, a.blocks, first, a.last_block};
+    if (have == kAesBlocks) {
+      const uint64_t* roots[2] = {a.roots[0] + 2 * first, a.roots[1] + 2 * first};
+      gen_group<kPayloads>(a, g, a.alpha + first, a.payload + kPayloads * first, roots);
+      continue;
+    }
+    alignas(64) uint64_t alpha[kAesBlocks] = {}, payload[kPayloads * kAesBlocks] = {}, root[2][2 * kAesBlocks] = {};
+    memcpy(alpha, a.alpha + first, size_t(have) * 8);
+    memcpy(payload, a.payload + kPayloads * first, size_t(have * kPayloads) * 8);
+    for (int p = 0; p < 2; ++p) memcpy(root[p], a.roots[p] + 2 * first, size_t(have) * 16);
+    const uint64_t* roots[2] = {root[0], root[1]};
+    gen_group<kPayloads>(a, g, alpha, payload, roots);
+  }
+}
+
+static void gen_dcf(const DcfGenArgs& a, int threads) {
+  switch (a.layout->payloads) {
+    case 1: return gen_all<1>(a, threads);
+    case 2: return gen_all<2>(a, threads);
+    default: return gen_all<3>(a, threads);
+  }
+}
+
+}  // namespace AR_TIER
+}  // namespace autorep

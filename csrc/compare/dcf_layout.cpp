@@ -1,0 +1,20 @@
+#include "compare/dcf_layout.h"
+
+namespace autorep {
+
+DcfLayout dcf_layout(int bits, int payloads) {
+  DcfLayout l{};
+  l.bits = bits, l.payloads = payloads;
+  l.leaf_bits = bits < 2 ? bits : 2;
+  l.levels = bits - l.leaf_bits;
+  l.value_words = kDcfBlock * payloads;
+  l.level_words = 2 * kDcfBlock + l.value_words;
+  l.block_words = 2 * kDcfBlock + l.levels * l.level_words + (int64_t(1) << l.leaf_bits) * l.value_words;
+  return l;
+}
+
+int64_t dcf_words(const DcfLayout& l, int64_t n) {
+  return kDcfHeaderWords + (n + kDcfBlock - 1) / kDcfBlock * l.block_words;
+}
+
+}  // namespace autorep

@@ -1,0 +1,33 @@
+// Where things are in a batch of comparison keys. The same for every tier.
+//
+//   header (8 words)   format, input bits, payloads, number of elements, words in all, 3 zero words
+//   block 0, block 1, ...   16 elements each, the last one padded
+//
+// A block, all numbers native words, 16 elements side by side in every row:
+//   control bits       two rows of words, left and right; bit i belongs to input bit i, so that a party picks by its x with
+//                      two ANDs for all levels at once
+//   one level for each input bit from the top, except the last leaf_bits:
+//     seed correction  16 x 2 words
+//     value correction 16 x 2 words (payloads 0 and 1) if payloads >= 2, then 16 x 1 word if payloads is odd
+//   2^leaf_bits leaves: value corrections as above, one for each value of the last input bits
+//
+// Two levels are folded into the leaves: the four corrections are about as long as two levels and one leaf, and a party
+// makes one set of values instead of three. An evaluation reads each block once, from front to back.
+#pragma once
+#include <cstdint>
+
+namespace autorep {
+
+enum : int64_t { kDcfBlock = 16, kDcfHeaderWords = 8 };
+enum : uint64_t { kDcfFormat = 0x3130666364786661 };  // "afxdcf01"
+
+// Plain numbers: the tiers read them and call nothing.
+struct DcfLayout {
+  int bits, payloads, leaf_bits, levels;
+  int64_t value_words, level_words, block_words;
+};
+
+DcfLayout dcf_layout(int bits, int payloads);
+int64_t dcf_words(const DcfLayout& layout, int64_t n);
+
+}  // namespace autorep

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from autorep_fx import kernels
+from autorep_fx.kernels import reference
+
+
+def roots(ring, n):
+    return ring((n, 2)), ring((n, 2))
+
+
+def both(alpha, payload, x, bits, r):
+    key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
+    return sum(kernels.eval_dcf(key, r[p], x, party=p) for p in (0, 1))
+
+
+def expected(alpha, payload, x):
+    return payload * (x < alpha)[:, None].astype(np.uint64)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("payloads", [1, 2, 3])
+def test_every_alpha_and_x(tier, ring, bits, payloads):
+    grid = np.arange(1 << bits, dtype=np.uint64)
+    alpha, x = (v.ravel() for v in np.meshgrid(grid, grid))
+    payload = ring((alpha.size, payloads))
+    got = both(alpha, payload, x, bits, roots(ring, alpha.size))
+    np.testing.assert_array_equal(got, expected(alpha, payload, x))
+
+
+@pytest.mark.parametrize("bits", [9, 19, 32, 33, 62, 63])
+def test_edges_and_random_points(tier, ring, bits):
+    top = 2**bits - 1
+    special = np.array([0, 1, 2, 3, 4, top // 2, top // 2 + 1, top - 4, top - 1, top], np.uint64)
+    a, x = (v.ravel() for v in np.meshgrid(special, special))
+    random = ring((2, 200)) >> np.uint64(64 - bits)
+    close = np.minimum(random[0] ^ np.uint64(1), np.uint64(top))
+    alpha = np.concatenate([a, random[0], random[0], random[0]])
+    points = np.concatenate([x, random[1], close, random[0]])
+    payload = ring((alpha.size, 3))
+    got = both(alpha, payload, points, bits, roots(ring, alpha.size))
+    np.testing.assert_array_equal(got, expected(alpha, payload, points))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 101, 127, 128, 129])
+@pytest.mark.parametrize("bits, payloads", [(1, 3), (2, 1), (7, 2), (7, 3)])
+def test_equals_reference(tier, ring, n, bits, payloads):
+    alpha, x = ring((2, n)) >> np.uint64(64 - bits)
+    payload, r = ring((n, payloads)), roots(ring, n)
+    key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
+    np.testing.assert_array_equal(key, reference.gen_dcf(alpha, payload, *r, bits=bits))
+    assert key.size == kernels.dcf_words(n, bits=bits, payloads=payloads)
+    assert key.size == reference.dcf_words(n, bits=bits, payloads=payloads)
+    for p in (0, 1):
+        got = kernels.eval_dcf(key, r[p], x, party=p)
+        assert got.shape == (n, payloads)
+        np.testing.assert_array_equal(got, reference.eval_dcf(key, r[p], x, party=p))
+
+
+def test_threads_make_the_same_keys(tier, ring):
+    n = 3001
+    alpha, x = ring((2, n)) >> np.uint64(45)
+    payload, r = ring((n, 3)), roots(ring, n)
+    results = []
+    for threads in (1, 3):
+        with kernels.use(threads=threads):
+            key = kernels.gen_dcf(alpha, payload, *r, bits=19)
+            results.append([key, kernels.eval_dcf(key, r[1], x, party=1)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def uniform(words):
+    """Within six standard deviations of uniform: bits overall, and each bit position; pairs of neighbours uncorrelated."""
+    bits = np.unpackbits(words.reshape(-1, 1).view(np.uint8), axis=1, bitorder="little").astype(np.int64)
+    n = len(bits)
+    assert abs(bits.mean() - 0.5) < 6 * 0.5 / np.sqrt(bits.size)
+    assert (np.abs(bits.mean(0) - 0.5) < 6 * 0.5 / np.sqrt(n)).all()
+    assert abs((bits[1:] ^ bits[:-1]).mean() - 0.5) < 6 * 0.5 / np.sqrt(bits.size)
+
+
+@pytest.mark.parametrize("alpha_value", [0, 5, 255])
+def test_one_party_sees_only_random_words(ring, alpha_value):
+    """One key and one root alone, for the most telling secrets: alpha fixed, payload zero or fixed, roots uniform."""
+    n, bits = 4096, 8
+    alpha = np.full(n, alpha_value, np.uint64)
+    r = kernels.prg_words(bytes(16), 1, (n, 2)), kernels.prg_words(bytes(16), 2, (n, 2))
+    for payload in (np.zeros((n, 3), np.uint64), np.full((n, 3), 2**64 - 1, np.uint64)):
+        key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
+        blocks = key[8:].reshape(-1, 16 * (2 + 6 * 5 + 4 * 3))
+        control, corrections = blocks[:, :32], blocks[:, 32:]
+        live = (control >> np.uint64(2)) & np.uint64(0x3F)  # the six levels above the leaves
+        assert (control >> np.uint64(8)).max() == 0 and (control & np.uint64(3)).max() == 0
+        for i in range(6):
+            assert abs(((live >> np.uint64(i)) & np.uint64(1)).mean() - 0.5) < 6 * 0.5 / np.sqrt(live.size)
+        seeds = corrections.reshape(len(blocks), -1)[:, : 6 * 80].reshape(-1, 6, 80)[:, :, :32].reshape(-1, 2)
+        assert (seeds[:, 0] & np.uint64(1)).max() == 0  # lowest bit of a seed is always zero
+        uniform(seeds[:, 1])
+        uniform((seeds[:, 0] >> np.uint64(1)) | (seeds[:, 1] << np.uint64(63)))
+        values = np.concatenate(
+            [corrections[:, : 6 * 80].reshape(-1, 6, 80)[:, :, 32:].ravel(), corrections[:, 480:].ravel()]
+        )
+        uniform(values)
+        for p in (0, 1):
+            uniform(kernels.eval_dcf(key, r[p], ring(n) >> np.uint64(56), party=p))
+
+
+def test_a_wrong_root_gives_noise(ring):
+    n = 1000
+    alpha, x = ring((2, n)) >> np.uint64(45)
+    payload, r = ring((n, 1)), roots(ring, n)
+    key = kernels.gen_dcf(alpha, payload, *r, bits=19)
+    got = kernels.eval_dcf(key, r[0] ^ np.uint64(2), x, party=0) + kernels.eval_dcf(key, r[1], x, party=1)
+    assert (got != expected(alpha, payload, x)).all()
+
+
+A, P, R = np.zeros(4, np.uint64), np.zeros((4, 3), np.uint64), np.zeros((4, 2), np.uint64)
+
+
+def good_key():
+    return kernels.gen_dcf(A, P, R, R, bits=5)
+
+
+def damaged(index, value):
+    key = good_key()
+    key[index] = value
+    return key
+
+
+@pytest.mark.parametrize(
+    "call, error, name",
+    [
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=0), ValueError, "bits"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=64), ValueError, "bits"),
+        (lambda: kernels.gen_dcf(A + np.uint64(32), P, R, R, bits=5), ValueError, "alpha"),
+        (lambda: kernels.gen_dcf(A[None], P, R, R, bits=5), ValueError, "alpha"),
+        (lambda: kernels.gen_dcf(A, P[:, :0], R, R, bits=5), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, P[:3], R, R, bits=5), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, np.zeros((4, 4), np.uint64), R, R, bits=5), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, P, R[:3], R, bits=5), ValueError, "root0"),
+        (lambda: kernels.gen_dcf(A, P, R, A, bits=5), ValueError, "root1"),
+        (lambda: kernels.gen_dcf(A.astype(np.uint8), P, R, R, bits=5), TypeError, "alpha"),
+        (lambda: kernels.eval_dcf(A, R, A, party=0), ValueError, "key"),
+        (lambda: kernels.eval_dcf(good_key()[:-1], R, A, party=0), ValueError, "key: wrong length"),
+        (lambda: kernels.eval_dcf(damaged(0, 0), R, A, party=0), ValueError, "key: .*version"),
+        (lambda: kernels.eval_dcf(damaged(1, 64), R, A, party=0), ValueError, "key"),
+        (lambda: kernels.eval_dcf(damaged(2, 4), R, A, party=0), ValueError, "key"),
+        (lambda: kernels.eval_dcf(damaged(3, 2**63), R, A, party=0), ValueError, "key"),
+        (lambda: kernels.eval_dcf(damaged(3, 40), R, A, party=0), ValueError, "key"),
+        (lambda: kernels.eval_dcf(good_key().tobytes(), R, A, party=0), TypeError, "key"),
+        (lambda: kernels.eval_dcf(good_key(), R[:2], A, party=0), ValueError, "root"),
+        (lambda: kernels.eval_dcf(good_key(), R, A[:2], party=0), ValueError, "x"),
+        (lambda: kernels.eval_dcf(good_key(), R, A + np.uint64(32), party=0), ValueError, "x"),
+        (lambda: kernels.eval_dcf(good_key(), R, A, party=2), ValueError, "party"),
+        (lambda: kernels.dcf_words(-1, bits=5), ValueError, "n"),
+    ],
+)
+def test_bad_input_names_the_argument(call, error, name):
+    with pytest.raises(error, match=name):
+        call()
