@@ -1,0 +1,37 @@
+"""Pseudo-random streams of ring elements. See the package for what is common to all functions."""
+
+from __future__ import annotations
+
+from .extension import load
+
+
+def prg_words(seed, purpose, shape, offset=0, *, out=None):
+    """Pseudo-random ring elements: words `offset ...` of the stream named (seed, purpose).
+
+    Word `w` is word `w % 2` of AES-128 under the key `seed` of the block (counter `w // 2`, purpose), so any stretch of
+    any stream can be made on its own, in any order, by everyone who has the seed.
+
+    seed: 16 bytes, secret. purpose: 0 to 2**64 - 1; streams of different purpose are independent. shape: int or tuple.
+    offset: first word. Returns uint64 of that shape. Security: AES-128 in counter mode, at most 2**64 words a stream;
+    indistinguishable from random up to about 2**64 blocks. Source: FIPS-197; NIST SP 800-38A, section 6.5.
+    """
+    return load().prg_words(seed, purpose, offset, _shape(shape), out)
+
+
+def prg_add(a, seed, purpose, offset=0, *, out=None):
+    """`a + prg_words(seed, purpose, a.shape, offset)` in one pass. out may be a. See `prg_words`."""
+    return load().prg_add(a, seed, purpose, offset, out)
+
+
+def prg_sub(a, seed, purpose, offset=0, *, out=None):
+    """`a - prg_words(seed, purpose, a.shape, offset)` in one pass: the other party's half. out may be a."""
+    return load().prg_sub(a, seed, purpose, offset, out)
+
+
+def prg_xor(a, seed, purpose, offset=0, *, out=None):
+    """`a ^ prg_words(seed, purpose, a.shape, offset)` in one pass, for XOR shares. out may be a."""
+    return load().prg_xor(a, seed, purpose, offset, out)
+
+
+def _shape(shape):
+    return [shape] if isinstance(shape, int) else list(shape)

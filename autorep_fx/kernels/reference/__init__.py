@@ -1,0 +1,26 @@
+"""NumPy versions of the compiled kernels: the same signatures, the same results bit for bit, written to be read.
+
+They are what the kernels are tested against, and say in a few lines what each one computes. They are slow, and neither
+check their arguments nor keep secrets from the timing.
+"""
+
+from .dcf import dcf_words, eval_dcf, gen_dcf
+from .prg import aes, prg_add, prg_sub, prg_words, prg_xor
+from .ring import PackedWeight, beaver_square, conv2d, linear, matmul, pack_weight
+
+__all__ = [
+    "PackedWeight",
+    "aes",
+    "beaver_square",
+    "conv2d",
+    "dcf_words",
+    "eval_dcf",
+    "gen_dcf",
+    "linear",
+    "matmul",
+    "pack_weight",
+    "prg_add",
+    "prg_sub",
+    "prg_words",
+    "prg_xor",
+]

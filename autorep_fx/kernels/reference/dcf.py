@@ -1,0 +1,137 @@
+"""Distributed comparison functions: csrc/compare/dcf.h, line by line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .common import U64, deliver
+from .prg import FIXED_KEY, aes
+
+_DCF_FORMAT = int.from_bytes(b"afxdcf01", "little")
+
+
+def _hash(seeds, tweak):
+    """H_c(s) = AES(z) ^ z, z = sigma(s) ^ c; seeds (n, 2), low word first; tweak a number or one for each seed."""
+    z = np.stack([seeds[:, 1] ^ np.asarray(tweak, U64), seeds[:, 0] ^ seeds[:, 1]], -1)
+    return aes(FIXED_KEY, z) ^ z
+
+
+def _values(seeds, tweak, payloads):
+    """The pseudo-random values of a node: words of H_tweak, H_(tweak + 1)."""
+    words = [_hash(seeds, tweak + U64(i)) for i in range((payloads + 1) // 2)]
+    return np.concatenate(words, -1)[:, :payloads]
+
+
+def _control(seeds):
+    """Split what G made into seed (lowest bit zero) and control bit."""
+    t = seeds[:, 0] & U64(1)
+    return seeds ^ np.stack([t, np.zeros_like(t)], -1), t
+
+
+def _clear(root):
+    return _control(np.asarray(root).view(U64))[0]
+
+
+def _bit(v, i):
+    return (v >> U64(i)) & U64(1)
+
+
+def _dcf_pack(n, bits, payloads, left, right, levels, leaves):
+    """The layout that csrc/compare/dcf_layout.h describes."""
+
+    def value_rows(v):
+        rows = [v[:, :, :2].reshape(len(v), -1)] if payloads >= 2 else []
+        return rows + ([v[:, :, -1]] if payloads % 2 else [])
+
+    def blocked(a):
+        return a.reshape(-1, 16, *a.shape[1:])
+
+    if n == 0:
+        return np.array([_DCF_FORMAT, bits, payloads, 0, 8, 0, 0, 0], U64)
+    rows = [blocked(left), blocked(right)]
+    for seed, value in levels:
+        rows += [blocked(seed).reshape(-1, 32), *value_rows(blocked(value))]
+    for value in leaves:
+        rows += value_rows(blocked(value))
+    body = np.concatenate(rows, -1).ravel()
+    return np.concatenate([np.array([_DCF_FORMAT, bits, payloads, n, 8 + body.size, 0, 0, 0], U64), body])
+
+
+def gen_dcf(alpha, payload, root0, root1, *, bits, out=None):
+    n, payloads = payload.shape
+    pad = [(0, -n % 16)]
+    alpha = np.pad(alpha.view(U64), pad)
+    payload = np.pad(payload.view(U64), [*pad, (0, 0)])
+    s = [_clear(np.pad(np.asarray(r).view(U64), [*pad, (0, 0)])) for r in (root0, root1)]
+    t = [np.zeros_like(alpha), np.ones_like(alpha)]
+    due = np.zeros_like(payload)
+    left, right, levels, leaves = np.zeros_like(alpha), np.zeros_like(alpha), [], []
+    leaf_bits = min(bits, 2)
+
+    def signed(v):  # (-1)^t1
+        return np.where(t[1][:, None] == 1, U64(0) - v, v)
+
+    for bit in range(bits - 1, leaf_bits - 1, -1):
+        go = _bit(alpha, bit)
+        child = [[_control(_hash(s[p], U64(4 * d))) for d in (0, 1)] for p in (0, 1)]
+        value = [[_values(s[p], U64(4 * d + 1), payloads) for d in (0, 1)] for p in (0, 1)]
+        pick = [np.where(go[:, None] == 1, value[p][1], value[p][0]) for p in (0, 1)]
+        lose = [np.where(go[:, None] == 1, value[p][0], value[p][1]) for p in (0, 1)]
+        value_cw = signed(lose[1] - lose[0] - due + go[:, None] * payload)
+        due = due + pick[0] - pick[1] + signed(value_cw)
+        tl = child[0][0][1] ^ child[1][0][1] ^ go ^ U64(1)
+        tr = child[0][1][1] ^ child[1][1][1] ^ go
+        left, right = left | tl << U64(bit), right | tr << U64(bit)
+        seed_cw = np.where(go[:, None] == 1, child[0][0][0] ^ child[1][0][0], child[0][1][0] ^ child[1][1][0])
+        levels.append((seed_cw, value_cw))
+        for p in (0, 1):
+            seed = np.where(go[:, None] == 1, child[p][1][0], child[p][0][0])
+            control = np.where(go == 1, child[p][1][1], child[p][0][1])
+            s[p] = seed ^ t[p][:, None] * seed_cw
+            t[p] = control ^ t[p] & np.where(go == 1, tr, tl)
+    for j in range(1 << leaf_bits):
+        below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(U64)
+        v = [_values(s[p], U64(8 + 2 * j), payloads) for p in (0, 1)]
+        leaves.append(signed(v[1] - v[0] - due + below[:, None] * payload))
+    return deliver(_dcf_pack(n, bits, payloads, left, right, levels, leaves), out)
+
+
+def eval_dcf(key, root, x, *, party, out=None):
+    bits, payloads, n = (int(v) for v in key[1:4])
+    leaf_bits = min(bits, 2)
+    s, t = _clear(root), np.full(n, party, U64)
+    x = x.view(U64)
+    if n == 0:
+        return deliver(np.zeros((0, payloads), U64), out)
+    body = key[8:].reshape(-(-n // 16), -1)
+    at = 0
+
+    def take(width):
+        nonlocal at
+        rows = body[:, at : at + 16 * width].reshape(-1, width)[:n]
+        at += 16 * width
+        return rows
+
+    def take_values():
+        pair = [take(2)] if payloads >= 2 else []
+        return np.concatenate(pair + ([take(1)] if payloads % 2 else []), -1)
+
+    left, right = take(1)[:, 0], take(1)[:, 0]
+    total = np.zeros((n, payloads), U64)
+    for bit in range(bits - 1, leaf_bits - 1, -1):
+        go = _bit(x, bit)
+        seed_cw, value_cw = take(2), take_values()
+        total = total + _values(s, go * U64(4) + U64(1), payloads) + t[:, None] * value_cw
+        child, control = _control(_hash(s, go * U64(4)))
+        s = child ^ t[:, None] * seed_cw
+        t = control ^ t & np.where(go == 1, _bit(right, bit), _bit(left, bit))
+    leaf = x & U64((1 << leaf_bits) - 1)
+    total = total + _values(s, U64(8) + U64(2) * leaf, payloads)
+    for j in range(1 << leaf_bits):
+        total = total + (t * (leaf == j))[:, None] * take_values()
+    return deliver(U64(0) - total if party else total, out)
+
+
+def dcf_words(n, *, bits, payloads=3):
+    levels = bits - min(bits, 2)
+    return 8 + -(-n // 16) * 16 * (2 + levels * (2 + payloads) + (1 << min(bits, 2)) * payloads)
