@@ -6,9 +6,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from .kernels import TorchKernels
+from .meter import Meter
 
 
 class Shares:
@@ -19,13 +21,14 @@ class Shares:
         crypten: the imported package, initialised.
         kernels: what does the local work.
         frac_bits: fractional bits of every value between two steps.
+        meter: what counts.
     """
 
-    def __init__(self, crypten: ModuleType, kernels: TorchKernels, frac_bits: int):
+    def __init__(self, crypten: ModuleType, kernels: TorchKernels, frac_bits: int, meter: Meter):
         from crypten.mpc.primitives import ArithmeticSharedTensor, beaver, converters
 
         self._arithmetic, self._beaver, self._converters = ArithmeticSharedTensor, beaver, converters
-        self._crypten, self.kernels, self.frac_bits = crypten, kernels, frac_bits
+        self._crypten, self.kernels, self.frac_bits, self.meter = crypten, kernels, frac_bits, meter
         self.communicator = crypten.communicator.get()
         self.first = self.communicator.get_rank() == 0
 
@@ -60,14 +63,18 @@ class Shares:
     def open_round(
         self, squares: list[Tensor], products: list[tuple[Tensor, Tensor]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Squares and element-wise products that do not depend on one another, in one round. Squares are
-        rescaled, products are not.
+        """Squares and element-wise products that do not depend on one another, in one round. Squares are rescaled,
+        products are not. See :class:`Opening`."""
+        return self.begin(squares, products).finish()
 
-        1. Take ([r], [r**2]) for each square, ([a], [b], [a * b]) for each product.
-        2. Open x - r, x - a, y - b of all, in one batch.
-        3. Each party finishes on its shares.
+    def begin(
+        self, squares: list[Tensor], products: list[tuple[Tensor, Tensor]], *, beside_next: bool = False
+    ) -> Opening:
+        """Start a round and go on; ``finish()`` waits for it.
 
-        Online each party sends 8 bytes per element of a square and of either factor of a product.
+        Args:
+            beside_next: another round is started before this one is waited for, so the two travel together and this one
+                is not counted.
         """
         provider = self._crypten.mpc.get_default_provider()
         pairs = [[s.share for s in provider.square(x.size(), device=x.device)] for x in squares]
@@ -78,12 +85,7 @@ class Shares:
         hidden = [x - r for x, (r, _) in zip(squares, pairs)]
         for (x, y), (a, b, _) in zip(products, triples):
             hidden += [x - a, y - b]
-        opened = self.communicator.all_reduce(hidden, batched=True)
-        factors = opened[len(squares) :]
-        return (
-            [self.kernels.square(r, r2, e, self.frac_bits, self.first) for (r, r2), e in zip(pairs, opened)],
-            [self.kernels.product(*triple, e, d, self.first) for triple, e, d in zip(triples, factors[::2], factors[1::2])],
-        )
+        return Opening(self, pairs, triples, hidden, 0 if beside_next else 1)
 
     def drelu(self, x: Tensor) -> Tensor:
         """Share of 1{x >= 0} as an integer (exponent 0). 8 rounds.
@@ -101,3 +103,33 @@ class Shares:
 
     def _wrap(self, share: Tensor) -> Any:
         return self._arithmetic.from_shares(share, precision=0)
+
+
+class Opening:
+    """A Beaver round under way.
+
+    1. Take ([r], [r**2]) for each square, ([a], [b], [a * b]) for each product (done by :meth:`Shares.begin`).
+    2. Open x - r, x - a, y - b of all, at once.
+    3. Each party finishes on its shares.
+
+    Online each party sends 8 bytes per element of a square and of either factor of a product.
+    """
+
+    def __init__(self, shares: Shares, pairs: list, triples: list, hidden: list[Tensor], rounds: int):
+        self._shares, self._pairs, self._triples, self._hidden = shares, pairs, triples, hidden
+        shares.meter.sends(hidden, rounds)
+        group = shares.communicator.main_group
+        self._work = [dist.all_reduce(t, group=group, async_op=True) for t in hidden]
+
+    def finish(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Shares of the squares (rescaled) and of the products (not)."""
+        shares = self._shares
+        with shares.meter.wait_for_peer():
+            for work in self._work:
+                work.wait()
+        kernels, first = shares.kernels, shares.first
+        factors = self._hidden[len(self._pairs) :]
+        return (
+            [kernels.square(r, r2, e, shares.frac_bits, first) for (r, r2), e in zip(self._pairs, self._hidden)],
+            [kernels.product(*triple, e, d, first) for triple, e, d in zip(self._triples, factors[::2], factors[1::2])],
+        )

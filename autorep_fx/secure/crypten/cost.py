@@ -51,7 +51,8 @@ def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Onl
         if a["kind"] == "prelu":
             rounds, sent = rounds + 1, sent + 8 * (batch + 1) * kept
     horner = a["degree"] - 1 if direct else 0
-    rounds += max(horner, 1 if square else 0)
+    first = 1 if square or horner else 0
+    rounds += first + max(horner - 1, 0) - (first if kept else 0)  # beside the comparison
     sent += 24 * batch * square + 16 * batch * direct
     if horner:  # the first product has one coefficient for all samples
         sent += 8 * (batch + 1) * direct + 16 * (horner - 1) * batch * direct

@@ -86,9 +86,11 @@ class _Watch:
                 process.start()
             for end in self.ends:
                 end.close()  # so that a dead party's pipe reads as closed
-            return self._reports()
+            reports = self._reports()
+            self._reap(patience=_GRACE)  # they say goodbye to one another
+            return reports
         finally:
-            self._reap()
+            self._reap(patience=0)
 
     def _reports(self) -> dict[int, Report]:
         reports: dict[int, Report] = {}
@@ -130,18 +132,17 @@ class _Watch:
     def _where(self, rank: int) -> str:
         return "dealing" if rank == DEALER else Progress.name(self.cells[2 * rank], self.public)
 
-    def _reap(self) -> None:
-        started = [p for p in self.processes.values() if p.pid is not None]
-        patience = time.monotonic() + _GRACE
-        for process in started:
-            process.join(max(patience - time.monotonic(), 0))
-        for process in started:
-            if process.is_alive():
+    def _reap(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while self.processes:
+            _, process = self.processes.popitem()
+            if process.pid is not None:
+                process.join(max(deadline - time.monotonic(), 0))
                 process.kill()
-            process.join()
+                process.join()
             process.close()
-        for pipe in self.pipes.values():
-            pipe.close()
+        while self.pipes:
+            self.pipes.popitem()[1].close()
 
 
 def _stats(reports: dict[int, Report], start: float) -> Stats:

@@ -61,13 +61,23 @@ class Meter:
                 self.rounds[1] += 1
             elif name == "broadcast":
                 self.dealt_bytes += _bytes(args[0])
-            self.waiting(True)
-            try:
+            with self.wait_for_peer():
                 return function(*args, **kwargs)
-            finally:
-                self.waiting(False)
 
         return counted
+
+    def sends(self, tensors: list[Tensor], rounds: int) -> None:
+        """Count tensors that go to every peer past the communicator's methods, and how many rounds that adds."""
+        self.rounds[0] += rounds
+        self.message_bytes += _bytes(tensors) * self._peers
+
+    @contextmanager
+    def wait_for_peer(self) -> Iterator[None]:
+        self.waiting(True)
+        try:
+            yield
+        finally:
+            self.waiting(False)
 
     def _size(self, name: str, args: tuple, kwargs: dict) -> int:
         """Bytes that this party sends: a tensor once to each peer, or once to the one destination."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,6 @@ from . import wire
 from .compat import load_crypten
 
 SERVER, CLIENT, DEALER = 0, 1, 2
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -96,6 +95,7 @@ class Progress:
 
 def main(job: Job, connection: Connection, cells: Any) -> None:
     """Entry point of the process."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     progress = Progress(cells, job.rank)
     report = Report(job.rank)
     try:
@@ -119,6 +119,14 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
     if job.rank != DEALER:
         load_crypten().uninit()
     sys.stdout.flush()
+
+
+def _die_with_parent() -> None:
+    # A parent that is killed cannot reap; without this its parties would wait for gloo's half hour.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _join(job: Job, progress: Progress) -> None:
@@ -167,7 +175,7 @@ def _compute(job: Job, report: Report, progress: Progress) -> None:
         sockets.publish()
     communicator = crypten.communicator.get()
     meter = Meter(crypten, progress.waiting)
-    s = Shares(crypten, KERNELS[job.kernels](), public.frac_bits)
+    s = Shares(crypten, KERNELS[job.kernels](), public.frac_bits, meter)
 
     progress.at(Progress.SHARING)
     secrets = {

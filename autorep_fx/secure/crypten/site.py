@@ -1,15 +1,16 @@
 """The hybrid activation on shares: only what is kept is compared.
 
 1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/hybrid_site.py).
-2. [d] = 1{x >= 0} of the kept ones: 8 rounds (for ReLU6 of x and of x - 6, side by side).
-3. Polynomials but their last product: (x + o)**2 for ``square`` and c_2 x for ``direct``, 1 round together; each degree
-   above 2 is one round more.
-4. One product of everything: [x] * [d], [(x + o)**2] * [c2], [c_2 x + c_1] * [x]: 1 round.
-5. Scatter.
+2. Start (x + o)**2 for ``square`` and c_d x for ``direct``: 1 round, which travels beside the first one of 3.
+3. [d] = 1{x >= 0} of the kept ones: 8 rounds (for ReLU6 of x and of x - 6, side by side).
+4. Horner's rule of ``direct`` up to its last product: a round for each degree above 2.
+5. One product of everything: [x] * [d], [(x + o)**2] * [c2], [c_2 x + c_1] * [x]: 1 round.
+6. Scatter.
 
-Rounds: 8 + 1 with everything kept; 8 + 1 + 1 with some; 1 + 1 with none (1 at degree 1). A PReLU with kept positions
-takes one more for its private slope. Bytes that each party sends online: 232 for a kept position (216 comparison, 16
-product; twice that for ReLU6), 24 for a ``square`` one (8 + 16), 32 for a ``direct`` one of degree 2.
+Rounds at degree 2: 8 + 1 with anything kept, as many as ReLU alone; 1 + 1 with nothing kept (1 at degree 1). A PReLU with
+kept positions takes one more for its private slope. Bytes that each party sends online: 232 for a kept position (216
+comparison, 16 product; twice that for ReLU6), 24 for a ``square`` one (8 + 16), 32 for a ``direct`` one of degree 2 (8 of
+them once for all samples). crypten/cost.py has the formulas.
 
 Not protected: which positions are kept (public by design) and which channels take which form.
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from .. import structure
 from ..program import Step
-from .beaver import Shares
+from .beaver import Opening, Shares
 
 
 def relu(s: Shares, x: Tensor) -> Tensor:
@@ -33,22 +34,22 @@ def relu(s: Shares, x: Tensor) -> Tensor:
 def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     a, flat = step.attrs, x.flatten(1)
     kept, square, direct = (flat[:, a[part]] for part in ("kept", "square", "direct"))
+    started = _start_polynomials(s, step, secrets, square, direct, beside_next=kept.numel() > 0)
     left, right = [], []
     if kept.numel():
         compared = torch.cat([kept, s.add_public(kept, -6.0)], 1) if a["kind"] == "relu6" else kept
         left.append(compared)
         right.append(s.drelu(compared))
-    squared, horner = _polynomials(s, step, secrets, square, direct)
+    squares, products = started.finish() if started else ([], [])
     if square.numel():
-        left.append(squared)
+        left.append(squares[0])
         right.append(structure.by_position(step, secrets["factor"], "square").expand_as(square))
     if direct.numel():
-        left.append(horner)
+        left.append(_horner(s, step, secrets, direct, products))
         right.append(direct)
-    (products,) = s.open_round([], [(torch.cat(left, 1), torch.cat(right, 1))])[1]
+    (product,) = s.open_round([], [(torch.cat(left, 1), torch.cat(right, 1))])[1]
 
-    sizes = [part.shape[1] for part in left]
-    parts = list(products.split(sizes, 1))
+    parts = list(product.split([part.shape[1] for part in left], 1))
     out = torch.empty_like(flat)
     if kept.numel():
         out[:, a["kept"]] = _finish_kept(s, step, secrets, kept, parts.pop(0))
@@ -60,27 +61,27 @@ def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
     return out.view_as(x)
 
 
-def _polynomials(
-    s: Shares, step: Step, secrets: dict[str, Tensor], square: Tensor, direct: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
-    """(x + o)**2 of the ``square`` positions, and Horner's rule short of its last product of the ``direct`` ones."""
-    squares, products, horner, coeffs = [], [], None, None
-    degree = step.attrs["degree"]
+def _start_polynomials(
+    s: Shares, step: Step, secrets: dict[str, Tensor], square: Tensor, direct: Tensor, beside_next: bool
+) -> Opening | None:
+    """(x + o)**2 of the ``square`` positions and c_d x of the ``direct`` ones; None where there is nothing to do."""
+    squares, products = [], []
     if square.numel():
         squares = [square + structure.by_position(step, secrets["offset"], "square")]
-    if direct.numel():
-        coeffs = structure.by_position(step, secrets["coeffs"], "direct")
-        horner = coeffs[degree].expand_as(direct)
-        products = [(direct, coeffs[degree : degree + 1])] if degree > 1 else []
-    squared = None
-    if squares or products:
-        squared, first = s.open_round(squares, products)
-        squared = squared[0] if squared else None
-        horner = s.rescale(first[0]) + coeffs[degree - 1] if first else horner
-    for k in range(degree - 2, 0, -1):
-        if horner is not None:
-            horner = s.rescale(s.open_round([], [(horner, direct)])[1][0]) + coeffs[k]
-    return squared, horner
+    if direct.numel() and step.attrs["degree"] > 1:
+        lead = structure.by_position(step, secrets["coeffs"], "direct")[-1:]  # one row, the same for all samples
+        products = [(direct, lead)]
+    return s.begin(squares, products, beside_next=beside_next) if squares or products else None
+
+
+def _horner(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, started: list[Tensor]) -> Tensor:
+    """``(c_d x + ...) x + c_1``, the factor of the last x, from ``[c_d x]`` (nothing at degree 1)."""
+    coeffs = structure.by_position(step, secrets["coeffs"], "direct")
+    y = coeffs[-1].expand_as(x)
+    for k in range(step.attrs["degree"] - 1, 0, -1):
+        product = started.pop() if started else s.open_round([], [(y, x)])[1][0]
+        y = s.rescale(product) + coeffs[k]
+    return y
 
 
 def _finish_kept(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, product: Tensor) -> Tensor:

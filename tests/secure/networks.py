@@ -1,0 +1,57 @@
+"""Networks and helpers of the tests here."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.secure.compile import compile
+
+
+def images(n: int = 2, channels: int = 3, size: int = 8, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def lower(model: nn.Module, x: torch.Tensor, **options):
+    """Program of a model with every activation kept, and the model itself in float64."""
+    # Tracing goes into the module it is given: a layer alone would be taken apart.
+    model = (nn.Sequential(model) if type(model).__module__.startswith("torch.nn") else model).eval()
+    return compile(ar.transform(model, example_inputs=x), x, **options), copy.deepcopy(model).double()
+
+
+def replace(gm, fraction: float, degree: int = 2, seed: int = 0):
+    """Replace about this fraction of every site by polynomials with coefficients like those of fits."""
+    generator = torch.Generator().manual_seed(seed)
+    for site in ar.sites(gm).values():
+        site.set_keep(torch.rand(site.shape, generator=generator) >= fraction)
+        coeffs = torch.rand(degree + 1, site.shape[0], generator=generator)
+        site.set_coeffs(coeffs * torch.tensor([0.2, 0.5, 0.2, 0.02, 0.01])[: degree + 1, None] + 0.01)
+    return gm
+
+
+class Everything(nn.Module):
+    """Every operation of the runtime, in a few thousand elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding="same")
+        self.norm = nn.BatchNorm2d(6)
+        self.prelu = nn.PReLU(6)
+        self.grouped = nn.Conv2d(6, 6, 3, stride=2, padding=2, dilation=2, groups=3, bias=False)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.shift = nn.Parameter(torch.randn(1, 12, 1, 1))
+        self.fc = nn.Linear(12 * 4, 5)
+        nn.init.uniform_(self.norm.running_var, 0.5, 2)
+        nn.init.uniform_(self.prelu.weight, -0.5, 0.5)
+
+    def forward(self, x):
+        y = self.prelu(self.stem(x))
+        y = self.norm(y) / 3 - 0.25 * y  # two readers: the batch norm cannot be folded
+        y = torch.cat([F.relu6(self.grouped(y) * 8), F.leaky_relu(self.pool(y), 0.1)], 1) + self.shift
+        y = F.pad(y, (0, 1, 1, 0))[:, :, :4, 1:].transpose(2, 3)
+        y = F.relu(F.avg_pool2d(y, 2) + y.mean((2, 3), keepdim=True) - 0.5)
+        return self.fc(y.flatten(1))
