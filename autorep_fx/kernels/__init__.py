@@ -17,13 +17,17 @@ from .dcf import dcf_words, eval_dcf, gen_dcf
 from .extension import available, available_tiers, num_threads, set_num_threads, set_tier, tier, use
 from .prg import prg_add, prg_sub, prg_words, prg_xor
 from .ring import beaver_square, conv2d, linear, matmul, pack_weight
+from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
+    "activation_step",
     "available",
     "available_tiers",
     "beaver_square",
     "conv2d",
     "dcf_words",
+    "deal_powers_",
+    "deal_relu_",
     "eval_dcf",
     "gen_dcf",
     "linear",
@@ -34,8 +38,10 @@ __all__ = [
     "prg_sub",
     "prg_words",
     "prg_xor",
+    "relu_fss",
     "set_num_threads",
     "set_tier",
     "tier",
     "use",
+    "window",
 ]

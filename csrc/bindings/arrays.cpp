@@ -50,17 +50,21 @@ py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::s
   return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
 }
 
-py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
-  if (!py::isinstance<py::array>(out)) bad_type("out", "expected a NumPy array");
-  py::array a = py::reinterpret_borrow<py::array>(out);
+py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
+  if (!py::isinstance<py::array>(value)) bad_type(name, "expected a NumPy array");
+  py::array a = py::reinterpret_borrow<py::array>(value);
   if (!is_ring(a, itemsize)) {
     const std::string bits = std::to_string(8 * itemsize);
-    bad_type("out", "expected native uint" + bits + " or int" + bits + ", got dtype " + std::string(py::str(a.dtype())));
+    bad_type(name, "expected native uint" + bits + " or int" + bits + ", got dtype " + std::string(py::str(a.dtype())));
   }
-  need_shape(a, "out", shape);
+  need_shape(a, name, shape);
   const int good = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if ((a.flags() & good) != good || !a.writeable()) bad_value("out", "must be C-contiguous, aligned and writable");
+  if ((a.flags() & good) != good || !a.writeable()) bad_value(name, "must be C-contiguous, aligned and writable");
   return a;
+}
+
+py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
+  return in_place(out, "out", shape, itemsize);
 }
 
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {

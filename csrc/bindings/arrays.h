@@ -35,6 +35,9 @@ py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::s
 // `out` as the caller gave it: exact shape and size of element, writable, contiguous (never copied).
 py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
 
+// An array that is changed in place, under its own name in the errors; otherwise as output_bytes.
+py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
+
 // That of 64-bit elements, or a new array with the signedness of `like` where `out` is None.
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
 

@@ -19,6 +19,7 @@ PYBIND11_MODULE(_C, m) {
     need_range(n, "n", 1, 1024);
     set_num_threads(static_cast<int>(n));
   }, py::arg("n"));
+  bind_activation(m);
   bind_conv(m);
   bind_dcf(m);
   bind_prg(m);

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 namespace autorep {
+void bind_activation(pybind11::module_& m);
 void bind_conv(pybind11::module_& m);
 void bind_dcf(pybind11::module_& m);
 void bind_prg(pybind11::module_& m);

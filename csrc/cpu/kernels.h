@@ -74,6 +74,50 @@ struct DcfEvalArgs {
   int party;
 };
 
+// See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept, keep
+// increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m. beta and ab
+// have beta_bytes 8 (shift 0..62), or 4: their high halves (shift 0..32).
+struct ActivationArgs {
+  const uint64_t *m, *alpha, *alpha2, *relu, *add, *sub;
+  const void *beta, *ab;
+  const uint8_t* linear;
+  const int64_t* keep;
+  uint64_t* out;
+  int64_t batch, positions, kept;
+  int shift, align, party, beta_bytes;
+};
+
+// alpha, beta, alpha^2 and ab of ring/activation.h, minus what the arrays hold.
+struct DealPowersArgs {
+  const uint64_t* r;
+  uint64_t *alpha, *alpha2;
+  void *beta, *ab;
+  int64_t n;
+  int shift, beta_bytes;
+};
+
+// See compare/relu.h. keep may be null (all positions).
+struct WindowArgs {
+  const uint64_t* v;
+  const int64_t* keep;
+  uint64_t* out;
+  int64_t batch, positions, kept;
+  int shift, bits;
+};
+
+struct DealReluArgs {
+  const uint64_t* window;
+  uint64_t *alpha, *payload, *shares;  // n, n x 3, n x 3
+  int64_t n;
+  int bits;
+};
+
+// eval.x holds windows, one bit wider than the key; eval.out one word an element.
+struct ReluArgs {
+  DcfEvalArgs eval;
+  const uint64_t* shares;  // n x 3
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
@@ -82,6 +126,11 @@ struct Kernels {
   void (*rows)(const RowArgs&, int threads);
   void (*gen_dcf)(const DcfGenArgs&, int threads);
   void (*eval_dcf)(const DcfEvalArgs&, int threads);
+  void (*activation_step)(const ActivationArgs&, int threads);
+  void (*deal_powers)(const DealPowersArgs&, int threads);
+  void (*window)(const WindowArgs&, int threads);
+  void (*deal_relu)(const DealReluArgs&, int threads);
+  void (*relu_fss)(const ReluArgs&, int threads);
 };
 
 }  // namespace autorep

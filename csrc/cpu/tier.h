@@ -9,8 +9,10 @@
 
 #include "compare/dcf_eval.h"
 #include "compare/dcf_gen.h"
+#include "compare/relu.h"
 #include "cpu/kernels.h"
 #include "prg/stream.h"
+#include "ring/activation.h"
 #include "ring/beaver.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
@@ -29,6 +31,11 @@ static const Kernels table = {
     rows,
     gen_dcf,
     eval_dcf,
+    activation_step,
+    deal_powers,
+    window,
+    deal_relu,
+    relu_fss,
 };
 
 }  // namespace AR_TIER

@@ -7,13 +7,17 @@ check their arguments nor keep secrets from the timing.
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .prg import aes, prg_add, prg_sub, prg_words, prg_xor
 from .ring import PackedWeight, beaver_square, conv2d, linear, matmul, pack_weight
+from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
     "PackedWeight",
+    "activation_step",
     "aes",
     "beaver_square",
     "conv2d",
     "dcf_words",
+    "deal_powers_",
+    "deal_relu_",
     "eval_dcf",
     "gen_dcf",
     "linear",
@@ -23,4 +27,6 @@ __all__ = [
     "prg_sub",
     "prg_words",
     "prg_xor",
+    "relu_fss",
+    "window",
 ]

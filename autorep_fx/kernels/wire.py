@@ -1,0 +1,91 @@
+"""The activation on a masked wire: truncation, polynomial, ReLU by comparison key. See the package for what is common.
+
+A masked wire holds `y` with exponent F as the public `m = y + r`; the parties share `r`; `shift = F - f` low bits go.
+Arrays are (batch, positions); `keep` lists the positions that keep their ReLU, the same for every sample of the batch.
+"""
+
+from __future__ import annotations
+
+from .extension import load
+
+
+def activation_step(
+    m,
+    *,
+    shift,
+    align,
+    party,
+    alpha=None,
+    beta=None,
+    alpha2=None,
+    ab=None,
+    linear=None,
+    relu=None,
+    keep=None,
+    add=None,
+    sub=None,
+    out=None,
+):
+    """This party's share of the hybrid activation, in one pass and without a message.
+
+    1. `x = y >> shift` exactly, up to one unit: `mx - rx`, where `mx` is public and `rx = [alpha] - mu * [beta]`.
+    2. Positions not kept: `x^2` with exponent 2f from `[alpha2]`, `[ab]`; where `linear` is True, and everywhere if
+       `alpha2` is None: `x * 2**align`.
+    3. Kept positions: `relu * 2**align`. (align = f makes all exponents 2f.)
+    4. `+ add - sub`: the client passes `sub = B`, the mask of the next blinded wire, and sends the result; the server
+       passes `add`, what it received, and has the blinded value.
+
+    m: (batch, positions), `|y| < 2**62`. shift: 0 to 62. align: 0 to 63. party: 0 adds the public terms.
+    alpha, beta, alpha2, ab: this party's shares, shaped like m, from the dealer (`deal_powers_`), one party's from its
+    seed. beta and ab are both uint64, or, where shift is at most 32, both uint32: shares of their high halves, the low
+    ones being zero. alpha and beta may be None where every position is kept.
+    linear: bool (positions,) or None. keep: int64 (kept,), increasing; relu: this party's shares, (batch, kept).
+    add, sub: shaped like m, or None. out: may be m, nothing else. Entries at kept positions are not used.
+
+    Error: below one unit of `2**-f` in x, unbiased; never a wrap. Offline 24 bytes an element to one party (12 without
+    squares) with uint32, 32 (16) with uint64; 0 online.
+    """
+    return load().activation_step(m, shift, align, party, alpha, beta, alpha2, ab, linear, relu, keep, add, sub, out)
+
+
+def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
+    """The dealer's half of `activation_step`: in place, one party's shares become the other's.
+
+    alpha = r >> shift, beta = msb(r) * 2**(64 - shift), alpha2 = alpha^2, ab = 2 alpha beta - beta^2. Each array holds
+    one party's share (from its seed: `prg_words`, viewed as uint32 for the short ones) and is overwritten by the true
+    value minus it. All are shaped like r and contiguous. beta and ab: uint64, or uint32 for the high halves where shift
+    is at most 32.
+    """
+    load().deal_powers_(r, shift, alpha, beta, alpha2, ab)
+
+
+def window(v, keep=None, *, shift=0, bits=64, out=None):
+    """`(v[:, keep] >> shift) mod 2**bits`: gather and cut out what a comparison looks at. Unsigned (batch, kept).
+
+    v: (batch, positions). keep: int64, increasing, or None for all. shift 0 to 63, bits 1 to 64 - shift. With the
+    defaults it is a plain gather.
+    """
+    return load().window(v, keep, shift, bits, out)
+
+
+def deal_relu_(r_window, *, bits, shares):
+    """The dealer's numbers for `relu_fss`: returns (alpha, payload) for `gen_dcf(..., bits=bits - 1)`.
+
+    r_window: (n,), the mask's window of `bits` bits (2 to 63). shares: (n, 3), one party's shares of (rh, rl, rh * rl)
+    from its seed; becomes the other's. rl: the low bits - 1 bits, rh: the top bit.
+    """
+    return load().deal_relu_(r_window, shares, bits)
+
+
+def relu_fss(key, root, m_window, shares, *, party, out=None):
+    """This party's share of `relu(x)`, x the signed value of `bits = key bits + 1` bits with `m_window = x + r_window`.
+
+    1. Evaluate the comparison keys at the low bits `ml` of the public window: shares of `b sigma`, `b sigma r0`, `b`.
+    2. Combine them with `[rh], [rl], [rh rl]` and the top bit `mh`, which is public: PROTOCOL, variant fss.
+
+    key, root: from the dealer, three payloads. m_window: (n,) from `window`. shares: (n, 3), this party's part of what
+    `deal_relu_` shared. No message. Exact on windows, so at most one unit off in x (the cut-off low bits), as long as
+    `|x| < 2**(bits - 1)`. Source: Boyle et al. (ePrint 2020/1392), section 4, with one payload of three words instead
+    of a spline's.
+    """
+    return load().relu_fss(key, root, m_window, shares, party, out)

@@ -1,0 +1,183 @@
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/dcf_key.h"
+#include "bindings/parts.h"
+#include "cpu/dispatch.h"
+#include "cpu/threads.h"
+
+namespace autorep {
+namespace {
+
+// Sorted, distinct, within the positions.
+py::array keep_index(const py::object& keep, int64_t positions) {
+  const py::array k = integers(keep, "keep", 8);
+  if (k.ndim() != 1) bad_value("keep", "expected one dimension of sorted positions, got shape " + shape_text(shape_of(k)));
+  const auto* p = data<int64_t>(k);
+  int64_t before = -1;
+  for (py::ssize_t i = 0; i < k.size(); ++i) {
+    if (p[i] <= before || p[i] >= positions)
+      bad_value("keep", "positions must increase and lie in 0 to " + std::to_string(positions - 1));
+    before = p[i];
+  }
+  return k;
+}
+
+py::array matrix(const py::object& value, const char* name) {
+  py::array a = ring64(value, name);
+  if (a.ndim() != 2) bad_value(name, "expected shape (batch, positions), got " + shape_text(shape_of(a)));
+  return a;
+}
+
+void refuse_overlap(const py::array& out, const py::array& other, const char* name) {
+  const auto* a = static_cast<const char*>(out.data());
+  const auto* b = static_cast<const char*>(other.data());
+  if (out.nbytes() && other.nbytes() && a < b + other.nbytes() && b < a + out.nbytes()) bad_value("out", std::string("must not overlap ") + name);
+}
+
+// beta and ab are stored whole, or, as 32-bit arrays, by their high halves.
+int width_of(const py::object& beta) {
+  return py::isinstance<py::array>(beta) && py::reinterpret_borrow<py::array>(beta).itemsize() == 4 ? 4 : 8;
+}
+
+py::array activation_step(const py::object& masked, int64_t shift, int64_t align, int64_t party, const py::object& alpha,
+                          const py::object& beta, const py::object& alpha2, const py::object& ab,
+                          const py::object& linear, const py::object& relu, const py::object& keep, const py::object& add,
+                          const py::object& sub, const py::object& out) {
+  const py::array m = matrix(masked, "m");
+  const auto shape = shape_of(m);
+  const int beta_bytes = width_of(beta);
+  need_range(shift, "shift", 0, beta_bytes == 4 ? 32 : 62);
+  need_range(align, "align", 0, 63);
+  need_range(party, "party", 0, 1);
+  std::vector<py::array> held;
+  const auto take = [&](const py::object& value, const char* name, py::ssize_t bytes, const std::vector<py::ssize_t>& want) -> const void* {
+    if (value.is_none()) return nullptr;
+    held.push_back(integers(value, name, bytes));
+    need_shape(held.back(), name, want);
+    return held.back().data();
+  };
+  ActivationArgs a{};
+  a.m = data<uint64_t>(m);
+  a.alpha = static_cast<const uint64_t*>(take(alpha, "alpha", 8, shape));
+  a.beta_bytes = beta_bytes;
+  a.beta = take(beta, "beta", beta_bytes, shape);
+  a.alpha2 = static_cast<const uint64_t*>(take(alpha2, "alpha2", 8, shape));
+  a.ab = take(ab, "ab", beta_bytes, shape);
+  if (!a.alpha != !a.beta) bad_value(a.alpha ? "beta" : "alpha", "alpha and beta go together");
+  if (!a.alpha2 != !a.ab) bad_value(a.alpha2 ? "ab" : "alpha2", "alpha2 and ab go together");
+  if (a.alpha2 && !a.alpha) bad_value("alpha", "is needed where alpha2 is given");
+  py::array lin;
+  if (!linear.is_none()) {
+    lin = py::array::ensure(linear, py::array::c_style);
+    if (!lin || lin.dtype().kind() != 'b') bad_type("linear", "expected an array of bool");
+    need_shape(lin, "linear", {shape[1]});
+    a.linear = static_cast<const uint8_t*>(lin.data());
+  }
+  py::array kept;
+  if (!keep.is_none()) {
+    kept = keep_index(keep, shape[1]);
+    a.keep = data<int64_t>(kept), a.kept = kept.size();
+  }
+  if (a.kept && relu.is_none()) bad_value("relu", "is needed where keep is given");
+  if (!relu.is_none()) a.relu = static_cast<const uint64_t*>(take(relu, "relu", 8, {shape[0], a.kept}));
+  if (!a.alpha && a.kept != shape[1]) bad_value("alpha", "may be None only where every position is kept");
+  a.add = static_cast<const uint64_t*>(take(add, "add", 8, shape));
+  a.sub = static_cast<const uint64_t*>(take(sub, "sub", 8, shape));
+  py::array result = output(out, shape, m);
+  for (const py::array& h : held) refuse_overlap(result, h, "another argument than m");
+  if (result.data() != m.data()) refuse_overlap(result, m, "m in part");
+  a.out = mutable_data<uint64_t>(result);
+  a.batch = shape[0], a.positions = shape[1];
+  a.shift = static_cast<int>(shift), a.align = static_cast<int>(align), a.party = static_cast<int>(party);
+  py::gil_scoped_release release;
+  if (m.size()) kernels().activation_step(a, threads_for(m.size(), 32768));
+  return result;
+}
+
+void deal_powers(const py::object& mask, int64_t shift, const py::object& alpha, const py::object& beta,
+                 const py::object& alpha2, const py::object& ab) {
+  const py::array r = ring64(mask, "r");
+  const auto shape = shape_of(r);
+  const int beta_bytes = width_of(beta);
+  need_range(shift, "shift", 0, beta_bytes == 4 ? 32 : 62);
+  if (alpha2.is_none() != ab.is_none()) bad_value("alpha2", "alpha2 and ab go together");
+  py::array al = in_place(alpha, "alpha", shape, 8), be = in_place(beta, "beta", shape, beta_bytes), a2, both;
+  DealPowersArgs a{data<uint64_t>(r), mutable_data<uint64_t>(al), nullptr, be.mutable_data(), nullptr, r.size(),
+                   static_cast<int>(shift), beta_bytes};
+  if (!alpha2.is_none()) {
+    a2 = in_place(alpha2, "alpha2", shape, 8), both = in_place(ab, "ab", shape, beta_bytes);
+    a.alpha2 = mutable_data<uint64_t>(a2), a.ab = both.mutable_data();
+  }
+  py::gil_scoped_release release;
+  if (a.n) kernels().deal_powers(a, threads_for(a.n, 32768));
+}
+
+py::array window(const py::object& value, const py::object& keep, int64_t shift, int64_t bits, const py::object& out) {
+  const py::array v = matrix(value, "v");
+  need_range(shift, "shift", 0, 63);
+  need_range(bits, "bits", 1, 64 - shift);
+  WindowArgs a{};
+  py::array kept;
+  a.batch = v.shape(0), a.positions = a.kept = v.shape(1);
+  if (!keep.is_none()) {
+    kept = keep_index(keep, a.positions);
+    a.keep = data<int64_t>(kept), a.kept = kept.size();
+  }
+  py::array result = output(out, {a.batch, a.kept}, py::array(py::dtype::of<uint64_t>(), 0));
+  refuse_overlap(result, v, "v");
+  a.v = data<uint64_t>(v), a.out = mutable_data<uint64_t>(result);
+  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(bits);
+  py::gil_scoped_release release;
+  if (result.size()) kernels().window(a, threads_for(result.size(), 65536));
+  return result;
+}
+
+py::tuple deal_relu(const py::object& r_window, const py::object& shares, int64_t bits) {
+  const py::array r = ring64(r_window, "r_window");
+  need_range(bits, "bits", 2, 63);
+  if (r.ndim() != 1) bad_value("r_window", "expected one dimension, got shape " + shape_text(shape_of(r)));
+  need_below(r, "r_window", static_cast<int>(bits));
+  py::array s = in_place(shares, "shares", {r.size(), 3}, 8);
+  py::array alpha = new_array({r.size()}, false, 8), payload = new_array({r.size(), 3}, false, 8);
+  const DealReluArgs a{data<uint64_t>(r), mutable_data<uint64_t>(alpha), mutable_data<uint64_t>(payload),
+                       mutable_data<uint64_t>(s), r.size(), static_cast<int>(bits)};
+  {
+    py::gil_scoped_release release;
+    if (a.n) kernels().deal_relu(a, threads_for(a.n, 32768));
+  }
+  return py::make_tuple(alpha, payload);
+}
+
+py::array relu_fss(const py::object& key, const py::object& root, const py::object& m_window, const py::object& shares,
+                   int64_t party, const py::object& out) {
+  const DcfKey k = read_dcf_key(key, "key");
+  if (k.layout.payloads != 3 || k.layout.bits > 62) bad_value("key", "expected three payloads and at most 62 bits");
+  const py::array r = ring64(root, "root"), m = ring64(m_window, "m_window"), s = ring64(shares, "shares");
+  need_shape(r, "root", {k.n, 2});
+  need_shape(m, "m_window", {k.n});
+  need_shape(s, "shares", {k.n, 3});
+  need_range(party, "party", 0, 1);
+  need_below(m, "m_window", k.layout.bits + 1);
+  py::array result = output(out, {k.n}, m);
+  refuse_overlap(result, m, "m_window");
+  ReluArgs a{};
+  a.eval = DcfEvalArgs{&k.layout, &fixed_key(), data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(m),
+                       mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
+  a.shares = data<uint64_t>(s);
+  py::gil_scoped_release release;
+  if (k.n) kernels().relu_fss(a, threads_for(k.n, 512));
+  return result;
+}
+
+}  // namespace
+
+void bind_activation(py::module_& m) {
+  m.def("activation_step", &activation_step);
+  m.def("deal_powers_", &deal_powers);
+  m.def("window", &window);
+  m.def("deal_relu_", &deal_relu);
+  m.def("relu_fss", &relu_fss);
+}
+
+}  // namespace autorep

@@ -1,0 +1,229 @@
+import numpy as np
+import pytest
+from kernel_cases import SIZES
+
+from autorep_fx import kernels
+from autorep_fx.kernels import reference
+
+SEED = bytes(range(16))
+
+
+def shares_of_powers(r, shift, width=None):
+    """Both parties' shares, as the dealer makes them: party 1's from its seed."""
+    width = width or ("u4" if shift <= 32 else "u8")
+    count = (r.size * np.dtype(width).itemsize + 7) // 8
+    one = {"alpha": kernels.prg_words(SEED, 1, r.shape), "alpha2": kernels.prg_words(SEED, 3, r.shape)}
+    for name, purpose in (("beta", 2), ("ab", 4)):
+        one[name] = kernels.prg_words(SEED, purpose, count).view(width)[: r.size].reshape(r.shape)
+    zero = {k: v.copy() for k, v in one.items()}
+    kernels.deal_powers_(r, shift=shift, **zero)
+    return zero, one
+
+
+def random_arguments(ring, batch, positions, width="u4"):
+    rng = np.random.default_rng(0)
+    shape = (batch, positions)
+    keep = np.flatnonzero(rng.random(positions) < 0.3)
+    beta, ab = (ring(shape).astype(width) for _ in range(2))
+    return dict(
+        m=ring(shape), alpha=ring(shape), beta=beta, alpha2=ring(shape), ab=ab, keep=keep,
+        relu=ring((batch, keep.size)), linear=rng.random(positions) < 0.5, add=ring(shape), sub=ring(shape),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("positions", SIZES)
+@pytest.mark.parametrize("shift, align, party", [(12, 12, 0), (0, 0, 1), (32, 20, 0), (17, 63, 1), (62, 5, 0)])
+def test_equals_reference(tier, ring, positions, shift, align, party):
+    full = random_arguments(ring, 2, positions, "u4" if shift <= 32 and shift % 2 == 0 else "u8")
+    common = dict(shift=shift, align=align, party=party)
+    absent = [(), ("linear",), ("alpha2", "ab"), ("keep", "relu"), ("add",), ("sub",), ("add", "sub", "linear")]
+    for names in absent:
+        args = {k: v for k, v in full.items() if k not in names}
+        want = reference.activation_step(**args, **common)
+        np.testing.assert_array_equal(kernels.activation_step(**args, **common), want, err_msg=str(names))
+        m = args.pop("m").copy()
+        assert kernels.activation_step(m, **args, **common, out=m) is m
+        np.testing.assert_array_equal(m, want)
+
+
+def test_every_position_kept_needs_no_powers(tier, ring):
+    m, relu, sub = ring((3, 100)), ring((3, 100)), ring((3, 100))
+    args = dict(shift=3, align=5, party=1, relu=relu, keep=np.arange(100), sub=sub)
+    np.testing.assert_array_equal(kernels.activation_step(m, **args), (relu << np.uint64(5)) - sub)
+
+
+def test_threads(ring):
+    args = random_arguments(ring, 3, 100_001)
+    want = reference.activation_step(**args, shift=10, align=8, party=0)
+    with kernels.use(threads=3):
+        np.testing.assert_array_equal(kernels.activation_step(**args, shift=10, align=8, party=0), want)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(
+    "shift, width", [(0, "u4"), (1, "u4"), (13, "u8"), (31, "u4"), (32, "u4"), (32, "u8"), (62, "u8")]
+)
+def test_dealer_equals_reference(tier, ring, n, shift, width):
+    r = ring(n)
+    args = random_arguments(ring, 1, n, width)
+    names = ("alpha", "beta", "alpha2", "ab")
+    for subset in (names, names[:2]):
+        a = {k: args[k].ravel().copy() for k in subset}
+        b = {k: v.copy() for k, v in a.items()}
+        kernels.deal_powers_(r, shift=shift, **a)
+        reference.deal_powers_(r, shift=shift, **b)
+        for k in subset:
+            np.testing.assert_array_equal(a[k], b[k])
+
+
+@pytest.mark.parametrize("shift, width", [(0, "u4"), (1, "u8"), (18, "u4"), (32, "u4"), (33, "u8"), (40, "u8")])
+def test_the_activation_of_a_masked_wire(tier, ring, shift, width):
+    """Two parties and a dealer: the shares' sum is the activation, within the stated error, at the largest range."""
+    n, f = 4000, 12
+    rng = np.random.default_rng(5)
+    x_max = min(2.0**15, 2.0 ** (61 - shift - f))
+    x = rng.uniform(-x_max, x_max, n) * rng.choice([1, 1e-3], n)
+    y = np.round(x * 2.0 ** (f + shift)).astype(np.int64)
+    r = ring((1, n))
+    m = y.view(np.uint64)[None] + r
+    linear = rng.random(n) < 0.3
+    parts = shares_of_powers(r, shift, width)
+    z = sum(kernels.activation_step(m, shift=shift, align=f, party=p, linear=linear, **parts[p]) for p in (0, 1))
+    got = z.view(np.int64)[0] / 2.0 ** (2 * f)
+    real = y / 2.0 ** (f + shift)
+    unit = 2.0**-f
+    assert (np.abs(got - real)[linear] <= unit).all()
+    # (x + e)^2 - x^2 with |e| <= unit; the float64 comparison itself is good to 2^-52 relative.
+    limit = 2 * np.abs(real) * unit + unit**2 + real**2 * 2.0**-50
+    assert (np.abs(got - real**2) <= limit)[~linear].all()
+
+
+def test_truncation_never_wraps(ring):
+    """Local truncation is wrong by 2^(64-t) for about one in 2^11 of these; this one for none of 300,000."""
+    n, shift = 300_000, 20
+    rng = np.random.default_rng(6)
+    y = rng.integers(-(2**52), 2**52, (1, n))
+    r = rng.integers(0, 2**64, (1, n), dtype=np.uint64)
+    parts = shares_of_powers(r, shift)
+    names = ("alpha", "beta")
+    m = y.view(np.uint64) + r
+    x = sum(
+        kernels.activation_step(m, shift=shift, align=0, party=p, **{k: parts[p][k] for k in names}) for p in (0, 1)
+    )
+    error = x.view(np.int64) - (y >> shift)
+    assert set(np.unique(error)) <= {0, 1}
+    assert abs(error.mean() - 0.5) < 0.01  # the mean of the fraction that was cut off: rounding without bias
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("bits", [2, 3, 20, 63])
+def test_relu_equals_reference(tier, ring, n, bits):
+    r_window, m_window = ring((2, n)) >> np.uint64(64 - bits)
+    a, b = ring((n, 3)), ring((n, 2))
+    c = a.copy()
+    alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=a)
+    want = reference.deal_relu_(r_window, bits=bits, shares=c)
+    for got, w in zip((alpha, payload, a), (*want, c), strict=True):
+        np.testing.assert_array_equal(got, w)
+    key = kernels.gen_dcf(alpha, payload, b, b[::-1], bits=bits - 1)
+    for p in (0, 1):
+        got = kernels.relu_fss(key, b, m_window, a, party=p)
+        np.testing.assert_array_equal(got, reference.relu_fss(key, b, m_window, a, party=p))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_relu_of_every_value_under_every_mask(tier, ring, bits):
+    x, r = (v.ravel() for v in np.meshgrid(np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1)), np.arange(2**bits)))
+    n = x.size
+    r_window = r.astype(np.uint64)
+    m_window = ((x + r) % 2**bits).astype(np.uint64)
+    roots, one = (ring((n, 2)), ring((n, 2))), ring((n, 3))
+    zero = one.copy()
+    alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=zero)
+    key = kernels.gen_dcf(alpha, payload, *roots, bits=bits - 1)
+    z = sum(kernels.relu_fss(key, roots[p], m_window, (zero, one)[p], party=p) for p in (0, 1))
+    np.testing.assert_array_equal(z.view(np.int64), np.maximum(x, 0))
+
+
+def test_relu_threads_and_chunks(ring):
+    n, bits = 5003, 20
+    r_window, m_window = ring((2, n)) >> np.uint64(44)
+    shares, root = ring((n, 3)), ring((n, 2))
+    alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=shares.copy())
+    key = kernels.gen_dcf(alpha, payload, root, root + np.uint64(2), bits=bits - 1)
+    want = reference.relu_fss(key, root, m_window, shares, party=0)
+    for tier in kernels.available_tiers():
+        with kernels.use(tier=tier, threads=2):
+            np.testing.assert_array_equal(kernels.relu_fss(key, root, m_window, shares, party=0), want)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (1, 0), (1, 1), (3, 1000)])
+def test_window_equals_reference(tier, ring, shape):
+    v = ring(shape)
+    for keep in (None, np.arange(0, shape[1], 3)):
+        for shift, bits in [(0, 64), (12, 20), (63, 1), (44, 20)]:
+            want = reference.window(v, keep, shift=shift, bits=bits)
+            np.testing.assert_array_equal(kernels.window(v, keep, shift=shift, bits=bits), want)
+
+
+M = np.zeros((2, 4), np.uint64)
+H = np.zeros((2, 4), np.uint32)
+GOOD = dict(m=M, shift=3, align=2, party=0, alpha=M, beta=H)
+
+
+@pytest.mark.parametrize(
+    "change, error, name",
+    [
+        (dict(m=M[0]), ValueError, "m:"),
+        (dict(m=H), TypeError, "m:"),
+        (dict(shift=33), ValueError, "shift"),
+        (dict(shift=63, beta=M), ValueError, "shift"),
+        (dict(align=64), ValueError, "align"),
+        (dict(party=2), ValueError, "party"),
+        (dict(alpha=M[:1]), ValueError, "alpha"),
+        (dict(alpha=None), ValueError, "alpha"),
+        (dict(alpha=None, beta=None), ValueError, "alpha"),
+        (dict(beta=M.astype(float)), TypeError, "beta"),
+        (dict(alpha2=M), ValueError, "ab"),
+        (dict(linear=np.zeros(4)), TypeError, "linear"),
+        (dict(linear=np.zeros(3, bool)), ValueError, "linear"),
+        (dict(keep=np.array([0, 4]), relu=M[:, :2]), ValueError, "keep"),
+        (dict(keep=np.array([1, 1]), relu=M[:, :2]), ValueError, "keep"),
+        (dict(keep=np.array([-1, 1]), relu=M[:, :2]), ValueError, "keep"),
+        (dict(keep=np.array([0, 1])), ValueError, "relu"),
+        (dict(keep=np.array([0, 1]), relu=M), ValueError, "relu"),
+        (dict(add=M[:, :1]), ValueError, "add"),
+        (dict(out=np.zeros((4, 2), np.uint64)), ValueError, "out"),
+    ],
+)
+def test_bad_input_names_the_argument(change, error, name):
+    with pytest.raises(error, match=name):
+        kernels.activation_step(**{**GOOD, **change})
+
+
+def test_out_must_not_be_another_argument(ring):
+    a = ring((2, 4))
+    with pytest.raises(ValueError, match="out"):
+        kernels.activation_step(ring((2, 4)), shift=3, align=2, party=0, alpha=a, beta=H, out=a)
+
+
+@pytest.mark.parametrize(
+    "call, error, name",
+    [
+        (lambda: kernels.window(M, shift=60, bits=5), ValueError, "bits"),
+        (lambda: kernels.window(M, np.array([4])), ValueError, "keep"),
+        (lambda: kernels.deal_relu_(M[0], bits=1, shares=np.zeros((4, 3), np.uint64)), ValueError, "bits"),
+        (lambda: kernels.deal_relu_(M[0], bits=5, shares=np.zeros((4, 2), np.uint64)), ValueError, "shares"),
+        (
+            lambda: kernels.deal_relu_(M[0] + np.uint64(32), bits=5, shares=np.zeros((4, 3), np.uint64)),
+            ValueError,
+            "r_w",
+        ),
+        (lambda: kernels.deal_powers_(M, shift=3, alpha=M[:1].copy(), beta=H), ValueError, "alpha"),
+        (lambda: kernels.deal_powers_(M, shift=3, alpha=M.copy(), beta=H.T), ValueError, "beta"),
+        (lambda: kernels.relu_fss(M[0], M.reshape(4, 2), M[0], M, party=0), ValueError, "key"),
+    ],
+)
+def test_bad_input_of_the_others(call, error, name):
+    with pytest.raises(error, match=name):
+        call()
