@@ -68,5 +68,7 @@ def _check_room(program: SecureProgram) -> None:
             value = program.server[key]
             largest = float(value.abs().max()) if value.numel() else 0.0
             if not largest < limit:  # NaN too
-                raise CompileError(f"the {role} of step '{step.name}' has values up to {largest:.3g}; with "
-                                   f"frac_bits={program.frac_bits} they must be finite and below {limit:.3g}")  # fmt: skip
+                raise CompileError(
+                    f"the {role} of step '{step.name}' has values up to {largest:.3g}; with "
+                    f"frac_bits={program.frac_bits} they must be finite and below {limit:.3g}"
+                )

@@ -2,11 +2,12 @@
 
 Where the error comes from. Let u = 2**-frac_bits.
 
-1. *The grid.* The input and the server's numbers are rounded to multiples of u before they are shared. This error is not
-   random and is computed here exactly: ``rounding`` is the program on rounded numbers minus the program on exact ones.
-2. *Dividing shares.* A product has 2 * frac_bits fractional bits and is divided by d = 2**frac_bits, a pooled sum by the
-   size d of its window. Each party divides its own share, cutting towards zero. With v = s0 + s1 the shared integer and
-   s0, s1 of opposite sign (they are, unless |v| is comparable to 2**63), say s0 >= 0 > s1:
+1. *The grid.* The input and the server's numbers are rounded to multiples of u before they are shared. This error is
+   not random and is computed here exactly: ``rounding`` is the program on rounded numbers minus the program on exact
+   ones.
+2. *Dividing shares.* A product has 2 * frac_bits fractional bits and is divided by d = 2**frac_bits, a pooled sum by
+   the size d of its window. Each party divides its own share, cutting towards zero. With v = s0 + s1 the shared
+   integer and s0, s1 of opposite sign (they are, unless |v| is comparable to 2**63), say s0 >= 0 > s1:
 
        floor(s0 / d) + ceil(s1 / d) = floor(s0 / d) - floor((s0 - v) / d)
 
@@ -14,29 +15,28 @@ Where the error comes from. Let u = 2**-frac_bits.
    stochastic rounding: error below u, mean zero, variance p (1 - p) u**2 <= u**2 / 4, independent between elements.
 3. *Sums, comparisons and the products with a comparison bit* are exact in the ring.
 4. *Wrap-around.* The argument of 2 fails when s0 + s1 leaves [-2**63, 2**63). For uniform s0 and v > 0 that is
-   s0 < v - 2**63, so the probability is |v| / 2**64 for every divided element, and the result is then wrong by
-   2**64 / d units, which destroys it. With |y| = 4 and frac_bits = 16 this is 4 * 2**32 / 2**64 = 1e-9; a ResNet-18 on a
-   32x32 image divides about 1.7 million elements, all of which count: ``wraps`` is the sum of the probabilities, the
-   expected number of failures in one run, and the bounds below hold where there is none. (PROTOCOL.md's truncation,
-   which the native runtime uses, has no such failure.)
+   ``s0 < v - 2**63``, so the probability is |v| / 2**64 for every divided element, and the result is then wrong by
+   2**64 / d units, which destroys it. With |y| = 4 and frac_bits = 16 this is 4 * 2**32 / 2**64 = 1e-9; a ResNet-18 on
+   a 32x32 image with every ReLU replaced divides about 1.7 million elements, all of which count: ``wraps`` is the sum
+   of the probabilities, the expected number of failures in one run, and the bounds below hold where there is none.
 
 How it travels. Two answers:
 
-``bound``, rigorous: |error| <= bound for every draw of the shares. Each step maps bounds on its inputs' errors to one on
-its output's: |W| in place of W for a linear step, plus u for each division; ReLU, ReLU6 and the maximum are
-1-Lipschitz; for the square z**2: 2 |z| b + b**2; for a product with x in Horner's rule: |t| b + |x| e + e b. It grows with
-the product of the layers' absolute row sums, so it says little about a deep network.
+``bound``, rigorous: |error| <= bound for every draw of the shares. Each step maps bounds on its inputs' errors to one
+on its output's: |W| in place of W for a linear step, plus u for each division; ReLU, ReLU6 and the maximum are
+1-Lipschitz; for the square z**2: 2 |z| b + b**2; for a product with x in Horner's rule: |t| b + |x| e + e b. It grows
+with the product of the layers' absolute row sums, so it says little about a deep network.
 
-``std``, the standard deviation to first order: the divisions are independent sources, so the variance of an output is the
-sum over all of them of (d output / d source)**2 u**2 / 4. The derivatives come from autograd through the rounded program,
-one backward pass for each output of a sample. (Convolving variances with W**2 would take the errors of neighbouring
-elements as independent, which behind the first layer, in a shortcut or under a mean they are not.)
+``std``, the standard deviation to first order: the divisions are independent sources, so the variance of an output is
+the sum over all of them of (d output / d source)**2 u**2 / 4. The derivatives come from autograd through the rounded
+program, one backward pass for each output of a sample. (Convolving variances with W**2 would take the errors of
+neighbouring elements as independent, which behind the first layer, in a shortcut or under a mean they are not.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import torch
 import torch.nn.functional as F

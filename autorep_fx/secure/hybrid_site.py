@@ -4,8 +4,8 @@ A replaced position takes one of two forms, chosen per channel when the program 
 
 ``square``: ``c2 (x + o)**2 + e`` with ``o = c1 / (2 c2)`` and ``e = c0 - c2 o**2``. The coefficients stay private: the
 server shares ``o``, ``c2`` and ``e``; one squaring and one product. ``c2`` is first rounded to the grid, then ``o`` is
-computed from the rounded one, then ``e`` from both (fixed_point.py), so the rounding of ``c2`` is not multiplied by o**2.
-What is left of it is, for |x| <= R and u = 2**-frac_bits,
+computed from the rounded one, then ``e`` from both (fixed_point.py), so the rounding of ``c2`` is not multiplied by
+o**2. What is left of it is, for |x| <= R and u = 2**-frac_bits,
 
     |c2' - c2| x**2 + |2 c2' o' - c1| |x|  <=  u/2 R**2 + c2 u R .
 
@@ -14,11 +14,11 @@ A square has to be divided by 2**frac_bits on shares, which fails with probabili
 line) makes that likely and gains nothing, so this form is taken only where |o| <= 2 R, R being the largest calibrated
 |x| of the site: then (x + o)**2 <= 9 R**2, within a factor 9 of what squaring x itself would risk.
 
-``direct``: ``(... (c_d x + c_{d-1}) x + ...) x + c0``, Horner's rule, ``d`` products. Everything else takes it: lines
-(one product), degree 3 and 4, ``c2 <= 0``, and vertices far out. It has no large intermediate value, and the rounding of
-each product is multiplied by |x| in the next; ``square`` multiplies it by c2 < 1 and sends one tensor less. A channel
-with c2 == 0 inside a site of degree 2 takes as many products as its neighbours, so that the program does not say which
-channel is a line.
+``direct``: ``(... (c_d x + c_{d-1}) x + ...) x + c0``, Horner's rule, ``d`` products. Everything else takes it: sites
+of degree 1 (one product), 3 and 4, ``c2 <= 0``, and vertices far out. It has no large intermediate value, and the
+rounding of each product is multiplied by |x| in the next; ``square`` multiplies it by c2 < 1 and sends one tensor less.
+A channel with c2 == 0 in a site of degree 2 is computed like one with c2 < 0, so the program does not say that it is a
+line.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _DEFAULT_RANGE = 8.0
 def lower_site(site: HybridActivation, frac_bits: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Public attributes and the server's tensors of one site.
 
-    Attributes: ``kind``, ``slope`` (leaky ReLU), ``degree`` of the direct form, and the positions of each part as indices
-    into a flattened sample: ``kept``, ``square``, ``direct``. All secrets are per channel, (C,) or (degree + 1, C);
-    ``channels`` is the number of positions of one channel.
+    Attributes: ``kind``, ``slope`` (leaky ReLU), ``degree`` of the direct form, ``per_channel`` (positions of one
+    channel), and the positions of each part as indices into a flattened sample: ``kept``, ``square``, ``direct``. All
+    secrets are per channel, (C,) or (degree + 1, C).
     """
     activation, keep = site.activation, site.keep.cpu()
     coeffs = site.coeffs.detach().cpu().double()

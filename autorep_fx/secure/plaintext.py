@@ -5,7 +5,7 @@ It computes in the order of the private run and calls ``cut`` wherever that one 
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +96,9 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tens
     if len(a["kept"]):
         out[:, a["kept"]] = _kept(step, secrets, cut, flat[:, a["kept"]])
     if len(a["square"]):
-        factor, offset, constant = (structure.by_position(step, secrets[n], "square") for n in ("factor", "offset", "constant"))
+        factor, offset, constant = (
+            structure.by_position(step, secrets[n], "square") for n in ("factor", "offset", "constant")
+        )
         squared = cut((flat[:, a["square"]] + offset) ** 2, None)
         out[:, a["square"]] = cut(factor * squared, None) + constant
     if len(a["direct"]):
@@ -132,5 +134,8 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "mean": _mean,
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
-    **{op: (lambda step, secrets, cut, *inputs, _move=move: _move(step, *inputs)) for op, move in structure.MOVES.items()},
+    **{
+        op: (lambda step, secrets, cut, *inputs, _move=move: _move(step, *inputs))
+        for op, move in structure.MOVES.items()
+    },
 }

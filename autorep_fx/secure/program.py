@@ -73,8 +73,8 @@ class PublicProgram:
 class SecureProgram:
     """A public part, which both parties get, and the server's part: float64 weights, biases and coefficients.
 
-    ``print(program)`` shows every step with its shapes. The weights are numbers here, not yet on a fixed-point grid: each
-    executor rounds them to its own.
+    ``print(program)`` shows every step with its shapes. The weights are numbers here, not yet on a fixed-point grid:
+    each executor rounds them to its own.
     """
 
     public: PublicProgram
@@ -138,8 +138,10 @@ class SecureProgram:
         # Products have 2 * frac_bits fractional bits and must stay below 2**62 in a ring of 64 bits.
         limit = 2.0 ** (62 - 2 * self.frac_bits)
         if x.abs().max() >= limit:
-            raise ValueError(f"x holds values up to {float(x.abs().max()):.3g}; at frac_bits={self.frac_bits} the limit "
-                             f"is {limit:.3g}, compile with fewer frac_bits or scale the input")  # fmt: skip
+            raise ValueError(
+                f"x holds values up to {float(x.abs().max()):.3g}; at frac_bits={self.frac_bits} the limit is "
+                f"{limit:.3g}, compile with fewer frac_bits or scale the input"
+            )
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "server's part", "public")]

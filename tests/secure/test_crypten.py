@@ -1,6 +1,7 @@
 import dataclasses
 import multiprocessing
 import pickle
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch
 from autorep_fx.secure.crypten.cost import online
 from autorep_fx.secure.error_bound import error_bound
+from autorep_fx.secure.program import Step
 
 try:
     compat.load_crypten()
@@ -72,11 +74,15 @@ def test_a_trained_network_within_six_standard_deviations(trained_digits):
     error = error_bound(program, x)
     distance = result.output.double() - error.output - error.rounding
     assert (distance.abs() <= 6 * error.std + error.output.abs() * 2.0**-24).all()
-    assert distance.abs().max() > 0, "the private run has rounding errors; without any, plaintext was compared with itself"
+    assert distance.abs().max() > 0, (
+        "the private run has rounding errors; without any, plaintext was compared with itself"
+    )
     assert torch.equal(result.output.argmax(1), gm.eval()(x).argmax(1))
     _check_cost(program, result, 8)
     kept_all = compile(ar.transform(model, example_inputs=x), x)
-    assert sum(c.bytes for c in online(program.public, 8).values()) < sum(c.bytes for c in online(kept_all.public, 8).values())
+    assert sum(c.bytes for c in online(program.public, 8).values()) < sum(
+        c.bytes for c in online(kept_all.public, 8).values()
+    )
 
 
 def test_with_a_dealer():
@@ -97,8 +103,7 @@ def test_with_a_dealer():
 def _faulty(rank: int, what: str):
     program, _ = lower(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4))
     first = program.steps[0]
-    fault = dataclasses.replace(first, name="faulty", op="scale", inputs=(first.name,), attrs={"factor": Fault(rank, what)},
-                                secrets={})  # fmt: skip
+    fault = Step("faulty", "scale", (first.name,), first.shape, {"factor": Fault(rank, what)})
     rest = [dataclasses.replace(s, inputs=tuple("faulty" if i == first.name else i for i in s.inputs))
             for s in program.steps[1:]]  # fmt: skip
     public = dataclasses.replace(program.public, steps=(first, fault, *rest))
@@ -124,9 +129,7 @@ def test_nobody_is_told_more_than_its_part(tmp_path):
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(64, 32), nn.ReLU()), torch.randn(2, 64)
     program, _ = lower(model, x)
-    server, client, dealer = (
-        pickle.dumps(job) for job in launch._jobs(program, x, str(tmp_path), "TTP", "torch", 1)
-    )
+    server, client, dealer = (pickle.dumps(job) for job in launch._jobs(program, x, str(tmp_path), "TTP", "torch", 1))
     weights = next(v for k, v in program.server.items() if k.endswith("weight"))
     rounded = (weights * 2**16).round() / 2**16
     secret, private = rounded.numpy().tobytes(), x.double().numpy().tobytes()
@@ -134,6 +137,14 @@ def test_nobody_is_told_more_than_its_part(tmp_path):
     assert secret not in client and private in client
     assert secret not in dealer and private not in dealer and len(dealer) < 1000
     assert not any(secret[i : i + 64] in client for i in range(0, len(secret), 64))
+
+
+def test_a_party_does_not_start_from_torch_s_constant_seed():
+    code = "from autorep_fx.secure.crypten import party; party.seed_from_system(); print(party.torch.initial_seed())"
+    seeds = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in "ab"
+    ]
+    assert seeds[0] != seeds[1] and str(torch.default_generator.initial_seed()) not in seeds
 
 
 def test_wrong_names_are_refused_before_anything_starts():

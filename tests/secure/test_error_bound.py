@@ -16,7 +16,9 @@ def _draws(program, x, error, runs=RUNS):
     """Errors of simulated runs beside the rounding, which is not random."""
     generator = torch.Generator().manual_seed(0)
     cut = simulated(program.frac_bits, generator)
-    return torch.stack([execute(program, x, rounded=True, cut=cut) for _ in range(runs)]) - error.output - error.rounding
+    return (
+        torch.stack([execute(program, x, rounded=True, cut=cut) for _ in range(runs)]) - error.output - error.rounding
+    )
 
 
 def test_one_convolution_in_numbers():

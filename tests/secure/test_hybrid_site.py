@@ -90,7 +90,7 @@ def test_a_site_that_never_was_calibrated():
 
 
 def test_square_is_more_precise_than_direct():
-    """Why the completed square is preferred: c2 < 1 multiplies the error of its first division, |x| that of Horner's."""
+    """Why the completed square is preferred: its first error is multiplied by c2 < 1, Horner's by |x|."""
     coeffs = [[0.1] * 2, [0.5] * 2, [0.2] * 2]  # vertex at -1.25
     square, _ = _site(coeffs)
     flipped = [[-c for c in row] for row in coeffs]

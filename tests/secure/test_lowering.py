@@ -4,12 +4,12 @@ import operator
 import pytest
 import torch
 import torch.nn.functional as F
+from architectures import ARCHITECTURES, build
+from architectures import images as architecture_images
 from networks import Everything, images, lower, replace
 from torch import nn
 
 import autorep_fx as ar
-from architectures import ARCHITECTURES, build
-from architectures import images as architecture_images
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.plaintext import execute
@@ -37,7 +37,10 @@ SPELLINGS = {
     "conv same, even kernel": (nn.Conv2d(3, 4, (2, 4), padding="same"), ["pad", "conv2d"]),
     "conv valid": (nn.Conv2d(3, 4, 3, padding="valid"), ["conv2d"]),
     "F.conv2d": (Fn(lambda x, c: F.conv2d(x, c, None, 2, padding="valid"), (4, 3, 3, 3)), ["conv2d"]),
-    "F.conv2d keywords": (Fn(lambda x, c: F.conv2d(input=x, weight=c, bias=c[:, 0, 0, 0], padding=1), (4, 3, 3, 3)), ["conv2d"]),
+    "F.conv2d keywords": (
+        Fn(lambda x, c: F.conv2d(input=x, weight=c, bias=c[:, 0, 0, 0], padding=1), (4, 3, 3, 3)),
+        ["conv2d"],
+    ),
     "linear": (nn.Linear(8, 5), ["linear"]),
     "F.linear": (Fn(lambda x, c: F.linear(x, c), (5, 8)), ["linear"]),
     "conv bn": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), ["conv2d"]),

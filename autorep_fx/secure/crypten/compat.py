@@ -28,4 +28,6 @@ def load_crypten() -> ModuleType:
     try:
         return importlib.import_module("crypten")
     except ImportError as error:
-        raise MissingDependency(f"backend 'crypten' needs CrypTen ({error}); install it with\n    {_INSTALL}") from error
+        raise MissingDependency(
+            f"backend 'crypten' needs CrypTen ({error}); install it with\n    {_INSTALL}"
+        ) from error

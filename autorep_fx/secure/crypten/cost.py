@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from ..program import PublicProgram, Step
 

@@ -31,9 +31,7 @@ _GRACE = 2.0
 log = logging.getLogger(__name__)
 
 
-def run(
-    program: SecureProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int
-) -> Result:
+def run(program: SecureProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int) -> Result:
     """See :meth:`SecureProgram.run`."""
     for name, value, allowed in (("provider", provider, PROVIDERS), ("kernels", kernels, tuple(KERNELS))):
         if value not in allowed:

@@ -100,6 +100,7 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
     report = Report(job.rank)
     try:
         torch.set_num_threads(job.threads)
+        seed_from_system()
         _join(job, progress)
         if job.rank == DEALER:
             _deal(job, report)
@@ -107,7 +108,7 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
             _compute(job, report, progress)
     except BaseException as error:  # the parent must hear of it, whatever it is
         report.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        # gloo has no exception class of its own: a peer that is gone is a RuntimeError with its source file or this text.
+        # gloo has no exception class of its own: a peer that is gone is a RuntimeError with such a text.
         report.lost_peer = isinstance(error, RuntimeError) and any(
             word in str(error) for word in ("gloo", "onnection", "peer", "ECONN")
         )
@@ -119,6 +120,15 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
     if job.rank != DEALER:
         load_crypten().uninit()
     sys.stdout.flush()
+
+
+def seed_from_system() -> None:
+    """Seed torch's default generator from the operating system.
+
+    CrypTen's dealer draws from it the seeds that it shares with the parties, and in a fresh process its seed is a
+    constant of torch: without this every run would use the same, publicly known masks.
+    """
+    torch.seed()
 
 
 def _die_with_parent() -> None:

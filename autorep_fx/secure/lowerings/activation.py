@@ -16,8 +16,8 @@ def hybrid(low: Lowering, call: Call) -> str:
     activation = site.activation
     if site.kept and activation.kind not in KEPT_KINDS:
         raise Unsupported(
-            f"keeps {site.kept:,} of {site.total:,} {activation.kind} positions; only {', '.join(KEPT_KINDS)} can be kept, "
-            "so replace this site fully (set_keep with zeros, or a relu_budget of 0 there)"
+            f"keeps {site.kept:,} of {site.total:,} {activation.kind} positions; only {', '.join(KEPT_KINDS)} can be "
+            "kept, so replace this site fully (set_keep with zeros, or a relu_budget of 0 there)"
         )
     if site.shape != low.shape_of(x):
         raise Unsupported(f"was masked for samples of shape {site.shape} and gets {low.shape_of(x)}")

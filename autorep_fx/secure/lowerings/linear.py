@@ -59,7 +59,9 @@ def batch_norm(low: Lowering, call: Call) -> str:
         mean, var, weight, bias = module.running_mean, module.running_var, module.weight, module.bias
         by_batch, eps = var is None, module.eps
     else:
-        mean, var, weight, bias = (call.get(i, n) for i, n in enumerate(("running_mean", "running_var", "weight", "bias"), 1))
+        mean, var, weight, bias = (
+            call.get(i, n) for i, n in enumerate(("running_mean", "running_var", "weight", "bias"), 1)
+        )
         by_batch, eps = call.get(5, "training", False), call.get(7, "eps", 1e-5)
     if by_batch:
         raise Unsupported("it normalises by the statistics of the batch; track running statistics and use eval mode")

@@ -26,7 +26,9 @@ def avg_pool2d(low: Lowering, call: Call) -> str:
 @lowers(modules=(nn.AdaptiveAvgPool2d,), functions=(F.adaptive_avg_pool2d,))
 def adaptive_avg_pool2d(low: Lowering, call: Call) -> str:
     x, kernel = _adaptive(low, call)
-    return low.emit(call, "avg_pool2d", (x,), kernel=kernel, stride=kernel, padding=(0, 0), divisor=kernel[0] * kernel[1])
+    return low.emit(
+        call, "avg_pool2d", (x,), kernel=kernel, stride=kernel, padding=(0, 0), divisor=kernel[0] * kernel[1]
+    )
 
 
 @lowers(modules=(nn.AdaptiveMaxPool2d,), functions=(F.adaptive_max_pool2d,))
@@ -40,7 +42,9 @@ def _adaptive(low: Lowering, call: Call) -> tuple[str, tuple[int, int]]:
     size = low.shape_of(x)[-2:]
     wanted = [s if w is None else w for s, w in zip(size, _pair(call.option(1, "output_size")))]
     if any(s % w for s, w in zip(size, wanted)):
-        raise Unsupported(f"output size {tuple(wanted)} does not divide the input size {tuple(size)}; choose one that does")
+        raise Unsupported(
+            f"output size {tuple(wanted)} does not divide the input size {tuple(size)}; choose one that does"
+        )
     return x, (size[0] // wanted[0], size[1] // wanted[1])
 
 
@@ -73,7 +77,9 @@ def amax(low: Lowering, call: Call) -> str:
     dims = call.get(1, "dim", ())
     dims = {d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))}
     if len(shape) != 3 or dims != {2, 3}:
-        raise Unsupported("only the maximum over both spatial axes of (N, C, H, W) is supported; use MaxPool2d otherwise")
+        raise Unsupported(
+            "only the maximum over both spatial axes of (N, C, H, W) is supported; use MaxPool2d otherwise"
+        )
     kernel = shape[1:]
     pooled = low.emit(call, "max_pool2d", (x,), shape=(shape[0], 1, 1), suffix=".pool", kernel=kernel, stride=kernel,
                       padding=(0, 0), dilation=(1, 1))  # fmt: skip

@@ -1,0 +1,120 @@
+"""A program made ready for the ring: every step with its exponent, and what each party needs of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+#: Changes whenever a plan means something else or a message looks different.
+VERSION = 1
+
+#: |y| of a masked wire must stay below 2**ROOM ring units: its truncation needs |y| < 2**62.
+ROOM = 61
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of all three parties.
+
+    Attributes:
+        name: unique; the result's name.
+        op: "input", "map" (private weights), "local" (public, linear), "constant", "activation" or "output".
+        inputs: names of earlier results.
+        shape: shape of the result without the batch.
+        frac_bits: exponent of the result.
+        attrs: public parameters: numbers, tuples, strings, and NumPy arrays of indices.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    frac_bits: int
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What client, server and dealer all know: the steps, shapes, kept positions, exponents, windows and comparisons.
+
+    ``print(plan)`` shows each step with its wire form, messages and bits.
+    """
+
+    steps: tuple[Step, ...]
+
+    @property
+    def input(self) -> Step:
+        return self.steps[0]
+
+    @property
+    def output(self) -> Step:
+        return self.steps[-1]
+
+    def readers(self) -> dict[str, int]:
+        """How many steps read each value."""
+        count = {step.name: 0 for step in self.steps}
+        for step in self.steps:
+            for name in step.inputs:
+                count[name] += 1
+        return count
+
+    def last_uses(self) -> dict[str, list[str]]:
+        """Step name -> values that nobody reads after it."""
+        reader = {name: step.name for step in self.steps for name in step.inputs}
+        gone: dict[str, list[str]] = {}
+        for name, step in reader.items():
+            gone.setdefault(step, []).append(name)
+        return gone
+
+    def with_comparison(self, comparison: str) -> Plan:
+        """The same plan with every kept activation compared by ``fss`` or by ``gmw``."""
+        steps = (
+            replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s for s in self.steps
+        )
+        return Plan(tuple(steps))
+
+    def digest(self) -> bytes:
+        """16 bytes that two parties compare before they start."""
+        text = json.dumps([VERSION, *(_plain(vars(s)) for s in self.steps)], sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:16]
+
+    def __str__(self) -> str:
+        rows = [("step", "op", "inputs", "shape", "frac_bits", "wire", "messages", "public")]
+        for s in self.steps:
+            attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items())
+            op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
+            shape = "x".join(map(str, ("N", *s.shape)))
+            rows.append((s.name, op, " ".join(s.inputs), shape, str(s.frac_bits), *_wire(s), attrs))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def _wire(step: Step) -> tuple[str, str]:
+    if step.op == "activation":
+        extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
+        return "masked > shared > blinded", f"S>C{extra}, C>S"
+    return {"input": ("blinded", "C>S"), "output": ("masked > client", "S>C")}.get(step.op, ("blinded", ""))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, slice):
+        return ["slice", value.start, value.stop, value.step]
+    return "..." if value is Ellipsis else value
+
+
+def _short(value: Any) -> str:
+    return f"<{value.size}>" if isinstance(value, np.ndarray) else str(value).replace(" ", "")
