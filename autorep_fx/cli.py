@@ -1,4 +1,4 @@
-"""Command line: ``python -m autorep_fx demo``."""
+"""Command line: ``python -m autorep_fx demo`` and ``python -m autorep_fx search --config RECIPE``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("--relu-budget", type=int, default=512, help="ReLUs per image that stay, of 8,192")
     demo.add_argument("--images", type=int, default=360, help="test images to answer privately, 1 to 360")
     demo.set_defaults(run=_demo)
+    search = commands.add_parser("search", help="learn masks as a recipe says")
+    search.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/fashion_resnet20.toml")
+    search.add_argument("--out", type=Path, help="folder for everything that is kept; out/NAME of the recipe by default")
+    search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
+    search.add_argument("--method", help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")
+    search.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
+    search.add_argument("--seed", type=int)
+    search.add_argument("--resume", action="store_true", help="go on from what is in --out")
+    search.set_defaults(run=_search)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -40,4 +49,18 @@ def _demo(args: argparse.Namespace) -> int:
     rows, report = demo.run(args.out, args.relu_budget, args.images)
     print(demo.text(rows))
     print(f"\nReport: {report}")
+    return 0
+
+
+def _search(args: argparse.Namespace) -> int:
+    from .search.recipe import Experiment, Recipe
+
+    recipe = Recipe.read(args.config)
+    if args.data is not None:
+        recipe.data["folder"] = args.data
+    overrides = {key: getattr(args, key) for key in ("method", "relu_budget", "seed") if getattr(args, key) is not None}
+    experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
+    outcome = experiment.run(resume=args.resume, **overrides)
+    print(f"{outcome.method}, {outcome.relus:,} ReLUs, seed {outcome.seed}: accuracy {outcome.accuracy:.2%} "
+          f"(original: {outcome.original_accuracy:.2%})")  # fmt: skip
     return 0

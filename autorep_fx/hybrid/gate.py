@@ -28,7 +28,7 @@ class _StraightThrough(torch.autograd.Function):
 class _Gate(nn.Module):
     """One real parameter ``theta`` a unit: (C, H, W) for elements, (C, 1, 1) for channels, (1, 1, 1) for a layer."""
 
-    def __init__(self, theta: Tensor, shape: tuple[int, ...], granularity: str):
+    def __init__(self, theta: Tensor, shape: tuple[int, ...], granularity: str = "element"):
         super().__init__()
         check_granularity(granularity)
         if granularity == "channel":

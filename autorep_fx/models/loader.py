@@ -50,6 +50,7 @@ class ImageLoader:
         images: what to iterate over.
         batch_size: samples a batch, on each rank.
         train: shuffle, drop a last short batch, and augment: crops from an image padded by ``pad``, flips if ``flip``.
+        samples: with ``train``, how many images an epoch takes, another random part each time; None: all.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class ImageLoader:
         train: bool = False,
         pad: int = 0,
         flip: bool = False,
+        samples: int | None = None,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ):
         self.images, self.batch_size, self.train = images, batch_size, train
+        self.samples = min(samples or len(images), len(images)) if train else len(images)
         self.pad, self.flip, self.seed, self.rank, self.ranks = pad, flip, seed, rank, ranks
         self.epoch = 0
 
@@ -72,14 +75,14 @@ class ImageLoader:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        share = len(self.images) // self.ranks if self.train else len(self.images)
+        share = self.samples // self.ranks if self.train else len(self.images)
         return share // self.batch_size if self.train else -(-share // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.arange(len(self.images))
         if self.train:
-            order = torch.randperm(len(order), generator=generator)[self.rank :: self.ranks]
+            order = torch.randperm(len(order), generator=generator)[: self.samples][self.rank :: self.ranks]
             generator.manual_seed(generator.initial_seed() * 31 + self.rank)
         for i in range(len(self)):
             index = order[i * self.batch_size : (i + 1) * self.batch_size]

@@ -46,6 +46,7 @@ class Settings:
     refit_phase: float = 0.3
     coeff_clip: float = 1.0
     temperature: float = 4.0
+    mixed: bool | None = None
     seed: int = 0
     checkpoint_dir: str | os.PathLike | None = None
     resume: bool = False
@@ -107,6 +108,7 @@ class Loop:
         if saved is not None and saved["settled"]:
             self.method.settle()  # drops the gates; the masks come from the file
             self.mask_steps = 0
+        self._synchronize()
         self.optimizer = self._optimizer()
         first = self._restore(saved) if saved is not None else 0
         if self.device.type == "cuda":
@@ -165,7 +167,8 @@ class Loop:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.device.type == "cuda":
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             target = None
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
@@ -189,9 +192,6 @@ class Loop:
 
     def _settle(self) -> None:
         self.mask_steps = 0
-        if self.distributed:
-            for theta in self.method.gate_parameters():
-                dist.broadcast(theta.data, 0)
         self.history.missed = missed = self.method.settle()
         if missed > 0:
             log.warning(
@@ -221,6 +221,7 @@ class Loop:
         degree = max(site.degree for site in self.method.sites.values())
         calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
         self._clip_coeffs()
+        self._synchronize()
 
     # --- what stands around it ---------------------------------------------------------------------------------------
 
@@ -233,11 +234,13 @@ class Loop:
         gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))
         groups = [
             {"params": weights, "base_lr": s.lr, "decays": True},
-            {"params": coeffs, "base_lr": s.coeff_lr if s.coeff_lr is not None else s.lr / 10, "decays": True},
         ]
+        if self.method.trains_coeffs:
+            coeff_lr = s.coeff_lr if s.coeff_lr is not None else s.lr / 10
+            groups.append({"params": coeffs, "base_lr": coeff_lr, "decays": True})
         if gates:
             groups.append({"params": gates, "base_lr": gate_lr, "decays": False})
-        return torch.optim.Adam([g for g in groups], lr=s.lr)
+        return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
@@ -251,11 +254,13 @@ class Loop:
             self.train_loader.set_epoch(self.settings.epochs)
         torch.manual_seed(self.settings.seed)
         update_bn(islice(self.train_loader, _BN_BATCHES), self.gm, self.device)
+        self._synchronize()
+
+    def _synchronize(self) -> None:
+        """Give every rank what rank 0 has: each has fitted, and taken batch statistics, on its own part of the data."""
         if self.distributed:
-            for module in self.gm.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    for buffer in module.buffers():
-                        dist.broadcast(buffer, 0)
+            for tensor in self.gm.state_dict().values():
+                dist.broadcast(tensor, 0)
 
     def _state(self, epochs_done: int) -> dict:
         return {

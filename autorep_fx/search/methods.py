@@ -13,6 +13,7 @@ from ..hybrid.gate import HysteresisGate, LinearGate
 
 #: Masks (AutoReP) and the penalty's weight (SNL) move once in this many steps.
 _EVERY = 10
+_SNL_GROWTH = 1e5
 
 
 class Method:
@@ -23,6 +24,7 @@ class Method:
     """
 
     moves_masks = False
+    trains_coeffs = True
     refits = False
 
     def __init__(self, gm: fx.GraphModule):
@@ -77,7 +79,7 @@ class _Gated(Method):
         self.budget, self.granularity, self.weight, self.initial, self.cost = budget, granularity, penalty, initial, cost
         self.price = {name: float((cost or {}).get(name, 1.0)) for name in self.sites}
         self.total = sum(site.total * self.price[name] for name, site in self.sites.items())
-        self.steps = 0
+        self.steps, self.progress, self.moved = 0, 0.0, 0.0
 
     def start(self) -> None:
         for name, site in self.sites.items():
@@ -85,7 +87,7 @@ class _Gated(Method):
             site.coeffs.requires_grad_(True)
 
     def after_step(self, progress: float) -> bool:
-        self.steps += 1
+        self.steps, self.progress = self.steps + 1, progress
         if self.steps % _EVERY == 0 or progress >= 1:
             return self._move(self._target(progress))
         return False
@@ -100,10 +102,10 @@ class _Gated(Method):
         return missed
 
     def state(self) -> dict[str, float]:
-        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0}
+        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0, "moved": self.moved}
 
     def restore(self, state: dict[str, float]) -> None:
-        self.steps, self.level = int(state["steps"]), state["level"]
+        self.steps, self.level, self.moved = int(state["steps"]), state["level"], state["moved"]
         self.weight = state["weight"] or None
 
     def _move(self, target: float) -> bool:
@@ -171,13 +173,15 @@ class AutoRep(_Gated):
 class Snl(_Gated):
     """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
 
-    The weight of the penalty starts at 1e-5 a position, as published, and grows by a tenth whenever more gates are above
-    one half than the schedule allows; the phase ends as soon as the budget is reached.
+    The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half than
+    the schedule allows (the published code grows it by a tenth an epoch; here by at most 1e5 over the phase, so that
+    short runs arrive too). The phase ends as soon as the budget is reached.
 
     Source: Cho et al. (ICML 2022), section 3.
     """
 
     gate_type = LinearGate
+    trains_coeffs = False  # the replaced positions stay the identity
     level = 0.5
 
     def start(self) -> None:
@@ -186,12 +190,6 @@ class Snl(_Gated):
             identity = torch.zeros_like(site.coeffs)
             identity[1] = 1
             site.set_coeffs(identity)
-
-    def settle(self) -> int:
-        missed = super().settle()
-        for site in self.sites.values():
-            site.coeffs.requires_grad_(False)
-        return missed
 
     def penalty(self) -> Tensor | float:
         return self.weight * self._open()
@@ -202,8 +200,8 @@ class Snl(_Gated):
             for name, site in self.sites.items():
                 site.gate.theta.clamp_(0, 1)
                 site.set_keep(site.gate.expanded() > self.level)
-                site.coeffs.requires_grad_(False)  # the replaced positions stay the identity
                 left += site.kept * self.price[name]
         if left > target:
-            self.weight *= 1.1
+            self.weight *= _SNL_GROWTH ** (self.progress - self.moved)
+        self.moved = self.progress
         return left <= self.budget

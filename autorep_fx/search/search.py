@@ -43,6 +43,7 @@ def search(
     refit_phase: float = 0.3,
     coeff_clip: float = 1.0,
     temperature: float = 4.0,
+    mixed: bool | None = None,
     seed: int = 0,
     checkpoint_dir: str | os.PathLike | None = None,
     resume: bool = False,
@@ -52,7 +53,7 @@ def search(
     """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` elements a sample.
 
     Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the same
-    on all ranks. On a GPU it computes in bfloat16 and channels-last.
+    on all ranks. On a GPU it computes channels-last.
 
     Args:
         gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
@@ -76,6 +77,7 @@ def search(
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
         temperature: of the distillation.
+        mixed: compute in bfloat16 where that is safe; None does so on a GPU only.
         seed: decides everything random here.
         checkpoint_dir: folder for a checkpoint every epoch.
         resume: go on from the checkpoint there, if there is one, to the same result as without the interruption.
@@ -89,7 +91,7 @@ def search(
             that they were fitted to. The last checkpoint stays.
         FormatError: a checkpoint to resume from that cannot be read or is of another run.
     """
-    settings = Settings(epochs, lr, coeff_lr, gate_lr, mask_phase, refit_phase, coeff_clip, temperature, seed,
+    settings = Settings(epochs, lr, coeff_lr, gate_lr, mask_phase, refit_phase, coeff_clip, temperature, mixed, seed,
                         checkpoint_dir, resume, tensorboard, progress)  # fmt: skip
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -129,6 +131,7 @@ def finetune(
     coeff_lr: float | None = None,
     coeff_clip: float = 1.0,
     temperature: float = 4.0,
+    mixed: bool | None = None,
     seed: int = 0,
     checkpoint_dir: str | os.PathLike | None = None,
     resume: bool = False,
@@ -137,8 +140,9 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
-        epochs, lr, coeff_lr, None, 0.0, 0.0, coeff_clip, temperature, seed, checkpoint_dir, resume, tensorboard, progress
-    )
+        epochs, lr, coeff_lr, None, 0.0, 0.0, coeff_clip, temperature, mixed, seed, checkpoint_dir, resume, tensorboard,
+        progress,
+    )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 
 

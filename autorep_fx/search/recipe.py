@@ -1,0 +1,157 @@
+"""A whole experiment as a file: data, network, pretraining, and how the masks are learned."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from .. import models
+from ..errors import FormatError
+from ..hybrid.activation import relu_count
+from ..hybrid.serialize import load, save
+from ..transform import transform
+from .loop import accuracy
+from .search import METHODS, finetune, search
+
+log = logging.getLogger(__name__)
+
+READERS = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": models.fashion_mnist,
+           "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
+NETWORKS = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar, "wide_resnet": models.wide_resnet}
+#: Beside the methods of a search: the one-shot budget, then the same fine-tuning.
+ONE_SHOT = "one_shot"
+_CALIBRATION = 512
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment, as in ``recipes/*.toml``.
+
+    Attributes:
+        name: names the folder of its results.
+        data: ``reader`` (one of ``READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``, and
+            ``samples``, how many images an epoch takes.
+        network: ``name`` (one of ``NETWORKS``) and its arguments.
+        pretrain: ``epochs`` and ``lr`` for the unreplaced network.
+        search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
+    """
+
+    name: str
+    data: dict[str, Any]
+    network: dict[str, Any]
+    pretrain: dict[str, Any]
+    search: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def read(path: str | os.PathLike) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            FileNotFoundError: no such file.
+            FormatError: not TOML, an unknown or a missing entry; names the file and the entry.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no such recipe: {path}")
+        try:
+            table = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FormatError(f"{path} is not TOML: {error}") from error
+        sections = ("data", "network", "pretrain", "search")
+        for key in sections:
+            if not isinstance(table.get(key), dict):
+                raise FormatError(f"{path} has no section [{key}]")
+        for key in table:
+            if key not in ("name", *sections):
+                raise FormatError(f"{path} has an unknown entry '{key}'; sections are {', '.join(sections)}")
+        for section, key, known in (("data", "reader", READERS), ("network", "name", NETWORKS)):
+            if table[section].get(key) not in known:
+                raise FormatError(f"{path}: [{section}] {key} must be one of {', '.join(known)}")
+        return Recipe(name=table.pop("name", path.stem), **table)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a recipe reached; accuracies are fractions of the test set."""
+
+    method: str
+    relu_budget: int
+    seed: int
+    accuracy: float
+    original_accuracy: float
+    relus: int
+    history: dict[str, Any]
+
+
+class Experiment:
+    """A recipe with its data read; the pretrained network is kept in ``folder`` and shared by all runs there."""
+
+    def __init__(self, recipe: Recipe, folder: str | os.PathLike, progress: bool | None = None):
+        self.recipe, self.folder, self.progress = recipe, Path(folder), progress
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        options = dict(recipe.data)
+        self.batch_size = options.pop("batch_size", 128)
+        self.augment = {key: options.pop(key) for key in ("pad", "flip", "samples") if key in options}
+        reader = READERS[options.pop("reader")]
+        try:
+            self.train, self.test = reader(**options)
+        except TypeError as error:  # an argument that the reader does not have
+            raise FormatError(f"recipe '{recipe.name}': [data] {error}") from error
+
+    def loaders(self, seed: int) -> tuple[models.ImageLoader, models.ImageLoader]:
+        train = models.ImageLoader(self.train, self.batch_size, train=True, seed=seed, **self.augment)
+        return train, models.ImageLoader(self.test, 500)
+
+    def original(self) -> fx.GraphModule:
+        """The unreplaced network: from ``folder``, or trained now (resumed, if that was interrupted)."""
+        arguments = dict(self.recipe.network)
+        build = NETWORKS[arguments.pop("name")]
+        path = self.folder / "original.safetensors"
+        torch.manual_seed(0)
+        network = build(**arguments)
+        if path.exists():
+            return load(network, path).to(self.device).eval()
+        model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
+        train, test = self.loaders(0)
+        finetune(model, train, test, **self.recipe.pretrain, checkpoint_dir=self.folder / "original", resume=True,
+                 progress=self.progress)  # fmt: skip
+        save(model, path)
+        return model
+
+    def run(self, *, resume: bool = False, **overrides: Any) -> Outcome:
+        """Learn masks as the recipe says, with ``overrides`` of its [search]; writes the network and the outcome.
+
+        A run whose outcome is there already is not repeated when ``resume`` is set; one that was interrupted goes on
+        from its last epoch.
+        """
+        options = {"seed": 0, "method": "autorep", **self.recipe.search, **overrides}
+        if options["method"] not in (*METHODS, ONE_SHOT):
+            raise ValueError(f"method must be one of {', '.join((*METHODS, ONE_SHOT))}, got {options['method']!r}")
+        method, budget, seed = options["method"], options["relu_budget"], options["seed"]
+        target = self.folder / f"{method}-{budget}-{seed}"
+        if resume and (target / "outcome.json").exists():
+            return Outcome(**json.loads((target / "outcome.json").read_text()))
+        original = self.original()
+        train, test = self.loaders(seed)
+        shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
+        if method == ONE_SHOT:
+            calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
+            gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
+            kept = {k: options[k] for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "temperature", "mixed", "seed") if k in options}
+            history = finetune(gm, train, test, **kept, **shared)
+        else:
+            gm = transform(original)
+            history = search(gm, train, test, **options, **shared)
+        outcome = Outcome(method, budget, seed, accuracy(gm, test), accuracy(original, test), relu_count(gm), asdict(history))
+        save(gm, target / "hybrid.safetensors")
+        (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
+        return outcome

@@ -1,0 +1,73 @@
+"""Recipes: those of the repository can be read, a small one runs and resumes, mistakes name the file and the entry."""
+
+from pathlib import Path
+
+import pytest
+
+from autorep_fx.cli import main
+from autorep_fx.errors import FormatError
+from autorep_fx.search.recipe import Experiment, Recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+SMALL = """
+[data]
+reader = "digits"
+batch_size = 64
+samples = 256
+pad = 1
+[network]
+name = "resnet_cifar"
+depth = 8
+in_channels = 1
+[pretrain]
+epochs = 2
+lr = 0.003
+[search]
+relu_budget = 100
+epochs = 2
+"""
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_repositorys_recipes_can_be_read(path):
+    assert Recipe.read(path).search["relu_budget"] > 0
+
+
+@pytest.mark.parametrize("method", ["autorep", "snl", "one_shot"])
+def test_a_small_recipe_runs_and_is_not_repeated(tmp_path, method, capsys):
+    (tmp_path / "small.toml").write_text(SMALL)
+    arguments = ["search", "--config", str(tmp_path / "small.toml"), "--out", str(tmp_path), "--method", method]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    assert f"{method}, 100 ReLUs, seed 0" in first
+    written = (tmp_path / f"{method}-100-0" / "hybrid.safetensors").stat().st_mtime_ns
+    assert main([*arguments, "--resume"]) == 0
+    assert capsys.readouterr().out == first
+    assert (tmp_path / f"{method}-100-0" / "hybrid.safetensors").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    "old,new,message",
+    [
+        ("[pretrain]", "[train]", r"no section \[pretrain\]"),
+        ('"digits"', '"imagenet"', "reader must be one of cifar, digits"),
+        ('"resnet_cifar"', '"vgg"', "name must be one of resnet18"),
+        ("[data]", "speed = 1\n[data]", "unknown entry 'speed'"),
+        ("relu_budget = 100", "relu_budget =", "not TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, old, new, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(SMALL.replace(old, new))
+    with pytest.raises(FormatError, match=f"bad.toml.*{message}"):
+        Recipe.read(path)
+    with pytest.raises(FileNotFoundError, match="none.toml"):
+        Recipe.read(tmp_path / "none.toml")
+
+
+def test_an_unknown_argument_of_a_reader_is_named(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text(SMALL.replace("pad = 1", "pad = 1\nfolder = 'x'"))
+    with pytest.raises(FormatError, match="folder"):
+        Experiment(Recipe.read(path), tmp_path)

@@ -1,0 +1,216 @@
+"""Searches end exactly at the budget, can be killed and resumed, agree across ranks, and beat the one-shot budget."""
+
+import copy
+import logging
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from resumable import search as resumable_search
+
+import autorep_fx as ar
+from autorep_fx.errors import BudgetError, FormatError
+from autorep_fx.models import ImageLoader, digits
+from autorep_fx.search import SearchError
+from autorep_fx.search.loop import accuracy
+
+HERE = Path(__file__).parent
+
+
+def _loaders(trained_digits, n=320):
+    _, train, test = trained_digits
+    return ImageLoader(train[:n], 64, train=True, pad=1), ImageLoader(test, 360)
+
+
+@pytest.mark.parametrize("method", ["autorep", "snl"])
+@pytest.mark.parametrize("granularity", ["element", "channel", "layer"])
+def test_budget_is_exact(trained_digits, method, granularity):
+    model, *_ = trained_digits
+    train, val = _loaders(trained_digits)
+    gm = ar.transform(model)
+    history = ar.search(gm, train, val, relu_budget=333, method=method, granularity=granularity, epochs=3, progress=False)
+    assert ar.relu_count(gm) == 333 and history.relus[-1] == 333 and not gm.training
+    assert all(site.gate is None for site in ar.sites(gm).values())
+    assert len(history.val_accuracy) == 3
+
+
+@pytest.mark.parametrize("budget", [0, 4608])
+def test_budgets_at_the_ends(trained_digits, budget):
+    gm = ar.transform(trained_digits[0])
+    ar.search(gm, _loaders(trained_digits)[0], relu_budget=budget, epochs=1, progress=False)
+    assert ar.relu_count(gm) == budget
+
+
+def test_the_level_arrives_without_a_rest(trained_digits):
+    gm = ar.transform(trained_digits[0])
+    history = ar.search(gm, _loaders(trained_digits, 640)[0], relu_budget=200, epochs=4, progress=False)
+    assert history.missed == 0
+    assert history.relus == sorted(history.relus, reverse=True) and history.relus[0] > 200
+
+
+def test_the_published_form_warns_when_the_schedule_ends_above(trained_digits, caplog):
+    gm = ar.transform(trained_digits[0])
+    with caplog.at_level(logging.WARNING, "autorep_fx"):
+        history = ar.search(gm, _loaders(trained_digits)[0], relu_budget=100, epochs=1, penalty=80.0, initial="uniform",
+                            gate_lr=1e-3, progress=False)  # fmt: skip
+    assert history.missed > 0 and ar.relu_count(gm) == 100
+    assert f"{history.missed} positions above the budget" in caplog.text
+
+
+def test_the_published_penalty_brings_the_count_down(trained_digits):
+    gm = ar.transform(trained_digits[0])
+    history = ar.search(gm, _loaders(trained_digits, 1280)[0], relu_budget=500, epochs=3, penalty=120.0, initial="uniform",
+                        mask_phase=0.9, progress=False)  # fmt: skip
+    assert abs(history.missed) < 1500 and ar.relu_count(gm) == 500
+
+
+def test_costs_move_relus_to_the_cheap_sites(trained_digits):
+    model, *_ = trained_digits
+    train, _ = _loaders(trained_digits)
+    dear = {name: 5.0 for name in list(ar.sites(model))[:3]}
+    kept = []
+    for cost in (None, dear):
+        gm = ar.transform(model)
+        ar.search(gm, train, relu_budget=300, epochs=2, cost=cost, progress=False)
+        kept.append(sum(ar.sites(gm)[name].kept for name in dear))
+        if cost:
+            spent = sum(site.kept * dear.get(name, 1.0) for name, site in ar.sites(gm).items())
+            assert 295 < spent <= 300
+    assert kept[1] < kept[0]
+
+
+def test_snl_replaces_by_the_identity(trained_digits):
+    gm = ar.transform(trained_digits[0])
+    ar.search(gm, _loaders(trained_digits)[0], relu_budget=300, method="snl", epochs=2, progress=False)
+    for site in ar.sites(gm).values():
+        assert torch.equal(site.coeffs, torch.tensor([0.0, 1.0, 0.0])[:, None].expand_as(site.coeffs))
+
+
+def test_beats_the_one_shot_budget_at_two_percent(trained_digits):
+    model, train, test = trained_digits
+    budget, epochs = ar.relu_count(model) // 50, 6
+    loader, val = ImageLoader(train, 64, train=True, pad=1), ImageLoader(test, 360)
+    before = copy.deepcopy(model.state_dict())
+    calibration = (train.normalized(slice(512)), train.labels[:512])
+    one_shot = ar.transform(model, calibration=calibration, relu_budget=budget)
+    searched = ar.transform(model)
+    ar.search(searched, loader, relu_budget=budget, teacher=model, epochs=epochs, progress=False)
+    assert ar.relu_count(searched) == ar.relu_count(one_shot) == budget
+    assert accuracy(searched, val) > accuracy(one_shot, val)
+    assert accuracy(searched, val) >= accuracy(model, val) - 0.005
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())  # the teacher is left alone
+
+
+def _equal(a, b):
+    sa, sb = a.state_dict(), b.state_dict()
+    return sa.keys() == sb.keys() and all(torch.equal(sa[k], sb[k]) for k in sa)
+
+
+@pytest.mark.parametrize("method", ["autorep", "snl"])
+@pytest.mark.parametrize("stop_after", [1, 4])  # masks still moving; masks settled
+def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, method, stop_after):
+    whole, history = resumable_search(tmp_path / "whole", False, method)
+
+    from autorep_fx.search import checkpoint
+
+    write = checkpoint.write
+
+    def write_then_stop(folder, state):
+        write(folder, state)
+        if state["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "write", write_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        resumable_search(tmp_path / "part", False, method)
+    monkeypatch.setattr(checkpoint, "write", write)
+    resumed, resumed_history = resumable_search(tmp_path / "part", True, method)
+    assert _equal(whole, resumed) and history == resumed_history
+
+
+def test_a_killed_process_resumes_to_the_same_result(tmp_path):
+    process = subprocess.Popen([sys.executable, HERE / "resumable.py", tmp_path / "killed"])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "last.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None or (tmp_path / "killed" / "last.pt").exists()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in the order of the killed process
+    try:
+        resumed, history = resumable_search(tmp_path / "killed", True)
+        whole, _ = resumable_search(tmp_path / "whole", False)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(history.loss) == 5 and _equal(whole, resumed)
+
+
+def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits):
+    (tmp_path / "last.pt").write_bytes(b"broken")
+    train, _ = _loaders(trained_digits)
+    with pytest.raises(FormatError, match="last.pt"):
+        ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path, resume=True)
+    resumable_search(tmp_path / "other", False)
+    with pytest.raises(FormatError, match="5 epochs"):
+        ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path / "other",
+                  resume=True)  # fmt: skip
+
+
+def test_two_ranks_agree():
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541",
+         HERE / "two_ranks.py"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "same" in done.stdout
+
+
+def test_a_loss_that_is_not_finite_says_where(trained_digits, tmp_path):
+    train, _ = _loaders(trained_digits)
+    gm = ar.transform(trained_digits[0], calibration=trained_digits[1].normalized(slice(256)))
+
+    class Poisoned:
+        def __len__(self):
+            return len(train)
+
+        def __iter__(self):
+            for i, (x, y) in enumerate(train):
+                yield (x * 1e38 if i == 3 else x), y
+
+    with pytest.raises(SearchError, match=r"epoch 1, step 4: '\S+' got .* fitted to"):
+        ar.finetune(gm, Poisoned(), epochs=1, progress=False)
+
+
+def test_tensorboard_scalars(tmp_path, trained_digits):
+    pytest.importorskip("tensorboard")
+    ar.finetune(ar.transform(trained_digits[0]), *_loaders(trained_digits), epochs=1, tensorboard=tmp_path, progress=False)
+    assert list(tmp_path.glob("events.*"))
+
+
+def test_bad_arguments(trained_digits):
+    gm, (train, _) = ar.transform(trained_digits[0]), _loaders(trained_digits)
+    with pytest.raises(ValueError, match="autorep, snl"):
+        ar.search(gm, train, relu_budget=1, method="sphynx")
+    with pytest.raises(ValueError, match="score, uniform"):
+        ar.search(gm, train, relu_budget=1, initial="zeros")
+    with pytest.raises(ValueError, match="epochs"):
+        ar.search(gm, train, relu_budget=1, epochs=0)
+    with pytest.raises(ValueError, match="mask_phase"):
+        ar.search(gm, train, relu_budget=1, mask_phase=2)
+    with pytest.raises(ValueError, match="not a site"):
+        ar.search(gm, train, relu_budget=1, cost={"conv": 2})
+    with pytest.raises(BudgetError, match="0 to 4,608"):
+        ar.search(gm, train, relu_budget=10**6)
+    with pytest.raises(BudgetError, match="no activation"):
+        ar.search(ar.transform(torch.nn.Linear(2, 2)), train, relu_budget=0)
+
+
+def test_digits_have_the_shape_that_these_tests_assume():
+    train, test = digits()
+    assert len(train) == 1437 and len(test) == 360
