@@ -55,10 +55,10 @@ def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool 
         private[name] = compile(model, x[:1]).run(x, backend="crypten")
 
     rows = _table(original, hybrid, private, test)
-    report = inspect(hybrid, x).to_html(
-        folder / "report.html", title=f"ResNet-14 on digits, {relu_budget:,} ReLUs", sections=[("Results", rows)]
-    )
-    return rows, report
+    report = inspect(hybrid, x)
+    report.plot(folder / "overview.png", title=f"ResNet-14 on digits: {report.before:,} ReLUs → {report.after:,}")
+    page = report.to_html(folder / "report.html", title="ResNet-14 on digits", sections=[("Results", rows)])
+    return rows, page
 
 
 def _original(path: Path, train: Images, test: Images, progress: bool | None) -> fx.GraphModule:
