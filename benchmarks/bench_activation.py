@@ -1,4 +1,4 @@
-"""The activation on a masked wire (truncation, square, merge with 2 % kept ReLUs, next blinding): one pass against torch.
+"""The activation on a masked wire (truncation, square, 2 % kept ReLUs, next blinding): one pass against torch.
 
 Bytes count every array once: m, alpha, beta, alpha2, ab, the next mask, and the result (48 bytes an element).
 """

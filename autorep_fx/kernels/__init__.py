@@ -13,6 +13,18 @@ The kernels exist in several tiers (portable, avx2, avx512). The best one that t
 environment variable `AUTOREP_FX_CPU` or `set_tier` names another; an unsupported one is an error.
 """
 
+from .bits import (
+    and_close,
+    borrow_bits,
+    carry_close,
+    carry_open,
+    carry_shapes,
+    deal_and_,
+    deal_gmw_,
+    pack_bits,
+    relu_gmw,
+    unpack_bits,
+)
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .extension import available, available_tiers, num_threads, set_num_threads, set_tier, tier, use
 from .prg import prg_add, prg_sub, prg_words, prg_xor
@@ -21,11 +33,18 @@ from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
     "activation_step",
+    "and_close",
     "available",
     "available_tiers",
     "beaver_square",
+    "borrow_bits",
+    "carry_close",
+    "carry_open",
+    "carry_shapes",
     "conv2d",
     "dcf_words",
+    "deal_and_",
+    "deal_gmw_",
     "deal_powers_",
     "deal_relu_",
     "eval_dcf",
@@ -33,15 +52,18 @@ __all__ = [
     "linear",
     "matmul",
     "num_threads",
+    "pack_bits",
     "pack_weight",
     "prg_add",
     "prg_sub",
     "prg_words",
     "prg_xor",
     "relu_fss",
+    "relu_gmw",
     "set_num_threads",
     "set_tier",
     "tier",
+    "unpack_bits",
     "use",
     "window",
 ]

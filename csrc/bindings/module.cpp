@@ -20,6 +20,7 @@ PYBIND11_MODULE(_C, m) {
     set_num_threads(static_cast<int>(n));
   }, py::arg("n"));
   bind_activation(m);
+  bind_bits(m);
   bind_conv(m);
   bind_dcf(m);
   bind_prg(m);

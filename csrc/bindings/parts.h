@@ -4,6 +4,7 @@
 
 namespace autorep {
 void bind_activation(pybind11::module_& m);
+void bind_bits(pybind11::module_& m);
 void bind_conv(pybind11::module_& m);
 void bind_dcf(pybind11::module_& m);
 void bind_prg(pybind11::module_& m);

@@ -118,6 +118,61 @@ struct ReluArgs {
   const uint64_t* shares;  // n x 3
 };
 
+// See compare/planes.h. planes is bits x ceil(n / 64).
+struct PackArgs {
+  const uint64_t* values;
+  uint64_t* planes;
+  int64_t n;
+  int shift, bits;
+};
+struct UnpackArgs {
+  const uint64_t* planes;
+  uint64_t* values;
+  int64_t n;
+  int bits;
+};
+
+// See compare/carry.h. g, p: nodes x words; outputs: ceil(nodes / 2) x words. carry_open uses neither received nor c.
+struct CarryArgs {
+  const uint64_t *g, *p, *a, *b, *c, *received;
+  uint64_t *message, *g_out, *p_out;
+  int64_t nodes, words;
+  int party;
+};
+struct BorrowArgs {
+  const uint64_t *m, *r;
+  uint64_t *g, *p;
+  int64_t n;
+  int party;
+};
+struct DealAndArgs {
+  const uint64_t *a0, *a1, *b0, *b1;
+  uint64_t* c;
+  int64_t a_rows, b_rows, words;
+};
+struct AndArgs {
+  const uint64_t *d, *e, *a, *b, *c;
+  uint64_t* out;
+  int64_t n;
+  int party;
+};
+
+// See compare/select.h. v: ceil(n / 64) words of bits; beta and ub as wide as beta_bytes says.
+struct SelectArgs {
+  const uint64_t *m, *v, *u, *ua, *alpha;
+  const void *ub, *beta;
+  uint64_t* out;
+  int64_t n;
+  int shift, party, beta_bytes;
+};
+struct DealSelectArgs {
+  const uint64_t *r, *bits;
+  uint64_t *u, *ua;
+  void* ub;
+  int64_t n;
+  int shift, beta_bytes;
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
@@ -131,6 +186,15 @@ struct Kernels {
   void (*window)(const WindowArgs&, int threads);
   void (*deal_relu)(const DealReluArgs&, int threads);
   void (*relu_fss)(const ReluArgs&, int threads);
+  void (*pack_bits)(const PackArgs&, int threads);
+  void (*unpack_bits)(const UnpackArgs&, int threads);
+  void (*borrow_bits)(const BorrowArgs&, int threads);
+  void (*carry_open)(const CarryArgs&, int threads);
+  void (*carry_close)(const CarryArgs&, int threads);
+  void (*deal_and)(const DealAndArgs&, int threads);
+  void (*and_close)(const AndArgs&, int threads);
+  void (*select)(const SelectArgs&, int threads);
+  void (*deal_select)(const DealSelectArgs&, int threads);
 };
 
 }  // namespace autorep

@@ -7,9 +7,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "compare/carry.h"
 #include "compare/dcf_eval.h"
 #include "compare/dcf_gen.h"
+#include "compare/planes.h"
 #include "compare/relu.h"
+#include "compare/select.h"
 #include "cpu/kernels.h"
 #include "prg/stream.h"
 #include "ring/activation.h"
@@ -36,6 +39,15 @@ static const Kernels table = {
     window,
     deal_relu,
     relu_fss,
+    pack_bits,
+    unpack_bits,
+    borrow_bits,
+    carry_open,
+    carry_close,
+    deal_and,
+    and_close,
+    select,
+    deal_select,
 };
 
 }  // namespace AR_TIER

@@ -1,0 +1,85 @@
+"""Bit-sliced comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .common import U64, deliver
+
+
+def pack_bits(v, *, shift=0, bits, out=None):
+    v = np.pad(v.view(U64), (0, -len(v) % 64)).reshape(-1, 64)
+    place = np.arange(64, dtype=U64)
+    planes = [(((v >> U64(shift + i)) & U64(1)) << place).sum(-1, dtype=U64) for i in range(bits)]
+    return deliver(np.stack(planes), out)
+
+
+def unpack_bits(planes, n, *, out=None):
+    bits = (planes[:, :, None] >> np.arange(64, dtype=U64)) & U64(1)
+    place = np.arange(len(planes), dtype=U64)[:, None, None]
+    return deliver((bits << place).sum(0, dtype=U64).ravel()[:n], out)
+
+
+def borrow_bits(m_planes, r_planes, *, party):
+    return ~m_planes & r_planes, r_planes ^ (~m_planes * U64(party == 0))
+
+
+def carry_shapes(nodes, words):
+    pairs = nodes // 2
+    return (pairs, words), (2 * pairs - 1, words), (2 * pairs - 1, words), (3 * pairs - 1, words)
+
+
+def _pairs(g, p):
+    """(g0, p0, g1, p1) of every pair, the top one first."""
+    n = len(g) // 2 * 2
+    return [x[n - 2 + i :: -2] if n - 2 + i >= 0 else x[:0] for i in (0, 1) for x in (g[:n], p[:n])]
+
+
+def carry_open(g, p, a, b, *, out=None):
+    g0, p0, _, p1 = _pairs(g, p)
+    return deliver(np.concatenate([p1 ^ a, np.concatenate([g0, p0[:-1]]) ^ b]), out)
+
+
+def carry_close(g, p, message, received, a, b, c, *, party):
+    pairs = len(g) // 2
+    g1 = _pairs(g, p)[2]
+    opened = message ^ received
+    d, e = opened[:pairs], opened[pairs:]
+    d, a = np.concatenate([d, d[:-1]]), np.concatenate([a, a[:-1]])
+    product = and_close(d, e, a, b, c, party=party)
+    g_out = (g1 ^ product[:pairs])[::-1]
+    p_out = np.concatenate([np.zeros_like(g[:1]), product[pairs:][::-1]])
+    return np.concatenate([g_out, g[2 * pairs :]]), np.concatenate([p_out, p[2 * pairs :]])
+
+
+def deal_and_(a0, b0, a1, b1, *, c):
+    a = (a0 ^ a1)[np.arange(len(b0)) % len(a0)]
+    c ^= a & (b0 ^ b1)
+
+
+def and_close(d, e, a, b, c, *, party, out=None):
+    return deliver(c ^ (d & b) ^ (e & a) ^ (d & e if party == 0 else d & U64(0)), out)
+
+
+def _full(a):
+    return a.view(U64) if a.itemsize == 8 else a.view(np.uint32).astype(U64) << U64(32)
+
+
+def relu_gmw(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
+    v = unpack_bits(v[None], len(m))
+    shifted = m.view(U64) + U64(1 << 62)
+    mx = (shifted >> U64(shift)) - U64(1 << (62 - shift))
+    mu = U64(1) - (shifted >> U64(63))
+    flip = U64(1) - U64(2) * v
+    drelu = v * U64(party == 0) + flip * u.view(U64)
+    z = mx * drelu - v * (alpha.view(U64) - mu * _full(beta)) - flip * (ua.view(U64) - mu * _full(ub))
+    return deliver(z.view(m.dtype), out)
+
+
+def deal_gmw_(r, u_bits, *, shift, u, ua, ub):
+    bit = unpack_bits(u_bits[None], len(r))
+    r = r.view(U64)
+    beta = (r >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(r)
+    u[...] = bit - u
+    ua[...] = bit * (r >> U64(shift)) - ua
+    ub[...] = (bit * (beta if ub.itemsize == 8 else beta >> U64(32))).astype(ub.dtype) - ub

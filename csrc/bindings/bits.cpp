@@ -1,0 +1,200 @@
+#include "bindings/arrays.h"
+#include "bindings/parts.h"
+#include "cpu/dispatch.h"
+#include "cpu/threads.h"
+
+namespace autorep {
+namespace {
+
+const py::array& like_u64() {
+  static const py::array* kind = new py::array(py::dtype::of<uint64_t>(), 0);
+  return *kind;
+}
+
+py::array planes_of(const py::object& value, const char* name) {
+  py::array a = ring64(value, name);
+  if (a.ndim() != 2) bad_value(name, "expected planes of shape (rows, words), got " + shape_text(shape_of(a)));
+  return a;
+}
+
+py::array vector_of(const py::object& value, const char* name) {
+  py::array a = ring64(value, name);
+  if (a.ndim() != 1) bad_value(name, "expected one dimension, got shape " + shape_text(shape_of(a)));
+  return a;
+}
+
+int plane_threads(int64_t words) { return threads_for(words, 1 << 15); }
+
+py::array pack_bits(const py::object& value, int64_t shift, int64_t bits, const py::object& out) {
+  const py::array v = vector_of(value, "v");
+  need_range(shift, "shift", 0, 63);
+  need_range(bits, "bits", 1, 64 - shift);
+  py::array planes = output(out, {bits, (v.size() + 63) / 64}, like_u64());
+  const PackArgs a{data<uint64_t>(v), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift), static_cast<int>(bits)};
+  py::gil_scoped_release release;
+  if (a.n) kernels().pack_bits(a, plane_threads(a.n));
+  return planes;
+}
+
+py::array unpack_bits(const py::object& value, int64_t n, const py::object& out) {
+  const py::array planes = planes_of(value, "planes");
+  need_range(planes.shape(0), "planes (rows)", 1, 64);
+  need_range(n, "n", 0, planes.shape(1) * 64);
+  if ((n + 63) / 64 != planes.shape(1)) bad_value("n", std::to_string(n) + " elements do not take " + std::to_string(planes.shape(1)) + " words");
+  py::array values = output(out, {n}, like_u64());
+  const UnpackArgs a{data<uint64_t>(planes), mutable_data<uint64_t>(values), n, static_cast<int>(planes.shape(0))};
+  py::gil_scoped_release release;
+  if (n) kernels().unpack_bits(a, plane_threads(n));
+  return values;
+}
+
+py::tuple borrow_bits(const py::object& m_planes, const py::object& r_planes, int64_t party) {
+  const py::array m = planes_of(m_planes, "m_planes"), r = planes_of(r_planes, "r_planes");
+  need_shape(r, "r_planes", shape_of(m));
+  need_range(party, "party", 0, 1);
+  py::array g = new_array(shape_of(m), false, 8), p = new_array(shape_of(m), false, 8);
+  const BorrowArgs a{data<uint64_t>(m), data<uint64_t>(r), mutable_data<uint64_t>(g), mutable_data<uint64_t>(p), m.size(),
+                     static_cast<int>(party)};
+  {
+    py::gil_scoped_release release;
+    kernels().borrow_bits(a, plane_threads(a.n));
+  }
+  return py::make_tuple(g, p);
+}
+
+// What both halves of a carry step have in common.
+struct CarryInput {
+  py::array g, p, a, b;
+  int64_t nodes, words, pairs;
+
+  CarryInput(const py::object& g_, const py::object& p_, const py::object& a_, const py::object& b_)
+      : g(planes_of(g_, "g")), p(planes_of(p_, "p")), a(planes_of(a_, "a")), b(planes_of(b_, "b")) {
+    nodes = g.shape(0), words = g.shape(1), pairs = nodes / 2;
+    if (nodes < 2) bad_value("g", "expected at least two nodes (rows), got " + std::to_string(nodes));
+    need_shape(p, "p", {nodes, words});
+    need_shape(a, "a", {pairs, words});
+    need_shape(b, "b", {2 * pairs - 1, words});
+  }
+};
+
+py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b, const py::object& out) {
+  const CarryInput in(g, p, a, b);
+  py::array message = output(out, {3 * in.pairs - 1, in.words}, like_u64());
+  CarryArgs args{};
+  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a), args.b = data<uint64_t>(in.b);
+  args.message = mutable_data<uint64_t>(message);
+  args.nodes = in.nodes, args.words = in.words;
+  py::gil_scoped_release release;
+  kernels().carry_open(args, plane_threads(args.nodes * args.words));
+  return message;
+}
+
+py::tuple carry_close(const py::object& g, const py::object& p, const py::object& message, const py::object& received,
+                      const py::object& a, const py::object& b, const py::object& c, int64_t party) {
+  const CarryInput in(g, p, a, b);
+  const py::array mine = planes_of(message, "message"), theirs = planes_of(received, "received"), products = planes_of(c, "c");
+  need_shape(mine, "message", {3 * in.pairs - 1, in.words});
+  need_shape(theirs, "received", {3 * in.pairs - 1, in.words});
+  need_shape(products, "c", {2 * in.pairs - 1, in.words});
+  need_range(party, "party", 0, 1);
+  const int64_t rows = (in.nodes + 1) / 2;
+  py::array g_out = new_array({rows, in.words}, false, 8), p_out = new_array({rows, in.words}, false, 8);
+  CarryArgs args{};
+  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a), args.b = data<uint64_t>(in.b);
+  // carry_close only reads it
+  args.message = const_cast<uint64_t*>(data<uint64_t>(mine));
+  args.received = data<uint64_t>(theirs), args.c = data<uint64_t>(products);
+  args.g_out = mutable_data<uint64_t>(g_out), args.p_out = mutable_data<uint64_t>(p_out);
+  args.nodes = in.nodes, args.words = in.words, args.party = static_cast<int>(party);
+  {
+    py::gil_scoped_release release;
+    kernels().carry_close(args, plane_threads(args.nodes * args.words));
+  }
+  return py::make_tuple(g_out, p_out);
+}
+
+void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, const py::object& b1, const py::object& c) {
+  const py::array x0 = planes_of(a0, "a0"), x1 = planes_of(a1, "a1"), y0 = planes_of(b0, "b0"), y1 = planes_of(b1, "b1");
+  need_shape(x1, "a1", shape_of(x0));
+  need_shape(y1, "b1", shape_of(y0));
+  if (x0.shape(0) < 1 || y0.shape(1) != x0.shape(1)) bad_value("b0", "does not fit to a0: " + shape_text(shape_of(y0)) + " and " + shape_text(shape_of(x0)));
+  py::array products = in_place(c, "c", shape_of(y0), 8);
+  const DealAndArgs args{data<uint64_t>(x0), data<uint64_t>(x1), data<uint64_t>(y0), data<uint64_t>(y1),
+                         mutable_data<uint64_t>(products), x0.shape(0), y0.shape(0), x0.shape(1)};
+  py::gil_scoped_release release;
+  kernels().deal_and(args, plane_threads(y0.size()));
+}
+
+py::array and_close(const py::object& d, const py::object& e, const py::object& a, const py::object& b, const py::object& c,
+                    int64_t party, const py::object& out) {
+  const py::array dd = ring64(d, "d"), ee = ring64(e, "e"), aa = ring64(a, "a"), bb = ring64(b, "b"), cc = ring64(c, "c");
+  const auto shape = shape_of(dd);
+  need_shape(ee, "e", shape);
+  need_shape(aa, "a", shape);
+  need_shape(bb, "b", shape);
+  need_shape(cc, "c", shape);
+  need_range(party, "party", 0, 1);
+  py::array result = output(out, shape, dd);
+  const AndArgs args{data<uint64_t>(dd), data<uint64_t>(ee), data<uint64_t>(aa), data<uint64_t>(bb), data<uint64_t>(cc),
+                     mutable_data<uint64_t>(result), dd.size(), static_cast<int>(party)};
+  py::gil_scoped_release release;
+  kernels().and_close(args, plane_threads(args.n));
+  return result;
+}
+
+// beta and ub are both stored whole, or by their high halves.
+int width_of(const py::object& value) {
+  return py::isinstance<py::array>(value) && py::reinterpret_borrow<py::array>(value).itemsize() == 4 ? 4 : 8;
+}
+
+py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua, const py::object& ub,
+                 const py::object& alpha, const py::object& beta, int64_t shift, int64_t party, const py::object& out) {
+  const py::array m = vector_of(masked, "m"), bits = vector_of(v, "v");
+  const auto shape = shape_of(m);
+  need_shape(bits, "v", {(m.size() + 63) / 64});
+  const int bytes = width_of(beta);
+  need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
+  need_range(party, "party", 0, 1);
+  const py::array uu = ring64(u, "u"), uua = ring64(ua, "ua"), uub = integers(ub, "ub", bytes), al = ring64(alpha, "alpha"),
+                  be = integers(beta, "beta", bytes);
+  need_shape(uu, "u", shape);
+  need_shape(uua, "ua", shape);
+  need_shape(uub, "ub", shape);
+  need_shape(al, "alpha", shape);
+  need_shape(be, "beta", shape);
+  py::array result = output(out, shape, m);
+  const SelectArgs a{data<uint64_t>(m), data<uint64_t>(bits), data<uint64_t>(uu), data<uint64_t>(uua), data<uint64_t>(al),
+                     uub.data(), be.data(), mutable_data<uint64_t>(result), m.size(), static_cast<int>(shift),
+                     static_cast<int>(party), bytes};
+  py::gil_scoped_release release;
+  kernels().select(a, plane_threads(a.n));
+  return result;
+}
+
+void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua, const py::object& ub, int64_t shift) {
+  const py::array r = vector_of(mask, "r"), bits = vector_of(u_bits, "u_bits");
+  need_shape(bits, "u_bits", {(r.size() + 63) / 64});
+  const int bytes = width_of(ub);
+  need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
+  py::array uu = in_place(u, "u", shape_of(r), 8), uua = in_place(ua, "ua", shape_of(r), 8), uub = in_place(ub, "ub", shape_of(r), bytes);
+  const DealSelectArgs a{data<uint64_t>(r), data<uint64_t>(bits), mutable_data<uint64_t>(uu), mutable_data<uint64_t>(uua),
+                         uub.mutable_data(), r.size(), static_cast<int>(shift), bytes};
+  py::gil_scoped_release release;
+  kernels().deal_select(a, plane_threads(a.n));
+}
+
+}  // namespace
+
+void bind_bits(py::module_& m) {
+  m.def("pack_bits", &pack_bits);
+  m.def("unpack_bits", &unpack_bits);
+  m.def("borrow_bits", &borrow_bits);
+  m.def("carry_open", &carry_open);
+  m.def("carry_close", &carry_close);
+  m.def("deal_and_", &deal_and);
+  m.def("and_close", &and_close);
+  m.def("relu_gmw", &select);
+  m.def("deal_gmw_", &deal_select);
+}
+
+}  // namespace autorep
