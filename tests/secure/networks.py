@@ -29,7 +29,9 @@ def replace(gm, fraction: float, degree: int = 2, seed: int = 0):
     for site in ar.sites(gm).values():
         site.set_keep(torch.rand(site.shape, generator=generator) >= fraction)
         coeffs = torch.rand(degree + 1, site.shape[0], generator=generator)
-        site.set_coeffs(coeffs * torch.tensor([0.2, 0.5, 0.2, 0.02, 0.01])[: degree + 1, None] + 0.01)
+        coeffs = coeffs * torch.tensor([0.2, 0.5, 0.2, 0.02, 0.01])[: degree + 1, None] + 0.01
+        coeffs[-1, 0] *= -1  # no completed square in channel 0
+        site.set_coeffs(coeffs)
     return gm
 
 
