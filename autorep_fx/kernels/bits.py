@@ -48,8 +48,8 @@ def carry_open(g, p, a, b, *, out=None):
 
     g, p: (nodes, words), nodes >= 2, node 0 the lowest. a, b: XOR shares of random planes. Rows go from the top pair
     down to pair 0: a masks p1; b masks g0 of every pair, then p0 of every pair but the lowest (nothing ever propagates
-    into it). Returns the (3 * pairs - 1, words) planes `p1 ^ a`, `g0 ^ b`, `p0 ^ b`, for the other party. Two ANDs with one
-    operand in common open 3 bits, not 4.
+    into it). Returns the (3 * pairs - 1, words) planes `p1 ^ a`, `g0 ^ b`, `p0 ^ b`, for the other party. Two ANDs with
+    one operand in common open 3 bits, not 4.
     """
     return load().carry_open(g, p, a, b, out)
 
@@ -57,7 +57,8 @@ def carry_open(g, p, a, b, *, out=None):
 def carry_close(g, p, message, received, a, b, c, *, party):
     """The next level's (g, p), from both parties' messages.
 
-    c: XOR shares of `a & b`, row i of b with row i % pairs of a. An odd node at the top is carried over. Row 0 of the new p is zero and of no meaning.
+    c: XOR shares of `a & b`, row i of b with row i % pairs of a. An odd node at the top is carried over. Row 0 of the
+    new p is zero and of no meaning.
     """
     return load().carry_close(g, p, message, received, a, b, c, party)
 
@@ -88,6 +89,7 @@ def relu_gmw(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
 def deal_gmw_(r, u_bits, *, shift, u, ua, ub):
     """The dealer's half of `relu_gmw`: u, ua, ub hold one party's shares and become the other's.
 
-    For alpha and beta there is `deal_powers_`. r: (n,), the masks. u_bits: ceil(n / 64) words, both parties' random bits combined.
+    For alpha and beta there is `deal_powers_`. r: (n,), the masks. u_bits: ceil(n / 64) words, both random bits
+    combined.
     """
     load().deal_gmw_(r, u_bits, u, ua, ub, shift)

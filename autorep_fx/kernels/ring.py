@@ -68,6 +68,19 @@ def matmul(a, b, *, add=None, out=None):
     return linear(a, pack_weight(b.T), add=add, out=out)
 
 
+def encode(x, frac_bits, *, out=None):
+    """`round(x * 2**frac_bits)` as ring elements, half to even. x: float32 or float64; frac_bits: 0 to 61.
+
+    Returns uint64. ValueError if an element is not finite or its result is not below 2**62 in magnitude.
+    """
+    return load().encode(x, frac_bits, out)
+
+
+def decode(v, frac_bits, *, dtype="float64"):
+    """The real numbers `v / 2**frac_bits`, v signed. frac_bits: 0 to 63. dtype: float64 or float32 (rounded twice)."""
+    return load().decode(v, frac_bits, dtype)
+
+
 def _need_packed(ext, weight):
     if not isinstance(weight, ext.PackedWeight):
         raise TypeError(f"weight: expected the result of pack_weight, got {type(weight).__name__}")

@@ -23,6 +23,7 @@ PYBIND11_MODULE(_C, m) {
   bind_bits(m);
   bind_conv(m);
   bind_dcf(m);
+  bind_fixed_point(m);
   bind_prg(m);
   bind_ring(m);
 }

@@ -173,6 +173,22 @@ struct DealSelectArgs {
   int shift, beta_bytes;
 };
 
+// See ring/fixed_point.h. encode: scale = 2^frac_bits, false where an element does not fit (it becomes 0); decode: its inverse.
+struct EncodeArgs {
+  const void* x;
+  uint64_t* out;
+  int64_t n;
+  double scale;
+  int real_bytes;
+};
+struct DecodeArgs {
+  const uint64_t* v;
+  void* out;
+  int64_t n;
+  double scale;
+  int real_bytes;
+};
+
 struct Kernels {
   const char* tier;
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
@@ -186,6 +202,8 @@ struct Kernels {
   void (*window)(const WindowArgs&, int threads);
   void (*deal_relu)(const DealReluArgs&, int threads);
   void (*relu_fss)(const ReluArgs&, int threads);
+  bool (*encode)(const EncodeArgs&, int threads);
+  void (*decode)(const DecodeArgs&, int threads);
   void (*pack_bits)(const PackArgs&, int threads);
   void (*unpack_bits)(const UnpackArgs&, int threads);
   void (*borrow_bits)(const BorrowArgs&, int threads);

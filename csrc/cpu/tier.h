@@ -17,6 +17,7 @@
 #include "prg/stream.h"
 #include "ring/activation.h"
 #include "ring/beaver.h"
+#include "ring/fixed_point.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
 
@@ -39,6 +40,8 @@ static const Kernels table = {
     window,
     deal_relu,
     relu_fss,
+    encode,
+    decode,
     pack_bits,
     unpack_bits,
     borrow_bits,

@@ -65,3 +65,11 @@ def linear(x, weight, *, bias=None, add=None, out=None):
 
 def matmul(a, b, *, add=None, out=None):
     return linear(a, pack_weight(np.ascontiguousarray(b.T)), add=add, out=out)
+
+
+def encode(x, frac_bits, *, out=None):
+    return deliver(np.round(np.asarray(x, np.float64) * 2.0**frac_bits).astype(np.int64).view(U64), out)
+
+
+def decode(v, frac_bits, *, dtype="float64"):
+    return (v.view(np.int64).astype(np.float64) * 2.0**-frac_bits).astype(dtype)
