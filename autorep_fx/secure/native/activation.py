@@ -1,0 +1,217 @@
+"""The activation on a masked wire: from ``m = y + r`` to shares of the result. No message with ``fss``.
+
+What the dealer gives for a site of P positions (K of them compared) and a batch of N, with F the wire's exponent, f that
+of the truncated value and k the window's bits; every array is shared additively (``bits``, ``product``: by XOR), the
+client's half from its seed, the server's sent:
+
+======== ============== ====================================================== ===========================================
+array    shape          content                                                when
+======== ============== ====================================================== ===========================================
+alpha    (N, P)         r >> (F - f)                                           a truncated value is needed
+beta     (N, P)         msb(r) 2^(64 - F + f); its high half where F - f <= 32 same
+alpha2   (N, P)         alpha^2                                                squares
+ab       (N, P)         2 alpha beta - beta^2, stored like beta                squares
+relu     (N K, 3)       rh, rl, rh rl                                          fss
+select   (J N K, 3)     u, u alpha, u beta (J: comparisons a position)         gmw
+bits     (k + 1, words) planes of the mask's window and of u                   gmw
+product  (ANDs, words)  products of the AND triples                            gmw
+======== ============== ====================================================== ===========================================
+
+and, with ``fss``, the comparison key to both. Truncation is exact up to one unit of 2**-f, unbiased, and never wraps.
+Source: PROTOCOL of this package in docs/security.md; kernels.activation_step, kernels.relu_fss.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from . import bits, gmw
+from .correlations import ROOT, SHARES, TRIPLE, Stream
+from .plan import Step
+from .ring import U64, kernel
+
+#: Array name -> (shape, dtype).
+Layout = dict[str, tuple[tuple[int, ...], type]]
+Shares = dict[str, np.ndarray]
+
+
+def compared(step: Step, batch: int) -> int:
+    """Comparisons of one kind in a run; ReLU6 takes two at each position, with one key."""
+    return batch * len(step.attrs["kept"]) if step.op == "activation" else 0
+
+
+def points(step: Step) -> tuple[int, ...]:
+    """What is taken off a kept position before it is compared."""
+    return (0, 6) if step.attrs.get("kind") == "relu6" else (0,)
+
+
+def layout(step: Step, batch: int) -> Layout:
+    """The arrays that are shared for an "activation" or "output" step."""
+    a, n, wire = step.attrs, compared(step, batch), (batch, step.size)
+    powers, comparison = a.get("powers", 1), a.get("comparison")
+    short = np.uint32 if a["shift"] <= 32 else U64
+    found: Layout = {}
+    if powers >= 1 or comparison == "gmw":
+        found.update(alpha=(wire, U64), beta=(wire, short))
+    if powers >= 2:
+        found.update(alpha2=(wire, U64), ab=(wire, short))
+    if comparison == "fss":
+        found["relu"] = ((n, 3), U64)
+    elif comparison == "gmw":
+        n *= len(points(step))
+        width = bits.words(n)
+        found["select"] = ((n, 3), U64)
+        found["bits"] = ((a["window"] + 1, width), U64)
+        found["product"] = ((gmw.triples(a["window"]), width), U64)
+    return found
+
+
+def words(found: Layout) -> int:
+    return sum(_words(*entry) for entry in found.values())
+
+
+def _words(shape: tuple[int, ...], dtype: type) -> int:
+    return -(-int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize // 8)
+
+
+def views(buffer: np.ndarray, found: Layout) -> Shares:
+    """Names for the parts of one contiguous buffer of words."""
+    parts, at = {}, 0
+    for name, (shape, dtype) in found.items():
+        size = _words(shape, dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        parts[name] = buffer[at : at + size].view(dtype)[:count].reshape(shape)
+        at += size
+    return parts
+
+
+def key_words(step: Step, batch: int) -> int:
+    """Length of the comparison key that both parties get; 0 without one."""
+    n = compared(step, batch)
+    if not n or step.attrs["comparison"] != "fss":
+        return 0
+    return kernel().dcf_words(n, bits=step.attrs["window"] - 1)
+
+
+def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) -> tuple[np.ndarray, np.ndarray | None]:
+    """The dealer's part: the server's half of all shares as one buffer, and the key.
+
+    r: (N, P), the wire's mask.
+    """
+    batch = len(r)
+    found = layout(step, batch)
+    buffer = client.words(index, SHARES, words(found))
+    mine, a, k = views(buffer, found), step.attrs, kernel()
+    if "alpha" in mine:
+        k.deal_powers_(r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine})
+    n = compared(step, batch)
+    if not n:
+        return buffer, None
+    window = k.window(r, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1)
+    if a["comparison"] == "fss":
+        alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
+        roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
+        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1)
+    _deal_gmw(step, index, r, window, mine, client, server)
+    return buffer, None
+
+
+def _deal_gmw(step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream) -> None:
+    """Each array holds the client's half and becomes the server's."""
+    a, repeat = step.attrs, len(points(step))
+    width = mine["bits"].shape[1]
+    n = repeat * len(window)
+    kept = kernel().window(r, a["kept"]).reshape(-1)
+    alpha, beta = kept >> U64(a["shift"]), np.zeros_like(kept)
+    if a["shift"]:
+        beta = (kept >> U64(63)) << U64(64 - a["shift"])
+    u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
+    u_bits = bits.from_plane(u, n)
+    true = np.stack([u_bits, u_bits * np.tile(alpha, repeat), u_bits * np.tile(beta, repeat)], -1)
+    mine["select"][...] = true - mine["select"]
+    mine["bits"][...] ^= np.concatenate([bits.to_planes(np.tile(window, repeat), a["window"]), u[None]])
+    both = triple_masks(step, index, width, client) ^ triple_masks(step, index, width, server)
+    mine["product"][...] ^= gmw.products(a["window"], both)
+
+
+def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
+    """A party's half of the masks under which the tree opens its planes."""
+    return stream.words(index, TRIPLE, (gmw.masks(step.attrs["window"]), width))
+
+
+def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
+    """A party's shares with what its own seed and the key add to them."""
+    if step.attrs.get("comparison") == "gmw":
+        shares["mask"] = triple_masks(step, index, shares["bits"].shape[1], stream)
+    elif key is not None:
+        shares["key"], shares["root"] = key, stream.words(index, ROOT, (compared(step, batch), 2))
+    return shares
+
+
+def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Callable[[np.ndarray], np.ndarray],
+             sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """This party's share of the activation of ``m`` (N, P), less ``sub``; (N, P), exponent ``step.frac_bits``.
+
+    party: 0 is the server, which adds the public terms. exchange: used by ``gmw`` only.
+    """
+    a, k = step.attrs, kernel()
+    kept = a.get("kept")
+    relu = None
+    if compared(step, len(m)):
+        relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
+    powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    if relu is not None and a["kind"] == "leaky_relu":
+        out = k.activation_step(m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers)
+        x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
+        slope, one = np.int64(a["slope"]).astype(U64), U64(1) << U64(a["align"])
+        value = slope * x[:, kept] + (one - slope) * relu
+        out[:, kept] = value if sub is None else value - sub[:, kept]
+        return out
+    if relu is None:
+        kept = None
+    return k.activation_step(m, shift=a["shift"], align=a.get("align", 0), party=party, linear=a.get("linear"), relu=relu,
+                             keep=kept, sub=sub, **powers)  # fmt: skip
+
+
+def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable) -> np.ndarray:
+    """Share of the kept function at exponent f, flat over batch and kept positions."""
+    a, k = step.attrs, kernel()
+    at = [m if point == 0 else m - U64(point << wire_bits(step)) for point in points(step)]
+    found = []
+    if a["comparison"] == "fss":
+        for moved in at:
+            window = k.window(moved, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1)
+            found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))
+    else:
+        found = _kept_gmw(step, at, shares, party, exchange)
+    return found[0] if len(found) == 1 else found[0] - found[1]
+
+
+def wire_bits(step: Step) -> int:
+    """Exponent F of the masked wire."""
+    return step.frac_bits - step.attrs.get("align", 0) + step.attrs["shift"]
+
+
+def _kept_gmw(step: Step, at: list[np.ndarray], shares: Shares, party: int, exchange: Callable) -> list[np.ndarray]:
+    a, k, batch = step.attrs, kernel(), len(at[0])
+    n = compared(step, batch)
+    windows = np.concatenate([k.window(m, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1) for m in at])
+    v = gmw.opened_drelu(windows, a["window"], shares, party, exchange)
+    kept_alpha = shares["alpha"][:, a["kept"]].reshape(-1)
+    kept_beta = shares["beta"][:, a["kept"]].reshape(-1).astype(U64)
+    if a["shift"] <= 32:
+        kept_beta = kept_beta << U64(32)
+    found = []
+    for i, m in enumerate(at):
+        part = slice(i * n, (i + 1) * n)
+        mp = m[:, a["kept"]].reshape(-1) + U64(1 << 62)
+        mx, mu = (mp >> U64(a["shift"])) - U64(1 << (62 - a["shift"])), U64(1) - (mp >> U64(63))
+        x = mu * kept_beta - kept_alpha
+        if party == 0:
+            x += mx
+        u, u_alpha, u_beta = shares["select"][part].T
+        flipped = mx * u - u_alpha + mu * u_beta
+        found.append(np.where(v[part] == 1, x - flipped, flipped))
+    return found

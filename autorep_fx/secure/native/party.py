@@ -1,0 +1,67 @@
+"""What the three parties have in common: walking the plan, and counting."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from . import local
+from .channel import Channel, Clock
+from .plan import Plan, Step
+from .stats import Count
+
+#: Fills in the value of a step: (its index, the step, values of its inputs).
+Visit = Callable[[int, Step, list[np.ndarray]], np.ndarray | None]
+
+
+def walk(plan: Plan, visit: Visit) -> None:
+    """Visit every step in order with its inputs' values, and forget each value after its last reader.
+
+    Public linear steps are computed here; ``visit`` returns the value of every other one.
+    """
+    gone = plan.last_uses()
+    values: dict[str, np.ndarray] = {}
+    for index, step in enumerate(plan.steps):
+        inputs = [values[name] for name in step.inputs]
+        values[step.name] = local.apply(step, *inputs) if step.op == "local" else visit(index, step, inputs)
+        for name in gone.get(step.name, ()):
+            del values[name]
+
+
+class Party:
+    """A party and its links.
+
+    Args:
+        plan: what everyone knows.
+        links: the channels to the other two, by name.
+    """
+
+    name = ""
+
+    def __init__(self, plan: Plan, **links: Channel):
+        self.plan, self.links, self.clock = plan, links, Clock()
+        for channel in links.values():
+            channel.clock = self.clock
+            channel.steps = tuple(step.name for step in plan.steps)
+
+    def hello(self) -> None:
+        for channel in self.links.values():
+            channel.hello(self.plan.digest())
+
+    def start_counting(self) -> None:
+        self.clock.depth = 0
+        for channel in self.links.values():
+            channel.reset()
+
+    def count(self) -> Count:
+        """What this party sent since :meth:`start_counting`."""
+        return Count(
+            {peer: channel.bytes_sent for peer, channel in self.links.items()},
+            {peer: channel.messages_sent for peer, channel in self.links.items()},
+            self.clock.depth,
+        )
+
+    def close(self) -> None:
+        for channel in self.links.values():
+            channel.close()
