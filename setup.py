@@ -47,7 +47,6 @@ class CMakeBuild(build_ext):
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-            f"-DAUTOREP_FX_SANITIZE={'ON' if os.environ.get('AUTOREP_FX_SANITIZE') == '1' else 'OFF'}",
         ]  # fmt: skip
         if shutil.which("ninja"):
             configure += ["-G", "Ninja"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import os
 
 from ..errors import MissingDependency
 
@@ -17,13 +19,25 @@ def load():
     if _extension is None:
         hint = "build it with `pip install -e . --no-build-isolation` or `make build`"
         try:
-            module = importlib.import_module("._C", __package__)
+            module = _import()
         except ImportError as error:
             raise MissingDependency(f"autorep_fx's compiled kernels are not installed ({error}); {hint}") from error
         if module.abi != _ABI:
             raise MissingDependency(f"autorep_fx's compiled kernels are of another version; {hint}")
         _extension = module
     return _extension
+
+
+def _import():
+    path = os.environ.get("AUTOREP_FX_EXTENSION")  # another build of it, such as the sanitized one
+    if not path:
+        return importlib.import_module("._C", __package__)
+    spec = importlib.util.spec_from_file_location(f"{__package__}._C", path)
+    if spec is None:
+        raise ImportError(f"AUTOREP_FX_EXTENSION: {path} is not an extension module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def available() -> bool:

@@ -47,7 +47,7 @@ def test_without_extension_the_error_says_how_to_build():
         "assert not kernels.available()\n"
         "kernels.tier()"
     )
-    got = run(code)
+    got = run(code, AUTOREP_FX_EXTENSION="")
     assert got.returncode != 0 and "MissingDependency" in got.stderr and "pip install -e ." in got.stderr
 
 

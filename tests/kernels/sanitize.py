@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Builds the kernels with the address and undefined-behaviour sanitizers and runs their tests under them.
+
+The build goes to build/sanitize; the installed extension stays as it is. Arguments are passed on to pytest.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "sanitize"
+
+
+def main():
+    import pybind11
+
+    configure = ["cmake", "-S", ROOT, "-B", BUILD, "-DCMAKE_BUILD_TYPE=Release", "-DAUTOREP_FX_SANITIZE=ON"]
+    configure += [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+    subprocess.run(configure, check=True)
+    subprocess.run(["cmake", "--build", BUILD, "--parallel", str(os.cpu_count())], check=True)
+    compiler = os.environ.get("CXX", "c++")
+    libraries = [
+        subprocess.run(
+            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = {
+        **os.environ,
+        "AUTOREP_FX_EXTENSION": str(next((BUILD / "out").glob("_C*.so"))),
+        "LD_PRELOAD": " ".join(libraries),  # the interpreter itself is not built with them
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps memory at exit
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    tests = ["tests/kernels", "-q", "-p", "no:cacheprovider", *sys.argv[1:]]
+    return subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
