@@ -165,8 +165,8 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
     if relu is not None and a["kind"] == "leaky_relu":
         out = k.activation_step(m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers)
         x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
-        slope, one = np.int64(a["slope"]).astype(U64), U64(1) << U64(a["align"])
-        value = slope * x[:, kept] + (one - slope) * relu
+        slope, rest = (U64(v % 2**64) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
+        value = slope * x[:, kept] + rest * relu
         out[:, kept] = value if sub is None else value - sub[:, kept]
         return out
     if relu is None:

@@ -24,6 +24,9 @@ _HEADER = struct.Struct("<IIQd")
 _HELLO = struct.Struct("<8sI4x16s")
 _MAGIC = b"afx-2pc\0"
 
+#: What a message adds to its arrays.
+HEADER_BYTES = _HEADER.size
+
 #: Steps of messages outside of the plan.
 HELLO, SETUP, REQUEST, READY = 2**32 - 1, 2**32 - 2, 2**32 - 3, 2**32 - 4
 _NAMES = {HELLO: "hello", SETUP: "setup", REQUEST: "request", READY: "ready"}
@@ -122,6 +125,10 @@ class Channel(ABC):
         self.receive(step, into)
 
     @abstractmethod
+    def wait(self) -> None:
+        """Return when something came, or the peer is gone; without a limit, for a party with nothing to do."""
+
+    @abstractmethod
     def close(self) -> None:
         """Hang up; the peer's waiting calls fail."""
 
@@ -195,6 +202,14 @@ class LocalChannel(Channel):
                 self._rest = memoryview(data)
             part[:] = self._rest[: len(part)]
             self._rest = self._rest[len(part) :]
+
+    def wait(self) -> None:
+        if not len(self._rest):
+            data = self._inbox.get()
+            if data is None:
+                self._inbox.put(None)
+            else:
+                self._rest = memoryview(data)
 
     def close(self) -> None:
         self._outbox.put(None)
@@ -276,6 +291,9 @@ class TcpChannel(Channel):
                 opened = self._open(step, header, (into,))
                 reading = [_bytes(into)]
         self._arrive(*opened)
+
+    def wait(self) -> None:
+        select.select([self._socket], [], [])
 
     def close(self) -> None:
         try:

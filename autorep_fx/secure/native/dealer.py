@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from . import activation, maps
@@ -39,10 +41,12 @@ class Dealer(Party):
     def serve(self) -> bool:
         """Wait for the client's request and deal one inference; False where it wants no more."""
         batch = np.empty(1, np.int64)
+        self.links["client"].wait()
         self.links["client"].receive(REQUEST, batch)
         if not batch[0]:
             return False
         self.start_counting()
+        start = time.monotonic()
         self.inference += 1
         client, server = (Stream(self.seeds[p], self.inference) for p in ("client", "server"))
         n = int(batch[0])
@@ -68,4 +72,5 @@ class Dealer(Party):
             return client.words(index, BLIND, shape) if step.op == "activation" else None
 
         walk(self.plan, visit)
+        self.seconds = time.monotonic() - start
         return True

@@ -54,8 +54,8 @@ def _sum_pool(step: Step, x: np.ndarray) -> np.ndarray:
     x = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)]) if ph or pw else x
     oh, ow = step.shape[-2:]
     if (kh, kw) == (sh, sw) and x.shape[-2:] == (kh * oh, kw * ow):
-        return x.reshape(*x.shape[:-2], oh, kh, ow, kw).sum((-3, -1), dtype=U64)
-    total = np.zeros((*x.shape[:-2], oh, ow), U64)
+        return x.reshape(*x.shape[:-2], oh, kh, ow, kw).sum((-3, -1))
+    total = np.zeros((*x.shape[:-2], oh, ow), x.dtype)
     for i in range(kh):
         for j in range(kw):
             total += x[..., i : i + sh * (oh - 1) + 1 : sh, j : j + sw * (ow - 1) + 1 : sw]
@@ -68,7 +68,7 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "pad": _pad,
     "windows": _windows,
     "sum_pool": _sum_pool,
-    "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), keepdims=step.attrs["keepdim"], dtype=U64),
+    "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), keepdims=step.attrs["keepdim"]),
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
     "broadcast": lambda step, x: np.broadcast_to(x.reshape(len(x), *(1,) * (len(step.shape) + 1 - x.ndim), *x.shape[1:]),
                                                  (len(x), *step.shape)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 
 import numpy as np
@@ -46,10 +47,12 @@ class Server(Party):
     def prepare(self) -> bool:
         """The offline phase of one inference; False where the client wants no more."""
         batch = np.empty(1, np.int64)
+        self.links["client"].wait()
         self.links["client"].receive(REQUEST, batch)
         if not batch[0]:
             return False
         self.start_counting()
+        start = time.monotonic()
         self.inference += 1
         self.batch = int(batch[0])
         stream = Stream(self.seed, self.inference)
@@ -68,6 +71,7 @@ class Server(Party):
                 self.added[step.name] = Once(f"the server's mask {what}", mask)
                 self.shares[step.name] = Once(f"the server's correlation {what}", shares)
         self.links["client"].send(READY)
+        self.seconds = time.monotonic() - start
         return True
 
     def _sum(self, index: int, step: Step) -> np.ndarray:
