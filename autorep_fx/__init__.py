@@ -1,4 +1,4 @@
-"""Private inference for PyTorch: keep the ReLUs that matter, replace the others by polynomials, run between two parties.
+"""Private inference for PyTorch: keep the ReLUs that matter, replace the rest by polynomials, run between two parties.
 
 See the README for the ten-line tour; every name below has a docstring.
 """

@@ -15,14 +15,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code (2 for a mistake that the message explains, 130 for an interruption)."""
     parser = argparse.ArgumentParser(prog="autorep_fx", description="Private inference with few ReLUs.")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="the whole path on scikit-learn's digits: train, transform, answer privately")
+    demo = commands.add_parser(
+        "demo", help="the whole path on scikit-learn's digits: train, transform, answer privately"
+    )
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the network and the report")
     demo.add_argument("--relu-budget", type=int, default=512, help="ReLUs per image that stay, of 8,192")
     demo.add_argument("--images", type=int, default=360, help="test images to answer privately, 1 to 360")
     demo.set_defaults(run=_demo)
     search = commands.add_parser("search", help="learn masks as a recipe says")
     search.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/fashion_resnet20.toml")
-    search.add_argument("--out", type=Path, help="folder for everything that is kept; out/NAME of the recipe by default")
+    search.add_argument(
+        "--out", type=Path, help="folder for everything that is kept; out/NAME of the recipe by default"
+    )
     search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
     search.add_argument("--method", help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")
     search.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")

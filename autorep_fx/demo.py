@@ -96,7 +96,9 @@ def _table(original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, 
         row("ReLUs per image", lambda n: f"{relu_count(plain[n]):,}"),
         row("accuracy, plaintext", lambda n: f"{accuracy(plain[n], loader):.2%}"),
         row("accuracy, private", lambda n: f"{(answers[n] == test.labels).double().mean():.2%}"),
-        row("same class, private and plaintext", lambda n: f"{(answers[n] == logits[n].argmax(1)).double().mean():.2%}"),
+        row(
+            "same class, private and plaintext", lambda n: f"{(answers[n] == logits[n].argmax(1)).double().mean():.2%}"
+        ),
         row("largest error of a logit", lambda n: f"{(private[n].output - logits[n]).abs().max():.4f}"),
         row("seconds online", lambda n: f"{online[n].seconds:.2f}"),
         row("rounds", lambda n: f"{online[n].rounds:,}"),

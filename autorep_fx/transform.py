@@ -30,17 +30,17 @@ def transform(
 ) -> fx.GraphModule:
     """Rewrite a pretrained model into one whose activations can be replaced by polynomials, position by position.
 
-    Without ``calibration`` every activation becomes a :class:`HybridActivation` that keeps all its positions: the result
-    computes bit for bit what the model computes, in train and eval mode. With it, each site gets the polynomial of least
-    squared error under what arrives there (DaPa). With ``relu_budget`` as well, exactly that many elements per sample
-    keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted over the
-    replaced positions only, site after site, to what arrives there behind the polynomials before it.
+    Without ``calibration`` every activation becomes a :class:`HybridActivation` that keeps all its positions: the
+    result computes bit for bit what the model computes, in train and eval mode. With it, each site gets the polynomial
+    of least squared error under what arrives there (DaPa). With ``relu_budget`` as well, exactly that many elements per
+    sample keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted
+    over the replaced positions only, site after site, to what arrives there behind the polynomials before it.
 
     Args:
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
         example_inputs: a batch, to learn the shapes of the sites from when there is no calibration.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
-            whose first entry is the input and whose second may be the labels, used in the score). It is walked three times.
+            whose first entry is the input and whose second may be the labels, used in the score); walked three times.
         relu_budget: elements per sample that keep their activation.
         degree: degree of the polynomials, 1 to 4.
         granularity: "element", "channel" or "layer": what is kept or replaced as one.

@@ -104,7 +104,9 @@ class DenseConcat(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.grow = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, 4, 3, padding=1)) for c in (4, 8))
+        self.grow = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, 4, 3, padding=1)) for c in (4, 8)
+        )
         self.fc = nn.Linear(12, 10)
 
     def forward(self, x):
@@ -167,7 +169,12 @@ class StochasticDepth(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1, self.conv2, self.drop, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), DropPath(), nn.Linear(8, 10)
+        self.conv1, self.conv2, self.drop, self.fc = (
+            nn.Conv2d(3, 8, 3),
+            nn.Conv2d(8, 8, 1),
+            DropPath(),
+            nn.Linear(8, 10),
+        )
 
     def forward(self, x):
         x = torch.relu(self.conv1(x))

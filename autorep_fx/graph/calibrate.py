@@ -19,8 +19,8 @@ _CHUNK = 128
 class Batches:
     """Checked calibration batches that can be walked more than once: (input, label or None).
 
-    Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple whose
-    first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
+    Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple
+    whose first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
 
     Raises:
         CalibrationError: on the first walk past a batch that is empty, not finite, not floating point, or of another

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,9 @@ class Canonicalize(Pass):
     def ensures(self, gm: fx.GraphModule) -> None:
         for node in gm.graph.nodes:
             if not _is_site(gm, node) and _match(gm, node) is not None:
-                raise TraceError(f"node '{node.name}' is an activation that was not made a site; please report the model")
+                raise TraceError(
+                    f"node '{node.name}' is an activation that was not made a site; please report the model"
+                )
 
     @staticmethod
     def _target(gm: fx.GraphModule, node: fx.Node, match: _Match, taken: set[str]) -> str:

@@ -9,9 +9,9 @@ from torch import Tensor
 class StreamingHistogram:
     """One histogram a channel, whose range grows with the data.
 
-    Every channel has ``bins`` equal bins. Data outside the range double the bin width, merging bins in pairs, until they
-    fit: counts stay exact, and the width stays below twice what a histogram made afterwards would need (at least half of
-    the bins span the data).
+    Every channel has ``bins`` equal bins. Data outside the range double the bin width, merging bins in pairs, until
+    they fit: counts stay exact, and the width stays below twice what a histogram made afterwards would need (at least
+    half of the bins span the data).
 
     Attributes:
         counts: (C, bins) float64.

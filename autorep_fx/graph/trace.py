@@ -142,7 +142,7 @@ def _user_frame(error: Exception) -> str:
 
 
 def _differing_flags(train_graph: fx.Graph, eval_graph: fx.Graph) -> list[tuple[tuple, bool]]:
-    """Compare two graphs node by node. Returns ((node, argument path), negate) for each boolean that follows the mode."""
+    """Compare two graphs node by node. Returns ((node, argument path), negate) of a boolean that follows the mode."""
     flags: list[tuple[tuple, bool]] = []
     twin: dict[fx.Node, fx.Node] = {}
 

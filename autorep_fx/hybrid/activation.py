@@ -145,8 +145,8 @@ class HybridActivation(Leaf):
 def hybridize(gm: fx.GraphModule, degree: int = 2) -> fx.GraphModule:
     """Put a :class:`HybridActivation` where the graph has an :class:`Activation`; all positions stay kept::
 
-        before:  relu = call_module[layer.relu](conv)      layer.relu: Activation(relu)
-        after:   relu = call_module[layer.relu](conv)      layer.relu: HybridActivation(Activation(relu))
+    before:  relu = call_module[layer.relu](conv)      layer.relu: Activation(relu)
+    after:   relu = call_module[layer.relu](conv)      layer.relu: HybridActivation(Activation(relu))
     """
     for node in site_nodes(gm, Activation):
         activation = gm.get_submodule(node.target)

@@ -40,7 +40,8 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
     With g the gradient of the loss at the output of a position and d the change that its polynomial makes there, the
     score is the mean of (g d)**2 over the samples: the diagonal of the second-order (Gauss-Newton, Fisher) expansion of
     the loss. With labels the loss is cross-entropy (mean squared error for floating-point labels). Without labels it is
-    the squared change of the output, whose expansion is the mean of (J d)**2; random signs over the outputs estimate it.
+    the squared change of the output, whose expansion is the mean of (J d)**2, estimated by random signs over the
+    outputs.
 
     Sites must be fitted and have nothing replaced.
     """

@@ -9,8 +9,9 @@ can only be closer to what arrives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import comb
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch

@@ -47,8 +47,8 @@ class _Gate(nn.Module):
 class HysteresisGate(_Gate):
     """AutoReP's indicator: the sign of ``theta`` with a hysteresis band.
 
-    A kept position turns off when ``theta < level - band``, a replaced one on when ``theta > level + band``. The gradient
-    passes straight through to ``theta``, weighted by ``softplus(theta)``.
+    A kept position turns off when ``theta < level - band``, a replaced one on when ``theta > level + band``. The
+    gradient passes straight through to ``theta``, weighted by ``softplus(theta)``.
 
     Source: Peng et al., AutoReP (ICCV 2023), section 3.2 (there ``level`` is 0 and ``band`` 0.003); a moving ``level``
     is ours: it lets the count follow a schedule.

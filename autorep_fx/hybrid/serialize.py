@@ -37,7 +37,7 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
 
 
 def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
-    """The transformed model in ``path``; ``model`` gives the architecture (its weights are not used) and is not changed.
+    """The transformed model in ``path``. ``model`` gives the architecture, not the weights, and is not changed.
 
     Raises:
         FileNotFoundError: no such file.

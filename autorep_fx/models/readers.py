@@ -145,7 +145,11 @@ def _read_cifar(path: Path, label: bytes, classes: int) -> tuple[torch.Tensor, t
     try:
         batch = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[label], dtype=np.int64)
-        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072) or not ((labels >= 0) & (labels < classes)).all():
+        if (
+            pixels.dtype != np.uint8
+            or pixels.shape != (len(labels), 3072)
+            or not ((labels >= 0) & (labels < classes)).all()
+        ):
             raise ValueError(f"data of shape {pixels.shape} and {len(labels)} labels")
     except Exception as error:
         raise FormatError(f"{path} is truncated or not a CIFAR batch: {error}") from error

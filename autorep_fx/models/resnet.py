@@ -39,7 +39,9 @@ class ResNet(nn.Module):
         stages, inputs = [], widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths)):
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
-            stages.append(nn.Sequential(*(BasicBlock(inputs if i == 0 else width, width, s) for i, s in enumerate(strides))))
+            stages.append(
+                nn.Sequential(*(BasicBlock(inputs if i == 0 else width, width, s) for i, s in enumerate(strides)))
+            )
             inputs = width
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)

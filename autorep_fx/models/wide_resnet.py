@@ -40,7 +40,9 @@ class WideResNet(nn.Module):
             for i in range((depth - 4) // 6):
                 first = i == 0
                 blocks.append(
-                    WideBlock(widths[stage] if first else widths[stage + 1], widths[stage + 1], 1 + (first and stage > 0))
+                    WideBlock(
+                        widths[stage] if first else widths[stage + 1], widths[stage + 1], 1 + (first and stage > 0)
+                    )
                 )
         self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(widths[-1])

@@ -97,7 +97,9 @@ class Loop:
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.main = not self.distributed or dist.get_rank() == 0
-        self.mask_steps = math.ceil(settings.mask_phase * settings.epochs * len(train_loader)) if method.moves_masks else 0
+        self.mask_steps = (
+            math.ceil(settings.mask_phase * settings.epochs * len(train_loader)) if method.moves_masks else 0
+        )
         self.refit_epochs = math.ceil(settings.refit_phase * settings.epochs) if method.refits else 0
         self.history = History()
 
@@ -149,7 +151,9 @@ class Loop:
             total, seen = total + loss * len(x), seen + len(x)
             correct += int((output.detach().argmax(1) == labels).sum())
             if i % 10 == 0:
-                bar.set_postfix(loss=f"{total / seen:.3f}", acc=f"{correct / seen:.1%}", relus=f"{relu_count(self.gm):,}")
+                bar.set_postfix(
+                    loss=f"{total / seen:.3f}", acc=f"{correct / seen:.1%}", relus=f"{relu_count(self.gm):,}"
+                )
         if not seen:
             raise ValueError("train_loader gave no batch")
         h = self.history
@@ -276,8 +280,8 @@ class Loop:
     def _restore(self, saved: dict) -> int:
         if saved["epochs"] != self.settings.epochs:
             raise FormatError(
-                f"the checkpoint in {self.settings.checkpoint_dir} is of a run of {saved['epochs']} epochs, this one has "
-                f"{self.settings.epochs}; resume with the same settings, or use another folder"
+                f"the checkpoint in {self.settings.checkpoint_dir} is of a run of {saved['epochs']} epochs, this one "
+                f"has {self.settings.epochs}; resume with the same settings, or use another folder"
             )
         try:
             self.gm.load_state_dict(saved["model"])
@@ -317,7 +321,9 @@ class Loop:
         with evaluating(self.gm), torch.no_grad():
             watch.run(x)
         where = "; ".join(watch.outside) or "no site's input left its fitted range"
-        kept = f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
+        kept = (
+            f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
+        )
         return f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: {where}. A lower lr may help{kept}"
 
 

@@ -76,7 +76,13 @@ class _Gated(Method):
         cost: Mapping[str, float] | None,
     ):
         super().__init__(gm)
-        self.budget, self.granularity, self.weight, self.initial, self.cost = budget, granularity, penalty, initial, cost
+        self.budget, self.granularity, self.weight, self.initial, self.cost = (
+            budget,
+            granularity,
+            penalty,
+            initial,
+            cost,
+        )
         self.price = {name: float((cost or {}).get(name, 1.0)) for name in self.sites}
         self.total = sum(site.total * self.price[name] for name, site in self.sites.items())
         self.steps, self.progress, self.moved = 0, 0.0, 0.0
@@ -128,8 +134,9 @@ class AutoRep(_Gated):
 
     With ``penalty``, as published: the masks are the signs of the parameters and the loss has
     ``penalty * max(0, density - target)``. Without, the level of the gates moves to where as many parameters lie above
-    it as the schedule allows: under Adam a penalty that is the same everywhere moves all parameters alike and drowns the
-    gradient of the task; moving the level instead is the same motion, leaves that gradient alone, and arrives exactly.
+    it as the schedule allows: under Adam a penalty that is the same everywhere moves all parameters alike and drowns
+    the gradient of the task; moving the level instead is the same motion, leaves that gradient alone, and arrives
+    exactly.
 
     Source: Peng et al., AutoReP (ICCV 2023), sections 3.2 to 3.4.
     """
@@ -173,9 +180,9 @@ class AutoRep(_Gated):
 class Snl(_Gated):
     """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
 
-    The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half than
-    the schedule allows (the published code grows it by a tenth an epoch; here by at most 1e5 over the phase, so that
-    short runs arrive too). The phase ends as soon as the budget is reached.
+    The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half
+    than the schedule allows (the published code grows it by a tenth an epoch; here by at most 1e5 over the phase, so
+    that short runs arrive too). The phase ends as soon as the budget is reached.
 
     Source: Cho et al. (ICML 2022), section 3.
     """

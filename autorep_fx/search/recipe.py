@@ -146,12 +146,18 @@ class Experiment:
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
             gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
-            kept = {k: options[k] for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "temperature", "mixed", "seed") if k in options}
+            kept = {
+                k: options[k]
+                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "temperature", "mixed", "seed")
+                if k in options
+            }
             history = finetune(gm, train, test, **kept, **shared)
         else:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)
-        outcome = Outcome(method, budget, seed, accuracy(gm, test), accuracy(original, test), relu_count(gm), asdict(history))
+        outcome = Outcome(
+            method, budget, seed, accuracy(gm, test), accuracy(original, test), relu_count(gm), asdict(history)
+        )
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
         return outcome

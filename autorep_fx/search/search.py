@@ -50,15 +50,16 @@ def search(
     tensorboard: str | os.PathLike | None = None,
     progress: bool | None = None,
 ) -> History:
-    """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` elements a sample.
+    """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` ReLUs a sample.
 
-    Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the same
-    on all ranks. On a GPU it computes channels-last.
+    Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the
+    same on all ranks. On a GPU it computes channels-last.
 
     Args:
         gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
-        train_loader: batches (inputs, integer labels), re-iterable. If it (or its ``sampler``) has ``set_epoch``, that is
-            called, so that each epoch can be repeated exactly. In a process group it must give each rank its own part.
+        train_loader: batches (inputs, integer labels), re-iterable. If it (or its ``sampler``) has ``set_epoch``, that
+            is called, so that each epoch can be repeated exactly. In a process group it must give each rank its own
+            part.
         val_loader: batches for the accuracy of each epoch.
         relu_budget: elements per sample that keep their activation at the end (units of ``cost`` where that is given).
         teacher: the unreplaced network, to distil from; runs in eval mode and is not changed.

@@ -22,7 +22,9 @@ def test_count_is_exact_and_at_most_one_unit_is_split(seed, granularity, fractio
     masks = choose(values, budget, granularity)
     assert sum(int(m.sum()) for m in masks.values()) == budget
     if granularity != "element":
-        rows = [row for m in masks.values() for row in (m.view(1, -1) if granularity == "layer" else m.view(len(m), -1))]
+        rows = [
+            row for m in masks.values() for row in (m.view(1, -1) if granularity == "layer" else m.view(len(m), -1))
+        ]
         assert sum(bool(row.any() and not row.all()) for row in rows) <= 1
 
 

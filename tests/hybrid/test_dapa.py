@@ -30,6 +30,7 @@ def test_closed_form_is_the_least_squares_of_the_gaussian(mean, std):
     c = dapa.gaussian_relu(mean, std).numpy()
     density = stats.norm(mean, std).pdf
     for k in range(3):  # the residual is orthogonal to 1, x, x**2
+
         def slope(x, k=k):
             return (max(x, 0) - c[0] - c[1] * x - c[2] * x * x) * x**k * density(x)
 

@@ -6,7 +6,9 @@ from autorep_fx.models import resnet18, resnet_cifar, wide_resnet
 
 
 @pytest.mark.parametrize(
-    "model,count", [(resnet18, 557_056), (resnet_cifar, 188_416), (wide_resnet, 1_392_640)], ids=lambda v: getattr(v, "__name__", v)
+    "model,count",
+    [(resnet18, 557_056), (resnet_cifar, 188_416), (wide_resnet, 1_392_640)],
+    ids=lambda v: getattr(v, "__name__", v),
 )
 def test_relu_counts_are_the_papers(model, count):
     gm = ar.transform(model(), example_inputs=torch.randn(1, 3, 32, 32))

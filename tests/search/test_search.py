@@ -32,7 +32,9 @@ def test_budget_is_exact(trained_digits, method, granularity):
     model, *_ = trained_digits
     train, val = _loaders(trained_digits)
     gm = ar.transform(model)
-    history = ar.search(gm, train, val, relu_budget=333, method=method, granularity=granularity, epochs=3, progress=False)
+    history = ar.search(
+        gm, train, val, relu_budget=333, method=method, granularity=granularity, epochs=3, progress=False
+    )
     assert ar.relu_count(gm) == 333 and history.relus[-1] == 333 and not gm.training
     assert all(site.gate is None for site in ar.sites(gm).values())
     assert len(history.val_accuracy) == 3
@@ -63,8 +65,8 @@ def test_the_published_form_warns_when_the_schedule_ends_above(trained_digits, c
 
 def test_the_published_penalty_brings_the_count_down(trained_digits):
     gm = ar.transform(trained_digits[0])
-    history = ar.search(gm, _loaders(trained_digits, 1280)[0], relu_budget=500, epochs=3, penalty=120.0, initial="uniform",
-                        mask_phase=0.9, progress=False)  # fmt: skip
+    history = ar.search(gm, _loaders(trained_digits, 1280)[0], relu_budget=500, epochs=3, penalty=120.0,
+                        initial="uniform", mask_phase=0.9, progress=False)  # fmt: skip
     assert abs(history.missed) < 1500 and ar.relu_count(gm) == 500
 
 
@@ -189,7 +191,9 @@ def test_a_loss_that_is_not_finite_says_where(trained_digits, tmp_path):
 
 def test_tensorboard_scalars(tmp_path, trained_digits):
     pytest.importorskip("tensorboard")
-    ar.finetune(ar.transform(trained_digits[0]), *_loaders(trained_digits), epochs=1, tensorboard=tmp_path, progress=False)
+    ar.finetune(
+        ar.transform(trained_digits[0]), *_loaders(trained_digits), epochs=1, tensorboard=tmp_path, progress=False
+    )
     assert list(tmp_path.glob("events.*"))
 
 
