@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import targets
 
 from autorep_fx import kernels
+
+_results = {}  # test name -> (median seconds, extra_info), for the lines at the end
 
 
 @pytest.fixture
@@ -33,8 +36,17 @@ def measure(benchmark):
         median = benchmark.stats["median"]
         if n:
             benchmark.extra_info["ns_per_element"] = round(median / n * 1e9, 3)
+        _results[benchmark.name] = (median, benchmark.extra_info)
         if moved:
             benchmark.extra_info["GB_per_s"] = round(moved / median / 1e9, 2)
         return result
 
     return run
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    for i, line in enumerate(targets.lines(_results)):
+        if i == 0:
+            terminalreporter.section("kernel speed targets (one machine, one run; medians)")
+        terminalreporter.write_line(line)

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/scratch.h"
 #include "cpu/threads.h"
 #include "ring/weight.h"
 
@@ -10,23 +11,35 @@ namespace {
 
 int threads_for_products(int64_t products) { return threads_for(products, 1 << 17); }
 
+thread_local Scratch tile_memory, border_memory;
+
 void run_tiles(TileArgs& a, const PackedWeight& w) {
   const int threads = threads_for_products(a.pixels * w.shape.outputs * w.shape.k());
-  std::vector<char> scratch(static_cast<size_t>(kTileScratchBytes) * static_cast<size_t>(threads) + 64);
-  a.scratch = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+  a.scratch = tile_memory.get(kTileScratchBytes * threads);
   a.weight = w.data, a.panel = w.panel, a.ring_bytes = w.ring_bytes, a.weight_bytes = w.bytes;
   a.k = w.shape.k(), a.groups = w.shape.groups, a.oc_per_group = w.shape.outputs_per_group();
   kernels().tiles(a, threads);
 }
 
 // The input with its zero border, so that the kernels need no test at the edges.
-std::vector<char> padded(const char* x, int64_t planes, const ConvGeometry& g, int64_t height, int64_t width, int64_t bytes) {
-  std::vector<char> to(static_cast<size_t>(planes * height * width * bytes));
-  for (int64_t p = 0; p < planes; ++p)
-    for (int64_t y = 0; y < g.height; ++y)
-      std::memcpy(to.data() + ((p * height + y + g.padding_h) * width + g.padding_w) * bytes,
-                  x + (p * g.height + y) * g.width * bytes, static_cast<size_t>(g.width * bytes));
-  return to;
+const char* padded(const char* x, int64_t planes, const ConvGeometry& g, int64_t height, int64_t width, int64_t bytes) {
+  char* const start = border_memory.get(planes * height * width * bytes);
+  char* to = start;
+  const auto zero = [&](int64_t elements) {
+    std::memset(to, 0, static_cast<size_t>(elements * bytes));
+    to += elements * bytes;
+  };
+  for (int64_t p = 0; p < planes; ++p) {
+    zero(g.padding_h * width);
+    for (int64_t y = 0; y < g.height; ++y) {
+      zero(g.padding_w);
+      std::memcpy(to, x, static_cast<size_t>(g.width * bytes));
+      to += g.width * bytes, x += g.width * bytes;
+      zero(g.padding_w);
+    }
+    zero(g.padding_h * width);
+  }
+  return start;
 }
 
 }  // namespace
@@ -35,12 +48,8 @@ void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const
   const ConvShape& s = w.shape;
   const int64_t bytes = w.ring_bytes, channels = s.groups * s.inputs_per_group;
   const int64_t height = g.height + 2 * g.padding_h, width = g.width + 2 * g.padding_w;
-  std::vector<char> border;
   const char* input = static_cast<const char*>(x);
-  if (g.padding_h || g.padding_w) {
-    border = padded(input, g.batch * channels, g, height, width, bytes);
-    input = border.data();
-  }
+  if (g.padding_h || g.padding_w) input = padded(input, g.batch * channels, g, height, width, bytes);
   if (w.by_rows) {
     RowArgs a{input, w.data, bias, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height, width,
               s.kernel_h, s.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.out_h, g.out_w, w.ring_bytes};

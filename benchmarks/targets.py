@@ -1,0 +1,57 @@
+"""The speed targets of the kernels, computed from what a benchmark run measured. Printed at its end."""
+
+from __future__ import annotations
+
+
+def lines(results):
+    """results: {test name: (median seconds, extra_info)}. Yields one line for each target that can be told."""
+
+    def median(name):
+        return results[name][0] if name in results else None
+
+    def ratio(text, over, under, want, best="at least"):
+        if over and under:
+            yield f"{text}: {over / under:.2f} ({best} {want})"
+
+    for bits in (64, 16):
+        sums = _network_sums(results, f"avx512 w{bits}")
+        if sums:
+            mine, fp32, int64 = sums
+            yield from ratio(f"ResNet-18 convolutions, w{bits}, time over torch fp32", mine, fp32, 1.5, "at most")
+            yield from ratio(f"ResNet-18 convolutions, w{bits}, times faster than torch int64", int64, mine, 3)
+    n = 2**20
+    step = median(f"test_activation[avx512-{n}]")
+    yield from ratio("activation step, rate over memory copy", median(f"test_activation[memory copy-{n}]"), step, 0.6)
+    yield from ratio("activation step, times faster than torch", median(f"test_activation[torch int64-{n}]"), step, 6)
+    square = median(f"test_beaver_square[avx512-{n}]")
+    yield from ratio("beaver_square, times faster", median(f"test_beaver_square[torch int64-{n}]"), square, 1)
+    dcf = (("eval", "avx512", 10), ("eval", "avx2", 2.5), ("gen", "avx512", 2.5), ("gen", "avx2", 0.625))
+    for what, tier, want in dcf:
+        for name, (seconds, info) in results.items():
+            if name.startswith(f"test_dcf[19-3-{what}-{tier}-"):
+                yield f"{what}_dcf, {tier}, n={info['n']}: {info['n'] / seconds / 1e6:.2f} M/s (at least {want})"
+    for size in (2**16, 2**19):
+        seconds = median(f"test_sign[avx512-{size}]")
+        if seconds:
+            yield f"bit-sliced sign, n={size}: {size / seconds / 1e6:.0f} M/s (at least 100)"
+    for kind in ("conv_threads", "activation_threads", "sign_threads"):
+        yield from ratio(f"{kind}: two over one", median(f"test_{kind}[1]"), median(f"test_{kind}[2]"), 1.7)
+    for what in ("gen", "eval"):
+        pair = [median(f"test_dcf_threads[{what}-{t}]") for t in (1, 2)]
+        yield from ratio(f"{what}_dcf threads: two over one", *pair, 1.7)
+
+
+def _network_sums(results, row):
+    """Seconds of all of ResNet-18's convolutions: this row, torch fp32, torch int64. None where a layer is missing."""
+    total = [0.0, 0.0, 0.0]
+    found = False
+    for name, (seconds, info) in results.items():
+        if row not in name or "per_network" not in info:
+            continue
+        rivals = [name.replace(row, r) for r in ("torch fp32", "torch int64")]
+        if not all(r in results for r in rivals):
+            return None
+        for i, s in enumerate((seconds, *(results[r][0] for r in rivals))):
+            total[i] += s * info["per_network"]
+        found = True
+    return total if found else None
