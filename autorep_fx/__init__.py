@@ -8,6 +8,7 @@ from .hybrid.serialize import load, save
 from .inspect import Report, inspect
 from .search import finetune, search
 from .secure.compile import compile
+from .secure.network import Network
 from .secure.program import SecureProgram
 from .transform import transform
 
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "HybridActivation",
+    "Network",
     "Report",
     "SecureProgram",
     "compile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, fx
@@ -13,19 +14,27 @@ from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
 from .inline import InlineLeaves
 from .lower import lower, module_types
+from .native import ranges as native_ranges
 from .program import SecureProgram
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
 
 
-def compile(gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16) -> SecureProgram:
+def compile(
+    gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16, ranges: str = "calibrated", margin_bits: int = 2
+) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
     Args:
         gm: the result of :func:`autorep_fx.transform`; never changed.
         example_inputs: a batch (N, ...) that shows the shapes; the program runs batches of any size.
-        frac_bits: fractional bits of the fixed-point numbers, 8 to 24.
+        frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
+        ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, times
+            2**margin_bits: a value beyond that gives a wrong answer without notice, so show it typical inputs, some
+            dozens. "worst": what nothing within the examples' range times 2**margin_bits can exceed; safe, but it grows
+            with every layer and soon leaves no room.
+        margin_bits: see ``ranges``; 0 to 16.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run; lists every one and what to do about it.
@@ -36,6 +45,10 @@ def compile(gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16) 
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
+    if ranges not in ("calibrated", "worst"):
+        raise ValueError(f"ranges must be 'calibrated' or 'worst', got {ranges!r}")
+    if isinstance(margin_bits, bool) or margin_bits not in range(17):
+        raise ValueError(f"margin_bits must be 0 to 16, got {margin_bits!r}")
     if isinstance(example_inputs, (tuple, list)) and len(example_inputs) == 1:
         example_inputs = example_inputs[0]
     if not isinstance(example_inputs, Tensor) or example_inputs.dim() < 2 or not example_inputs.is_floating_point():
@@ -57,7 +70,10 @@ def compile(gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16) 
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")
     _check_room(program)
-    return program
+    if ranges == "worst":
+        largest = float(x.abs().max()) * 2.0**margin_bits
+        return dataclasses.replace(program, reach=native_ranges.worst_case(program, largest), margin_bits=0)
+    return dataclasses.replace(program, reach=native_ranges.calibrated(program, x), margin_bits=margin_bits)
 
 
 def _check_room(program: SecureProgram) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .stats import Result
 
+if TYPE_CHECKING:
+    from .cost import Cost
+    from .native.backend import ProgramSession
+    from .native.plan import Plan
+    from .native.planner import Numbers
+    from .network import Network
+
 #: Backends that can execute a program.
-BACKENDS = ("crypten",)
+BACKENDS = ("native", "crypten")
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,16 @@ class SecureProgram:
 
     ``print(program)`` shows every step with its shapes. The weights are numbers here, not yet on a fixed-point grid:
     each executor rounds them to its own.
+
+    Attributes:
+        reach: largest absolute values, by name (native/ranges.py); what the native runtime plans its exponents with.
+        margin_bits: by how many bits other inputs may exceed them.
     """
 
     public: PublicProgram
     server: dict[str, Tensor]
+    reach: dict[str, float] = field(default_factory=dict)
+    margin_bits: int = 2
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -93,6 +107,8 @@ class SecureProgram:
         x: Tensor,
         *,
         backend: str = "crypten",
+        comparison: str = "auto",
+        network: Network | str | None = None,
         provider: str = "TFP",
         kernels: str = "torch",
         timeout: float = 300.0,
@@ -104,10 +120,14 @@ class SecureProgram:
 
         Args:
             x: floating-point batch (N, ...); N may differ from that of the example inputs.
-            backend: "crypten".
-            provider: who makes the correlations. "TFP": party 0, the server, which can then undo every mask: for
+            backend: "native": client, server and dealer (docs/security.md); "crypten": two parties running CrypTen.
+            comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), or "auto", whichever is quicker
+                online on the network.
+            network: native: slow the link between client and server down to this while online: a
+                :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
+            provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask: for
                 measuring only. "TTP": a third process, the dealer.
-            kernels: "torch", what does the local work of a party.
+            kernels: crypten: "torch", what does the local work of a party.
             timeout: seconds until a run that has not finished is given up.
             threads: threads of each party.
 
@@ -120,9 +140,48 @@ class SecureProgram:
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
         self.check_input(x)
+        if backend == "native":
+            from .native.backend import run as run_native
+
+            return run_native(self, x, comparison=comparison, network=network, timeout=timeout, threads=threads)
         from .crypten.launch import run
 
         return run(self, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads)
+
+    def session(self, **options: Any) -> ProgramSession:
+        """Client, server and dealer for many inputs: ``with program.session() as s: s.run(x)``.
+
+        Args:
+            options: ``comparison``, ``network``, ``timeout`` and ``threads`` as for :meth:`run` on the native backend.
+        """
+        from .native.backend import ProgramSession
+
+        return ProgramSession(self, **options)
+
+    def cost(self, network: Network | str = "lan", *, comparison: str = "auto", batch: int = 1) -> Cost:
+        """Rounds, bytes and predicted seconds of a native run, in all and for each step.
+
+        Args:
+            network: a :class:`~autorep_fx.Network`, "loopback", "lan" (0.2 ms, 10 Gbit/s) or "wan" (40 ms, 100 Mbit/s).
+            comparison: "fss", "gmw" or "auto".
+            batch: samples of the run.
+        """
+        from .native.backend import cost
+
+        return cost(self, network, comparison, batch)
+
+    def plan(self, *, comparison: str = "auto", network: Network | str = "loopback") -> Plan:
+        """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
+        from .native.backend import plan
+
+        return plan(self, comparison, network)
+
+    @cached_property
+    def native(self) -> tuple[Plan, dict[str, Numbers]]:
+        """The native runtime's public plan and the server's ring numbers."""
+        from .native.planner import make_plan
+
+        return make_plan(self, self.reach, margin=self.margin_bits)
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless ``x`` is a batch that this program can run."""

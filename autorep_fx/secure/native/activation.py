@@ -12,7 +12,9 @@ beta     (N, P)         msb(r) 2^(64 - F + f); its high half where F - f <= 32 s
 alpha2   (N, P)         alpha^2                                                squares
 ab       (N, P)         2 alpha beta - beta^2, stored like beta                squares
 relu     (N K, 3)       rh, rl, rh rl                                          fss
-select   (J N K, 3)     u, u alpha, u beta (J: comparisons a position)         gmw
+u        (J N K,)       a random bit for each comparison, J at each position   gmw
+u_alpha  (J N K,)       u alpha                                                gmw
+u_beta   (J N K,)       u beta, stored like beta                               gmw
 bits     (k + 1, words) planes of the mask's window and of u                   gmw
 product  (ANDs, words)  products of the AND triples                            gmw
 ======== ============== ====================================================== ===========================================
@@ -27,7 +29,7 @@ from typing import Callable
 
 import numpy as np
 
-from . import bits, gmw
+from . import gmw
 from .correlations import ROOT, SHARES, TRIPLE, Stream
 from .plan import Step
 from .ring import U64, kernel
@@ -40,6 +42,12 @@ Shares = dict[str, np.ndarray]
 def compared(step: Step, batch: int) -> int:
     """Comparisons of one kind in a run; ReLU6 takes two at each position, with one key."""
     return batch * len(step.attrs["kept"]) if step.op == "activation" else 0
+
+
+def _keep(step: Step) -> np.ndarray | None:
+    """Kept positions for a gather; None for all of them."""
+    kept = step.attrs["kept"]
+    return None if len(kept) == step.size else kept
 
 
 def points(step: Step) -> tuple[int, ...]:
@@ -61,10 +69,10 @@ def layout(step: Step, batch: int) -> Layout:
         found["relu"] = ((n, 3), U64)
     elif comparison == "gmw":
         n *= len(points(step))
-        width = bits.words(n)
-        found["select"] = ((n, 3), U64)
+        width = gmw.words(n)
+        found.update(u=((n,), U64), u_alpha=((n,), U64), u_beta=((n,), short))
         found["bits"] = ((a["window"] + 1, width), U64)
-        found["product"] = ((gmw.triples(a["window"]), width), U64)
+        found["product"] = ((gmw.products(a["window"]), width), U64)
     return found
 
 
@@ -109,7 +117,7 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     n = compared(step, batch)
     if not n:
         return buffer, None
-    window = k.window(r, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1)
+    window = k.window(r, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
     if a["comparison"] == "fss":
         alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
         roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
@@ -120,20 +128,14 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
 
 def _deal_gmw(step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream) -> None:
     """Each array holds the client's half and becomes the server's."""
-    a, repeat = step.attrs, len(points(step))
+    a, k, repeat = step.attrs, kernel(), len(points(step))
     width = mine["bits"].shape[1]
-    n = repeat * len(window)
-    kept = kernel().window(r, a["kept"]).reshape(-1)
-    alpha, beta = kept >> U64(a["shift"]), np.zeros_like(kept)
-    if a["shift"]:
-        beta = (kept >> U64(63)) << U64(64 - a["shift"])
     u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
-    u_bits = bits.from_plane(u, n)
-    true = np.stack([u_bits, u_bits * np.tile(alpha, repeat), u_bits * np.tile(beta, repeat)], -1)
-    mine["select"][...] = true - mine["select"]
-    mine["bits"][...] ^= np.concatenate([bits.to_planes(np.tile(window, repeat), a["window"]), u[None]])
-    both = triple_masks(step, index, width, client) ^ triple_masks(step, index, width, server)
-    mine["product"][...] ^= gmw.products(a["window"], both)
+    kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
+    k.deal_gmw_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
+    mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
+    masks = (triple_masks(step, index, width, stream) for stream in (client, server))
+    gmw.deal_products_(a["window"], *masks, mine["product"])
 
 
 def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
@@ -182,7 +184,7 @@ def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Calla
     found = []
     if a["comparison"] == "fss":
         for moved in at:
-            window = k.window(moved, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1)
+            window = k.window(moved, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
             found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))
     else:
         found = _kept_gmw(step, at, shares, party, exchange)
@@ -195,23 +197,14 @@ def wire_bits(step: Step) -> int:
 
 
 def _kept_gmw(step: Step, at: list[np.ndarray], shares: Shares, party: int, exchange: Callable) -> list[np.ndarray]:
-    a, k, batch = step.attrs, kernel(), len(at[0])
-    n = compared(step, batch)
-    windows = np.concatenate([k.window(m, a["kept"], shift=a["shift"], bits=a["window"]).reshape(-1) for m in at])
-    v = gmw.opened_drelu(windows, a["window"], shares, party, exchange)
-    kept_alpha = shares["alpha"][:, a["kept"]].reshape(-1)
-    kept_beta = shares["beta"][:, a["kept"]].reshape(-1).astype(U64)
-    if a["shift"] <= 32:
-        kept_beta = kept_beta << U64(32)
+    a, k = step.attrs, kernel()
+    windows = [k.window(m, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1) for m in at]
+    v = gmw.open_drelu(windows[0] if len(at) == 1 else np.concatenate(windows), a["window"], shares, party, exchange)
+    n = len(windows[0])
+    pick = slice(None) if _keep(step) is None else a["kept"]
+    alpha, beta = (shares[name][:, pick].reshape(-1) for name in ("alpha", "beta"))
     found = []
     for i, m in enumerate(at):
-        part = slice(i * n, (i + 1) * n)
-        mp = m[:, a["kept"]].reshape(-1) + U64(1 << 62)
-        mx, mu = (mp >> U64(a["shift"])) - U64(1 << (62 - a["shift"])), U64(1) - (mp >> U64(63))
-        x = mu * kept_beta - kept_alpha
-        if party == 0:
-            x += mx
-        u, u_alpha, u_beta = shares["select"][part].T
-        flipped = mx * u - u_alpha + mu * u_beta
-        found.append(np.where(v[part] == 1, x - flipped, flipped))
+        kept, bits = m[:, pick].reshape(-1), gmw.bits_of(v, i * n, n)
+        found.append(gmw.relu(kept, bits, i, shares, alpha, beta, a["shift"], party))
     return found

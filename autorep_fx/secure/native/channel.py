@@ -13,11 +13,11 @@ import socket
 import struct
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import PartyError
+from ..network import Network
 from .plan import VERSION
 
 _HEADER = struct.Struct("<IIQd")
@@ -30,28 +30,6 @@ HEADER_BYTES = _HEADER.size
 #: Steps of messages outside of the plan.
 HELLO, SETUP, REQUEST, READY = 2**32 - 1, 2**32 - 2, 2**32 - 3, 2**32 - 4
 _NAMES = {HELLO: "hello", SETUP: "setup", REQUEST: "request", READY: "ready"}
-
-
-@dataclass(frozen=True)
-class Network:
-    """A link between the parties.
-
-    Attributes:
-        rtt_ms: round trip time in milliseconds.
-        mbps: rate in Mbit/s, each way.
-    """
-
-    rtt_ms: float = 0.0
-    mbps: float = float("inf")
-
-    @property
-    def delay(self) -> float:
-        """Seconds one way."""
-        return self.rtt_ms / 2000
-
-    def seconds(self, size: int) -> float:
-        """Seconds that ``size`` bytes occupy the link."""
-        return size * 8 / (self.mbps * 1e6)
 
 
 class Clock:

@@ -8,102 +8,107 @@ Both parties know the window ``m_k = x + r_k`` (k bits); ``[r_k]`` is shared bit
 3. ``[drelu] = not (m_h xor [r_h] xor [borrow])``; the parties open ``v = drelu xor u`` under the dealer's bit ``u``.
 4. ``x drelu = v [x] + (1 - 2 v) (mx [u] - [u alpha] + mu [u beta])`` for ``[x] = mx - [alpha] + mu [beta]``, locally.
 
-Rounds: ceil(log2(k - 1)) + 1 exchanges. Online: ``planes(k)`` bits an element each way. Offline, dealer to server:
-k + 1 + triples(k) bits and 24 bytes. Exact on windows. What is opened is uniform: every mask is used once.
+Rounds: ceil(log2(k - 1)) + 1 exchanges. Online: ``masks(k) + 1`` bits an element each way. Offline, dealer to server:
+``k + 1 + products(k)`` bits and 20 or 24 bytes. Exact on windows. Whatever is opened is uniform: each mask is used once.
 Source: Goldreich, Micali, Wigderson (STOC 1987); Beaver (CRYPTO 1991); the tree is CrypTen's set-propagate-kill, kept
-to the bit that is needed.
+to the bit that is needed. Kernels: autorep_fx.kernels.bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Callable
 
 import numpy as np
 
-from . import bits
-from .ring import U64
+from .ring import U64, kernel
 
 #: Sends this party's planes and returns the other's.
 Exchange = Callable[[np.ndarray], np.ndarray]
 
 
+def words(n: int) -> int:
+    """Words of a plane of n elements."""
+    return -(-n // 64)
+
+
 def levels(window: int) -> list[int]:
-    """Merges at every level of the tree."""
-    nodes, merges = window - 1, []
+    """Nodes at every level of the tree that merges."""
+    nodes, found = window - 1, []
     while nodes > 1:
-        merges.append(nodes // 2)
+        found.append(nodes)
         nodes -= nodes // 2
-    return merges
+    return found
 
 
 def exchanges(window: int) -> int:
+    """Messages each way: one for each level, one for the opening."""
     return len(levels(window)) + 1
 
 
 def masks(window: int) -> int:
     """Planes that are opened in the tree, each under a mask of its own."""
-    return sum(3 * h - 1 for h in levels(window))
+    return sum(3 * (nodes // 2) - 1 for nodes in levels(window))
 
 
-def triples(window: int) -> int:
+def products(window: int) -> int:
     """AND gates: planes of products that the dealer shares."""
-    return sum(2 * h - 1 for h in levels(window))
+    return sum(2 * (nodes // 2) - 1 for nodes in levels(window))
 
 
-def planes(window: int) -> int:
-    """Planes sent each way."""
-    return masks(window) + 1
-
-
-def products(window: int, opened: np.ndarray) -> np.ndarray:
-    """The dealer's products of the triples from all masks (masks(window), words)."""
-    found, at = [], 0
-    for h in levels(window):
-        a, b, b2 = opened[at : at + h], opened[at + h : at + 2 * h], opened[at + 2 * h : at + 3 * h - 1]
-        found += [a & b, a[1:] & b2]
-        at += 3 * h - 1
-    return np.concatenate(found) if found else np.zeros((0, opened.shape[1]), U64)
-
-
-def borrow(m: np.ndarray, r: np.ndarray, mask: np.ndarray, product: np.ndarray, party: int, exchange: Exchange) -> np.ndarray:
-    """This party's XOR share of ``[m_low < r_low]``.
-
-    m: (k - 1, words) public planes; r: XOR shares of the mask's; mask, product: this party's part of the triples.
-    """
-    full = U64(2**64 - 1) if party == 0 else U64(0)
-    g = ~m & r
-    p = (m & full) ^ full ^ r
+def triples(window: int, mask: np.ndarray, product: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Each level's (a, b, c) in a party's masks and products."""
     at = done = 0
-    while len(g) > 1:
-        h = len(g) // 2
-        p1, g0, p0 = p[1 : 2 * h : 2], g[0 : 2 * h : 2], p[2 : 2 * h : 2]
-        hidden = np.concatenate([p1, g0, p0])
-        mine = mask[at : at + 3 * h - 1]
-        hidden ^= mine
-        hidden ^= exchange(hidden)  # now open
-        d, e, e2 = hidden[:h], hidden[h : 2 * h], hidden[2 * h :]
-        a, b, b2 = mine[:h], mine[h : 2 * h], mine[2 * h :]
-        c, c2 = product[done : done + h], product[done + h : done + 2 * h - 1]
-        pg = c ^ (d & b) ^ (e & a) ^ (d & e & full)
-        pp = c2 ^ (d[1:] & b2) ^ (e2 & a[1:]) ^ (d[1:] & e2 & full)
-        rest = slice(2 * h, None)
-        g = np.concatenate([g[1 : 2 * h : 2] ^ pg, g[rest]])
-        p = np.concatenate([p[:1], pp, p[rest]])  # nobody reads the lowest
+    for nodes in levels(window):
+        h = nodes // 2
+        yield mask[at : at + h], mask[at + h : at + 3 * h - 1], product[done : done + 2 * h - 1]
         at, done = at + 3 * h - 1, done + 2 * h - 1
-    return g[0]
 
 
-def opened_drelu(window_m: np.ndarray, window: int, shares: dict[str, np.ndarray], party: int, exchange: Exchange) -> np.ndarray:
-    """``v = drelu xor u`` of every element, public: uint64 zeros and ones.
+def deal_products_(window: int, client: np.ndarray, server: np.ndarray, product: np.ndarray) -> None:
+    """The dealer's half: ``product`` holds one party's shares and becomes the other's. client, server: their masks."""
+    for (a0, b0, c), (a1, b1, _) in zip(triples(window, client, product), triples(window, server, product)):
+        kernel().deal_and_(a0, b0, a1, b1, c=c)
 
-    window_m: (n,) windows. shares: ``bits`` (k + 1, words): XOR shares of the mask's planes and of u; ``mask``,
-    ``product``: this party's part of the triples.
+
+def open_drelu(m: np.ndarray, window: int, shares: dict[str, np.ndarray], party: int, exchange: Exchange) -> np.ndarray:
+    """The plane ``v = drelu xor u``, public.
+
+    m: (n,) windows. shares: ``bits`` (k + 1, words), XOR shares of the mask's planes and of u; ``mask``, ``product``:
+    this party's part of the triples.
     """
-    m = bits.to_planes(window_m, window)
-    r = shares["bits"]
-    low = borrow(m[:-1], r[: window - 1], shares["mask"], shares["product"], party, exchange)
-    v = low ^ r[window - 1] ^ r[window]
+    k = kernel()
+    planes, r = k.pack_bits(m, bits=window), shares["bits"]
+    g, p = k.borrow_bits(planes[: window - 1], r[: window - 1], party=party)
+    for a, b, c in triples(window, shares["mask"], shares["product"]):
+        message = k.carry_open(g, p, a, b)
+        g, p = k.carry_close(g, p, message, exchange(message), a, b, c, party=party)
+    v = g[0] ^ r[window - 1] ^ r[window]
     if party == 0:
-        v ^= ~m[-1]
+        v ^= ~planes[-1]
     v ^= exchange(v[None])[0]
-    return bits.from_plane(v, len(window_m))
+    return v
+
+
+def relu(m: np.ndarray, v: np.ndarray, part: int, shares: dict[str, np.ndarray], alpha: np.ndarray, beta: np.ndarray,
+         shift: int, party: int) -> np.ndarray:  # fmt: skip
+    """This party's share of ``x drelu`` for the n elements from ``part * n`` on.
+
+    m: (n,) masked values. v: their public bits, from :func:`open_drelu`. alpha, beta: shares of the wire's truncation.
+    """
+    n = len(m)
+    own = slice(part * n, (part + 1) * n)
+    return kernel().relu_gmw(m, v, *(shares[name][own] for name in ("u", "u_alpha", "u_beta")), alpha, beta, shift=shift, party=party)
+
+
+def bits_of(planes: np.ndarray, start: int, n: int) -> np.ndarray:
+    """The plane of elements ``start .. start + n`` of one plane."""
+    if start == 0:
+        return planes[: words(n)]
+    k = kernel()
+    return k.pack_bits(k.unpack_bits(planes[None], start + n)[start:], bits=1)[0]
+
+
+def true_bits(r_window: np.ndarray, window: int, u: np.ndarray) -> np.ndarray:
+    """What ``bits`` shares: the planes of the mask's window, and u."""
+    return np.concatenate([kernel().pack_bits(r_window, bits=window), u[None].astype(U64)])

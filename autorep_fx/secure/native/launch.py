@@ -11,8 +11,9 @@ from multiprocessing.connection import wait
 import numpy as np
 
 from ...errors import PartyError
+from ..network import Network
 from ..stats import Phase, Stats
-from .channel import HEADER_BYTES, Network
+from .channel import HEADER_BYTES
 from .plan import Plan
 from .planner import Numbers
 from .process import Job, Report, main

@@ -13,7 +13,8 @@ import numpy as np
 
 from ... import kernels
 from ...errors import PartyError
-from .channel import Network, TcpChannel
+from ..network import Network
+from .channel import TcpChannel
 from .client import Client
 from .dealer import Dealer
 from .plan import Plan

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .channel import Network, local_pair
+from ..network import Network
+from .channel import local_pair
 from .client import Client
 from .dealer import Dealer
 from .party import Party

@@ -9,6 +9,7 @@ from networks import images, replace
 from torch import nn
 
 from autorep_fx.errors import CompileError
+from autorep_fx.secure.native.planner import make_plan
 
 
 class Fn(nn.Module):
@@ -139,9 +140,10 @@ def test_long_chains_are_truncated_in_between():
 
 
 def test_no_room_names_the_layer():
-    x = images(2) * 2.0**45
+    program = compiled(nn.Sequential(nn.Conv2d(3, 3, 3)), images(2))
+    reach = {name: value * 2.0**60 for name, value in program.reach.items()}
     with pytest.raises(CompileError, match="no room in the ring at 'output'.*margin of 2 bits"):
-        hold(compiled(nn.Sequential(nn.Conv2d(3, 3, 3)), images(2)), images(2), examples=x)
+        make_plan(program, reach)
 
 
 @pytest.mark.parametrize("model, degree, message", [
