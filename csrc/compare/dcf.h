@@ -59,6 +59,13 @@ struct Group {
     const int64_t e = element(i), block = min64(e / kDcfBlock, last_block);
     return key + block * layout->block_words + offset + e % kDcfBlock * width;
   }
+  // Asks for the same words of the next block: a key goes by once, and from or to memory if there are many elements.
+  template <int kWrite>
+  AR_INLINE_MEMBER void prefetch(int64_t offset, int64_t words) const {
+    if (int64_t(kAesBlocks) > kDcfBlock || first % kDcfBlock) return;
+    const uint64_t* next = key + min64(first / kDcfBlock + 1, last_block) * layout->block_words + offset;
+    for (int64_t w = 0; w < words; w += 8) __builtin_prefetch(next + w, kWrite);
+  }
   AR_INLINE_MEMBER bool inside(int i) const { return element(i) / kDcfBlock <= last_block; }
 };
 

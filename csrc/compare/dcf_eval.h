@@ -37,6 +37,7 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
   int64_t offset = 2 * kDcfBlock;
   for (int level = 0; level < l.levels; ++level, offset += l.level_words) {
     const int bit = l.bits - 1 - level;
+    g.prefetch<0>(offset, l.level_words);
     Blocks z[kU], tweak[kU], child[kU], v[kValues][kU];
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) {
@@ -57,6 +58,8 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
       t[i] = mask_of_control(child[i]) ^ (t[i] & mask_of_bit(pick[i], bit));
     }
   }
+  g.prefetch<0>(offset, l.block_words - offset);
+  g.prefetch<0>(0, 2 * kDcfBlock);
   // The leaf of each element: all corrections are read, one is kept.
   Blocks z[kU], tweak[kU], v[kValues][kU], leaf[kU];
   const uint64_t last = (uint64_t(1) << l.leaf_bits) - 1;

@@ -55,6 +55,7 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
   int64_t offset = 2 * kDcfBlock;
   for (int level = 0; level < l.levels; ++level, offset += l.level_words) {
     const int bit = l.bits - 1 - level;
+    g.prefetch<1>(offset, l.level_words);
     Blocks child[2][2][kU], lose[2][kValues][kU], keep[2][kValues][kU], right[kU];  // child[party][direction]
     for (int i = 0; i < kU; ++i) right[i] = mask_of_bit(alpha[i], bit);
     for (int p = 0; p < 2; ++p) {
@@ -87,6 +88,7 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
       }
     }
   }
+  g.prefetch<1>(offset, l.block_words - offset);
   const uint64_t last = (uint64_t(1) << l.leaf_bits) - 1;
   for (uint64_t j = 0; j <= last; ++j, offset += l.value_words) {
     Blocks v[2][kValues][kU], below[kU], cw[kValues][kU];
