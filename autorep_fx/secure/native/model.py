@@ -111,6 +111,7 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
     if a["powers"] == 2:
         square = np.ones(step.size, bool) if a["linear"] is None else ~a["linear"]
         xs, bs = x[:, square], b[:, square]
+        bs = np.minimum(bs, 1e100)  # deep networks: a bound that says nothing, but stays a number
         value[:, square], bound[:, square] = xs * xs, 2 * np.abs(xs.astype(np.float64)) * bs + bs**2
     kept = a["kept"]
     if activation.compared(step, len(y)):
