@@ -11,50 +11,36 @@ from torch import Tensor
 
 from .kernels import TorchKernels
 from .meter import Meter
+from .values import Values
 
 
-class Shares:
-    """One party's view of shared ring elements: plain int64 tensors, one share at each party, exponents kept by the
-    caller.
-
-    Args:
-        crypten: the imported package, initialised.
-        kernels: what does the local work.
-        frac_bits: fractional bits of every value between two steps.
-        meter: what counts.
-    """
+class Shares(Values):
+    """One party's view of shared ring elements, and CrypTen's way to work on them."""
 
     def __init__(self, crypten: ModuleType, kernels: TorchKernels, frac_bits: int, meter: Meter):
         from crypten.mpc.primitives import ArithmeticSharedTensor, beaver, converters
 
+        super().__init__(crypten, kernels, frac_bits, meter)
         self._arithmetic, self._beaver, self._converters = ArithmeticSharedTensor, beaver, converters
-        self._crypten, self.kernels, self.frac_bits, self.meter = crypten, kernels, frac_bits, meter
-        self.communicator = crypten.communicator.get()
-        self.first = self.communicator.get_rank() == 0
+        self._crypten = crypten
 
-    # --- in and out --------------------------------------------------------------------------------------------------
+    # --- setting up --------------------------------------------------------------------------------------------------
 
-    def encode(self, value: Tensor) -> Tensor:
-        """Round to the grid. (CrypTen's own encoding cuts off, which is biased and up to a whole unit wrong.)"""
-        return (value.double() * 2.0**self.frac_bits).round().long()
+    def connect(self, server: dict[str, Tensor] | None, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """Share the server's numbers."""
+        return {key: self._share(server[key] if self.first else None, shape, 0) for key, shape in shapes.items()}
 
-    def share(self, value: Tensor | None, shape: tuple[int, ...], owner: int) -> Tensor:
-        """Share a tensor that only ``owner`` has; no message, the masks come from seeds."""
+    def start(self) -> None:
+        """The online phase begins."""
+
+    def share_input(self, x: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        """Share the client's input; no message, the masks come from seeds."""
+        return self._share(x, shape, 1)
+
+    def _share(self, value: Tensor | None, shape: tuple[int, ...], owner: int) -> Tensor:
         return self._arithmetic(value, size=torch.Size(shape), precision=0, src=owner).share
 
-    def open_to(self, share: Tensor, receiver: int) -> Tensor | None:
-        """Reveal to one party. One message."""
-        ring = self.communicator.reduce(share, receiver)
-        return None if ring is None else ring.double() / 2.0**self.frac_bits
-
-    def add_public(self, share: Tensor, number: float) -> Tensor:
-        return share + round(number * 2.0**self.frac_bits) if self.first else share
-
     # --- arithmetic --------------------------------------------------------------------------------------------------
-
-    def rescale(self, share: Tensor) -> Tensor:
-        """Bring a product of two values (2 * frac_bits) back to frac_bits. Local."""
-        return self.kernels.truncate(share, 2**self.frac_bits)
 
     def linear(self, op: str, x: Tensor, y: Tensor, **options: Any) -> Tensor:
         """``op`` ("mul", "matmul", "conv2d") of two shared tensors, at 2 * frac_bits. One round (Beaver)."""

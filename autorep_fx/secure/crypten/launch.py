@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 import torch
 from torch import Tensor
 
+from ... import kernels as extension
 from ...errors import PartyError
 from ..fixed_point import on_grid
 from ..program import SecureProgram
@@ -33,11 +34,12 @@ log = logging.getLogger(__name__)
 
 def run(program: SecureProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int) -> Result:
     """See :meth:`SecureProgram.run`."""
-    for name, value, allowed in (("provider", provider, PROVIDERS), ("kernels", kernels, tuple(KERNELS))):
+    for name, value, allowed in (("provider", provider, PROVIDERS), ("kernels", kernels, KERNELS)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     if timeout <= 0 or threads < 1:
         raise ValueError(f"timeout must be above 0 and threads at least 1, got {timeout!r} and {threads!r}")
+    kernels = _usable(kernels)
     load_crypten()  # before anything is started, so that a missing package is one clear error
 
     folder = tempfile.mkdtemp(prefix="autorep_fx-")
@@ -49,6 +51,13 @@ def run(program: SecureProgram, x: Tensor, *, provider: str, kernels: str, timeo
         shutil.rmtree(folder, ignore_errors=True)
     output = torch.from_numpy(reports[CLIENT].output).to(x.dtype)
     return Result(output, _stats(reports, start))
+
+
+def _usable(kernels: str) -> str:
+    if kernels == "fused" and not extension.available():
+        log.warning("the compiled kernels are not installed: using kernels='torch', which is several times slower")
+        return "torch"
+    return kernels
 
 
 def _jobs(program: SecureProgram, x: Tensor, folder: str, provider: str, kernels: str, threads: int) -> list[Job]:

@@ -12,6 +12,7 @@ from ..fixed_point import whole_factor
 from ..program import Step
 from .beaver import Shares
 from .site import hybrid, relu
+from .values import Values
 
 
 def _conv2d(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -45,14 +46,19 @@ def _scale(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
 
 
 def _max_pool2d(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
-    """A tree of ``max(a, b) = b + relu(a - b)``: 9 rounds a level, ceil(log2(window)) levels."""
+    """9 rounds a level."""
+    return max_tree(s, step, x, lambda difference: relu(s, difference))
+
+
+def max_tree(s: Values, step: Step, x: Tensor, relu: Callable[[Tensor], Tensor]) -> Tensor:
+    """A tree of ``max(a, b) = b + relu(a - b)`` over every window, ceil(log2(window)) levels."""
     # Below everything that the compiler lets pass, far above the ring's edge; only one party holds it.
-    fill = -(2 ** (s.frac_bits + 30)) if s.first else 0
+    fill = -(2 ** (62 - s.frac_bits)) if s.first else 0
     window = structure.windows(step, x, fill)
     while len(window) > 1:
         half = len(window) // 2
         a, b, odd = window[:half], window[half : 2 * half], window[2 * half :]
-        window = torch.cat([b + relu(s, a - b), odd])
+        window = torch.cat([b + relu(a - b), odd])
     return window[0]
 
 

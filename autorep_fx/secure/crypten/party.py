@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ from torch import Tensor
 from ..program import PublicProgram
 from . import wire
 from .compat import load_crypten
+from .kernels import TorchKernels
+from .meter import Meter, Wire
+from .values import Values
 
 SERVER, CLIENT, DEALER = 0, 1, 2
 
@@ -156,8 +161,6 @@ def _join(job: Job, progress: Progress) -> None:
 def _deal(job: Job, report: Report) -> None:
     from crypten.mpc.provider import TTPServer
 
-    from .meter import Wire
-
     sockets = Wire(job.folder, DEALER, 3)
     before = {}
 
@@ -168,30 +171,49 @@ def _deal(job: Job, report: Report) -> None:
                 sockets.publish()
                 before["sent"] = sum(link.sent for link in wire.links())
 
-    Dealer()
+    class FusedDealer(Dealer):
+        def __init__(self) -> None:
+            from .fused.dealer import serve
+
+            crypten = load_crypten()
+            crypten.init()
+            communicator = crypten.communicator.get()
+            self.ttp_group = communicator.ttp_group
+            self._setup_generators()
+            serve(communicator)
+
+    (FusedDealer if job.kernels == "fused" else Dealer)()
     if wire.can_count():
         report.sent = [before["sent"], 0, sum(link.sent for link in wire.links()) - before["sent"]]
 
 
-def _compute(job: Job, report: Report, progress: Progress) -> None:
+def _engine(job: Job, crypten: ModuleType, meter: Meter) -> tuple[Values, dict[str, Callable]]:
+    """What a party works with: its shares' arithmetic, and the operations on them."""
+    if job.kernels == "fused":
+        from .fused.ops import OPS as FUSED_OPS
+        from .fused.party import FusedShares
+
+        return FusedShares(crypten, job.public, job.batch, job.provider, meter, job.threads), FUSED_OPS
     from .beaver import Shares
-    from .kernels import KERNELS
-    from .meter import Meter, Wire
     from .ops import OPS
 
+    return Shares(crypten, TorchKernels(), job.public.frac_bits, meter), OPS
+
+
+def _compute(job: Job, report: Report, progress: Progress) -> None:
     crypten, public = load_crypten(), job.public
     sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2) if wire.can_count() else None
     if sockets:
         sockets.publish()
     communicator = crypten.communicator.get()
     meter = Meter(crypten, progress.waiting)
-    s = Shares(crypten, KERNELS[job.kernels](), public.frac_bits, meter)
+    s, ops = _engine(job, crypten, meter)
 
     progress.at(Progress.SHARING)
-    secrets = {
-        key: s.share(s.encode(torch.from_numpy(job.server[key])) if job.rank == SERVER else None, shape, SERVER)
-        for key, shape in public.secret_shapes.items()
-    }
+    server = None
+    if job.rank == SERVER:
+        server = {key: s.encode(torch.from_numpy(value)) for key, value in job.server.items()}
+    secrets = s.connect(server, public.secret_shapes)
     progress.waiting(True)
     communicator.barrier()
     progress.waiting(False)
@@ -201,14 +223,15 @@ def _compute(job: Job, report: Report, progress: Progress) -> None:
     meter.reset()
 
     report.started, start = time.monotonic(), time.perf_counter()
+    s.start()
     shape = (job.batch, *public.input_shape)
     x = s.encode(torch.from_numpy(job.x)) if job.rank == CLIENT else None
-    values: dict[str, Tensor] = {public.input: s.share(x, shape, CLIENT)}
+    values: dict[str, Tensor] = {public.input: s.share_input(x, shape)}
     gone = public.last_uses()
     for position, step in enumerate(public.steps, Progress.FIRST_STEP):
         progress.at(position)
         mine = {role: secrets[key] for role, key in step.secrets.items()}
-        values[step.name] = OPS[step.op](s, step, mine, *(values[name] for name in step.inputs))
+        values[step.name] = ops[step.op](s, step, mine, *(values[name] for name in step.inputs))
         for name in gone.get(step.name, ()):
             del values[name]
     progress.at(Progress.FIRST_STEP + len(public.steps))

@@ -1,0 +1,102 @@
+"""Products, squares and ReLUs on shares. Each is a :data:`~.channel.Protocol`: run it with ``Channel.run``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .... import kernels
+from .channel import Message, Protocol
+from .correlations import Comparison
+from .streams import signed
+
+if TYPE_CHECKING:
+    from .party import FusedShares
+
+
+def product(s: FusedShares, held: tuple[Tensor, ...], factor: str, x: Tensor) -> Protocol:
+    """Shares of ``W * x``, W the server's factor (a convolution, a matrix, or element by element). No truncation.
+
+    Once per model (:meth:`FusedShares.connect`): the server opens ``E = W - A`` to the client; A is from its seed.
+
+    1. The parties hold ``[x]``, the client ``b``, and both ``[b * A]`` as c_0, c_1, c_1 being from the client's seed.
+    2. The client sends ``x_1 - b``. The server adds its ``x_0``: ``M = x - b``.
+    3. Server: ``W * M + c_0``. Client: ``E * b + c_1``. Sum: ``W (x - b) + (W - A) b + A b = W x``.
+
+    Rounds: 1, one way. Online the client sends 8 bytes per element of x and the server nothing; offline the dealer
+    sends 8 per element of the result. CrypTen: 8 per element of x and of W, from both parties.
+
+    Why A may stay the same for all inferences. The client sees E once, W under a uniform A that it knows nothing of
+    (its c_1 come from its own seed and do not depend on A), so E tells it nothing, and no message after that tells it
+    more about A. The server, which may know A and W, sees ``x_1 - b`` under a b that is new each time, and c_0 =
+    ``b * A - c_1`` under a c_1 that is new each time. Were b used twice, the server would learn a difference of inputs;
+    were c_1, one of ``b * A``.
+    """
+    if s.first:
+        (c,) = held
+        hidden = yield Message(receive=x.shape)
+        return s.factors[factor](hidden.add_(x), add=c)
+    b, c = held
+    yield Message(send=x - b)
+    return s.factors[factor](b, add=c)
+
+
+def square(s: FusedShares, held: tuple[Tensor, Tensor], x: Tensor) -> Protocol:
+    """Shares of x**2, brought back to ``frac_bits``.
+
+    1. Open ``x - r``.
+    2. One pass over memory: ``r2 + 2 r opened + opened**2``, divided by 2**frac_bits on shares (kernels.beaver_square).
+
+    Rounds: 1. Each party sends 8 bytes an element; the dealer 8.
+    """
+    r, r2 = held
+    mine = x - r
+    opened = (yield Message(mine, mine.shape)).add_(mine)
+    kernels.beaver_square(opened, r, r2, frac_bits=s.frac_bits, party=s.party, out=opened.numpy())
+    return opened
+
+
+def multiply(s: FusedShares, held: tuple[Tensor, Tensor, Tensor], x: Tensor, y: Tensor) -> Protocol:
+    """Shares of x * y, element by element (Beaver). No truncation.
+
+    Rounds: 1. Each party sends 16 bytes an element; the dealer 8.
+    """
+    a, b, c = held
+    mine = torch.stack([x - a, y - b])
+    d, e = (yield Message(mine, mine.shape)).add_(mine)
+    c.addcmul_(a, e).addcmul_(b, d)
+    return c.addcmul_(d, e) if s.first else c
+
+
+def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+    """Shares of max(x, 0), exact, if the sign of x is bit k - 1 of it (k: ``plan.sign_bits``).
+
+    1. Open ``m = x + r``.
+    2. The sign of ``m - r``: the bits of m are public, those of r are XOR-shared, and the borrow into bit k - 1 is a
+       tree of ANDs over k - 1 positions, 64 elements to a word. An AND of two has three bits to open, as both of a
+       node's share an operand. One round a level, ceil(log2(k - 1)) levels.
+    3. Open ``v = [x >= 0] ^ u`` with a random bit u.
+    4. ``x [x >= 0]`` is then local, from m, v and the shares of r, u and u r (kernels.relu_gmw).
+
+    Rounds: 8 at any frac_bits. At frac_bits = 16 (k = 50) each party sends 8 bytes for the mask, 16 1/4 for the tree
+    (138 - 8 bits...) and a bit; the dealer 33.
+    """
+    r, u, ur = (t.numpy() for t in (held.r, held.u, held.ur))
+    mine = x.flatten() + held.r
+    m = (yield Message(mine, mine.shape)).add_(mine).numpy()
+    m_planes, r_planes = kernels.pack_bits(m, bits=len(held.planes)), held.planes.numpy()
+    g, p = kernels.borrow_bits(m_planes[:-1], r_planes[:-1], party=s.party)
+    for a, b, c in held.triples:
+        message = kernels.carry_open(g, p, a, b)
+        received = yield Message(signed(message), message.shape)
+        g, p = kernels.carry_close(g, p, message, received, a, b, c, party=s.party)
+    sign = g[0] ^ r_planes[-1].view(np.uint64) ^ held.u_bits.numpy().view(np.uint64)
+    if s.first:
+        sign ^= ~m_planes[-1]
+    other = yield Message(signed(sign), sign.shape)
+    nothing = np.zeros(len(m), np.uint32)  # no bits are cut off
+    v = sign ^ other.numpy().view(np.uint64)
+    return signed(kernels.relu_gmw(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
