@@ -13,10 +13,11 @@ import numpy as np
 from ...errors import PartyError
 from ..network import Network
 from ..stats import Phase, Stats
+from . import process
 from .channel import HEADER_BYTES
 from .plan import Plan
 from .planner import Numbers
-from .process import Job, Report, main
+from .process import STARTUP, Job, Report, main
 
 #: Seconds that the others get to report when one party failed, so that the cause is named and not its echo.
 _GRACE = 2.0
@@ -33,7 +34,7 @@ class Session:
     Args:
         plan: what all three know.
         numbers: the server's part; only the server's process gets it.
-        timeout: seconds that a party waits for a message, and the launcher for an answer.
+        timeout: seconds that a party waits for a message, and the launcher for an answer; starting up may take longer.
         threads: of each party.
         network: slow the link between client and server down to this while online.
 
@@ -54,19 +55,22 @@ class Session:
             Job("server", **common, addresses={"dealer": at["dealer"]}, listener=listeners["server"], numbers=numbers),
             Job("client", **common, addresses=at),
         ]
-        context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
+        # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and quick.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([process.__name__])
         self.processes, self.pipes = {}, {}
         start = time.monotonic()
         try:
             for job in jobs:
                 mine, theirs = context.Pipe()
-                process = context.Process(target=main, args=(job, theirs), name=job.role, daemon=True)
-                process.start()
+                self.processes[job.role] = context.Process(target=main, args=(job, theirs), name=job.role, daemon=True)
+                self.processes[job.role].start()
                 theirs.close()  # so that a dead party's pipe reads as closed
-                self.processes[job.role], self.pipes[job.role] = process, mine
+                self.pipes[job.role] = mine
             for listener in listeners.values():
                 listener.close()
-            self.setup = self._phase("setup", self._collect({role: ["setup"] for role in self.pipes}), ("client", "server", "dealer"))
+            found = self._collect({role: ["setup"] for role in self.pipes}, max(timeout, STARTUP))
+            self.setup = self._phase("setup", found, ("client", "server", "dealer"))
             self.setup.seconds = time.monotonic() - start
         except BaseException:
             self._reap()
@@ -76,9 +80,12 @@ class Session:
         """Answer one batch (N, ...) of numbers: the output in float64, and what it cost."""
         if not self.pipes:
             raise PartyError("this session is over; start another")
-        self.pipes["client"].send(np.asarray(x, np.float64))
+        try:
+            self.pipes["client"].send(np.asarray(x, np.float64))
+        except OSError:
+            pass  # it is gone, as its missing report will say
         phases = {"client": ["offline", "online"], "server": ["offline", "online"], "dealer": ["offline"]}
-        found = self._collect(phases)
+        found = self._collect(phases, self.timeout)
         output = found["client", "online"].output
         offline = self._phase("offline", found, ("client", "server", "dealer"))
         online = self._phase("online", found, ("client", "server"))
@@ -110,12 +117,12 @@ class Session:
             message_bytes={role: sent[role] - framed[role] for role in roles},
         )
 
-    def _collect(self, wanted: dict[str, list[str]]) -> dict[tuple[str, str], Report]:
+    def _collect(self, wanted: dict[str, list[str]], timeout: float) -> dict[tuple[str, str], Report]:
         """Reports of these phases by (role, phase)."""
         left = {role: list(phases) for role, phases in wanted.items()}
         found: dict[tuple[str, str], Report] = {}
         failed: list[Report] = []
-        deadline = time.monotonic() + self.timeout + _GRACE
+        deadline = time.monotonic() + timeout + _GRACE
         while any(left.values()):
             pipes = {self.pipes[role]: role for role, phases in left.items() if phases}
             ready = wait(list(pipes), timeout=max(deadline - time.monotonic(), 0))
@@ -125,7 +132,7 @@ class Session:
                 role = pipes[pipe]
                 try:
                     report = pipe.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     self.processes[role].join(_GRACE)
                     report = Report(role, "error", error=f"{role}: died with exit code {self.processes[role].exitcode}")
                 if report.phase == "error":
@@ -138,12 +145,12 @@ class Session:
         late = [role for role, phases in left.items() if phases]
         if failed or late:
             self._reap()
-            self._raise(failed, late)
+            self._raise(failed, late, timeout)
         return found
 
-    def _raise(self, failed: list[Report], late: list[str]) -> None:
+    def _raise(self, failed: list[Report], late: list[str], timeout: float) -> None:
         if not failed:
-            raise PartyError(f"no answer within timeout={self.timeout:g} s from: {', '.join(late)}")
+            raise PartyError(f"no answer within {timeout:g} s from: {', '.join(late)}")
         # Who hung up because a peer did is an echo.
         report = min(failed, key=lambda r: r.lost)
         log.error("%s failed:\n%s", report.role, report.trace or report.error)

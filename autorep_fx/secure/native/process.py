@@ -22,6 +22,9 @@ from .planner import Numbers
 from .server import Server
 from .stats import Count
 
+#: Seconds that starting and connecting the processes may take in any case: they import torch.
+STARTUP = 60.0
+
 _ROLE = 8  # bytes of the name that a connecting party sends first
 
 
@@ -107,11 +110,12 @@ def _use_threads(count: int) -> None:
 
 
 def _connect(job: Job) -> dict[str, TcpChannel]:
-    deadline = time.monotonic() + job.timeout
+    limit = max(job.timeout, STARTUP)
+    deadline = time.monotonic() + limit
     links = {}
     for peer, address in job.addresses.items():
         try:
-            connection = socket.create_connection(address, timeout=job.timeout)
+            connection = socket.create_connection(address, timeout=limit)
         except OSError as error:
             raise PartyError(f"{job.role}, at 'connect': no {peer} at {address[0]}:{address[1]} ({error})") from error
         connection.sendall(job.role.encode().ljust(_ROLE, b"\0"))
@@ -124,7 +128,7 @@ def _connect(job: Job) -> dict[str, TcpChannel]:
             connection.settimeout(max(deadline - time.monotonic(), 0.01))
             name = connection.recv(_ROLE, socket.MSG_WAITALL).rstrip(b"\0").decode(errors="replace")
         except TimeoutError:
-            raise PartyError(f"{job.role}, at 'connect': nobody connected within {job.timeout:g} s") from None
+            raise PartyError(f"{job.role}, at 'connect': nobody connected within {limit:g} s") from None
         if name not in ("client", "server") or name in links:
             raise PartyError(f"{job.role}, at 'connect': a stranger connected")
         links[name] = connection
