@@ -26,13 +26,13 @@ def test_dcf(benchmark, measure, one_thread, rng, n, tier, what, bits, payloads)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("what", ["gen", "eval"])
 def test_dcf_threads(benchmark, measure, one_thread, rng, what, threads):
-    run(benchmark, measure, rng, 2**16, TIERS[-1], what, 19, 3, threads)
+    run(benchmark, measure, rng, 2**15, TIERS[-1], what, 19, 3, threads, rounds=30)
 
 
-def run(benchmark, measure, rng, n, tier, what, bits, payloads, threads):
+def run(benchmark, measure, rng, n, tier, what, bits, payloads, threads, rounds=7):
     if tier == "portable" and n > 2**14:
         pytest.skip("minutes")
-    benchmark.group = f"{what}_dcf bits={bits} payloads={payloads} n={n}" + (" threads" if threads > 1 else "")
+    benchmark.group = f"{what}_dcf bits={bits} payloads={payloads} n={n}" + (" threads" if rounds > 7 else "")
     alpha, x, payload, r0, r1 = inputs(rng, n, bits, payloads)
     key = kernels.gen_dcf(alpha, payload, r0, r1, bits=bits)
     out = np.empty_like(payload)
@@ -41,11 +41,11 @@ def run(benchmark, measure, rng, n, tier, what, bits, payloads, threads):
         if what == "gen":
             copy = np.empty_like(key)
             measure(lambda: kernels.gen_dcf(alpha, payload, r0, r1, bits=bits, out=copy),
-                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=7, iterations=iterations)  # fmt: skip
+                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=rounds, iterations=iterations)  # fmt: skip
             np.testing.assert_array_equal(copy, key)
         else:
             measure(lambda: kernels.eval_dcf(key, r0, x, party=0, out=out),
-                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=7, iterations=iterations)  # fmt: skip
+                    n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=rounds, iterations=iterations)  # fmt: skip
             got = out + kernels.eval_dcf(key, r1, x, party=1)
             np.testing.assert_array_equal(got, payload * (x < alpha)[:, None].astype(np.uint64))
     benchmark.extra_info["M_per_s"] = round(n / benchmark.stats["median"] / 1e6, 2)

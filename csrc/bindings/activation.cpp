@@ -40,7 +40,7 @@ int width_of(const py::object& beta) {
   return py::isinstance<py::array>(beta) && py::reinterpret_borrow<py::array>(beta).itemsize() == 4 ? 4 : 8;
 }
 
-py::array activation_step(const py::object& masked, int64_t shift, int64_t align, int64_t party, const py::object& alpha,
+py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
                           const py::object& beta, const py::object& alpha2, const py::object& ab,
                           const py::object& linear, const py::object& relu, const py::object& keep, const py::object& add,
                           const py::object& sub, const py::object& out) {
@@ -95,7 +95,7 @@ py::array activation_step(const py::object& masked, int64_t shift, int64_t align
   return result;
 }
 
-void deal_powers(const py::object& mask, int64_t shift, const py::object& alpha, const py::object& beta,
+void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, const py::object& beta,
                  const py::object& alpha2, const py::object& ab) {
   const py::array r = ring64(mask, "r");
   const auto shape = shape_of(r);
@@ -113,7 +113,7 @@ void deal_powers(const py::object& mask, int64_t shift, const py::object& alpha,
   if (a.n) kernels().deal_powers(a, threads_for(a.n, 32768));
 }
 
-py::array window(const py::object& value, const py::object& keep, int64_t shift, int64_t bits, const py::object& out) {
+py::array window(const py::object& value, const py::object& keep, Whole shift, Whole bits, const py::object& out) {
   const py::array v = matrix(value, "v");
   need_range(shift, "shift", 0, 63);
   need_range(bits, "bits", 1, 64 - shift);
@@ -133,7 +133,7 @@ py::array window(const py::object& value, const py::object& keep, int64_t shift,
   return result;
 }
 
-py::tuple deal_relu(const py::object& r_window, const py::object& shares, int64_t bits) {
+py::tuple deal_relu(const py::object& r_window, const py::object& shares, Whole bits) {
   const py::array r = ring64(r_window, "r_window");
   need_range(bits, "bits", 2, 63);
   if (r.ndim() != 1) bad_value("r_window", "expected one dimension, got shape " + shape_text(shape_of(r)));
@@ -150,7 +150,7 @@ py::tuple deal_relu(const py::object& r_window, const py::object& shares, int64_
 }
 
 py::array relu_fss(const py::object& key, const py::object& root, const py::object& m_window, const py::object& shares,
-                   int64_t party, const py::object& out) {
+                   Whole party, const py::object& out) {
   const DcfKey k = read_dcf_key(key, "key");
   if (k.layout.payloads != 3 || k.layout.bits > 62) bad_value("key", "expected three payloads and at most 62 bits");
   const py::array r = ring64(root, "root"), m = ring64(m_window, "m_window"), s = ring64(shares, "shares");

@@ -46,6 +46,33 @@ void need_range(int64_t value, const char* name, int64_t low, int64_t high) {
     bad_value(name, "expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " + std::to_string(value));
 }
 
+static py::object index_of(const Whole& whole, const char* name) {
+  PyObject* index = PyNumber_Index(whole.given.ptr());
+  if (!index) {
+    PyErr_Clear();
+    bad_type(name, "expected a whole number, got " + std::string(py::str(py::type::of(whole.given).attr("__name__"))));
+  }
+  return py::reinterpret_steal<py::object>(index);
+}
+
+void need_range(Whole& whole, const char* name, int64_t low, int64_t high) {
+  const py::object index = index_of(whole, name);
+  int overflow = 0;
+  whole.value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow) whole.value = overflow > 0 ? INT64_MAX : INT64_MIN;
+  need_range(whole.value, name, low, high);
+}
+
+uint64_t need_word(const Whole& whole, const char* name) {
+  const py::object index = index_of(whole, name);
+  const uint64_t word = PyLong_AsUnsignedLongLong(index.ptr());
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    bad_value(name, "expected 0 to 2**64 - 1, got " + std::string(py::str(index)));
+  }
+  return word;
+}
+
 py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize) {
   return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
 }

@@ -26,8 +26,20 @@ inline py::array ring64(const py::object& value, const char* name) { return inte
 // Raises unless `a` has exactly this shape.
 void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape);
 
+// A whole number as Python passed it. It is anything until need_range or need_word has looked at it, so that the error for
+// a wrong type can name the argument; then it is its value.
+struct Whole {
+  py::object given;
+  int64_t value = 0;
+  operator int64_t() const { return value; }
+};
+
 // Raises unless low <= value <= high.
 void need_range(int64_t value, const char* name, int64_t low, int64_t high);
+void need_range(Whole& whole, const char* name, int64_t low, int64_t high);
+
+// 0 to 2^64 - 1.
+uint64_t need_word(const Whole& whole, const char* name);
 
 // A new array of `itemsize`-byte integers.
 py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize);
@@ -47,3 +59,14 @@ template <class T>
 T* mutable_data(py::array& a) { return static_cast<T*>(a.mutable_data()); }
 
 }  // namespace autorep
+
+namespace pybind11::detail {
+template <>
+struct type_caster<autorep::Whole> {
+  PYBIND11_TYPE_CASTER(autorep::Whole, const_name("int"));
+  bool load(handle source, bool) {
+    value.given = reinterpret_borrow<object>(source);
+    return true;
+  }
+};
+}  // namespace pybind11::detail

@@ -25,7 +25,7 @@ py::array vector_of(const py::object& value, const char* name) {
 
 int plane_threads(int64_t words) { return threads_for(words, 1 << 15); }
 
-py::array pack_bits(const py::object& value, int64_t shift, int64_t bits, const py::object& out) {
+py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::object& out) {
   const py::array v = vector_of(value, "v");
   need_range(shift, "shift", 0, 63);
   need_range(bits, "bits", 1, 64 - shift);
@@ -36,7 +36,7 @@ py::array pack_bits(const py::object& value, int64_t shift, int64_t bits, const 
   return planes;
 }
 
-py::array unpack_bits(const py::object& value, int64_t n, const py::object& out) {
+py::array unpack_bits(const py::object& value, Whole n, const py::object& out) {
   const py::array planes = planes_of(value, "planes");
   need_range(planes.shape(0), "planes (rows)", 1, 64);
   need_range(n, "n", 0, planes.shape(1) * 64);
@@ -48,7 +48,7 @@ py::array unpack_bits(const py::object& value, int64_t n, const py::object& out)
   return values;
 }
 
-py::tuple borrow_bits(const py::object& m_planes, const py::object& r_planes, int64_t party) {
+py::tuple borrow_bits(const py::object& m_planes, const py::object& r_planes, Whole party) {
   const py::array m = planes_of(m_planes, "m_planes"), r = planes_of(r_planes, "r_planes");
   need_shape(r, "r_planes", shape_of(m));
   need_range(party, "party", 0, 1);
@@ -90,7 +90,7 @@ py::array carry_open(const py::object& g, const py::object& p, const py::object&
 }
 
 py::tuple carry_close(const py::object& g, const py::object& p, const py::object& message, const py::object& received,
-                      const py::object& a, const py::object& b, const py::object& c, int64_t party) {
+                      const py::object& a, const py::object& b, const py::object& c, Whole party) {
   const CarryInput in(g, p, a, b);
   const py::array mine = planes_of(message, "message"), theirs = planes_of(received, "received"), products = planes_of(c, "c");
   need_shape(mine, "message", {3 * in.pairs - 1, in.words});
@@ -126,7 +126,7 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
 }
 
 py::array and_close(const py::object& d, const py::object& e, const py::object& a, const py::object& b, const py::object& c,
-                    int64_t party, const py::object& out) {
+                    Whole party, const py::object& out) {
   const py::array dd = ring64(d, "d"), ee = ring64(e, "e"), aa = ring64(a, "a"), bb = ring64(b, "b"), cc = ring64(c, "c");
   const auto shape = shape_of(dd);
   need_shape(ee, "e", shape);
@@ -148,7 +148,7 @@ int width_of(const py::object& value) {
 }
 
 py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua, const py::object& ub,
-                 const py::object& alpha, const py::object& beta, int64_t shift, int64_t party, const py::object& out) {
+                 const py::object& alpha, const py::object& beta, Whole shift, Whole party, const py::object& out) {
   const py::array m = vector_of(masked, "m"), bits = vector_of(v, "v");
   const auto shape = shape_of(m);
   need_shape(bits, "v", {(m.size() + 63) / 64});
@@ -171,7 +171,7 @@ py::array select(const py::object& masked, const py::object& v, const py::object
   return result;
 }
 
-void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua, const py::object& ub, int64_t shift) {
+void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua, const py::object& ub, Whole shift) {
   const py::array r = vector_of(mask, "r"), bits = vector_of(u_bits, "u_bits");
   need_shape(bits, "u_bits", {(r.size() + 63) / 64});
   const int bytes = width_of(ub);

@@ -10,7 +10,7 @@ constexpr int64_t kMost = int64_t(1) << 40;
 
 py::array ring_array(const py::object& value, const char* name, int bytes) { return integers(value, name, bytes); }
 
-std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, int64_t groups, int64_t weight_bits) {
+std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, Whole groups, Whole weight_bits) {
   // Which ring is the array's own choice: 32-bit elements compute modulo 2^32.
   if (!py::hasattr(weight, "dtype")) bad_type("weight", "expected an array of uint64, int64, uint32 or int32");
   const py::array probe = py::array::ensure(weight);
@@ -21,6 +21,7 @@ std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, int64_t grou
     bad_value("weight", "expected shape (outputs, inputs) or (outputs, inputs / groups, height, width), got " + shape_text(shape_of(w)));
   if (w.size() == 0) bad_value("weight", "has no elements, shape " + shape_text(shape_of(w)));
   const bool matrix = w.ndim() == 2;
+  need_range(weight_bits, "weight_bits", 16, 64);
   if (weight_bits != 16 && weight_bits != 32 && weight_bits != 64) bad_value("weight_bits", "expected 16, 32 or 64, got " + std::to_string(weight_bits));
   need_range(groups, "groups", 1, matrix ? 1 : w.shape(0));
   if (w.shape(0) % groups) bad_value("groups", std::to_string(groups) + " does not divide the " + std::to_string(w.shape(0)) + " outputs");

@@ -32,7 +32,7 @@ void need_below(const py::array& a, const char* name, int bits) {
 
 namespace {
 
-py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1, int64_t bits,
+py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1, Whole bits,
               const py::object& out) {
   need_range(bits, "bits", 1, 63);
   const py::array al = ring64(alpha, "alpha"), pay = ring64(payload, "payload");
@@ -59,7 +59,7 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   return key;
 }
 
-py::array eval(const py::object& key, const py::object& root, const py::object& x, int64_t party, const py::object& out) {
+py::array eval(const py::object& key, const py::object& root, const py::object& x, Whole party, const py::object& out) {
   const DcfKey k = read_dcf_key(key, "key");
   const py::array r = ring64(root, "root"), points = ring64(x, "x");
   need_shape(r, "root", {k.n, 2});
@@ -79,7 +79,7 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
 void bind_dcf(py::module_& m) {
   m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"), py::arg("bits"), py::arg("out"));
   m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"), py::arg("out"));
-  m.def("dcf_words", [](int64_t n, int64_t bits, int64_t payloads) {
+  m.def("dcf_words", [](Whole n, Whole bits, Whole payloads) {
     need_range(n, "n", 0, int64_t(1) << 40);
     need_range(bits, "bits", 1, 63);
     need_range(payloads, "payloads", 1, 3);

@@ -8,7 +8,7 @@
 namespace autorep {
 namespace {
 
-py::array encode(const py::object& value, int64_t frac_bits, const py::object& out) {
+py::array encode(const py::object& value, Whole frac_bits, const py::object& out) {
   if (!py::isinstance<py::array>(value) && !py::hasattr(value, "__array__")) bad_type("x", "expected an array of float32 or float64");
   const py::array given = py::array::ensure(value);
   if (!given) {
@@ -31,7 +31,7 @@ py::array encode(const py::object& value, int64_t frac_bits, const py::object& o
   return result;
 }
 
-py::array decode(const py::object& value, int64_t frac_bits, const py::object& dtype) {
+py::array decode(const py::object& value, Whole frac_bits, const py::object& dtype) {
   const py::array v = ring64(value, "v");
   need_range(frac_bits, "frac_bits", 0, 63);
   const py::dtype real = py::dtype::from_args(dtype);

@@ -15,7 +15,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("tier", [] { return std::string(kernels().tier); });
   m.def("set_tier", &set_tier, py::arg("name"));
   m.def("num_threads", &num_threads);
-  m.def("set_num_threads", [](int64_t n) {
+  m.def("set_num_threads", [](Whole n) {
     need_range(n, "n", 1, 1024);
     set_num_threads(static_cast<int>(n));
   }, py::arg("n"));

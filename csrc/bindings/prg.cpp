@@ -15,7 +15,8 @@ RoundKeys seed_key(const py::bytes& seed) {
   return expand_key(reinterpret_cast<const uint8_t*>(text.data()));
 }
 
-void run(const RoundKeys& key, uint64_t purpose, uint64_t offset, StreamOp op, const uint64_t* a, py::array& out) {
+void run(const RoundKeys& key, const Whole& purpose_, const Whole& offset_, StreamOp op, const uint64_t* a, py::array& out) {
+  const uint64_t purpose = need_word(purpose_, "purpose"), offset = need_word(offset_, "offset");
   StreamArgs args{&key, purpose, offset, op, a, mutable_data<uint64_t>(out), out.size()};
   // The counter is 64 bits of blocks; only offsets that no caller reaches could wrap.
   if (uint64_t(args.n) > ~offset) bad_value("offset", "the stream ends at word 2**64");
@@ -23,7 +24,7 @@ void run(const RoundKeys& key, uint64_t purpose, uint64_t offset, StreamOp op, c
   if (args.n) kernels().stream(args, threads_for(args.n, 16384));
 }
 
-py::array prg_words(const py::bytes& seed, uint64_t purpose, uint64_t offset, const std::vector<py::ssize_t>& shape,
+py::array prg_words(const py::bytes& seed, Whole purpose, Whole offset, const std::vector<py::ssize_t>& shape,
                     const py::object& out) {
   for (py::ssize_t s : shape)
     if (s < 0) bad_value("shape", "sizes must not be negative, got " + shape_text(shape));
@@ -34,7 +35,7 @@ py::array prg_words(const py::bytes& seed, uint64_t purpose, uint64_t offset, co
 }
 
 template <StreamOp op>
-py::array prg_merge(const py::object& a, const py::bytes& seed, uint64_t purpose, uint64_t offset, const py::object& out) {
+py::array prg_merge(const py::object& a, const py::bytes& seed, Whole purpose, Whole offset, const py::object& out) {
   const RoundKeys key = seed_key(seed);
   const py::array source = ring64(a, "a");
   py::array result = output(out, shape_of(source), source);

@@ -35,7 +35,7 @@ void broadcast_period(const std::vector<py::ssize_t>& shape, const py::array& of
 }
 
 py::array beaver_square(const py::object& epsilon, const py::object& r, const py::object& r2, const py::object& offset,
-                        int64_t frac_bits, int64_t party, const py::object& out) {
+                        Whole frac_bits, Whole party, const py::object& out) {
   const py::array e = ring64(epsilon, "epsilon"), rr = ring64(r, "r"), s = ring64(r2, "r2");
   const auto shape = shape_of(e);
   need_shape(rr, "r", shape);

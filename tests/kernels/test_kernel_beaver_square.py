@@ -75,6 +75,8 @@ def test_signed_torch_tensors_are_read_in_place():
         (dict(offset=np.zeros(3, np.uint64)), ValueError, "offset"),
         (dict(frac_bits=63), ValueError, "frac_bits"),
         (dict(frac_bits=-1), ValueError, "frac_bits"),
+        (dict(frac_bits=4.0), TypeError, "frac_bits: expected a whole number"),
+        (dict(frac_bits=10**30), ValueError, "frac_bits"),
         (dict(party=2), ValueError, "party"),
         (dict(out=np.zeros(8, np.uint64)[::2]), ValueError, "out"),
         (dict(out=np.zeros(4, np.float64)), TypeError, "out"),

@@ -160,6 +160,7 @@ MESSAGE = np.zeros((5, 2), np.uint64)
     "call, error, name",
     [
         (lambda: kernels.pack_bits(G, bits=3), ValueError, "v:"),
+        (lambda: kernels.pack_bits(V, bits="3"), TypeError, "bits"),
         (lambda: kernels.pack_bits(V, bits=0), ValueError, "bits"),
         (lambda: kernels.pack_bits(V, shift=60, bits=5), ValueError, "bits"),
         (lambda: kernels.pack_bits(V, shift=64, bits=1), ValueError, "shift"),

@@ -106,6 +106,7 @@ X, W = np.zeros((1, 4, 6, 6), np.uint64), np.zeros((8, 4, 3, 3), np.uint64)
         (lambda: kernels.pack_weight(W[:0]), ValueError, "weight"),
         (lambda: kernels.pack_weight(W, groups=3), ValueError, "groups"),
         (lambda: kernels.pack_weight(W, groups=0), ValueError, "groups"),
+        (lambda: kernels.pack_weight(W, groups=1.0), TypeError, "groups"),
         (lambda: kernels.pack_weight(W, weight_bits=13), ValueError, "weight_bits"),
         (lambda: kernels.conv2d(X, W), TypeError, "weight"),
         (lambda: kernels.conv2d(X[0], kernels.pack_weight(W)), ValueError, "x:"),

@@ -131,6 +131,7 @@ def damaged(index, value):
     "call, error, name",
     [
         (lambda: kernels.gen_dcf(A, P, R, R, bits=0), ValueError, "bits"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=None), TypeError, "bits"),
         (lambda: kernels.gen_dcf(A, P, R, R, bits=64), ValueError, "bits"),
         (lambda: kernels.gen_dcf(A + np.uint64(32), P, R, R, bits=5), ValueError, "alpha"),
         (lambda: kernels.gen_dcf(A[None], P, R, R, bits=5), ValueError, "alpha"),

@@ -178,6 +178,8 @@ GOOD = dict(m=M, shift=3, align=2, party=0, alpha=M, beta=H)
         (dict(m=H), TypeError, "m:"),
         (dict(shift=33), ValueError, "shift"),
         (dict(shift=63, beta=M), ValueError, "shift"),
+        (dict(shift=1.5), TypeError, "shift"),
+        (dict(party=None), TypeError, "party"),
         (dict(align=64), ValueError, "align"),
         (dict(party=2), ValueError, "party"),
         (dict(alpha=M[:1]), ValueError, "alpha"),
