@@ -93,8 +93,8 @@ class HybridActivation(Leaf):
             self.coeffs = nn.Parameter(coeffs.clone(), requires_grad=old.requires_grad)
 
     def polynomial(self, x: Tensor) -> Tensor:
-        """The polynomial of every element of ``x`` (N, *shape), by Horner's rule."""
-        coeffs = self.coeffs.reshape(len(self.coeffs), -1, *(1,) * (x.dim() - 2))
+        """The polynomial of every element of ``x`` (N, *shape), by Horner's rule, in the dtype of ``x``."""
+        coeffs = self.coeffs.to(x.dtype).reshape(len(self.coeffs), -1, *(1,) * (x.dim() - 2))
         y = coeffs[-1] * x + coeffs[-2]
         for c in coeffs[:-2].flip(0):
             y = y * x + c
@@ -111,7 +111,7 @@ class HybridActivation(Leaf):
                 f"this site was masked for inputs of shape (N, {', '.join(map(str, self.keep.shape))}) and got "
                 f"{tuple(x.shape)}; transform the model again for another input size"
             )
-        poly = self.polynomial(x).to(x.dtype)
+        poly = self.polynomial(x)
         if gated:
             return torch.lerp(poly, self.activation(x), self.gate(self.keep).to(x.dtype))
         return poly if self._replaced == self.total else torch.where(self.keep, self.activation(x), poly)
