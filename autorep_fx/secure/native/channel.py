@@ -207,10 +207,15 @@ class TcpChannel(Channel):
         self._socket = connection
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.set_timeout(self.timeout)
+
+    def set_timeout(self, timeout: float) -> None:
+        """Wait so long for a message from now on."""
+        self.timeout = timeout
         # In the kernel, so that one call waits for a whole message.
-        seconds = struct.pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+        seconds = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
 
     def _write(self, step: int, parts: list, size: int) -> None:
         deadline = time.monotonic() + self.timeout

@@ -81,6 +81,8 @@ def main(job: Job, pipe: Connection) -> None:
         channels = _connect(job)
         party = _party(job, channels)
         party.setup()
+        for channel in channels.values():
+            channel.set_timeout(job.timeout)
         pipe.send(Report(job.role, "setup", time.monotonic() - start, party.count()))
         {"client": _client, "server": _server, "dealer": _dealer}[job.role](party, job, pipe)
     except BaseException as error:  # noqa: BLE001  (every way to fail must reach the launcher)
@@ -132,7 +134,7 @@ def _connect(job: Job) -> dict[str, TcpChannel]:
         if name not in ("client", "server") or name in links:
             raise PartyError(f"{job.role}, at 'connect': a stranger connected")
         links[name] = connection
-    return {peer: TcpChannel(c, job.role, peer, timeout=job.timeout) for peer, c in links.items()}
+    return {peer: TcpChannel(c, job.role, peer, timeout=limit) for peer, c in links.items()}
 
 
 def _client(party: Client, job: Job, pipe: Connection) -> None:
