@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -175,6 +176,23 @@ class SecureProgram:
         from .native.backend import plan
 
         return plan(self, comparison, network)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the public part and the server's part to a folder (files.py), without pickle."""
+        from .files import save_program
+
+        save_program(self, folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> SecureProgram:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FormatError: it is missing, damaged or of another version.
+        """
+        from .files import load_program
+
+        return load_program(folder)
 
     @cached_property
     def native(self) -> tuple[Plan, dict[str, Numbers]]:
