@@ -1,0 +1,192 @@
+"""Private inference end to end, all systems in one run: seconds, bytes, rounds, errors.
+
+CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen,
+and the native runtime with all ReLUs kept (both comparison variants) and with 12,900 kept. Then the LAN and WAN shapes,
+and the precision on a network trained on scikit-learn's digits.
+
+    python benchmarks/private_inference.py --json results.json
+    python benchmarks/private_inference.py --only plain_fp32 native_gmw_all --repeats 9
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+import autorep_fx as ar
+from autorep_fx import kernels
+from autorep_fx.models import ImageLoader, digits, resnet18, resnet_cifar
+from autorep_fx.secure.network import NETWORKS
+from autorep_fx.secure.plaintext import execute
+
+BUDGET = 12_900
+SYSTEMS = ("plain_fp32", "crypten_relu", "native_fss_all", "native_gmw_all", "native_fss_12900", "native_gmw_12900")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each system; the median is reported")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--networks", nargs="*", choices=("lan", "wan"), default=("lan", "wan"), help="shapes to run under")
+    parser.add_argument("--no-precision", action="store_true", help="leave out the trained network")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model, x = resnet18().eval(), torch.randn(1, 3, 32, 32)
+    images = torch.randn(32, 3, 32, 32)
+    programs = {
+        "all": ar.compile(ar.transform(model, example_inputs=x), images),
+        str(BUDGET): ar.compile(ar.transform(model, calibration=images, relu_budget=BUDGET), images),
+    }
+    expected = {name: execute(program, x) for name, program in programs.items()}
+
+    rows: dict[str, dict] = {}
+    for name in args.only:
+        if name == "plain_fp32":
+            rows[name] = plain(model, x, args.repeats)
+        elif name == "crypten_relu":
+            rows[name] = crypten(programs["all"], x, expected["all"], args.repeats)
+        else:
+            _, comparison, which = name.split("_")
+            rows[name] = native(programs[which], x, expected[which], comparison, args.repeats)
+        print(f"{name:18}", " ".join(f"{k}={_text(v)}" for k, v in rows[name].items()), flush=True)
+    results = {"seconds": {name: row["seconds"] for name, row in rows.items()}, "systems": rows, "machine": machine()}
+    if native_12900 := [rows[n]["seconds"] for n in rows if n.endswith("_12900")]:
+        results["seconds"]["native_12900"] = min(native_12900)
+    results["ratios"] = ratios(results["seconds"])
+    for name, value in results["ratios"].items():
+        print(f"{name}: {value:.1f}")
+
+    results["networks"] = {}
+    for shape in args.networks:
+        results["networks"][shape] = shaped(shape, programs, x, rows, args)
+    if not args.no_precision:
+        results["precision"] = precision()
+        print("precision:", " ".join(f"{k}={_text(v)}" for k, v in results["precision"].items()))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
+
+
+def plain(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> dict:
+    seconds = []
+    with torch.no_grad():
+        for _ in range(3 + max(repeats, 20)):
+            start = time.perf_counter()
+            model(x)
+            seconds.append(time.perf_counter() - start)
+    return spread(seconds[3:])
+
+
+def crypten(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, repeats: int) -> dict:
+    results = [program.run(x, backend="crypten") for _ in range(repeats)]
+    online = results[0].stats.online
+    return spread([r.stats.online.seconds for r in results]) | {
+        "rounds": online.rounds,
+        "bytes": sum(online.bytes_sent.values()),
+        "error": max(float((r.output - expected).abs().max()) for r in results),
+    }
+
+
+def native(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, comparison: str, repeats: int,
+           network: str | None = None) -> dict:  # fmt: skip
+    with program.session(comparison=comparison, network=network) as session:
+        session.run(x)  # the first inference warms the processes up
+        results = [session.run(x) for _ in range(repeats)]
+        setup = session.setup
+    online, offline = results[0].stats.online, results[0].stats.offline
+    positions = sum(s.size for s in program.plan(comparison=comparison).steps if s.op == "activation")
+    return spread([r.stats.online.seconds for r in results]) | {
+        "rounds": online.rounds,
+        "bytes": sum(online.bytes_sent.values()),
+        "bytes_a_position": sum(online.bytes_sent.values()) / positions,
+        "offline_seconds": statistics.median(r.stats.offline.seconds for r in results),
+        "offline_bytes": offline.bytes_sent,
+        "setup_seconds": setup.seconds,
+        "setup_bytes": setup.bytes_sent,
+        "error": max(float((r.output - expected).abs().max()) for r in results),
+    }
+
+
+def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argparse.Namespace) -> dict:
+    """Native by measurement; CrypTen by its measured seconds and its rounds and bytes over the shape."""
+    network, found = NETWORKS[shape], {}
+    if "crypten_relu" in rows:
+        row = rows["crypten_relu"]
+        found["crypten_relu"] = row["seconds"] + row["rounds"] * network.delay + network.seconds(row["bytes"])
+    for name in args.only:
+        if name.startswith("native"):
+            _, comparison, which = name.split("_")
+            reference = execute(programs[which], x)
+            row = native(programs[which], x, reference, comparison, max(3, args.repeats // 2), shape)
+            predicted = programs[which].cost(network, comparison=comparison)
+            found[name] = row["seconds"]
+            found[f"{name}_predicted"] = predicted.online_seconds
+            found[f"{name}_offline_predicted"] = predicted.offline_seconds
+    print(shape, " ".join(f"{k}={_text(v)}" for k, v in found.items()), flush=True)
+    return found
+
+
+def precision() -> dict:
+    """Classes and logits of the 360 test digits: private against plain float, for the network and its hybrid."""
+    torch.manual_seed(0)
+    train, test = digits()
+    plain_model = ar.transform(resnet_cifar(8, in_channels=1), example_inputs=train.normalized(slice(2)))
+    ar.finetune(plain_model, ImageLoader(train, 64, train=True, pad=1), epochs=8, lr=3e-3, progress=False)
+    hybrid = ar.transform(plain_model, calibration=train.normalized(slice(512)), relu_budget=ar.relu_count(plain_model) // 20)
+    ar.finetune(hybrid, ImageLoader(train, 64), teacher=plain_model, epochs=3, progress=False)
+    x, found = test.normalized(), {"images": len(test)}
+    for name, gm in (("relu", plain_model.eval()), ("hybrid", hybrid.eval())):
+        program = ar.compile(gm, train.normalized(slice(256)))
+        with torch.no_grad():
+            logits = gm(x)
+        for comparison in ("fss", "gmw"):
+            output = program.run(x, backend="native", comparison=comparison).output
+            found[f"{name}_{comparison}_same_class"] = float((output.argmax(1) == logits.argmax(1)).double().mean())
+            found[f"{name}_{comparison}_largest_error"] = float((output - logits).abs().max())
+    return found
+
+
+def spread(seconds: list[float]) -> dict:
+    return {"seconds": statistics.median(seconds), "fastest": min(seconds), "slowest": max(seconds), "runs": len(seconds)}
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, float]:
+    found = {}
+    best = min((seconds[n] for n in ("native_fss_all", "native_gmw_all") if n in seconds), default=None)
+    hybrid = seconds.get("native_12900")
+    if crypten_seconds := seconds.get("crypten_relu"):
+        if best:
+            found["all ReLUs: times faster than CrypTen"] = crypten_seconds / best
+        if hybrid:
+            found["12,900 ReLUs: times faster than CrypTen with all"] = crypten_seconds / hybrid
+    if (fp32 := seconds.get("plain_fp32")) and hybrid:
+        found["12,900 ReLUs: times plain fp32"] = hybrid / fp32
+    return found
+
+
+def machine() -> dict:
+    name = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), name)
+    return {"cpu": name, "cores": os.cpu_count(), "tier": kernels.tier() if kernels.available() else "none",
+            "torch": torch.__version__, "load": os.getloadavg()[0]}  # fmt: skip
+
+
+def _text(value) -> str:
+    if isinstance(value, dict):
+        return "{" + " ".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    main()
