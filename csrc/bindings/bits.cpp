@@ -23,7 +23,7 @@ py::array vector_of(const py::object& value, const char* name) {
   return a;
 }
 
-int plane_threads(int64_t words) { return threads_for(words, 1 << 15); }
+int plane_threads(int64_t words) { return threads_for(words, 1 << 13); }
 
 py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::object& out) {
   const py::array v = vector_of(value, "v");
