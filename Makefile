@@ -6,14 +6,15 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install $(TORCH)
 
-.PHONY: help build demo test test-slow test-portable bench lint clean
+.PHONY: help build demo test test-slow test-portable test-sanitize bench lint clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
 	@echo "make test           all tests but the slow ones"
 	@echo "make test-slow      the slow ones"
 	@echo "make test-portable  the kernel tests on the portable tier"
-	@echo "make bench          kernel microbenchmarks"
+	@echo "make test-sanitize  the kernel tests under the address and undefined-behaviour sanitizers"
+	@echo "make bench          kernel microbenchmarks (BENCH=--benchmark-json=FILE to compare two commits)"
 	@echo "make lint           ruff"
 	@echo "make build          only the set-up"
 	@echo "make clean          remove everything that was built"
@@ -30,8 +31,11 @@ test-slow: build
 test-portable: build
 	AUTOREP_FX_CPU=portable $(BIN)/python -m pytest tests/kernels
 
+test-sanitize: build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/kernels/sanitize.py
+
 bench: build
-	$(BIN)/python -m pytest benchmarks --benchmark-group-by=group --benchmark-sort=mean
+	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=median,iqr $(BENCH)
 
 lint: build
 	$(BIN)/ruff check autorep_fx tests benchmarks setup.py
