@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .... import kernels
+from . import carry
 from .streams import signed
 from .weights import Factor
 
@@ -101,13 +102,14 @@ class Comparison(NamedTuple):
     Attributes:
         r: arithmetic share of a random mask.
         planes: XOR shares of its low bits.
-        triples: a, b, c of every level of the carry tree.
+        masks, products: XOR shares of what each level of the carry tree is opened with (carry.py).
         u_bits, u, ur: a random bit, as an XOR share; it, and its product with r, as arithmetic shares.
     """
 
     r: Tensor
     planes: Tensor
-    triples: list[tuple[Tensor, Tensor, Tensor]]
+    masks: list[Tensor]
+    products: list[Tensor]
     u_bits: Tensor
     u: Tensor
     ur: Tensor
@@ -120,54 +122,44 @@ class Compare:
     n: int
     bits: int
 
-    def server(self, draw: Draw, planes: Tensor, c: Tensor, u: Tensor, ur: Tensor) -> Comparison:
-        r, (a, b, _), u_bits = draw((self.n,)), self._and_masks(draw), draw((self.words,))
-        return Comparison(r, planes, list(self._levels(a, b, c)), u_bits, u, ur)
+    def server(self, draw: Draw, planes: Tensor, u: Tensor, ur: Tensor, *products: Tensor) -> Comparison:
+        r, u_bits, masks = self._masks(draw)
+        return Comparison(r, planes, masks, list(products), u_bits, u, ur)
 
     def client(self, draw: Draw) -> Comparison:
-        r, (a, b, rows), u_bits = draw((self.n,)), self._and_masks(draw), draw((self.words,))
-        planes, c = draw((self.bits, self.words)), draw((rows, self.words))
-        return Comparison(r, planes, list(self._levels(a, b, c)), u_bits, draw((self.n,)), draw((self.n,)))
+        r, u_bits, masks = self._masks(draw)
+        planes, u, ur, *products = map(draw, self.dealt())
+        return Comparison(r, planes, masks, products, u_bits, u, ur)
 
     def deal(self, server: Draw, client: Draw, factors: Mapping[str, Factor]) -> list[Tensor]:
         theirs = self.client(client)
-        r, (a, b, rows), u_bits = server((self.n,)), self._and_masks(server), server((self.words,))
+        r, u_bits, masks = self._masks(server)
         r += theirs.r
-        planes = signed(kernels.pack_bits(r, bits=self.bits))
-        planes ^= theirs.planes
-        c = torch.cat([c for _, _, c in theirs.triples])
-        for (a0, b0, c0), (a1, b1, _) in zip(self._levels(a, b, c), theirs.triples):
-            kernels.deal_and_(a0, b0, a1, b1, c=c0.numpy())
         u_bits ^= theirs.u_bits
-        u, ur = theirs.u, theirs.ur
+        planes, u, ur = theirs.planes, theirs.u, theirs.ur
+        planes ^= signed(kernels.pack_bits(r, bits=self.bits))
         nothing = np.zeros(self.n, np.uint32)  # no bits are cut off here
         kernels.deal_gmw_(r, u_bits, shift=0, u=u.numpy(), ua=ur.numpy(), ub=nothing)
-        return [planes, c, u, ur]
+        for mine, other, products in zip(masks, theirs.masks, theirs.products):
+            products ^= torch.from_numpy(carry.products((mine ^ other).numpy()))
+        return [planes, u, ur, *theirs.products]
 
     def dealt(self) -> list[Shape]:
-        rows = sum(b[0] for _, b, _, _ in self.levels())
-        return [(self.bits, self.words), (rows, self.words), (self.n,), (self.n,)]
+        rows = [(len(carry.PRODUCTS), groups, self.words) for groups in self.levels]
+        return [(self.bits, self.words), (self.n,), (self.n,), *rows]
 
     @property
     def words(self) -> int:
         return (self.n + 63) // 64
 
-    def levels(self) -> list[tuple[Shape, ...]]:
-        """Shapes of a, b, c and the message of every level of the tree."""
-        nodes, shapes = self.bits - 1, []
-        while nodes > 1:
-            shapes.append(kernels.carry_shapes(nodes, self.words))
-            nodes = (nodes + 1) // 2
-        return shapes
+    @property
+    def levels(self) -> list[int]:
+        """Groups of every level of the carry tree."""
+        return carry.groups(self.bits - 1)
 
-    def _and_masks(self, draw: Draw) -> tuple[Tensor, Tensor, int]:
-        rows = [sum(shape[k][0] for shape in self.levels()) for k in (0, 1)]
-        return draw((rows[0], self.words)), draw((rows[1], self.words)), rows[1]
-
-    def _levels(self, a: Tensor, b: Tensor, c: Tensor):
-        shapes = self.levels()
-        split = [t.split([shape[k][0] for shape in shapes]) for k, t in enumerate((a, b, c))]
-        return zip(*split)
+    def _masks(self, draw: Draw) -> tuple[Tensor, Tensor, list[Tensor]]:
+        masks = [draw((len(carry.OPERANDS), groups, self.words)) for groups in self.levels]
+        return draw((self.n,)), draw((self.words,)), masks
 
 
 Correlation = Product | Square | Multiply | Compare

@@ -77,10 +77,10 @@ def values(step: Step, secrets: dict[str, Tensor]) -> dict[str, Tensor]:
 def sign_bits(frac_bits: int) -> int:
     """How many low bits of a value hold its sign.
 
-    The number format has room for |x| < 2**(62 - frac_bits) as an integer (program.py); twice over for a difference of
-    two such values, and again for the sums that residual connections and pools make.
+    The number format has room for |x| < 2**(62 - frac_bits) as an integer (program.py). Twice that is what a difference
+    of two such values takes, and twice again is to spare for the sums of residual connections and pools.
     """
-    return 66 - frac_bits
+    return 65 - frac_bits
 
 
 def _linear(step: Step, batch: int, x: tuple, secret: dict, bits: int):
