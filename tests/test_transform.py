@@ -136,6 +136,13 @@ def test_torch_compile(masked, backend):
     torch.testing.assert_close(compiled(images()), masked(images()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.__name__ not in ("ReturnsTuple", "StochasticDepth")])
+def test_torch_compile_with_the_default_backend(kind):
+    gm = ar.transform(build(kind), calibration=images(8), relu_budget=40).eval()
+    torch.testing.assert_close(torch.compile(gm)(images()), gm(images()))
+
+
 def test_postponed_annotations_pickle():
     from autorep_fx.models import resnet_cifar  # its forward() has string annotations
 
