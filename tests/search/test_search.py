@@ -165,7 +165,7 @@ def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits):
 
 def test_two_ranks_agree():
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541",
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
          HERE / "two_ranks.py"],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
