@@ -26,7 +26,7 @@ Rows = list[tuple[str, ...]]
 
 
 def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool | None = None) -> tuple[Rows, Path]:
-    """Train or load a ResNet-14 on scikit-learn's digits, make it hybrid, and run both privately through CrypTen.
+    """Train or load a ResNet-14 on scikit-learn's digits, make it hybrid, and run both privately, CrypTen beside it.
 
     Args:
         folder: where the trained network is kept for the next call, and the report is written.
@@ -49,12 +49,15 @@ def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool 
     save(hybrid, folder / "digits_hybrid.safetensors")
 
     x = test.normalized()
-    private = {}
+    private, crypten = {}, {}
     for name, model in (("original", original), ("hybrid", hybrid)):
+        program = compile(model, train.normalized(slice(512)))
         log.info("answering %d images privately with the %s network", len(x), name)
-        private[name] = compile(model, x[:1]).run(x, backend="crypten")
+        private[name] = program.run(x)
+        log.info("the same through CrypTen")
+        crypten[name] = program.run(x, backend="crypten")
 
-    rows = _table(original, hybrid, private, test)
+    rows = _table(original, hybrid, private, crypten, test)
     report = inspect(hybrid, x)
     report.plot(folder / "overview.png", title=f"ResNet-14 on digits: {report.before:,} ReLUs → {report.after:,}")
     page = report.to_html(folder / "report.html", title="ResNet-14 on digits", sections=[("Results", rows)])
@@ -80,7 +83,9 @@ def _batches(images: Images, train: bool | None = None) -> ImageLoader:
     return ImageLoader(images, 64, train=shuffled, pad=1 if shuffled else 0)
 
 
-def _table(original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, Result], test: Images) -> Rows:
+def _table(
+    original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, Result], crypten: dict[str, Result], test: Images
+) -> Rows:
     loader = ImageLoader(test, 512)
     answers = {name: result.output.argmax(1) for name, result in private.items()}
     plain = {"original": original, "hybrid": hybrid}
@@ -90,7 +95,14 @@ def _table(original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, 
     def row(title: str, cell) -> tuple[str, ...]:
         return (title, *(cell(name) for name in plain))
 
-    online = {name: result.stats.online for name, result in private.items()}
+    def costs(title: str, results: dict[str, Result]) -> Rows:
+        online = {name: result.stats.online for name, result in results.items()}
+        return [
+            row(f"seconds online, {title}", lambda n: f"{online[n].seconds:.2f}"),
+            row(f"rounds, {title}", lambda n: f"{online[n].rounds:,}"),
+            row(f"megabytes sent, {title}", lambda n: f"{sum(online[n].bytes_sent.values()) / 1e6:,.1f}"),
+        ]
+
     return [
         (f"{len(test)} test images", "original", "hybrid"),
         row("ReLUs per image", lambda n: f"{relu_count(plain[n]):,}"),
@@ -100,9 +112,9 @@ def _table(original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, 
             "same class, private and plaintext", lambda n: f"{(answers[n] == logits[n].argmax(1)).double().mean():.2%}"
         ),
         row("largest error of a logit", lambda n: f"{(private[n].output - logits[n]).abs().max():.4f}"),
-        row("seconds online", lambda n: f"{online[n].seconds:.2f}"),
-        row("rounds", lambda n: f"{online[n].rounds:,}"),
-        row("megabytes sent, both parties", lambda n: f"{sum(online[n].bytes_sent.values()) / 1e6:,.1f}"),
+        row("seconds offline", lambda n: f"{private[n].stats.offline.seconds:.2f}"),
+        *costs("native", private),
+        *costs("CrypTen", crypten),
     ]
 
 

@@ -12,7 +12,7 @@ def test_demo_end_to_end(tmp_path, capsys):
     assert cells["ReLUs per image"] == ["8,192", "300"]
     assert all(float(v.rstrip("%")) >= 80 for v in cells["accuracy, private"])
     assert all(float(v.rstrip("%")) >= 90 for v in cells["same class, private and plaintext"])
-    assert float(cells["megabytes sent, both parties"][1]) < float(cells["megabytes sent, both parties"][0]) / 3
+    assert float(cells["megabytes sent, CrypTen"][1]) < float(cells["megabytes sent, CrypTen"][0]) / 3
     assert "stages.2.1.relu2" in (tmp_path / "report.html").read_text()
     hybrid = ar.load(resnet_cifar(14, in_channels=1), tmp_path / "digits_hybrid.safetensors")
     assert ar.relu_count(hybrid) == 300

@@ -107,7 +107,7 @@ class SecureProgram:
         self,
         x: Tensor,
         *,
-        backend: str = "crypten",
+        backend: str = "native",
         comparison: str = "auto",
         network: Network | str | None = None,
         provider: str = "TFP",
@@ -135,6 +135,7 @@ class SecureProgram:
         Raises:
             ValueError: an unknown backend, provider or kernels; ``x`` of another shape than compiled for, empty, not
                 floating point, not finite, or too large for the number format.
+            CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
         """
@@ -153,7 +154,8 @@ class SecureProgram:
         """Client, server and dealer for many inputs: ``with program.session() as s: s.run(x)``.
 
         Args:
-            options: ``comparison``, ``network``, ``timeout`` and ``threads`` as for :meth:`run` on the native backend.
+            options: ``comparison``, ``network``, ``timeout`` and ``threads`` as for :meth:`run` on the native backend;
+                ``batch``, how many samples a run will have, for ``comparison="auto"``. Batches of any size run.
         """
         from .native.backend import ProgramSession
 

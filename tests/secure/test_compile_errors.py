@@ -106,7 +106,7 @@ def test_wrong_example_inputs_and_model():
 
 def test_wrong_arguments_of_run():
     program, _ = lower(nn.Conv2d(3, 4, 3), images())
-    with pytest.raises(ValueError, match="backend must be one of 'crypten', got 'spu'"):
+    with pytest.raises(ValueError, match="backend must be one of 'native', 'crypten', got 'spu'"):
         program.run(images(), backend="spu")
     for bad, message in (
         (images(size=9), r"x has shape \(2, 3, 9, 9\); this program was compiled for \(N, 3, 8, 8\)"),

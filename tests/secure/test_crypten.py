@@ -52,7 +52,7 @@ def test_every_operation_within_the_rigorous_bound(fraction, degree):
     taken = {part for step in program.steps if step.op == "hybrid" for part in ("kept", "square", "direct")
              if len(step.attrs[part])}  # fmt: skip
     assert taken == ({"kept", "square", "direct"} if degree == 2 else {"direct"})
-    result = program.run(x, timeout=60)
+    result = program.run(x, backend="crypten", timeout=60)
     error = error_bound(program, x)
     assert result.output.shape == (3, 5) and result.output.dtype == x.dtype
     # float32 of the output adds half a unit in its last place.
@@ -70,7 +70,7 @@ def test_a_trained_network_within_six_standard_deviations(trained_digits):
     x = test.normalized(slice(8))
     gm = ar.transform(model, calibration=train.normalized(slice(256)), relu_budget=400)
     program = compile(gm, x[:1])
-    result = program.run(x, timeout=120)
+    result = program.run(x, backend="crypten", timeout=120)
     error = error_bound(program, x)
     distance = result.output.double() - error.output - error.rounding
     assert (distance.abs() <= 6 * error.std + error.output.abs() * 2.0**-24).all()
@@ -88,7 +88,7 @@ def test_a_trained_network_within_six_standard_deviations(trained_digits):
 def test_with_a_dealer():
     x = images(2, seed=2)
     program = _everything(0.5, x)
-    result = program.run(x, provider="TTP", timeout=60)
+    result = program.run(x, backend="crypten", provider="TTP", timeout=60)
     error = error_bound(program, x)
     assert ((result.output.double() - error.output - error.rounding).abs() <= 6 * error.std + 1e-6).all()
     _check_cost(program, result, 2)
@@ -119,7 +119,7 @@ def test_a_party_that_fails(rank, what, timeout, message, tmp_path, monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program, start = _faulty(rank, what), time.monotonic()
     with pytest.raises(PartyError, match=message):
-        program.run(torch.ones(1, 4), timeout=timeout)
+        program.run(torch.ones(1, 4), backend="crypten", timeout=timeout)
     assert time.monotonic() - start < min(timeout + 8, 40)
     assert multiprocessing.active_children() == [], "every process is reaped"
     assert list(Path(tmp_path).iterdir()) == [], "temporary files are removed"
@@ -156,11 +156,11 @@ def test_wrong_names_are_refused_before_anything_starts():
         ({"threads": 0}, "threads at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
-            program.run(torch.zeros(1, 4), **options)
+            program.run(torch.zeros(1, 4), backend="crypten", **options)
 
 
 def test_a_missing_crypten_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "crypten", None)
     program, _ = lower(nn.Linear(4, 2), torch.zeros(1, 4))
     with pytest.raises(MissingDependency, match="pip install --no-deps crypten==0.4.1"):
-        program.run(torch.zeros(1, 4))
+        program.run(torch.zeros(1, 4), backend="crypten")

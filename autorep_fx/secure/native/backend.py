@@ -15,8 +15,8 @@ from .plan import Plan
 COMPARISONS = ("fss", "gmw", "auto")
 
 
-def plan(program: SecureProgram, comparison: str = "auto", network: Network | str = "loopback") -> Plan:
-    """The public plan with its comparisons chosen; "auto" takes what is quicker online on the network.
+def plan(program: SecureProgram, comparison: str = "auto", network: Network | str = "loopback", batch: int = 1) -> Plan:
+    """The public plan with its comparisons chosen; "auto" takes what is quicker online on the network with such a batch.
 
     Raises:
         ValueError: an unknown comparison or network.
@@ -28,20 +28,20 @@ def plan(program: SecureProgram, comparison: str = "auto", network: Network | st
     if comparison != "auto":
         return program.native[0].with_comparison(comparison)
     both = [program.native[0].with_comparison(name) for name in ("fss", "gmw")]
-    return min(both, key=lambda found: plan_cost(found, network).online_seconds)
+    return min(both, key=lambda found: plan_cost(found, network, batch=batch).online_seconds)
 
 
 def cost(program: SecureProgram, network: Network | str, comparison: str, batch: int) -> Cost:
-    return plan_cost(plan(program, comparison, network), network, batch=batch)
+    return plan_cost(plan(program, comparison, network, batch), network, batch=batch)
 
 
 class ProgramSession:
     """Three processes that answer many inputs; see :meth:`SecureProgram.session`."""
 
     def __init__(self, program: SecureProgram, *, comparison: str = "auto", network: Network | str | None = None,
-                 timeout: float = 300.0, threads: int = 1):  # fmt: skip
+                 timeout: float = 300.0, threads: int = 1, batch: int = 1):  # fmt: skip
         self.program = program
-        self.plan = plan(program, comparison, network or "loopback")
+        self.plan = plan(program, comparison, network or "loopback", batch)
         shape = None if network is None else network_of(network)
         self._session = Session(self.plan, program.native[1], timeout=timeout, threads=threads, network=shape)
 
@@ -68,7 +68,7 @@ class ProgramSession:
 
 def run(program: SecureProgram, x: Tensor, **options) -> Result:
     """One answer from processes started for it."""
-    with ProgramSession(program, **options) as session:
+    with ProgramSession(program, batch=len(x), **options) as session:
         return session.run(x)
 
 
