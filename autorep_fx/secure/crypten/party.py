@@ -202,12 +202,12 @@ def _engine(job: Job, crypten: ModuleType, meter: Meter) -> tuple[Values, dict[s
 
 def _compute(job: Job, report: Report, progress: Progress) -> None:
     crypten, public = load_crypten(), job.public
-    sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2) if wire.can_count() else None
-    if sockets:
-        sockets.publish()
     communicator = crypten.communicator.get()
     meter = Meter(crypten, progress.waiting)
     s, ops = _engine(job, crypten, meter)
+    sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2) if wire.can_count() else None
+    if sockets:
+        sockets.publish()
 
     progress.at(Progress.SHARING)
     server = None

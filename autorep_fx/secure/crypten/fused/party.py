@@ -48,7 +48,7 @@ class FusedShares(Values):
         3. The server sends ``E = W - A`` for every factor W: 8 bytes a number.
         """
         masks = self._meet_dealer()
-        common = self._exchange([Message(None, (2,)) if self.first else Message(seed_words(seed := new_seed()))])
+        common = self._channel.exchange(Message(None, (2,)) if self.first else Message(seed_words(seed := new_seed())))
         self._inputs = Stream(to_seeds(common[0])[0] if self.first else seed)
         secrets = {key: server[key] if self.first else torch.zeros(shape, dtype=torch.int64)
                    for key, shape in shapes.items()}  # fmt: skip
@@ -65,6 +65,14 @@ class FusedShares(Values):
         mask = self._inputs(shape)
         return mask if self.first else x - mask
 
+    def open_to(self, share: Tensor, receiver: int) -> Tensor | None:
+        """Reveal to one party. One message."""
+        if self.party != receiver:
+            self._channel.exchange(Message(share))
+            return None
+        (other,) = self._channel.exchange(Message(None, share.shape))
+        return other.add_(share).double() / 2.0**self.frac_bits
+
     def take(self, step: Step) -> dict[str, tuple]:
         """This party's part of the correlations of a step, by role; each is given out once."""
         return self._source.take(step.name)
@@ -75,10 +83,10 @@ class FusedShares(Values):
         if self._provider == "TFP":
             if self.first:
                 seeds = [new_seed() for _ in range(3)]
-                self._exchange([Message(seed_words(seeds[2]))])
+                self._channel.exchange(Message(seed_words(seeds[2])))
                 dealt, masks, own = Dealer(self._plan, seeds).deal, Stream(seeds[0]), seeds[1]
             else:
-                (own,) = to_seeds(self._exchange([Message(None, (2,))])[0])
+                (own,) = to_seeds(self._channel.exchange(Message(None, (2,)))[0])
         elif self.first:
             self.communicator.send_obj(self._plan.to_json(), 2, self.communicator.ttp_group)
             mask_seed, own = receive_seeds(self.communicator, 2)
@@ -97,13 +105,9 @@ class FusedShares(Values):
                 mine = {role: secrets[key] for role, key in step.secrets.items()}
                 found.update({f"{step.name}.{role}": value for role, value in planning.values(step, mine).items()})
             for name, weight in weights.items():
-                self._exchange([Message(found[name] - masks(weight.shape))])
+                self._channel.exchange(Message(found[name] - masks(weight.shape)))
                 self.factors[name] = Factor(weight, found[name])
-            self._channel.flush()
         else:
             for name, weight in weights.items():
-                (opened,) = self._exchange([Message(None, weight.shape)])
+                (opened,) = self._channel.exchange(Message(None, weight.shape))
                 self.factors[name] = Factor(weight, opened)
-
-    def _exchange(self, messages: list[Message]) -> list[Tensor | None]:
-        return self._channel.exchange(messages)
