@@ -111,7 +111,7 @@ class SecureProgram:
         comparison: str = "auto",
         network: Network | str | None = None,
         provider: str = "TFP",
-        kernels: str = "torch",
+        kernels: str = "fused",
         timeout: float = 300.0,
         threads: int = 1,
     ) -> Result:
@@ -128,7 +128,8 @@ class SecureProgram:
                 :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
             provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask: for
                 measuring only. "TTP": a third process, the dealer.
-            kernels: crypten: "torch", what does the local work of a party.
+            kernels: crypten: "fused", the compiled kernels and protocols that fit them; where they were not built, and
+                on request, "torch", CrypTen's protocols in torch operations.
             timeout: seconds until a run that has not finished is given up.
             threads: threads of each party.
 

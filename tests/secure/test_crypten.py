@@ -14,6 +14,7 @@ from networks import Everything, images, lower, replace
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx import kernels as extension
 from autorep_fx.errors import MissingDependency, PartyError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch
@@ -32,45 +33,53 @@ def _everything(fraction: float, x: torch.Tensor, degree: int = 2):
     return compile(replace(ar.transform(Everything().eval(), example_inputs=x), fraction, degree), x)
 
 
-def _check_cost(program, result, batch):
-    declared = online(program.public, batch)
+def _check_cost(program, result, batch, kernels):
+    declared = online(program.public, batch, kernels).values()
     stats = result.stats.online
-    assert stats.rounds == sum(cost.rounds for cost in declared.values())
-    both = sum(cost.bytes for name, cost in declared.items() if name != "output")
-    assert stats.message_bytes == {"party0": both + declared["output"].bytes, "party1": both}
-    if result.stats.counted == "wire":
+    assert stats.rounds == sum(cost.rounds for cost in declared)
+    assert stats.message_bytes == {"party0": sum(c.server for c in declared), "party1": sum(c.client for c in declared)}
+    if result.stats.counted == "wire" and kernels == "fused":
+        assert stats.bytes_sent == stats.message_bytes  # no framing
+    elif result.stats.counted == "wire":
         # gloo sends each tensor in pieces, each with a header and an announcement of its own: up to 700 bytes a tensor
         # here, and a round opens at most three tensors.
         for party, sent in stats.bytes_sent.items():
             assert 0 < sent - stats.message_bytes[party] < 3 * 700 * stats.rounds
 
 
+both_kernels = pytest.mark.parametrize(
+    "kernels", [pytest.param("fused", marks=pytest.mark.skipif(not extension.available(), reason="not built")), "torch"]
+)
+
+
+@both_kernels
 @pytest.mark.parametrize("fraction, degree", [(0.5, 2), (1.0, 3)])
-def test_every_operation_within_the_rigorous_bound(fraction, degree):
+def test_every_operation_within_the_rigorous_bound(fraction, degree, kernels):
     x = images(3, seed=2)  # another batch size than compiled for
     program = _everything(fraction, images(), degree)
     taken = {part for step in program.steps if step.op == "hybrid" for part in ("kept", "square", "direct")
              if len(step.attrs[part])}  # fmt: skip
     assert taken == ({"kept", "square", "direct"} if degree == 2 else {"direct"})
-    result = program.run(x, backend="crypten", timeout=60)
+    result = program.run(x, backend="crypten", kernels=kernels, timeout=60)
     error = error_bound(program, x)
     assert result.output.shape == (3, 5) and result.output.dtype == x.dtype
     # float32 of the output adds half a unit in its last place.
     slack = error.output.abs() * 2.0**-24
     assert ((result.output.double() - error.output).abs() <= error.total + slack).all()
     assert ((result.output.double() - error.output - error.rounding).abs() <= 6 * error.std + slack).all()
-    _check_cost(program, result, 3)
+    _check_cost(program, result, 3, kernels)
     stats = result.stats
     assert 0 < stats.offline.seconds < stats.online.seconds < 60 and stats.setup.seconds > 0
     assert stats.offline.rounds == 0 and set(stats.offline.bytes_sent.values()) == {0}
 
 
-def test_a_trained_network_within_six_standard_deviations(trained_digits):
+@both_kernels
+def test_a_trained_network_within_six_standard_deviations(trained_digits, kernels):
     model, train, test = trained_digits
     x = test.normalized(slice(8))
     gm = ar.transform(model, calibration=train.normalized(slice(256)), relu_budget=400)
     program = compile(gm, x[:1])
-    result = program.run(x, backend="crypten", timeout=120)
+    result = program.run(x, backend="crypten", kernels=kernels, timeout=120)
     error = error_bound(program, x)
     distance = result.output.double() - error.output - error.rounding
     assert (distance.abs() <= 6 * error.std + error.output.abs() * 2.0**-24).all()
@@ -78,20 +87,20 @@ def test_a_trained_network_within_six_standard_deviations(trained_digits):
         "the private run has rounding errors; without any, plaintext was compared with itself"
     )
     assert torch.equal(result.output.argmax(1), gm.eval()(x).argmax(1))
-    _check_cost(program, result, 8)
+    _check_cost(program, result, 8, kernels)
     kept_all = compile(ar.transform(model, example_inputs=x), x)
-    assert sum(c.bytes for c in online(program.public, 8).values()) < sum(
-        c.bytes for c in online(kept_all.public, 8).values()
-    )
+    sent, more = (sum(c.server for c in online(p.public, 8, kernels).values()) for p in (program, kept_all))
+    assert sent < more
 
 
-def test_with_a_dealer():
+@both_kernels
+def test_with_a_dealer(kernels):
     x = images(2, seed=2)
     program = _everything(0.5, x)
-    result = program.run(x, backend="crypten", provider="TTP", timeout=60)
+    result = program.run(x, backend="crypten", provider="TTP", kernels=kernels, timeout=60)
     error = error_bound(program, x)
     assert ((result.output.double() - error.output - error.rounding).abs() <= 6 * error.std + 1e-6).all()
-    _check_cost(program, result, 2)
+    _check_cost(program, result, 2, kernels)
     offline = result.stats.offline
     assert offline.rounds > 0 and set(offline.bytes_sent) == {"party0", "party1", "dealer"}
     # The dealer sends party 0 one word for each product; party 1 has everything from its seed.
@@ -129,7 +138,7 @@ def test_nobody_is_told_more_than_its_part(tmp_path):
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(64, 32), nn.ReLU()), torch.randn(2, 64)
     program, _ = lower(model, x)
-    server, client, dealer = (pickle.dumps(job) for job in launch._jobs(program, x, str(tmp_path), "TTP", "torch", 1))
+    server, client, dealer = (pickle.dumps(job) for job in launch._jobs(program, x, str(tmp_path), "TTP", "fused", 1))
     weights = next(v for k, v in program.server.items() if k.endswith("weight"))
     rounded = (weights * 2**16).round() / 2**16
     secret, private = rounded.numpy().tobytes(), x.double().numpy().tobytes()
@@ -151,7 +160,7 @@ def test_wrong_names_are_refused_before_anything_starts():
     program, _ = lower(nn.Linear(4, 2), torch.zeros(1, 4))
     for options, message in (
         ({"provider": "HE"}, "provider must be one of 'TFP', 'TTP', got 'HE'"),
-        ({"kernels": "cuda"}, "kernels must be one of 'torch', got 'cuda'"),
+        ({"kernels": "cuda"}, "kernels must be one of 'fused', 'torch', got 'cuda'"),
         ({"timeout": 0}, "timeout must be above 0"),
         ({"threads": 0}, "threads at least 1"),
     ):

@@ -14,35 +14,45 @@ _COMPARISON_BYTES, _COMPARISON_ROUNDS = 216, 8
 
 
 class Online(NamedTuple):
-    """Communication of one step or a whole run: rounds, and bytes that each party sends (without framing)."""
+    """Communication of one step: rounds, and bytes that each party sends (without framing)."""
 
     rounds: int = 0
-    bytes: int = 0
+    server: int = 0
+    client: int = 0
 
 
-def online(public: PublicProgram, batch: int) -> dict[str, Online]:
-    """Cost of every step that communicates, by name; "output" is the opening, which only the server sends."""
+def online(public: PublicProgram, batch: int, kernels: str = "fused") -> dict[str, Online]:
+    """Cost of every step that communicates, by name; "output" is the opening, which only the server sends.
+
+    Args:
+        kernels: as in :meth:`SecureProgram.run`.
+    """
+    if kernels == "fused":
+        from .fused.cost import online as fused
+
+        return fused(public, batch)
     shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
     costs = {}
     for step in public.steps:
         if step.op in _COSTS:
             sizes = {role: prod(public.secret_shapes[key]) for role, key in step.secrets.items()}
-            costs[step.name] = _COSTS[step.op](step, batch, batch * prod(shapes[step.inputs[0]]), sizes)
-    costs["output"] = Online(1, 8 * batch * prod(public.output_shape))
+            rounds, sent = _COSTS[step.op](step, batch, batch * prod(shapes[step.inputs[0]]), sizes)
+            costs[step.name] = Online(rounds, sent, sent)
+    costs["output"] = Online(1, 8 * batch * prod(public.output_shape), 0)
     return costs
 
 
-def _beaver(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
-    return Online(1, 8 * (elements + sizes["weight" if "weight" in sizes else "scale"]))
+def _beaver(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tuple[int, int]:
+    return 1, 8 * (elements + sizes["weight" if "weight" in sizes else "scale"])
 
 
-def _max_pool2d(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
+def _max_pool2d(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tuple[int, int]:
     outputs, left = batch * prod(step.shape), prod(step.attrs["kernel"])
     levels = (left - 1).bit_length()
-    return Online(levels * (_COMPARISON_ROUNDS + 1), (left - 1) * outputs * (_COMPARISON_BYTES + 16))
+    return levels * (_COMPARISON_ROUNDS + 1), (left - 1) * outputs * (_COMPARISON_BYTES + 16)
 
 
-def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Online:
+def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tuple[int, int]:
     a = step.attrs
     kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
     rounds, sent = 1, 0
@@ -57,10 +67,10 @@ def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> Onl
     sent += 24 * batch * square + 16 * batch * direct
     if horner:  # the first product has one coefficient for all samples
         sent += 8 * (batch + 1) * direct + 16 * (horner - 1) * batch * direct
-    return Online(rounds, sent)
+    return rounds, sent
 
 
-_COSTS: dict[str, Callable[..., Online]] = {
+_COSTS: dict[str, Callable[..., tuple[int, int]]] = {
     "conv2d": _beaver,
     "linear": _beaver,
     "affine": _beaver,

@@ -114,8 +114,9 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
     except BaseException as error:  # the parent must hear of it, whatever it is
         report.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         # gloo has no exception class of its own: a peer that is gone is a RuntimeError with such a text.
-        report.lost_peer = isinstance(error, RuntimeError) and any(
-            word in str(error) for word in ("gloo", "onnection", "peer", "ECONN")
+        report.lost_peer = isinstance(error, ConnectionError) or (
+            isinstance(error, RuntimeError)
+            and any(word in str(error) for word in ("gloo", "onnection", "peer", "ECONN"))
         )
         report.trace = traceback.format_exc()
         connection.send(report)

@@ -91,7 +91,7 @@ class Channel:
 
     def _received(self, count: int) -> int:
         if not count:
-            raise ConnectionError("Connection closed by peer")
+            raise ConnectionError("connection closed by the other party")
         return count
 
 
