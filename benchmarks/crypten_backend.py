@@ -2,10 +2,10 @@
 
     python benchmarks/crypten_backend.py [--repeats 5] [--json FILE]
 
-Every row is the same trained-shape network (CIFAR ResNet-18, batch norm folded), two spawned processes with one thread
-each over gloo on loopback, correlations made inside the measured time by party 0 (CrypTen's trusted first party). A row
-of every kind is run before any is run again, so a busy machine hits all alike; medians are over the repetitions, and each
-repetition is a fresh pair of processes, connected and with its weights shared before the clock starts.
+Every row is the same network (CIFAR ResNet-18, batch norm folded, weights as initialised), two spawned processes with
+one thread each on loopback, correlations made inside the measured time by party 0 (CrypTen's trusted first party). A
+row of every kind is run before any is run again, so a busy machine hits all alike; medians are over the repetitions,
+and each repetition is a fresh pair of processes, connected and with its weights shared before the clock starts.
 
 ``crypten_relu`` is plain CrypTen 0.4.1: its tensors, its ``conv2d``, ``matmul``, ``avg_pool2d`` and ``relu()``.
 """
@@ -62,7 +62,8 @@ def crypten_relu(program: SecureProgram, x: Tensor) -> Row:
         for party in parties:
             party.join()
     output = torch.from_numpy(reports[1]["output"])
-    return Row(reports[1]["seconds"], reports[1]["rounds"], sum(r["bytes"] for r in reports), _error(program, x, output))
+    sent = sum(report["bytes"] for report in reports)
+    return Row(reports[1]["seconds"], reports[1]["rounds"], sent, _error(program, x, output))
 
 
 def _party(rank: int, folder: str, public: Any, data: Any, pipe: Any) -> None:

@@ -17,18 +17,18 @@ from .site import hybrid
 def _conv2d(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round, one way. The weights were opened under their mask when the parties connected."""
     y = _product(s, step, "weight", x)
-    return y.add_(structure.channels(secrets["bias"], 4)) if "bias" in secrets else y
+    return s.add_known(y, structure.channels(secrets["bias"], 4)) if "bias" in secrets else y
 
 
 def _linear(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round, one way."""
     y = _product(s, step, "weight", x)
-    return y.add_(secrets["bias"]) if "bias" in secrets else y
+    return s.add_known(y, secrets["bias"]) if "bias" in secrets else y
 
 
 def _affine(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round, one way."""
-    return _product(s, step, "scale", x).add_(structure.channels(secrets["shift"], x.dim()))
+    return s.add_known(_product(s, step, "scale", x), structure.channels(secrets["shift"], x.dim()))
 
 
 def _product(s: FusedShares, step: Step, role: str, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def _product(s: FusedShares, step: Step, role: str, x: Tensor) -> Tensor:
 
 
 def _max_pool2d(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
-    """8 rounds a level."""
+    """5 rounds a level."""
     held = iter(s.take(step).values())
     return ops.max_tree(s, step, x, lambda difference: s.run(relu(s, next(held), difference))[0])
 

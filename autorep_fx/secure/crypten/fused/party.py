@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .... import kernels
+from ... import structure
 from ...program import PublicProgram, Step
 from ..kernels import FusedKernels
 from ..meter import Meter
@@ -31,7 +32,9 @@ class FusedShares(Values):
         factors: name -> operand of products: at the server the numbers themselves, at the client ``E = W - A``.
     """
 
-    def __init__(self, crypten: ModuleType, public: PublicProgram, batch: int, provider: str, meter: Meter, threads: int):
+    def __init__(
+        self, crypten: ModuleType, public: PublicProgram, batch: int, provider: str, meter: Meter, threads: int
+    ):
         super().__init__(crypten, FusedKernels(), public.frac_bits, meter)
         kernels.set_num_threads(threads)
         self.party = 0 if self.first else 1
@@ -53,6 +56,13 @@ class FusedShares(Values):
         secrets = {key: server[key] if self.first else torch.zeros(shape, dtype=torch.int64)
                    for key, shape in shapes.items()}  # fmt: skip
         self._open_factors(secrets, masks)
+        if self.first:
+            self._by_position = {
+                (step.name, role): structure.by_position(step, secrets[step.secrets[role]], part)
+                for step in self._public.steps
+                for role, part in (("offset", "square"), ("constant", "square"), ("coeffs", "direct"))
+                if step.op == "hybrid" and role in step.secrets
+            }
         return secrets
 
     def start(self) -> None:
@@ -64,6 +74,17 @@ class FusedShares(Values):
         """Share the client's input. No message: the server's share is from a seed that both have."""
         mask = self._inputs(shape)
         return mask if self.first else x - mask
+
+    def add_known(self, share: Tensor, value: Tensor) -> Tensor:
+        """Add what only the server knows. Local."""
+        return share + value if self.first else share
+
+    def add_by_position(self, share: Tensor, step: Step, role: str, row: int | None = None) -> Tensor:
+        """Add per-channel numbers of the server (a row of its coefficients) to the positions of their part of a site."""
+        if not self.first:
+            return share
+        value = self._by_position[step.name, role]
+        return share + (value if row is None else value[row])
 
     def open_to(self, share: Tensor, receiver: int) -> Tensor | None:
         """Reveal to one party. One message."""

@@ -1,11 +1,11 @@
 """The hybrid activation: only what is kept is compared, everything that can go side by side does.
 
 1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/hybrid_site.py).
-2. Side by side: ReLU of the kept ones (8 rounds), c2 (x + o)**2 + e (2 rounds), Horner's rule (as many as its degree).
+2. Side by side: ReLU of the kept ones (5 rounds), c2 (x + o)**2 + e (2 rounds), Horner's rule (as many as its degree).
 3. Scatter.
 
-Rounds: 8 with anything kept (9 for a PReLU, whose slope is private), else 2, or the degree of the direct form. Bytes
-online, at frac_bits 16: a kept position 25.25 from each party (ReLU6 twice that, a PReLU 8 more from the client); a
+Rounds: 5 with anything kept (6 for a PReLU, whose slope is private), else 2, or the degree of the direct form. Bytes
+online, at frac_bits 16: a kept position 22 1/8 from each party (ReLU6 twice that, a PReLU 8 more from the client); a
 ``square`` one 8 from each and 8 more from the client; a ``direct`` one 8 from the client and 16 from each for every
 degree above 1. cost.py has the formulas.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import structure
 from ...program import Step
 from .channel import Protocol
 from .party import FusedShares
@@ -30,15 +29,15 @@ def hybrid(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) ->
     parts = [part for part in rules if len(a[part])]
     if len(parts) == 1:
         (part,) = parts  # all positions, in order
-        return s.run(rules[part](s, step, secrets, held, flat))[0].view_as(x)
-    results = s.run(*(rules[part](s, step, secrets, held, flat.index_select(1, a[part])) for part in parts))
+        return s.run(rules[part](s, step, held, flat))[0].view_as(x)
+    results = s.run(*(rules[part](s, step, held, flat.index_select(1, a[part])) for part in parts))
     out = torch.empty_like(flat)
     for part, result in zip(parts, results):
         out.index_copy_(1, a[part], result)
     return out.view_as(x)
 
 
-def _kept(s: FusedShares, step: Step, secrets: dict[str, Tensor], held: dict[str, tuple], x: Tensor) -> Protocol:
+def _kept(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Protocol:
     kind = step.attrs["kind"]
     if kind == "relu6":  # min(relu(x), 6) = relu(x) - relu(x - 6)
         low, high = (yield from relu(s, held["kept"], torch.cat([x, s.add_public(x, -6.0)], 1))).split(x.shape[1], 1)
@@ -51,16 +50,17 @@ def _kept(s: FusedShares, step: Step, secrets: dict[str, Tensor], held: dict[str
     return y
 
 
-def _square(s: FusedShares, step: Step, secrets: dict[str, Tensor], held: dict[str, tuple], x: Tensor) -> Protocol:
-    offset, constant = (structure.by_position(step, secrets[role], "square") for role in ("offset", "constant"))
-    y = yield from square(s, held["square"], x + offset)
+def _square(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Protocol:
+    y = yield from square(s, held["square"], s.add_by_position(x, step, "offset"))
     y = yield from product(s, held["factor"], f"{step.name}.factor", y)
-    return s.rescale(y) + constant
+    return s.add_by_position(s.rescale(y), step, "constant")
 
 
-def _direct(s: FusedShares, step: Step, secrets: dict[str, Tensor], held: dict[str, tuple], x: Tensor) -> Protocol:
-    coeffs, degree = structure.by_position(step, secrets["coeffs"], "direct"), step.attrs["degree"]
-    y = s.rescale((yield from product(s, held["lead"], f"{step.name}.lead", x))) + coeffs[degree - 1]
+def _direct(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Protocol:
+    degree = step.attrs["degree"]
+    y = yield from product(s, held["lead"], f"{step.name}.lead", x)
+    y = s.add_by_position(s.rescale(y), step, "coeffs", degree - 1)
     for k in range(1, degree):
-        y = s.rescale((yield from multiply(s, held[f"horner{k}"], y, x))) + coeffs[degree - 1 - k]
+        y = yield from multiply(s, held[f"horner{k}"], y, x)
+        y = s.add_by_position(s.rescale(y), step, "coeffs", degree - 1 - k)
     return y
