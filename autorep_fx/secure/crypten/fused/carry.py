@@ -4,9 +4,9 @@ A node is (g, p): its positions generate a carry, propagate one. Four neighbours
 
     g = g3 ^ p3 g2 ^ p3 p2 g1 ^ p3 p2 p1 g0,    p = p3 p2 p1 p0
 
-with one opening. Each of the seven operands y that is a factor somewhere is opened under a mask, ``d = y ^ a``. A product
-of y's is the sum, over all ways to split its factors in two, of the product of the d's of one part with that of the
-masks of the other; the dealer shares the products of masks. Against merging two at a time (kernels.carry_open) this
+with one opening. Each of the seven operands y that is a factor somewhere is opened under a mask, ``d = y ^ a``. A
+product of y's is the sum, over all ways to split its factors in two, of the product of the d's of one part with that of
+the masks of the other; the dealer shares the products of masks. Against merging two at a time (kernels.carry_open) this
 takes half the rounds, 7 opened bits where that takes 9, and 22 dealt bits where that takes 6.
 """
 

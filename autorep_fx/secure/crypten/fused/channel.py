@@ -21,7 +21,7 @@ _FITS = 32 << 10
 
 
 class Message(NamedTuple):
-    """A party's half of one message of a protocol: what it sends (int64), and the shape of what it gets, if anything."""
+    """A party's half of one message of a protocol: what it sends (int64), and the shape of what it gets, if any."""
 
     send: Tensor | None = None
     receive: Sequence[int] | None = None

@@ -80,7 +80,7 @@ class FusedShares(Values):
         return share + value if self.first else share
 
     def add_by_position(self, share: Tensor, step: Step, role: str, row: int | None = None) -> Tensor:
-        """Add per-channel numbers of the server (a row of its coefficients) to the positions of their part of a site."""
+        """Add per-channel numbers of the server (a row of its coefficients) to the positions of a part of a site."""
         if not self.first:
             return share
         value = self._by_position[step.name, role]
