@@ -134,7 +134,7 @@ def _error(program: SecureProgram, x: Tensor, output: Tensor) -> float:
 def programs(x: Tensor) -> dict[str, SecureProgram]:
     """The network with all ReLUs, with a budget of them, and with none."""
     torch.manual_seed(0)
-    model, calibration = resnet18().eval(), torch.randn(16, *x.shape[1:])
+    model, calibration = resnet18().eval(), torch.randn(4, *x.shape[1:])
     found = {"all": ar.compile(ar.transform(model, example_inputs=x), x)}
     for budget in (BUDGET, 0):
         found[str(budget)] = ar.compile(ar.transform(model, calibration=calibration, relu_budget=budget), x)
