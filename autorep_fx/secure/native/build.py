@@ -22,8 +22,9 @@ class Node:
 
     Attributes:
         name, op, inputs, shape, attrs: as in :class:`~.plan.Step`.
-        bits: exponent, or fractional bits of the weight, that the planner chooses; None where there is nothing to choose.
+        bits: significant bits that the planner chooses, of a value or a weight; None where there is nothing to choose.
         most: where more bits are of no use.
+        scale: the largest value or weight is about 2**scale, so ``bits - scale`` of the bits are fractional.
         weight, constant: the server's numbers; a constant broadcasts over the result.
         site: of an activation or the factors behind it.
         reach: largest absolute value of the result (of the input for activations and the output).
@@ -37,21 +38,33 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     bits: int | None = None
     most: int = 0
+    scale: int = 0
     weight: np.ndarray | None = None
     constant: np.ndarray | None = None
     site: Site | None = None
     reach: float | None = None
     reach_kept: float = _LEAST
 
+    @property
+    def frac_bits(self) -> int:
+        """Fractional bits for the chosen ``bits``."""
+        return max(self.bits - self.scale, 0)
+
+
+def _scale(largest: float, least: int) -> int:
+    """``largest < 2**result``; not below ``least``, so that what is tiny does not take all bits."""
+    return max(math.floor(math.log2(largest)) + 1, least) if largest > 0 else least
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Fractional bits that the planner does not exceed: of inputs, compared values, weights, factors and the output."""
+    """Bits that the planner does not exceed: significant ones of truncated values, weights and factors (15 fit 16-bit
+    storage), fractional ones of the input, of public numbers and of the output."""
 
-    value: int = 12
-    input: int = 16
-    weight: int = 14
+    value: int = 14
+    weight: int = 15
     factor: int = 14
+    input: int = 16
     number: int = 12
     output: int = 16
 
@@ -94,10 +107,9 @@ class Builder:
         if b is not None and kind != "linear":
             b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
         attrs.update(kind=kind, weight_shape=w.shape)
-        # Weights below 2**15 in size are stored in 16 bits, which is quicker; give up at most three bits for that.
-        narrow = 15 - math.ceil(math.log2(max(np.abs(w).max(initial=0), 2.0**-14)) + 1e-9)
-        most = narrow if self.limits.weight - 3 <= narrow < self.limits.weight else self.limits.weight
-        self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, bits=0, most=most, weight=w, constant=b))
+        scale = _scale(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15), -8)  # rounding must not reach 2**15
+        self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, bits=0, most=self.limits.weight, scale=scale,
+                      weight=w, constant=b))  # fmt: skip
 
     def times(self, name: str, x: str, shape: tuple[int, ...], factor: float) -> str:
         """A public factor: exact where it is a short integer times a power of two."""
@@ -165,7 +177,7 @@ def _max_pool(b: Builder, step: Step) -> None:
         count = math.prod(pair)
         site = Site(tag, "relu", 0.0, np.arange(count), np.arange(0), count // half, np.zeros((3, half)))
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
-                          reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
+                          scale=_scale(reach, -6), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
         if size % 2:
             best = b.local("cat", f"{tag}.rest", [best, part("odd", 2 * half, size)], (half + 1, *step.shape), dim=1)
@@ -180,11 +192,19 @@ def _hybrid(b: Builder, step: Step) -> None:
     if site.kind == "relu6":
         kept = max(kept, 6.0) + 6.0
     name = f"{step.name}.act" if private else step.name
-    b.add(Node(name, "activation", [x], step.shape, bits=0, most=b.limits.value, site=site, reach=b.reach(x), reach_kept=kept))
+    b.add(Node(name, "activation", [x], step.shape, bits=0, most=b.limits.value, site=site, scale=_scale(b.reach(x), -6),
+               reach=b.reach(x), reach_kept=kept))  # fmt: skip
     if private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip
-        b.add(Node(step.name, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, site=site))
+        b.add(Node(step.name, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
+                   site=site))  # fmt: skip
+
+
+def _factor_scale(site: Site) -> int:
+    """Of the squares' factors; where there are none, of the lines'."""
+    _, c1, c2 = np.abs(site.coeffs[:, np.unique(site.replaced // site.per_channel)])
+    return _scale(float(c2.max()), -4) if c2.max() > 0 else _scale(float(c1.max()), -4)
 
 
 def _move(b: Builder, step: Step, **attrs: Any) -> None:

@@ -64,14 +64,16 @@ class Channel(ABC):
         """Start counting from zero."""
         self.bytes_sent = self.messages_sent = 0
 
-    def hello(self, digest: bytes) -> None:
-        """Agree on version and plan.
+    def greet(self, digest: bytes) -> None:
+        """Say which version and plan this party has."""
+        self.send(HELLO, np.frombuffer(_HELLO.pack(_MAGIC, VERSION, digest), np.uint8))
+
+    def check_greeting(self, digest: bytes) -> None:
+        """Read what the peer said.
 
         Raises:
             PartyError: the peer runs another version or another program.
         """
-        mine = _HELLO.pack(_MAGIC, VERSION, digest)
-        self.send(HELLO, np.frombuffer(mine, np.uint8))
         theirs = np.empty(_HELLO.size, np.uint8)
         self.receive(HELLO, theirs)
         magic, version, other = _HELLO.unpack(theirs.tobytes())

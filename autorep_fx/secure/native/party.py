@@ -46,8 +46,12 @@ class Party:
             channel.steps = tuple(step.name for step in plan.steps)
 
     def hello(self) -> None:
+        """Agree with both others on version and plan. All greetings go out first: nobody waits for one who waits."""
+        digest = self.plan.digest()
         for channel in self.links.values():
-            channel.hello(self.plan.digest())
+            channel.greet(digest)
+        for channel in self.links.values():
+            channel.check_greeting(digest)
 
     def start_counting(self) -> None:
         self.clock.depth = 0

@@ -1,7 +1,7 @@
 """Which exponents, windows and wire forms: as much precision as the ring has room for, layer by layer.
 
 What there is to choose: the exponent f of the input and of every truncated value, and the fractional bits of every
-private or public factor. A product adds exponents; a square doubles them; at the next masked wire all of it is truncated
+private or public factor. They are counted from the largest value or weight, so that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is truncated
 to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the
 least that is useful and are raised in turn, one bit at a time, weights before factors before values, while every wire
 keeps its room. Where even the least does not fit because several maps follow one another, one truncation (a message each
@@ -26,7 +26,7 @@ from .site import Rounded, Site
 
 log = logging.getLogger(__name__)
 
-#: Fractional bits below which a truncation in between is better, and below which nothing is worth computing.
+#: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
 _USEFUL, _LEAST = 10, 7
 
 #: Fractional bits of a leaky ReLU's slope where the site has no squares.
@@ -62,7 +62,7 @@ def make_plan(program: SecureProgram, reach: Reach, *, margin: int = 2, limits: 
     Args:
         reach: from :mod:`.ranges`.
         margin: bits by which values may exceed ``reach``.
-        limits: the most fractional bits of each kind.
+        limits: the most bits of each kind.
 
     Raises:
         CompileError: an operation or site that this runtime does not have, or a layer without room.
@@ -78,7 +78,7 @@ def _bits(reach: float, margin: int) -> int:
 
 
 def _factor_of(nodes: dict[str, Node], site: Site) -> int:
-    return nodes[site.name].bits if len(site.replaced) else 0
+    return nodes[site.name].frac_bits if len(site.replaced) else 0
 
 
 def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
@@ -98,18 +98,19 @@ def _exponents(nodes: dict[str, Node], margin: int) -> dict[str, int]:
         given = [e[name] for name in node.inputs]
         e[node.name] = max(given, default=0)
         if node.op == "input":
-            e[node.name] = node.bits
+            e[node.name] = node.frac_bits
         elif node.op == "map":
-            e[node.name] += node.bits
+            e[node.name] += node.frac_bits
         elif node.attrs.get("kind") == "times":
             e[node.name] += _number(node)[1]
         elif node.op == "output":
             _check(node, given[0], node.reach, margin)
-            e[node.name] = min(node.bits, given[0])
+            e[node.name] = min(node.frac_bits, given[0])
         elif node.op == "activation":
             square, offset = _site_form(nodes, node)
             _check(node, given[0], max(node.reach + offset, node.reach_kept), margin)
-            e[node.name] = min(node.bits, given[0]) + _align(node, min(node.bits, given[0]), square)
+            f = min(node.frac_bits, given[0])
+            e[node.name] = f + _align(node, f, square)
     return e
 
 
@@ -165,7 +166,7 @@ def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:
     node = failed.node
     raise CompileError(
         f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of {margin} bits and "
-        f"{_LEAST} fractional bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
+        f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
     )
 
 
@@ -225,7 +226,8 @@ def _cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
         node.inputs = [name if i == place else i for i in node.inputs]
         if node.name == place:
             most = max(n.most for n in nodes.values() if n.op == "input")
-            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, reach=node.reach)
+            scale = math.floor(math.log2(max(node.reach, 2.0**-6))) + 1
+            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach)
     return result
 
 
@@ -245,10 +247,10 @@ def _emit(nodes: dict[str, Node], e: dict[str, int], margin: int) -> tuple[Plan,
         elif node.op == "constant":
             numbers[node.name] = Numbers(constant=encode(node.constant, out))
         elif node.op == "map":
-            attrs["weight_bits"] = node.bits
+            attrs["weight_bits"] = node.frac_bits
             numbers[node.name] = _map_numbers(nodes, node, e)
         elif node.op in ("activation", "output"):
-            shift = e[inputs[0]] - min(node.bits, e[inputs[0]])
+            shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
             attrs["shift"] = shift
             if node.op == "activation":
                 found, offset = _activation(nodes, node, e[inputs[0]], shift, margin)
@@ -262,12 +264,12 @@ def _emit(nodes: dict[str, Node], e: dict[str, int], margin: int) -> tuple[Plan,
 def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbers:
     out = e[node.name]
     if node.site is None:
-        weight = encode(node.weight, node.bits)
+        weight = encode(node.weight, node.frac_bits)
         constant = None if node.constant is None else encode(node.constant, out)
     else:
         site = node.site
-        rounded = site.round(node.bits, e[nodes[node.inputs[0]].inputs[0]])
-        weight = encode(rounded.factor, node.bits)
+        rounded = site.round(node.frac_bits, e[nodes[node.inputs[0]].inputs[0]])
+        weight = encode(rounded.factor, node.frac_bits)
         flat = np.zeros(math.prod(node.shape))
         flat[site.replaced] = site.by_position(rounded.constant)
         constant = encode(flat.reshape(node.shape), out)

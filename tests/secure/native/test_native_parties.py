@@ -87,11 +87,11 @@ def test_other_version_and_other_program(kind, monkeypatch):
     a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 99, b"d" * 16), np.uint8))
     monkeypatch.undo()
     with pytest.raises(PartyError, match="server, at hello: the client speaks version 99, this is version 1"):
-        b.hello(b"d" * 16)
+        b.check_greeting(b"d" * 16)
     a, b = pair(kind)
     a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 1, b"e" * 16), np.uint8))
     with pytest.raises(PartyError, match="has another program"):
-        b.hello(b"d" * 16)
+        b.check_greeting(b"d" * 16)
 
 
 @KINDS
@@ -117,7 +117,7 @@ def test_garbage_instead_of_a_greeting():
     a, b = tcp_pair()
     a._socket.sendall(b"GET / HTTP/1.1\r\nHost: a-name-that-is-long-enough\r\n\r\n")
     with pytest.raises(PartyError, match="server, at hello: the client sent"):
-        b.hello(b"d" * 16)
+        b.check_greeting(b"d" * 16)
 
 
 @KINDS
@@ -127,6 +127,17 @@ def test_a_slow_link(kind):
     a.send(1, np.zeros(12_500, np.uint64))  # 100 kB take 0.1 s, and half a round trip
     b.receive(1, np.zeros(12_500, np.uint64))
     assert 0.15 <= time.monotonic() - start < 0.3
+
+
+def test_greetings_in_any_order():
+    """Whoever the dealer's listener lets in first, nobody waits in a circle."""
+    program, x = small()
+    plan, numbers = program.native
+    for order in (("client", "server"), ("server", "client")):
+        trio = connect(plan, numbers, timeout=3)
+        trio.dealer.links = {name: trio.dealer.links[name] for name in order}
+        trio.server.links = {name: trio.server.links[name] for name in ("dealer", "client")}
+        assert len(run(plan, numbers, x.double().numpy(), trio=trio)) == 1
 
 
 def small(fraction=0.5):
