@@ -27,7 +27,15 @@ from autorep_fx.secure.network import NETWORKS
 from autorep_fx.secure.plaintext import execute
 
 BUDGET = 12_900
-SYSTEMS = ("plain_fp32", "crypten_relu", "native_fss_all", "native_gmw_all", "native_fss_12900", "native_gmw_12900")
+SYSTEMS = (
+    "plain_fp32",
+    "crypten_relu",
+    "crypten_fused",
+    "native_fss_all",
+    "native_gmw_all",
+    "native_fss_12900",
+    "native_gmw_12900",
+)
 
 
 def main() -> None:
@@ -35,7 +43,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each system; the median is reported")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS)
-    parser.add_argument("--networks", nargs="*", choices=("lan", "wan"), default=("lan", "wan"), help="shapes to run under")
+    parser.add_argument(
+        "--networks", nargs="*", choices=("lan", "wan"), default=("lan", "wan"), help="shapes to run under"
+    )
     parser.add_argument("--no-precision", action="store_true", help="leave out the trained network")
     args = parser.parse_args()
 
@@ -53,8 +63,9 @@ def main() -> None:
     for name in args.only:
         if name == "plain_fp32":
             rows[name] = plain(model, x, args.repeats)
-        elif name == "crypten_relu":
-            rows[name] = crypten(programs["all"], x, expected["all"], args.repeats)
+        elif name.startswith("crypten"):
+            kernels_used = "torch" if name == "crypten_relu" else "fused"  # its own operations, or ours in their place
+            rows[name] = crypten(programs["all"], x, expected["all"], args.repeats, kernels_used)
         else:
             _, comparison, which = name.split("_")
             rows[name] = native(programs[which], x, expected[which], comparison, args.repeats)
@@ -86,8 +97,8 @@ def plain(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> dict:
     return spread(seconds[3:])
 
 
-def crypten(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, repeats: int) -> dict:
-    results = [program.run(x, backend="crypten") for _ in range(repeats)]
+def crypten(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, repeats: int, used: str) -> dict:
+    results = [program.run(x, backend="crypten", kernels=used) for _ in range(repeats)]
     online = results[0].stats.online
     return spread([r.stats.online.seconds for r in results]) | {
         "rounds": online.rounds,
@@ -119,9 +130,9 @@ def native(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, c
 def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argparse.Namespace) -> dict:
     """Native by measurement; CrypTen by its measured seconds and its rounds and bytes over the shape."""
     network, found = NETWORKS[shape], {}
-    if "crypten_relu" in rows:
-        row = rows["crypten_relu"]
-        found["crypten_relu"] = row["seconds"] + row["rounds"] * network.delay + network.seconds(row["bytes"])
+    for name in [n for n in rows if n.startswith("crypten")]:
+        row = rows[name]
+        found[name] = row["seconds"] + row["rounds"] * network.delay + network.seconds(row["bytes"])
     for name in args.only:
         if name.startswith("native"):
             _, comparison, which = name.split("_")
@@ -141,7 +152,9 @@ def precision() -> dict:
     train, test = digits()
     plain_model = ar.transform(resnet_cifar(8, in_channels=1), example_inputs=train.normalized(slice(2)))
     ar.finetune(plain_model, ImageLoader(train, 64, train=True, pad=1), epochs=8, lr=3e-3, progress=False)
-    hybrid = ar.transform(plain_model, calibration=train.normalized(slice(512)), relu_budget=ar.relu_count(plain_model) // 20)
+    hybrid = ar.transform(
+        plain_model, calibration=train.normalized(slice(512)), relu_budget=ar.relu_count(plain_model) // 20
+    )
     ar.finetune(hybrid, ImageLoader(train, 64), teacher=plain_model, epochs=3, progress=False)
     x, found = test.normalized(), {"images": len(test)}
     for name, gm in (("relu", plain_model.eval()), ("hybrid", hybrid.eval())):
@@ -156,7 +169,12 @@ def precision() -> dict:
 
 
 def spread(seconds: list[float]) -> dict:
-    return {"seconds": statistics.median(seconds), "fastest": min(seconds), "slowest": max(seconds), "runs": len(seconds)}
+    return {
+        "seconds": statistics.median(seconds),
+        "fastest": min(seconds),
+        "slowest": max(seconds),
+        "runs": len(seconds),
+    }
 
 
 def ratios(seconds: dict[str, float]) -> dict[str, float]:
@@ -177,7 +195,9 @@ def machine() -> dict:
     name = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), name)
+        name = next(
+            (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), name
+        )
     return {"cpu": name, "cores": os.cpu_count(), "tier": kernels.tier() if kernels.available() else "none",
             "torch": torch.__version__, "load": os.getloadavg()[0]}  # fmt: skip
 

@@ -92,7 +92,8 @@ class Cost:
         net = self.network
         lines = [
             f"comparison {self.comparison}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
-            f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, about {self.online_seconds:.3g} s",
+            f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, "
+            f"about {self.online_seconds:.3g} s",
             f"offline  {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
             f"setup    {sizes(self.setup)}, once per model",
         ]
@@ -109,14 +110,28 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
     offline = _sum(cost.offline for cost in steps.values())
     offline["server"] = offline.get("server", 0) + HEADER_BYTES  # "ready"
     # Both directions alternate, so their bytes add up on the way; "gmw" sends both ways at once.
-    sent = sum(max(c.online.values(), default=0) if _is_gmw(s) else sum(c.online.values()) for s, c in zip(plan.steps, steps.values()))
-    online_seconds = sum(c.online_seconds for c in steps.values()) + rounds * (network.delay + rates.message) + network.seconds(sent)
+    sent = sum(
+        max(c.online.values(), default=0) if _is_gmw(s) else sum(c.online.values())
+        for s, c in zip(plan.steps, steps.values())
+    )
+    online_seconds = (
+        sum(c.online_seconds for c in steps.values()) + rounds * (network.delay + rates.message) + network.seconds(sent)
+    )
     # The dealer streams to both parties over links of their own.
     busiest = max([offline["server"], *(sum(c.offline.get("dealer", 0) for c in steps.values()),)])
     offline_seconds = sum(c.offline_seconds for c in steps.values()) + network.seconds(busiest) + network.delay * 2
     variants = {s.attrs["comparison"] for s in plan.steps if s.attrs.get("comparison")}
-    return Cost(" and ".join(sorted(variants)) or "none", network, rounds, online, offline, _setup(plan), steps, online_seconds,
-                offline_seconds)  # fmt: skip
+    return Cost(
+        comparison=" and ".join(sorted(variants)) or "none",
+        network=network,
+        rounds=rounds,
+        online=online,
+        offline=offline,
+        setup=_setup(plan),
+        steps=steps,
+        online_seconds=online_seconds,
+        offline_seconds=offline_seconds,
+    )
 
 
 def _is_gmw(step: Step) -> bool:

@@ -1,23 +1,20 @@
 """The activation on a masked wire: from ``m = y + r`` to shares of the result. No message with ``fss``.
 
-What the dealer gives for a site of P positions (K of them compared) and a batch of N, with F the wire's exponent, f that
-of the truncated value and k the window's bits; every array is shared additively (``bits``, ``product``: by XOR), the
-client's half from its seed, the server's sent:
+What the dealer gives for a site of P positions (K of them compared) and a batch of N, with F the wire's exponent, f
+that of the truncated value and k the window's bits; every array is shared additively (``bits``, ``product``: by XOR),
+the client's half from its seed, the server's sent:
 
-======== ============== ====================================================== ===========================================
-array    shape          content                                                when
-======== ============== ====================================================== ===========================================
-alpha    (N, P)         r >> (F - f)                                           a truncated value is needed
-beta     (N, P)         msb(r) 2^(64 - F + f); its high half where F - f <= 32 same
-alpha2   (N, P)         alpha^2                                                squares
-ab       (N, P)         2 alpha beta - beta^2, stored like beta                squares
-relu     (N K, 3)       rh, rl, rh rl                                          fss
-u        (J N K,)       a random bit for each comparison, J at each position   gmw
-u_alpha  (J N K,)       u alpha                                                gmw
-u_beta   (J N K,)       u beta, stored like beta                               gmw
-bits     (k + 1, words) planes of the mask's window and of u                   gmw
-product  (ANDs, words)  products of the AND triples                            gmw
-======== ============== ====================================================== ===========================================
+    array     shape           content                                                  when
+    alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
+    beta      (N, P)          msb(r) 2^(64 - F + f); its high half where F - f <= 32   same
+    alpha2    (N, P)          alpha^2                                                  squares
+    ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
+    relu      (N K, 3)        rh, rl, rh rl                                            fss
+    u         (J N K,)        a random bit a comparison, J at each position            gmw
+    u_alpha   (J N K,)        u alpha                                                  gmw
+    u_beta    (J N K,)        u beta, stored like beta                                 gmw
+    bits      (k + 1, words)  planes of the mask's window and of u                     gmw
+    product   (ANDs, words)   products of the AND triples                              gmw
 
 and, with ``fss``, the comparison key to both. Truncation is exact up to one unit of 2**-f, unbiased, and never wraps.
 Source: PROTOCOL of this package in docs/security.md; kernels.activation_step, kernels.relu_fss.
@@ -25,7 +22,7 @@ Source: PROTOCOL of this package in docs/security.md; kernels.activation_step, k
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -113,7 +110,9 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     buffer = client.words(index, SHARES, words(found))
     mine, a, k = views(buffer, found), step.attrs, kernel()
     if "alpha" in mine:
-        k.deal_powers_(r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine})
+        k.deal_powers_(
+            r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine}
+        )
     n = compared(step, batch)
     if not n:
         return buffer, None
@@ -126,7 +125,9 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     return buffer, None
 
 
-def _deal_gmw(step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream) -> None:
+def _deal_gmw(
+    step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream
+) -> None:
     """Each array holds the client's half and becomes the server's."""
     a, k, repeat = step.attrs, kernel(), len(points(step))
     width = mine["bits"].shape[1]
@@ -165,7 +166,9 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
     powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     if relu is not None and a["kind"] == "leaky_relu":
-        out = k.activation_step(m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers)
+        out = k.activation_step(
+            m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers
+        )
         x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
         slope, rest = (U64(v % 2**64) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
         value = slope * x[:, kept] + rest * relu
@@ -173,8 +176,8 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         return out
     if relu is None:
         kept = None
-    return k.activation_step(m, shift=a["shift"], align=a.get("align", 0), party=party, linear=a.get("linear"), relu=relu,
-                             keep=kept, sub=sub, **powers)  # fmt: skip
+    options = {"align": a.get("align", 0), "linear": a.get("linear"), "relu": relu, "keep": kept, "sub": sub}
+    return k.activation_step(m, shift=a["shift"], party=party, **options, **powers)
 
 
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable) -> np.ndarray:

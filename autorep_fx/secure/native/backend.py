@@ -16,7 +16,7 @@ COMPARISONS = ("fss", "gmw", "auto")
 
 
 def plan(program: SecureProgram, comparison: str = "auto", network: Network | str = "loopback", batch: int = 1) -> Plan:
-    """The public plan with its comparisons chosen; "auto" takes what is quicker online on the network with such a batch.
+    """The public plan with its comparisons chosen; "auto" takes what is quicker online for the network and batch.
 
     Raises:
         ValueError: an unknown comparison or network.
@@ -70,5 +70,3 @@ def run(program: SecureProgram, x: Tensor, **options) -> Result:
     """One answer from processes started for it."""
     with ProgramSession(program, batch=len(x), **options) as session:
         return session.run(x)
-
-

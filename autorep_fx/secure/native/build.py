@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,9 @@ class Builder:
         for step in public.steps:
             BUILD[step.op](self, step)
         reach = self.reach(public.output)
-        self.add(Node("output", "output", [public.output], public.output_shape, most=self.limits.output, bits=0, reach=reach))
+        self.add(
+            Node("output", "output", [public.output], public.output_shape, most=self.limits.output, bits=0, reach=reach)
+        )
         return self.nodes
 
     def add(self, node: Node) -> str:
@@ -108,8 +111,8 @@ class Builder:
             b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
         attrs.update(kind=kind, weight_shape=w.shape)
         scale = _scale(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15), -8)  # rounding must not reach 2**15
-        self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, bits=0, most=self.limits.weight, scale=scale,
-                      weight=w, constant=b))  # fmt: skip
+        chosen = {"bits": 0, "most": self.limits.weight, "scale": scale}
+        self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, **chosen, weight=w, constant=b))
 
     def times(self, name: str, x: str, shape: tuple[int, ...], factor: float) -> str:
         """A public factor: exact where it is a short integer times a power of two."""
@@ -121,7 +124,9 @@ class Builder:
             if up < 0:
                 whole, up = whole << -up, 0
             return self.local("times", name, [x], shape, factor=whole, up=up)
-        node = Node(name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number)
+        node = Node(
+            name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number
+        )
         return self.add(node)
 
     def constant(self, name: str, x: str, shape: tuple[int, ...], value: np.ndarray) -> str:
@@ -130,8 +135,8 @@ class Builder:
 
 def _pool(b: Builder, step: Step) -> None:
     a = step.attrs
-    total = b.local("sum_pool", f"{step.name}.sum", [step.inputs[0]], step.shape, kernel=a["kernel"], stride=a["stride"],
-                    padding=a["padding"])  # fmt: skip
+    size = {key: a[key] for key in ("kernel", "stride", "padding")}
+    total = b.local("sum_pool", f"{step.name}.sum", [step.inputs[0]], step.shape, **size)
     b.times(step.name, total, step.shape, 1 / a["divisor"])
 
 
@@ -192,8 +197,8 @@ def _hybrid(b: Builder, step: Step) -> None:
     if site.kind == "relu6":
         kept = max(kept, 6.0) + 6.0
     name = f"{step.name}.act" if private else step.name
-    b.add(Node(name, "activation", [x], step.shape, bits=0, most=b.limits.value, site=site, scale=_scale(b.reach(x), -6),
-               reach=b.reach(x), reach_kept=kept))  # fmt: skip
+    chosen = {"bits": 0, "most": b.limits.value, "scale": _scale(b.reach(x), -6)}
+    b.add(Node(name, "activation", [x], step.shape, **chosen, site=site, reach=b.reach(x), reach_kept=kept))
     if private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip

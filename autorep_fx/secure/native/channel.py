@@ -1,8 +1,8 @@
 """How two parties talk: framed messages that are counted, checked and, if wanted, slowed down.
 
-A message is a header (step, depth, length, time) and the bytes of its arrays. The depth is a logical clock: one more than
-the longest chain of messages that the sender had seen. The depth of the last message is therefore the number of rounds,
-counted and not assumed: messages that go the same way in a row, or both ways at once, are one.
+A message is a header (step, depth, length, time) and the bytes of its arrays. The depth is a logical clock: one more
+than the longest chain of messages that the sender had seen. The depth of the last message is therefore the number of
+rounds, counted and not assumed: messages that go the same way in a row, or both ways at once, are one.
 """
 
 from __future__ import annotations
@@ -53,8 +53,16 @@ class Channel(ABC):
         bytes_sent, messages_sent: since the last :meth:`reset`, headers included.
     """
 
-    def __init__(self, me: str, peer: str, *, steps: tuple[str, ...] = (), timeout: float = 300.0, clock: Clock | None = None,
-                 network: Network | None = None):  # fmt: skip
+    def __init__(
+        self,
+        me: str,
+        peer: str,
+        *,
+        steps: tuple[str, ...] = (),
+        timeout: float = 300.0,
+        clock: Clock | None = None,
+        network: Network | None = None,
+    ):
         self.me, self.peer, self.steps, self.timeout = me, peer, steps, timeout
         self.clock, self.network = clock or Clock(), network
         self.bytes_sent = self.messages_sent = 0
@@ -257,7 +265,9 @@ class TcpChannel(Channel):
         deadline = time.monotonic() + self.timeout
         while sending or reading:
             left = deadline - time.monotonic()
-            ready = select.select([self._socket] if reading else [], [self._socket] if sending else [], [], max(left, 0))
+            ready = select.select(
+                [self._socket] if reading else [], [self._socket] if sending else [], [], max(left, 0)
+            )
             if left <= 0 or not any(ready):
                 raise self._error(step, f"did not exchange its message in {self.timeout:g} s")
             try:

@@ -19,8 +19,8 @@ from .ring import decode, encode
 class Client(Party):
     """Links: ``server``, ``dealer``.
 
-    Offline, per map: ``h = E B + t`` goes to the server. Online it computes no linear map at all: it sends ``x - B``, then
-    for each activation receives ``m`` and sends its share of the result less the next blinding.
+    Offline, per map: ``h = E B + t`` goes to the server. Online it computes no linear map at all: it sends ``x - B``,
+    then for each activation receives ``m`` and sends its share of the result less the next blinding.
     """
 
     name = "client"
@@ -64,7 +64,9 @@ class Client(Party):
                 self.links["server"].send(index, h)
                 return blinding
             if step.op != "input":
-                self.shares[step.name] = Once(f"the client's correlation of step '{step.name}'", self._shares(step, index, stream))
+                self.shares[step.name] = Once(
+                    f"the client's correlation of step '{step.name}'", self._shares(step, index, stream)
+                )
             if step.op == "output":
                 return None
             self.blindings[step.name] = Once(f"the client's blinding of step '{step.name}'", blinding)
@@ -106,7 +108,9 @@ class Client(Party):
         self.seconds = time.monotonic() - self.started
         return decode(theirs, self.plan.output.frac_bits).reshape(self.batch, *self.plan.output.shape)
 
-    def _evaluate(self, step: Step, index: int, m: np.ndarray, shares: Shares, sub: np.ndarray | None = None) -> np.ndarray:
+    def _evaluate(
+        self, step: Step, index: int, m: np.ndarray, shares: Shares, sub: np.ndarray | None = None
+    ) -> np.ndarray:
         def exchange(mine: np.ndarray) -> np.ndarray:
             theirs = np.empty_like(mine)
             self.links["server"].exchange(index, np.ascontiguousarray(mine), theirs)

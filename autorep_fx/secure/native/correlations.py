@@ -16,8 +16,9 @@ from .ring import kernel
 
 T = TypeVar("T")
 
-#: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys; masks
-#: of AND triples. Slots of the server's seed: the mask s of a wire; A, once per model; roots; masks of AND triples.
+#: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
+#: masks of AND triples. Slots of the server's seed: the mask s of a wire; A, once per model; roots; masks of AND
+#: triples.
 BLIND, T_MASK, SHARES, ROOT, TRIPLE = range(5)
 WIRE_MASK, WEIGHT_MASK = 0, 1
 

@@ -17,8 +17,8 @@ class Dealer(Party):
     """Links: ``client``, ``server``.
 
     Once per model it receives both seeds and lays out every map's ``A``. Then, per inference and map, with the input's
-    blinding ``B``: ``U = A B - t - c`` goes to the server; per activation and output, with ``r = s - B``: shares and key.
-    One ring convolution a layer. Layers are streamed: nothing is kept.
+    blinding ``B``: ``U = A B - t - c`` goes to the server; per activation and output, with ``r = s - B``: shares and
+    key. One ring convolution a layer. Layers are streamed: nothing is kept.
     """
 
     name = "dealer"

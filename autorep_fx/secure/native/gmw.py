@@ -9,15 +9,14 @@ Both parties know the window ``m_k = x + r_k`` (k bits); ``[r_k]`` is shared bit
 4. ``x drelu = v [x] + (1 - 2 v) (mx [u] - [u alpha] + mu [u beta])`` for ``[x] = mx - [alpha] + mu [beta]``, locally.
 
 Rounds: ceil(log2(k - 1)) + 1 exchanges. Online: ``masks(k) + 1`` bits an element each way. Offline, dealer to server:
-``k + 1 + products(k)`` bits and 20 or 24 bytes. Exact on windows. Whatever is opened is uniform: each mask is used once.
-Source: Goldreich, Micali, Wigderson (STOC 1987); Beaver (CRYPTO 1991); the tree is CrypTen's set-propagate-kill, kept
-to the bit that is needed. Kernels: autorep_fx.kernels.bits.
+``k + 1 + products(k)`` bits and 20 or 24 bytes. Exact on windows. Whatever is opened is uniform: each mask is used
+once. Source: Goldreich, Micali, Wigderson (STOC 1987); Beaver (CRYPTO 1991); the tree is CrypTen's set-propagate-kill,
+kept to the bit that is needed. Kernels: autorep_fx.kernels.bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -98,7 +97,9 @@ def relu(m: np.ndarray, v: np.ndarray, part: int, shares: dict[str, np.ndarray],
     """
     n = len(m)
     own = slice(part * n, (part + 1) * n)
-    return kernel().relu_gmw(m, v, *(shares[name][own] for name in ("u", "u_alpha", "u_beta")), alpha, beta, shift=shift, party=party)
+    return kernel().relu_gmw(
+        m, v, *(shares[name][own] for name in ("u", "u_alpha", "u_beta")), alpha, beta, shift=shift, party=party
+    )
 
 
 def bits_of(planes: np.ndarray, start: int, n: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import PartyError
 from ..network import Network
 from ..stats import Phase, Stats
-from . import process
+from . import process as party_process
 from .channel import HEADER_BYTES
 from .plan import Plan
 from .planner import Numbers
@@ -55,9 +55,10 @@ class Session:
             Job("server", **common, addresses={"dealer": at["dealer"]}, listener=listeners["server"], numbers=numbers),
             Job("client", **common, addresses=at),
         ]
-        # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and quick.
+        # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and
+        # quick.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([process.__name__])
+        context.set_forkserver_preload([party_process.__name__])
         self.processes, self.pipes = {}, {}
         start = time.monotonic()
         try:
@@ -154,7 +155,9 @@ class Session:
         # Who hung up because a peer did is an echo.
         report = min(failed, key=lambda r: r.lost)
         log.error("%s failed:\n%s", report.role, report.trace or report.error)
-        raise PartyError(report.error if report.error.startswith(report.role) else f"{report.role} failed: {report.error}")
+        raise PartyError(
+            report.error if report.error.startswith(report.role) else f"{report.role} failed: {report.error}"
+        )
 
     def _reap(self) -> None:
         patience = time.monotonic() + _GRACE

@@ -6,7 +6,7 @@ inputs are aligned by shifts (``attrs["shifts"]``, one for each input), exactly.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,6 +26,12 @@ def _add(step: Step, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _times(step: Step, x: np.ndarray) -> np.ndarray:
     return x * np.int64(step.attrs["factor"]).astype(U64)
+
+
+def _broadcast(step: Step, x: np.ndarray) -> np.ndarray:
+    """As NumPy does, with the batch in front."""
+    ones = (1,) * (len(step.shape) + 1 - x.ndim)
+    return np.broadcast_to(x.reshape(len(x), *ones, *x.shape[1:]), (len(x), *step.shape))
 
 
 def _pad(step: Step, x: np.ndarray) -> np.ndarray:
@@ -70,8 +76,7 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "sum_pool": _sum_pool,
     "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), keepdims=step.attrs["keepdim"]),
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
-    "broadcast": lambda step, x: np.broadcast_to(x.reshape(len(x), *(1,) * (len(step.shape) + 1 - x.ndim), *x.shape[1:]),
-                                                 (len(x), *step.shape)),
+    "broadcast": _broadcast,
     "permute": lambda step, x: x.transpose(step.attrs["dims"]),
     "index": lambda step, x: x[step.attrs["index"]],
     "cat": lambda step, *parts: np.concatenate(parts, step.attrs["dim"]),

@@ -1,7 +1,7 @@
 """Linear maps whose weights only the server knows: blinded in, blinded out, no message online.
 
-The map is bilinear in weight and input, and runs with three different weights: the server's W on ``M``, ``E = W - A`` at
-the client and the random ``A`` at the dealer on ``B``.
+The map is bilinear in weight and input, and runs with three different weights: the server's W on ``M``, ``E = W - A``
+at the client and the random ``A`` at the dealer on ``B``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64
     return expanded.reshape(step.shape)
 
 
-def apply(step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+def apply(
+    step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
     """``W x + add`` in the ring; uint64 (N, ...)."""
     a = step.attrs
     if a["kind"] == "conv2d":

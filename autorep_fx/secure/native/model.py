@@ -4,12 +4,13 @@ A run differs from exact arithmetic in two ways.
 
 1. *Rounding* of the input and of the server's numbers to their exponents. It is the same in every run and is computed
    exactly: the model on whole numbers against the program on real ones.
-2. *Truncation* of every masked wire, by t bits: ``floor(y / 2**t)``, or one more with probability ``(y mod 2**t) / 2**t``.
+2. *Truncation* of every masked wire, by t bits: ``floor(y / 2**t)``, or one more with probability ``(y mod 2**t) /
+  2**t``.
    Unbiased, below one unit of 2**-f, independent between elements, and never a wrap. Everything else is exact.
 
-``bound`` follows each step: |W| in place of W; sums add; a truncation of t bits takes an error b to ``b / 2**t + 1``, and
-to one more where b is not zero; ReLU, ReLU6 and maxima are 1-Lipschitz; the square takes b to ``2 |x| b + b**2``. It
-holds for every draw of the masks, and says little about deep networks; ``simulate`` draws the rounding of a run.
+``bound`` follows each step: |W| in place of W; sums add; a truncation of t bits takes an error b to ``b / 2**t + 1``,
+and to one more where b is not zero; ReLU, ReLU6 and maxima are 1-Lipschitz; the square takes b to ``2 |x| b + b**2``.
+It holds for every draw of the masks, and says little about deep networks; ``simulate`` draws the rounding of a run.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def _map_bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
     a = step.attrs
     size = np.abs(weight.view(np.int64)).astype(np.float64)
     if a["kind"] == "conv2d":
-        y = F.conv2d(torch.from_numpy(np.ascontiguousarray(error)), torch.from_numpy(size), None, a["stride"], a["padding"],
-                     a["dilation"], a["groups"])  # fmt: skip
+        error, size = (torch.from_numpy(np.ascontiguousarray(v)) for v in (error, size))
+        y = F.conv2d(error, size, None, a["stride"], a["padding"], a["dilation"], a["groups"])
         return y.numpy()
     if a["kind"] == "linear":
         return error @ size.T
@@ -92,7 +93,9 @@ def _map_bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
     return error * packed.astype(np.float64)
 
 
-def _truncate(y: np.ndarray, error: np.ndarray, shift: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+def _truncate(
+    y: np.ndarray, error: np.ndarray, shift: int, rng: np.random.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Signed values and their bound."""
     if not shift:
         return y.view(np.int64), error

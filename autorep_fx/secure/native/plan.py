@@ -77,7 +77,8 @@ class Plan:
     def with_comparison(self, comparison: str) -> Plan:
         """The same plan with every kept activation compared by ``fss`` or by ``gmw``."""
         steps = (
-            replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s for s in self.steps
+            replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s
+            for s in self.steps
         )
         return Plan(tuple(steps))
 

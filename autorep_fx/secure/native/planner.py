@@ -1,11 +1,12 @@
 """Which exponents, windows and wire forms: as much precision as the ring has room for, layer by layer.
 
 What there is to choose: the exponent f of the input and of every truncated value, and the fractional bits of every
-private or public factor. They are counted from the largest value or weight, so that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is truncated
-to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the
-least that is useful and are raised in turn, one bit at a time, weights before factors before values, while every wire
-keeps its room. Where even the least does not fit because several maps follow one another, one truncation (a message each
-way) is put between them; where that does not help either, an error names the layer.
+private or public factor. They are counted from the largest value or weight, so that small weights get more. A product
+adds exponents; a square doubles them; at the next masked wire all of it is truncated to f again. There, with the
+calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the least that is useful and are
+raised in turn, one bit at a time, weights before factors before values, while every wire keeps its room. Where even
+the least does not fit because several maps follow one another, one truncation (a message each way) is put between
+them; where that does not help either, an error names the layer.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class _NoRoom(Exception):
         self.node, self.bits = node, bits
 
 
-def make_plan(program: SecureProgram, reach: Reach, *, margin: int = 2, limits: Limits | None = None) -> tuple[Plan, dict[str, Numbers]]:
+def make_plan(
+    program: SecureProgram, reach: Reach, *, margin: int = 2, limits: Limits | None = None
+) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
     Args:
@@ -165,7 +168,8 @@ def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:
                 nodes = _cut(nodes, place)
     node = failed.node
     raise CompileError(
-        f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of {margin} bits and "
+        f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
+        f"{margin} bits and "
         f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
     )
 
@@ -227,7 +231,9 @@ def _cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
         if node.name == place:
             most = max(n.most for n in nodes.values() if n.op == "input")
             scale = math.floor(math.log2(max(node.reach, 2.0**-6))) + 1
-            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach)
+            result[name] = Node(
+                name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach
+            )
     return result
 
 
@@ -277,15 +283,24 @@ def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbe
     return Numbers(weight, constant, 16 if largest < 2**15 else 32 if largest < 2**31 else 64)
 
 
-def _activation(nodes: dict[str, Node], node: Node, exponent: int, shift: int, margin: int) -> tuple[dict, np.ndarray | None]:
+def _activation(
+    nodes: dict[str, Node], node: Node, exponent: int, shift: int, margin: int
+) -> tuple[dict, np.ndarray | None]:
     """Public attributes, and the server's offsets by position.
 
-    shift: bits that the truncation takes off. align: shift of values with exponent f to that of the result. powers: 0 no
-    truncated value is needed, 1 x, 2 also its square. kept, linear: positions. window: bits of a comparison.
+    shift: bits that the truncation takes off. align: shift of values with exponent f to that of the result. powers: 0
+    no truncated value is needed, 1 x, 2 also its square. kept, linear: positions. window: bits of a comparison.
     """
     f, size = exponent - shift, math.prod(node.shape)
     if node.site is None:
-        return {"kind": "truncate", "align": 0, "powers": 1, "kept": np.arange(0), "linear": None, "comparison": None}, None
+        return {
+            "kind": "truncate",
+            "align": 0,
+            "powers": 1,
+            "kept": np.arange(0),
+            "linear": None,
+            "comparison": None,
+        }, None
     site, (square, _) = node.site, _site_form(nodes, node)
     attrs = {"kind": site.kind, "align": _align(node, f, square), "kept": np.asarray(site.kept, np.int64),
              "powers": 2 if square else 1 if len(site.replaced) or site.kind == "leaky_relu" else 0,

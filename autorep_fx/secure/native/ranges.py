@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,9 @@ def _coeffs(step: Step, secrets: dict[str, Tensor], part: str) -> list[Tensor]:
 BOUNDS: dict[str, Callable[..., Tensor]] = {
     "conv2d": _conv2d,
     "linear": _linear,
-    "affine": lambda step, s, x: x * structure.channels(s["scale"].abs(), x.dim()) + structure.channels(s["shift"].abs(), x.dim()),
+    "affine": lambda step, s, x: (
+        x * structure.channels(s["scale"].abs(), x.dim()) + structure.channels(s["shift"].abs(), x.dim())
+    ),
     "add": lambda step, s, x, y: x + y,
     "add_number": lambda step, s, x: x + abs(step.attrs["number"]),
     "add_private": lambda step, s, x: x + s["constant"].abs(),

@@ -97,7 +97,8 @@ class Server(Party):
         self.start_counting()
         client, gone = self.links["client"], self.plan.last_uses()
         values: dict[str, np.ndarray] = {}
-        #: Activations whose answer was not read yet, in the order in which the client sends them, with this party's share.
+        #: Activations whose answer was not read yet, in the order in which the client sends them, with this party's
+        #: share.
         waiting: deque[tuple[int, str, np.ndarray]] = deque()
 
         def value(name: str) -> np.ndarray:

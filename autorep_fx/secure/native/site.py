@@ -5,10 +5,10 @@ first. Where that is not zero the position takes the completed square
 
     c2' (x + o)**2 + e,   o = c1 / (2 c2') rounded to the wire's exponent,   e = c0 - c2' o**2 ;
 
-the rounding of ``c2`` then counts times x**2 only, never times o**2: |error| <= 2**-(g+1) R**2 for |x| <= R. ``c2`` may be
-negative. A vertex far out costs nothing: the square is only ever needed modulo 2**64, and what the truncation of ``x``
-by u = 2**-f adds is 2 |c2' (x + o)| u = |2 c2' x + c1| u, the slope of the polynomial. Where ``c2`` rounds to zero the
-position is a line ``c1 x + c0`` and needs no square; which channels those are is public.
+the rounding of ``c2`` then counts times x**2 only, never times o**2: |error| <= 2**-(g+1) R**2 for |x| <= R. ``c2``
+may be negative. A vertex far out costs nothing: the square is only ever needed modulo 2**64, and what the truncation
+of ``x`` by u = 2**-f adds is 2 |c2' (x + o)| u = |2 c2' x + c1| u, the slope of the polynomial. Where ``c2`` rounds to
+zero the position is a line ``c1 x + c0`` and needs no square; which channels those are is public.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def site_of(program: SecureProgram, step: Step) -> Site:
     a = step.attrs
     secrets = {role: program.server[key].numpy() for role, key in step.secrets.items()}
     if len(a["direct"]) and a["degree"] > 2:
-        raise CompileError(f"site '{step.name}' has polynomials of degree {a['degree']}; the native backend runs degree 1 "
-                           "and 2: transform the model with degree=2, or use backend='crypten'")  # fmt: skip
+        raise CompileError(f"site '{step.name}' has polynomials of degree {a['degree']}; the native backend runs "
+                           "degree 1 and 2: transform the model with degree=2, or use backend='crypten'")  # fmt: skip
     if a["kind"] == "prelu" and len(a["kept"]):
-        raise CompileError(f"site '{step.name}' keeps {len(a['kept']):,} PReLU positions; the native backend keeps ReLU, "
-                           "ReLU6 and LeakyReLU: replace this site fully, or use backend='crypten'")  # fmt: skip
+        raise CompileError(f"site '{step.name}' keeps {len(a['kept']):,} PReLU positions; the native backend keeps "
+                           "ReLU, ReLU6 and LeakyReLU: replace this site fully, or use backend='crypten'")  # fmt: skip
     replaced = np.sort(np.concatenate([a["square"].numpy(), a["direct"].numpy()]))
     channels = step.shape[0]
     coeffs = np.zeros((3, channels))

@@ -41,10 +41,16 @@ def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0, n
     cs, sc = local_pair("client", "server", timeout=timeout, network=network)
     cd, dc = local_pair("client", "dealer", timeout=timeout)
     sd, ds = local_pair("server", "dealer", timeout=timeout)
-    return Trio(Client(plan, server=cs, dealer=cd), Server(plan, numbers, client=sc, dealer=sd), Dealer(plan, client=dc, server=ds))
+    return Trio(
+        Client(plan, server=cs, dealer=cd),
+        Server(plan, numbers, client=sc, dealer=sd),
+        Dealer(plan, client=dc, server=ds),
+    )
 
 
-def run(plan: Plan, numbers: dict[str, Numbers], *inputs: np.ndarray, trio: Trio | None = None, **options) -> list[LocalRun]:
+def run(
+    plan: Plan, numbers: dict[str, Numbers], *inputs: np.ndarray, trio: Trio | None = None, **options
+) -> list[LocalRun]:
     """Answer each input in turn. The first error of a party is raised."""
     trio = trio or connect(plan, numbers, **options)
     results: list[LocalRun] = []

@@ -58,7 +58,9 @@ def test_declared_is_counted(name, batch, comparison):
 
 
 def test_one_message_each_way_an_activation():
-    program = compiled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1)), images())
+    program = compiled(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1)), images()
+    )
     cost = program.cost("wan", comparison="fss")
     assert cost.rounds == 6 and cost.round_trips == 3
     acts = 4 * 36 + 4 * 16

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from architectures import ARCHITECTURES, build
+from architectures import images as architecture_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_runs import compiled, hold, planned
@@ -11,8 +13,6 @@ from networks import Everything, images, replace
 from torch import nn
 
 import autorep_fx as ar
-from architectures import ARCHITECTURES, build
-from architectures import images as architecture_images
 from autorep_fx.models import resnet_cifar, wide_resnet
 from autorep_fx.secure.native.model import expected, simulate
 from autorep_fx.secure.native.threads import connect, run
@@ -27,18 +27,11 @@ class Random(nn.Module):
         channels, seen = 3, [3]
         for kind, width, shortcut in layers:
             width = channels if kind in ("depthwise", "norm") else width
-            made = {
-                "conv": lambda: nn.Conv2d(channels, width, 3, padding=1),
-                "dilated": lambda: nn.Conv2d(channels, width, 3, padding=2, dilation=2, bias=False),
-                "pointwise": lambda: nn.Conv2d(channels, width, 1),
-                "depthwise": lambda: nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
-                "norm": lambda: nn.BatchNorm2d(channels),
-                "pool": lambda: nn.AvgPool2d(3, 1, 1),
-                "max": lambda: nn.MaxPool2d(3, 1, 1),
-                "relu": nn.ReLU, "relu6": nn.ReLU6, "leaky": lambda: nn.LeakyReLU(0.2), "cat": nn.Identity,
-            }[kind]()  # fmt: skip
-            self.layers.append(made)
-            channels = width if kind in ("conv", "dilated", "pointwise") else 2 * channels if kind == "cat" else channels
+            self.layers.append(_layer(kind, channels, width))
+            if kind in ("conv", "dilated", "pointwise"):
+                channels = width
+            elif kind == "cat":
+                channels *= 2
             earlier = [i for i, c in enumerate(seen) if c == channels] if shortcut else []
             self.plan.append((kind, earlier[-1] if earlier else None))
             seen.append(channels)
@@ -53,6 +46,22 @@ class Random(nn.Module):
             seen.append(y)
             x = y
         return self.fc(x.mean((2, 3)))
+
+
+def _layer(kind, channels, width):
+    return {
+        "conv": lambda: nn.Conv2d(channels, width, 3, padding=1),
+        "dilated": lambda: nn.Conv2d(channels, width, 3, padding=2, dilation=2, bias=False),
+        "pointwise": lambda: nn.Conv2d(channels, width, 1),
+        "depthwise": lambda: nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
+        "norm": lambda: nn.BatchNorm2d(channels),
+        "pool": lambda: nn.AvgPool2d(3, 1, 1),
+        "max": lambda: nn.MaxPool2d(3, 1, 1),
+        "relu": nn.ReLU,
+        "relu6": nn.ReLU6,
+        "leaky": lambda: nn.LeakyReLU(0.2),
+        "cat": nn.Identity,
+    }[kind]()
 
 
 LINEAR = ["conv", "dilated", "pointwise", "depthwise", "norm", "pool", "cat"]
@@ -115,7 +124,9 @@ def test_networks(build, size, fraction):
 def test_what_a_run_returns_is_distributed_like_the_simulation():
     """Errors of 40 runs and of 40 simulations around the same mean: same spread, no bias."""
     x = images(1, size=8)
-    program = compiled(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 3)), x)
+    program = compiled(
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 3)), x
+    )
     plan, numbers = planned(program, x)
     values = x.double().numpy()
     runs = np.stack([r.output for r in run(plan, numbers, *[values] * 40)])
@@ -148,7 +159,9 @@ def test_shares_are_taken_once():
 
 def test_worst_case_ranges_hold_for_any_input():
     x = images(2)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 1))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 1)
+    )
     gm = ar.transform(model.eval(), example_inputs=x)
     largest = float(x.abs().max())
     program = ar.compile(gm, x, ranges="worst", margin_bits=0)

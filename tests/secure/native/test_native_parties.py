@@ -31,8 +31,9 @@ def tcp_pair(timeout=5.0, **options):
 
 
 def pair(kind, timeout=5.0, **options):
-    return tcp_pair(timeout, **options) if kind == "tcp" else local_pair("client", "server", timeout=timeout,
-                                                                         steps=("input", "conv1"), **options)  # fmt: skip
+    if kind == "tcp":
+        return tcp_pair(timeout, **options)
+    return local_pair("client", "server", timeout=timeout, steps=("input", "conv1"), **options)
 
 
 KINDS = pytest.mark.parametrize("kind", ["tcp", "local"])

@@ -1,4 +1,4 @@
-"""The protocols by themselves, on random values and on edges: dealer's numbers in, shares out, compared with integers."""
+"""The protocols by themselves, on random values and on edges: dealer's numbers in, shares out, held to integers."""
 
 import threading
 
@@ -17,7 +17,9 @@ from autorep_fx.secure.native.ring import U64, decode, encode
 CLIENT, SERVER = Stream(b"client's 16 byte", 1), Stream(b"server's 16 byte", 1)
 
 
-def step(size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None, linear=None, comparison=None, slope=0):
+def step(
+    size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None, linear=None, comparison=None, slope=0
+):
     attrs = {"kind": kind, "kept": np.asarray(kept, np.int64), "shift": shift, "align": align, "powers": powers,
              "window": window, "linear": linear, "comparison": comparison, "slope": slope}  # fmt: skip
     return Step("act", "activation", ("y",), (size,), f + align, attrs)
@@ -90,7 +92,7 @@ def test_truncation_is_unbiased():
 
 
 def test_no_truncation_wraps_in_ten_thousand_images():
-    """As many activations as 10,000 images have in a ResNet-14 on digits: dividing shares would lose about one in 2**31."""
+    """As many activations as 10,000 images have in a ResNet-14 on digits. Dividing shares loses one in 2**31."""
     size, images = 8192, 10_000
     s, rng = step(size, f=0, shift=18), np.random.default_rng(0)
     for start in range(0, images, 250):
@@ -100,7 +102,9 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         buffer, _ = activation.deal(s, 0, r, client, server)
         found, m = activation.layout(s, 250), y.view(U64) + r
         z = activation.evaluate(s, m, activation.views(buffer, found), party=0, exchange=None)
-        z += activation.evaluate(s, m, activation.views(client.words(0, 2, activation.words(found)), found), party=1, exchange=None)
+        z += activation.evaluate(
+            s, m, activation.views(client.words(0, 2, activation.words(found)), found), party=1, exchange=None
+        )
         off = z.view(np.int64) - (y >> 18)
         assert off.min() >= 0 and off.max() <= 1
 
@@ -128,8 +132,8 @@ def test_relu(comparison, shift, window):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(["relu", "relu6", "leaky_relu"]), st.sampled_from(["fss", "gmw"]), st.integers(1, 70), st.integers(1, 3),
-    st.integers(0, 40), st.integers(0, 2**32), st.floats(0, 1), st.booleans(),
+    st.sampled_from(["relu", "relu6", "leaky_relu"]), st.sampled_from(["fss", "gmw"]), st.integers(1, 70),
+    st.integers(1, 3), st.integers(0, 40), st.integers(0, 2**32), st.floats(0, 1), st.booleans(),
 )  # fmt: skip
 def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
     """Kept positions, squares and lines side by side, in any number and at any place."""
@@ -163,7 +167,10 @@ def map_step(kind, shape, weight_shape, **attrs):
 
 
 MAPS = {
-    "conv": (map_step("conv2d", (4, 3, 3), (4, 2, 3, 3), stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2), (4, 6, 6)),
+    "conv": (
+        map_step("conv2d", (4, 3, 3), (4, 2, 3, 3), stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2),
+        (4, 6, 6),
+    ),
     "linear": (map_step("linear", (5,), (5, 7)), (7,)),
     "channel": (map_step("channel", (3, 4, 4), (3,)), (3, 4, 4)),
     "position": (map_step("position", (3, 2, 2), (3,), per_channel=4, replaced=np.array([0, 3, 5, 11])), (3, 2, 2)),
@@ -178,7 +185,12 @@ def test_map_on_a_blinded_wire_is_exact(name):
     def random(shape):
         return rng.integers(0, 2**64, shape, dtype=np.uint64)
 
-    w, a, z, b = random(s.attrs["weight_shape"]), random(s.attrs["weight_shape"]), random((2, *input_shape)), random((2, *input_shape))
+    w, a, z, b = (
+        random(s.attrs["weight_shape"]),
+        random(s.attrs["weight_shape"]),
+        random((2, *input_shape)),
+        random((2, *input_shape)),
+    )
     c, t = random((2, *s.shape)), random((2, *s.shape))
     e = maps.pack(s, w - a, public=True)
     h = maps.apply(s, e, b, add=t)

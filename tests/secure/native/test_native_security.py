@@ -27,7 +27,9 @@ def record(channel, into):
     def recorded(step, *arrays):
         receive(step, *arrays)
         if step not in (HELLO, READY, REQUEST):
-            into.setdefault(step, []).append(np.concatenate([np.ascontiguousarray(a).view(np.uint8).ravel() for a in arrays]))
+            into.setdefault(step, []).append(
+                np.concatenate([np.ascontiguousarray(a).view(np.uint8).ravel() for a in arrays])
+            )
 
     channel.receive = recorded
 
@@ -35,7 +37,9 @@ def record(channel, into):
 def network(seed, fraction):
     torch.manual_seed(seed)
     x = images(2, size=4)
-    model = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(8, 3)
+    )
     return compiled(model, x, lambda gm: replace(gm, fraction))
 
 
@@ -142,7 +146,7 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
         record(trio.server.links["client"], seen)
         run(plan, numbers, INPUTS[0], INPUTS[1], trio=trio)
         first, second = (np.frombuffer(part.tobytes(), np.uint64) for part in seen[0])
-        return (second - first).view(np.int64) / 2.0 ** plan.input.frac_bits
+        return (second - first).view(np.int64) / 2.0**plan.input.frac_bits
 
     shown = INPUTS[1].ravel()
     assert not np.allclose(difference(), shown, atol=1e-3)
@@ -153,7 +157,12 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
 
 def test_streams_do_not_overlap():
     seed = bytes(range(16))
-    parts = [Stream(seed, inference).words(step, slot, 64) for inference in (0, 1, 2) for step in (0, 1, 300) for slot in range(5)]
+    parts = [
+        Stream(seed, inference).words(step, slot, 64)
+        for inference in (0, 1, 2)
+        for step in (0, 1, 300)
+        for slot in range(5)
+    ]
     assert len(np.unique(np.concatenate(parts))) == 64 * len(parts)
 
 
