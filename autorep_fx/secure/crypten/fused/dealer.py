@@ -50,7 +50,7 @@ def serve(communicator: Any) -> None:
     plan = Plan.from_json(communicator.recv_obj(SERVER, group))
     seeds = [new_seed() for _ in range(3)]
     for rank, own in enumerate((seeds[:2], seeds[2:])):
-        dist.send(_words(b"".join(own)), rank, group)
+        dist.send(seed_words(b"".join(own)), rank, group)
     dealer = Dealer(plan, seeds)
     dist.recv(torch.empty(1, dtype=torch.int64), SERVER, link)
     waiting: deque = deque()
@@ -76,8 +76,5 @@ def to_seeds(words: Tensor) -> list[bytes]:
     return [data[i : i + 16] for i in range(0, len(data), 16)]
 
 
-def _words(data: bytes) -> Tensor:
+def seed_words(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.int64)
-
-
-seed_words = _words

@@ -12,6 +12,7 @@ from ... import structure
 from ...program import PublicProgram, Step
 from ..kernels import FusedKernels
 from ..meter import Meter
+from ..party import DEALER
 from ..values import Values
 from . import plan as planning
 from .channel import Channel, Message
@@ -109,7 +110,7 @@ class FusedShares(Values):
             else:
                 (own,) = to_seeds(self._channel.exchange(Message(None, (2,)))[0])
         elif self.first:
-            self.communicator.send_obj(self._plan.to_json(), 2, self.communicator.ttp_group)
+            self.communicator.send_obj(self._plan.to_json(), DEALER, self.communicator.ttp_group)
             mask_seed, own = receive_seeds(self.communicator, 2)
             masks = Stream(mask_seed)
             dealt = self._remote = Remote(self._plan, self.communicator, self.meter)
