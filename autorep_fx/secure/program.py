@@ -126,8 +126,8 @@ class SecureProgram:
                 online on the network.
             network: native: slow the link between client and server down to this while online: a
                 :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
-            provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask: for
-                measuring only. "TTP": a third process, the dealer.
+            provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask:
+                for measuring only. "TTP": a third process, the dealer.
             kernels: crypten: "fused", the compiled kernels and protocols that fit them; where they were not built, and
                 on request, "torch", CrypTen's protocols in torch operations.
             timeout: seconds until a run that has not finished is given up.

@@ -180,3 +180,25 @@ def hold_program(program, x):
 
     result.exact = execute(program, x).numpy()
     return result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [None, 300])
+def test_a_trained_network_answers_as_in_the_clear(trained_digits, budget):
+    """360 test images: the classes of the float network, logits within the bound, and as close as simulated runs."""
+    model, train, test = trained_digits
+    if budget:
+        model = ar.transform(model, calibration=train.normalized(slice(512)), relu_budget=budget)
+    program = ar.compile(model, train.normalized(slice(256)))
+    x = test.normalized()
+    plan, numbers = program.native
+    with torch.no_grad():
+        logits = model.eval()(x).double().numpy()
+    values = x.double().numpy()
+    model_of_run = expected(plan, numbers, values)
+    simulated = np.abs(simulate(plan, numbers, values, np.random.default_rng(0)) - logits).max()
+    for comparison in ("fss", "gmw"):
+        output = run(plan.with_comparison(comparison), numbers, values)[0].output
+        assert (output.argmax(1) == logits.argmax(1)).mean() >= 0.995
+        assert np.all(np.abs(output - model_of_run.output) <= model_of_run.bound)
+        assert np.abs(output - logits).max() < 2 * simulated
