@@ -36,7 +36,7 @@ class Rates:
     bytes: float = 8e9
     eval_blocks: float = 2.2e8
     gen_blocks: float = 6e7
-    gmw: float = 2e7
+    gmw: float = 6e7
     prg: float = 10e9
     step: float = 30e-6
     message: float = 60e-6

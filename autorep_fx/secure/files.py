@@ -1,8 +1,8 @@
 """Programs on disk: a folder with a public part, for everyone, and the server's part. JSON and safetensors, no pickle.
 
-    public.json         the program's and the plan's steps: shapes, exponents, windows, comparisons
-    public.safetensors  positions that keep their activation, by name in the JSON
-    server.safetensors  weights, biases and coefficients, as numbers and as ring elements; give it to the server only
+public.json         the program's and the plan's steps: shapes, exponents, windows, comparisons
+public.safetensors  positions that keep their activation, by name in the JSON
+server.safetensors  weights, biases and coefficients, as numbers and as ring elements; give it to the server only
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def save_program(program: SecureProgram, folder: str | Path) -> None:
         "format": _FORMAT,
         "version": _VERSION,
         "plan version": native.VERSION,
-        "program": {f.name: _encode(getattr(program.public, f.name), arrays) for f in dataclasses.fields(PublicProgram)},
+        "program": {
+            f.name: _encode(getattr(program.public, f.name), arrays) for f in dataclasses.fields(PublicProgram)
+        },
         "plan": [_encode(step, arrays) for step in plan.steps],
     }
     server = {_REAL + key: np.ascontiguousarray(value.numpy()) for key, value in program.server.items()}
@@ -47,7 +49,11 @@ def save_program(program: SecureProgram, folder: str | Path) -> None:
         for prefix, array in ((_WEIGHT, own.weight), (_CONSTANT, own.constant)):
             if array is not None:
                 server[prefix + name] = np.ascontiguousarray(array)
-    private = {"reach": program.reach, "margin_bits": program.margin_bits, "bits": {k: v.bits for k, v in numbers.items()}}
+    private = {
+        "reach": program.reach,
+        "margin_bits": program.margin_bits,
+        "bits": {k: v.bits for k, v in numbers.items()},
+    }
     text = {"format": _FORMAT, "version": str(_VERSION), "private": json.dumps(private), "plan": plan.digest().hex()}
     (folder / _PUBLIC).write_text(json.dumps(public))
     save_file(arrays, folder / _ARRAYS)
@@ -80,7 +86,8 @@ def load_program(folder: str | Path) -> SecureProgram:
         private = json.loads(metadata["private"])
         parts = {name: _decode(value, arrays) for name, value in public["program"].items()}
         numbers = {
-            name: Numbers(server.get(_WEIGHT + name), server.get(_CONSTANT + name), bits) for name, bits in private["bits"].items()
+            name: Numbers(server.get(_WEIGHT + name), server.get(_CONSTANT + name), bits)
+            for name, bits in private["bits"].items()
         }
         real = {key[len(_REAL) :]: torch.from_numpy(value) for key, value in server.items() if key.startswith(_REAL)}
         program = SecureProgram(PublicProgram(**parts), real, private["reach"], private["margin_bits"])
@@ -92,7 +99,9 @@ def load_program(folder: str | Path) -> SecureProgram:
 
 def _plan(public: dict, arrays: dict[str, np.ndarray]) -> native.Plan:
     if public.get("plan version") != native.VERSION:
-        raise FormatError(f"the plan is of version {public.get('plan version')}, this is {native.VERSION}; compile the model again")
+        raise FormatError(
+            f"the plan is of version {public.get('plan version')}, this is {native.VERSION}; compile the model again"
+        )
     try:
         return native.Plan(tuple(_decode(step, arrays) for step in public["plan"]))
     except (KeyError, TypeError, ValueError) as error:
