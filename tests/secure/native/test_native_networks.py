@@ -202,3 +202,22 @@ def test_a_trained_network_answers_as_in_the_clear(trained_digits, budget):
         assert (output.argmax(1) == logits.argmax(1)).mean() >= 0.995
         assert np.all(np.abs(output - model_of_run.output) <= model_of_run.bound)
         assert np.abs(output - logits).max() < 2 * simulated
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+def test_without_the_extension(monkeypatch, comparison):
+    """NumPy in place of every kernel: slow, and the same protocol."""
+    from autorep_fx.secure.native import ring
+
+    x = images(1, size=4)
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2), nn.ReLU6())
+    program = compiled(model, x, lambda gm: replace(gm, 0.5))
+    monkeypatch.setattr("autorep_fx.kernels.available", lambda: False)
+    ring.kernel.cache_clear()
+    try:
+        assert ring.kernel().__name__ == "autorep_fx.kernels.reference"
+        run_ = hold(program, x, comparison=comparison)
+    finally:
+        monkeypatch.undo()
+        ring.kernel.cache_clear()
+    np.testing.assert_allclose(run_.output, run_.exact, rtol=0, atol=0.01)
