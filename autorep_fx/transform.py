@@ -26,6 +26,7 @@ def transform(
     degree: int = 2,
     granularity: str = "element",
     fit: str = "traced",
+    growth: float | None = 0.5,
     progress: bool | None = None,
 ) -> fx.GraphModule:
     """Rewrite a pretrained model into one whose activations can be replaced by polynomials, position by position.
@@ -45,6 +46,8 @@ def transform(
         degree: degree of the polynomials, 1 to 4.
         granularity: "element", "channel" or "layer": what is kept or replaced as one.
         fit: "traced" or "gaussian", the distribution to fit under.
+        growth: bound of the squares at degree 2 and fit "traced", see :func:`~autorep_fx.hybrid.dapa.fit`; None for the
+            plain least squares.
         progress: show progress bars; None shows them on a terminal only.
 
     Returns:
@@ -66,9 +69,9 @@ def transform(
     gm = hybridize(Canonicalize()(trace(model)), degree)
     if calibration is not None:
         batches = Batches(calibration)
-        fit_all(gm, batches, degree, fit, progress)
+        fit_all(gm, batches, degree, fit, growth, progress)
         if relu_budget is not None:
-            apply_budget(gm, batches, relu_budget, degree, granularity, fit, progress)
+            apply_budget(gm, batches, relu_budget, degree, granularity, fit, growth, progress)
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm
@@ -81,7 +84,9 @@ def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor) -> None:
             SiteWalk(gm, HybridActivation).walk(x, "example_inputs")
 
 
-def fit_all(gm: fx.GraphModule, batches: Batches, degree: int, fit: str, progress: bool | None) -> None:
+def fit_all(
+    gm: fx.GraphModule, batches: Batches, degree: int, fit: str, growth: float | None, progress: bool | None
+) -> None:
     """Calibrate with every activation in place, and fit each site over all its positions."""
     for site in sites(gm).values():
         if site.keep is not None:
@@ -92,7 +97,7 @@ def fit_all(gm: fx.GraphModule, batches: Batches, degree: int, fit: str, progres
             raise CalibrationError(
                 f"site '{name}' has shape {site.shape}, the calibration data arrive there as {statistics.shape}"
             )
-        _fit_site(site, statistics, degree, fit)
+        fit_site(site, statistics, degree, fit, growth)
 
 
 def apply_budget(
@@ -102,6 +107,7 @@ def apply_budget(
     degree: int,
     granularity: str,
     fit: str,
+    growth: float | None,
     progress: bool | None,
 ) -> None:
     """Keep exactly ``relu_budget`` positions; fit the others' polynomials to what arrives there behind those before."""
@@ -115,15 +121,21 @@ def apply_budget(
         gm.get_submodule(name).set_keep(keep)
 
     def refit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-        _fit_site(site, statistics, degree, fit, ~site.keep)
+        fit_site(site, statistics, degree, fit, growth, ~site.keep)
 
     calibrate_in_order(gm, batches, HybridActivation, refit, degree, progress=progress)
 
 
-def _fit_site(
-    site: HybridActivation, statistics: SiteStatistics, degree: int, method: str, where: Tensor | None = None
+def fit_site(
+    site: HybridActivation,
+    statistics: SiteStatistics,
+    degree: int,
+    fit: str,
+    growth: float | None,
+    where: Tensor | None = None,
 ) -> None:
-    result = dapa.fit(site.activation.in_float64, statistics, degree, method, where)
+    """Give a site the polynomials for what arrived there, over the positions of ``where`` (None: all)."""
+    result = dapa.fit(site.activation.in_float64, statistics, degree, fit, where, growth)
     site.set_coeffs(result.coeffs)
     device = site.keep.device
     site.statistics = statistics

@@ -46,6 +46,7 @@ def fit(
     degree: int = 2,
     method: str = "traced",
     where: Tensor | None = None,
+    growth: float | None = None,
 ) -> Fit:
     """Fit one polynomial a channel.
 
@@ -57,6 +58,12 @@ def fit(
         method: "traced" or "gaussian".
         where: boolean mask of the positions to fit over, the replaced ones; a channel where it has none, and ``None``,
             use all positions of the channel.
+        growth: at degree 2, bound the square by ``c2 R <= growth`` with R the largest |x| of the channel, and give c0
+            and c1 the best values under that. None: no bound.
+
+    Why a bound: few inputs lie far out, so least squares pays little for them, but the square makes those larger still,
+    layer after layer. At 0.5 the polynomial stays near or below |x| as far as inputs were seen, and a ResNet-20 with 2 %
+    of its ReLUs trains where it diverges without. The published code divides c2 by 10 to the same end.
 
     Raises:
         ValueError: a degree or method out of range.
@@ -78,6 +85,9 @@ def fit(
     z = np.empty((len(count), degree + 1))
     for c in np.flatnonzero(~few):
         z[c] = _fit_moments(powers[c], cross[c], degree)
+        if growth is not None and degree == 2:
+            largest = max(abs(float(statistics.low[c])), abs(float(statistics.high[c])), 1e-9)
+            z[c] = _bounded(z[c], growth / largest * scale[c] ** 2, powers[c], cross[c])
     if few.any():
         z[few] = _fit_gaussian(activation, shift, scale, *_mean_std(count, powers), degree)[few]
     error = [_error(z[c], count[c], powers[c], cross[c], square[c]) for c in range(len(count))]
@@ -120,6 +130,13 @@ def _fit_moments(powers: np.ndarray, cross: np.ndarray, degree: int) -> np.ndarr
     if degree == 2 and coeffs[2] < 0:
         coeffs = np.append(_fit_moments(powers, cross, 1), 0.0)
     return coeffs
+
+
+def _bounded(coeffs: np.ndarray, bound: float, powers: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """The best coefficients in z whose leading one is at most ``bound``: if it was more, it is the bound itself."""
+    if coeffs[2] <= bound:
+        return coeffs
+    return np.append(_fit_moments(powers, cross - bound * powers[2 : 2 + len(cross)], 1), bound)
 
 
 def _fit_gaussian(

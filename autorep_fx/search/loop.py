@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, SiteWalk, calibrate_in_order, device_of, evaluating
 from ..graph.statistics import SiteStatistics
-from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, relu_count
+from ..transform import fit_site
 from . import checkpoint
 from .methods import Method
 from .objective import objective
@@ -45,6 +45,8 @@ class Settings:
     mask_phase: float = 0.6
     refit_phase: float = 0.3
     coeff_clip: float = 1.0
+    growth: float | None = 0.5
+    grad_clip: float | None = 1.0
     temperature: float = 4.0
     mixed: bool | None = None
     seed: int = 0
@@ -186,6 +188,7 @@ class Loop:
             return value, output
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._clip_gradients()
         self.optimizer.step()
         self._clip_coeffs()
         if step < self.mask_steps:
@@ -193,6 +196,12 @@ class Loop:
             if done or step + 1 == self.mask_steps:
                 self._settle()
         return value, output
+
+    def _clip_gradients(self) -> None:
+        """One batch on which the squares run away must not fill Adam's second moments for the next thousand steps."""
+        if self.settings.grad_clip is not None:
+            trained = [p for group in self.optimizer.param_groups if group["clips"] for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.settings.grad_clip)
 
     def _settle(self) -> None:
         self.mask_steps = 0
@@ -219,8 +228,7 @@ class Loop:
             return
 
         def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-            result = dapa.fit(site.activation.in_float64, statistics, site.degree, "traced", ~site.keep)
-            site.set_coeffs(result.coeffs)
+            fit_site(site, statistics, site.degree, "traced", self.settings.growth, ~site.keep)
 
         degree = max(site.degree for site in self.method.sites.values())
         calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
@@ -237,13 +245,13 @@ class Loop:
         weights = [p for p in self.gm.parameters() if p.requires_grad and id(p) not in special]
         gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))
         groups = [
-            {"params": weights, "base_lr": s.lr, "decays": True},
+            {"params": weights, "base_lr": s.lr, "decays": True, "clips": True},
         ]
         if self.method.trains_coeffs:
             coeff_lr = s.coeff_lr if s.coeff_lr is not None else s.lr / 10
-            groups.append({"params": coeffs, "base_lr": coeff_lr, "decays": True})
+            groups.append({"params": coeffs, "base_lr": coeff_lr, "decays": True, "clips": True})
         if gates:
-            groups.append({"params": gates, "base_lr": gate_lr, "decays": False})
+            groups.append({"params": gates, "base_lr": gate_lr, "decays": False, "clips": False})
         return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:

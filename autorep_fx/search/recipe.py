@@ -148,7 +148,7 @@ class Experiment:
             gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
             kept = {
                 k: options[k]
-                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "temperature", "mixed", "seed")
+                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "grad_clip", "temperature", "mixed", "seed")
                 if k in options
             }
             history = finetune(gm, train, test, **kept, **shared)

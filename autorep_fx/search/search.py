@@ -42,6 +42,8 @@ def search(
     mask_phase: float = 0.6,
     refit_phase: float = 0.3,
     coeff_clip: float = 1.0,
+    growth: float | None = 0.5,
+    grad_clip: float | None = 1.0,
     temperature: float = 4.0,
     mixed: bool | None = None,
     seed: int = 0,
@@ -77,6 +79,8 @@ def search(
         mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
+        growth: bound of the fitted squares, as in :func:`autorep_fx.transform`.
+        grad_clip: largest norm of the gradient of weights and coefficients; None for no limit.
         temperature: of the distillation.
         mixed: compute in bfloat16 where that is safe; None does so on a GPU only.
         seed: decides everything random here.
@@ -92,8 +96,11 @@ def search(
             that they were fitted to. The last checkpoint stays.
         FormatError: a checkpoint to resume from that cannot be read or is of another run.
     """
-    settings = Settings(epochs, lr, coeff_lr, gate_lr, mask_phase, refit_phase, coeff_clip, temperature, mixed, seed,
-                        checkpoint_dir, resume, tensorboard, progress)  # fmt: skip
+    settings = Settings(
+        epochs=epochs, lr=lr, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase, refit_phase=refit_phase,
+        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature, mixed=mixed, seed=seed,
+        checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
+    )  # fmt: skip
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if initial not in STARTS:
@@ -108,7 +115,7 @@ def search(
     torch.manual_seed(seed)
     head = Batches(list(islice(train_loader, _FIT_BATCHES)), "train_loader")
     if any(site.statistics is None for site in everything.values()):
-        fit_all(gm, head, max(site.degree for site in everything.values()), "traced", progress)
+        fit_all(gm, head, max(site.degree for site in everything.values()), "traced", growth, progress)
     one_shot.check_budget(relu_budget, int(sum(s.total * (cost or {}).get(n, 1.0) for n, s in everything.items())))
     for site in everything.values():
         site.set_keep(torch.ones_like(site.keep))
@@ -131,6 +138,7 @@ def finetune(
     lr: float = 1e-3,
     coeff_lr: float | None = None,
     coeff_clip: float = 1.0,
+    grad_clip: float | None = 1.0,
     temperature: float = 4.0,
     mixed: bool | None = None,
     seed: int = 0,
@@ -141,8 +149,9 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
-        epochs, lr, coeff_lr, None, 0.0, 0.0, coeff_clip, temperature, mixed, seed, checkpoint_dir, resume, tensorboard,
-        progress,
+        epochs=epochs, lr=lr, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip, mixed=mixed, seed=seed,
+        temperature=temperature, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
+        progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 

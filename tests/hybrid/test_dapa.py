@@ -97,6 +97,24 @@ def test_a_channel_that_wants_a_negative_curve_becomes_linear():
     assert abs(free.coeffs[2, 0] + 1) < 1e-9  # only degree 2 completes the square
 
 
+def test_bounded_growth_is_the_best_fit_under_the_bound():
+    torch.manual_seed(0)
+    x = torch.randn(2000, 2, 1, dtype=torch.float64) * torch.tensor([1.0, 3.0])[:, None]
+    x[0] = torch.tensor([[20.0], [-5.0]])  # one value far out; the second channel's c2 is small enough already
+    statistics = _statistics(x)
+    plain, bounded = (dapa.fit(torch.relu, statistics, 2, growth=g) for g in (None, 0.5))
+    largest = x.abs().amax((0, 2))
+    assert plain.coeffs[2, 0] * largest[0] > 0.5 and torch.allclose(
+        bounded.coeffs[2, 0] * largest[0], torch.tensor(0.5).double()
+    )
+    values, c2 = x[:, 0, 0], bounded.coeffs[2, 0]
+    best = np.polyfit(values.numpy(), (values.relu() - c2 * values**2).numpy(), 1)[::-1]
+    np.testing.assert_allclose(bounded.coeffs[:2, 0].numpy(), best, rtol=1e-6)
+    loose = dapa.fit(torch.relu, statistics, 2, growth=1e6)
+    torch.testing.assert_close(loose.coeffs, plain.coeffs)
+    assert (bounded.error >= plain.error).all()
+
+
 def test_degenerate_channels_stay_finite_and_right_where_data_are():
     constant = torch.full((50, 1, 3), 2.0)
     fit = dapa.fit(torch.relu, _statistics(constant), 2)
