@@ -84,7 +84,11 @@ def _batches(images: Images, train: bool | None = None) -> ImageLoader:
 
 
 def _table(
-    original: fx.GraphModule, hybrid: fx.GraphModule, private: dict[str, Result], crypten: dict[str, Result], test: Images
+    original: fx.GraphModule,
+    hybrid: fx.GraphModule,
+    private: dict[str, Result],
+    crypten: dict[str, Result],
+    test: Images,
 ) -> Rows:
     loader = ImageLoader(test, 512)
     answers = {name: result.output.argmax(1) for name, result in private.items()}

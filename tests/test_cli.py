@@ -12,7 +12,9 @@ def test_demo_end_to_end(tmp_path, capsys):
     assert cells["ReLUs per image"] == ["8,192", "300"]
     assert all(float(v.rstrip("%")) >= 80 for v in cells["accuracy, private"])
     assert all(float(v.rstrip("%")) >= 90 for v in cells["same class, private and plaintext"])
-    assert float(cells["megabytes sent, CrypTen"][1]) < float(cells["megabytes sent, CrypTen"][0]) / 3
+    for runtime in ("native", "CrypTen"):
+        original, hybrid = map(float, cells[f"megabytes sent, {runtime}"])
+        assert hybrid < 0.8 * original
     assert "stages.2.1.relu2" in (tmp_path / "report.html").read_text()
     hybrid = ar.load(resnet_cifar(14, in_channels=1), tmp_path / "digits_hybrid.safetensors")
     assert ar.relu_count(hybrid) == 300

@@ -62,8 +62,8 @@ def fit(
             and c1 the best values under that. None: no bound.
 
     Why a bound: few inputs lie far out, so least squares pays little for them, but the square makes those larger still,
-    layer after layer. At 0.5 the polynomial stays near or below |x| as far as inputs were seen, and a ResNet-20 with two
-    percent of its ReLUs trains where it diverges without. The published code divides c2 by 10 to the same end.
+    layer after layer. At 0.5 the polynomial stays near or below |x| as far as inputs were seen. A ResNet-20 with a
+    fiftieth of its ReLUs trains with it and diverges without. The published code divides c2 by 10 to the same end.
 
     Raises:
         ValueError: a degree or method out of range.
