@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ...errors import PartyError
+from ..buffers import after
 from ..network import Network
 from .plan import VERSION
 
@@ -232,7 +233,7 @@ class TcpChannel(Channel):
         parts = [memoryview(p) for p in parts]
         while parts:
             try:
-                parts = _after(parts, self._socket.sendmsg(parts))
+                parts = after(parts, self._socket.sendmsg(parts))
             except BlockingIOError:
                 raise self._error(step, f"took nothing for {self.timeout:g} s") from None
             except OSError as error:
@@ -251,7 +252,7 @@ class TcpChannel(Channel):
                 raise self._error(step, f"hung up ({error.strerror or error})") from error
             if not got:
                 raise self._error(step, "hung up")
-            parts = _after(parts, got)
+            parts = after(parts, got)
             if parts and time.monotonic() > deadline:
                 raise self._error(step, f"did not finish its message in {self.timeout:g} s")
 
@@ -272,12 +273,12 @@ class TcpChannel(Channel):
                 raise self._error(step, f"did not exchange its message in {self.timeout:g} s")
             try:
                 if ready[1]:
-                    sending = _after(sending, self._socket.sendmsg(sending, [], socket.MSG_DONTWAIT))
+                    sending = after(sending, self._socket.sendmsg(sending, [], socket.MSG_DONTWAIT))
                 if ready[0]:
                     got = self._socket.recv_into(reading[0], 0, socket.MSG_DONTWAIT)
                     if not got:
                         raise self._error(step, "hung up")
-                    reading = _after(reading, got)
+                    reading = after(reading, got)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -296,13 +297,3 @@ class TcpChannel(Channel):
         except OSError:
             pass  # the peer was quicker
         self._socket.close()
-
-
-def _after(parts: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of the buffers behind the first ``count`` bytes."""
-    while count:
-        if count < len(parts[0]):
-            return [parts[0][count:], *parts[1:]]
-        count -= len(parts[0])
-        parts = parts[1:]
-    return parts

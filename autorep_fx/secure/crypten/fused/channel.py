@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ...buffers import after
 from ..meter import Meter
 
 #: What a socket takes at once even if the peer is not reading.
@@ -74,9 +75,9 @@ class Channel:
         with self._meter.wait_for_peer():
             if not into or sum(map(len, out)) <= _FITS:
                 while out:
-                    out = _after(out, self._socket.sendmsg(out))
+                    out = after(out, self._socket.sendmsg(out))
                 while into:
-                    into = _after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_WAITALL)))
+                    into = after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_WAITALL)))
             else:
                 self._both_ways(out, into)
         return results
@@ -85,9 +86,9 @@ class Channel:
         while out or into:
             readable, writable, _ = select.select([self._socket] * bool(into), [self._socket] * bool(out), [])
             if writable:
-                out = _after(out, self._socket.sendmsg(out, [], socket.MSG_DONTWAIT))
+                out = after(out, self._socket.sendmsg(out, [], socket.MSG_DONTWAIT))
             if readable:
-                into = _after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_DONTWAIT)))
+                into = after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_DONTWAIT)))
 
     def _received(self, count: int) -> int:
         if not count:
@@ -117,13 +118,3 @@ def _connect(communicator: Any) -> socket.socket:
 
 def _views(tensors: list[Tensor]) -> list[memoryview]:
     return [memoryview(t.numpy()).cast("B") for t in tensors if t.numel()]
-
-
-def _after(parts: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of the buffers behind the first ``count`` bytes."""
-    while count:
-        if count < len(parts[0]):
-            return [parts[0][count:], *parts[1:]]
-        count -= len(parts[0])
-        parts = parts[1:]
-    return parts
