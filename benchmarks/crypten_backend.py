@@ -13,6 +13,7 @@ and each repetition is a fresh pair of processes, connected and with its weights
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -81,6 +82,7 @@ def _party(rank: int, folder: str, public: Any, data: Any, pipe: Any) -> None:
         return crypten.cryptensor(tensor, src=owner)
 
     secrets = {key: share(data[key] if rank == 0 else None, shape, 0) for key, shape in public.secret_shapes.items()}
+    gc.freeze()  # as our parties do
     crypten.communicator.get().barrier()
     meter.reset()
     before, start = _sent(), time.perf_counter()
