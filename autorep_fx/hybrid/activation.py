@@ -104,7 +104,7 @@ class HybridActivation(Leaf):
         if self.keep is None and not torch.compiler.is_compiling():
             self.set_keep(torch.ones(x.shape[1:], dtype=torch.bool, device=x.device))
         gated = self.gate is not None and self.training
-        if self._replaced == 0 and not gated:
+        if not gated and self._replaced == 0:  # in this order: a compiled model must not depend on the count
             return self.activation(x)
         if x.shape[1:] != self.keep.shape:
             raise ValueError(

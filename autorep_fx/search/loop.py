@@ -49,6 +49,7 @@ class Settings:
     grad_clip: float | None = 1.0
     temperature: float = 4.0
     mixed: bool | None = None
+    compile: bool = False
     seed: int = 0
     checkpoint_dir: str | os.PathLike | None = None
     resume: bool = False
@@ -96,6 +97,7 @@ class Loop:
     ):
         self.gm, self.method, self.train_loader, self.val_loader = gm, method, train_loader, val_loader
         self.teacher, self.settings, self.fit_batches = teacher, settings, fit_batches
+        self.predict = torch.compile(teacher) if settings.compile and teacher is not None else teacher
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.main = not self.distributed or dist.get_rank() == 0
@@ -178,7 +180,7 @@ class Loop:
             target = None
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
-                    target = self.teacher(x)
+                    target = self.predict(x)
             output = self.model(x)
         loss = objective(output, labels, target, s.temperature)
         if step < self.mask_steps:
@@ -255,10 +257,11 @@ class Loop:
         return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:
+        model = torch.compile(self.gm) if self.settings.compile else self.gm
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
-            return self.gm
-        return DistributedDataParallel(self.gm, broadcast_buffers=False, find_unused_parameters=True)
+            return model
+        return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
 
     def _refresh_batch_norm(self) -> None:
         """Running statistics of the final network, instead of an average over networks that are gone."""

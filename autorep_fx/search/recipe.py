@@ -37,8 +37,9 @@ class Recipe:
 
     Attributes:
         name: names the folder of its results.
-        data: ``reader`` (one of ``READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``, and
-            ``samples``, how many images an epoch takes.
+        data: ``reader`` (one of ``READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``,
+            ``samples``, how many images an epoch takes, and ``validation``, how many test images are looked at after
+            an epoch (all, if it is not given; the outcome is always of all).
         network: ``name`` (one of ``NETWORKS``) and its arguments.
         pretrain: ``epochs`` and ``lr`` for the unreplaced network.
         search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
@@ -100,6 +101,7 @@ class Experiment:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         options = dict(recipe.data)
         self.batch_size = options.pop("batch_size", 128)
+        self.validation = options.pop("validation", None)
         self.augment = {key: options.pop(key) for key in ("pad", "flip", "samples") if key in options}
         reader = READERS[options.pop("reader")]
         try:
@@ -109,7 +111,7 @@ class Experiment:
 
     def loaders(self, seed: int) -> tuple[models.ImageLoader, models.ImageLoader]:
         train = models.ImageLoader(self.train, self.batch_size, train=True, seed=seed, **self.augment)
-        return train, models.ImageLoader(self.test, 500)
+        return train, models.ImageLoader(self.test[: self.validation], 500)
 
     def original(self) -> fx.GraphModule:
         """The unreplaced network: from ``folder``, or trained now (resumed, if that was interrupted)."""
@@ -126,6 +128,11 @@ class Experiment:
                  progress=self.progress)  # fmt: skip
         save(model, path)
         return model
+
+    def accuracies(self, *networks: fx.GraphModule) -> tuple[float, ...]:
+        """Of each network, over all test images."""
+        test = models.ImageLoader(self.test, 500)
+        return tuple(accuracy(network, test) for network in networks)
 
     def run(self, *, resume: bool = False, **overrides: Any) -> Outcome:
         """Learn masks as the recipe says, with ``overrides`` of its [search]; writes the network and the outcome.
@@ -148,7 +155,7 @@ class Experiment:
             gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
             kept = {
                 k: options[k]
-                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "grad_clip", "temperature", "mixed", "seed")
+                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "grad_clip", "temperature", "mixed", "compile", "seed")
                 if k in options
             }
             history = finetune(gm, train, test, **kept, **shared)
@@ -156,7 +163,7 @@ class Experiment:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)
         outcome = Outcome(
-            method, budget, seed, accuracy(gm, test), accuracy(original, test), relu_count(gm), asdict(history)
+            method, budget, seed, *self.accuracies(gm, original), relu_count(gm), asdict(history)
         )
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
