@@ -28,7 +28,7 @@ from .bits import (
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .extension import available, available_tiers, num_threads, set_num_threads, set_tier, tier, use
 from .prg import prg_add, prg_sub, prg_words, prg_xor
-from .ring import beaver_square, conv2d, decode, encode, linear, matmul, pack_weight
+from .ring import beaver_square, conv2d, decode, encode, linear, matmul, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "num_threads",
     "pack_bits",
     "pack_weight",
+    "prepare_conv2d",
     "prg_add",
     "prg_sub",
     "prg_words",

@@ -44,12 +44,22 @@ def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, o
     x: (batch, channels, height, width), of the ring that `weight` (a `PackedWeight` of 4 dimensions) was packed for.
     stride, padding, dilation: an int or a pair; padding is zeros. bias: (outputs,) or None. add: an array shaped like
     the result, or None (a share that is added anyway costs no pass of its own here; may be `out`). out: must not be x.
-    Exact. Each product takes one 64-bit multiplication; nothing is unfolded in memory but the zero border.
+    Exact. 3x3 kernels with many channels take fewer multiplications than products (short fast FIR filters; the weights'
+    part of that is made at the first call, or by `prepare_conv2d`), others one each; nothing is unfolded in memory.
     """
     ext = load()
     _need_packed(ext, weight)
     return ext.conv2d(
         x, weight, _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation"), bias, add, out
+    )
+
+
+def prepare_conv2d(x_shape, weight, *, stride=1, padding=0, dilation=1):
+    """Make now what `conv2d` on an input of this shape would make of the weight at its first call."""
+    ext = load()
+    _need_packed(ext, weight)
+    ext.prepare_conv2d(
+        x_shape, weight, _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation")
     )
 
 

@@ -1,6 +1,6 @@
 #include "bindings/arrays.h"
 #include "bindings/parts.h"
-#include "ring/weight.h"
+#include "ring/convolve.h"
 
 namespace autorep {
 namespace {
@@ -53,26 +53,33 @@ py::array make_output(const py::object& out, const std::vector<py::ssize_t>& sha
   return new_array(shape, x.dtype().kind() == 'i', bytes);
 }
 
-py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pair padding, Pair dilation,
-                 const py::object& bias, const py::object& add, const py::object& out) {
+// Checks everything but the elements.
+ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding, Pair dilation) {
   if (w.is_matrix) bad_value("weight", "is a matrix: use linear");
-  const py::array x = ring_array(input, "x", w.ring_bytes);
   const ConvShape& s = w.shape;
-  if (x.ndim() != 4) bad_value("x", "expected shape (batch, channels, height, width), got " + shape_text(shape_of(x)));
-  if (x.shape(1) != s.groups * s.inputs_per_group)
-    bad_value("x", "expected " + std::to_string(s.groups * s.inputs_per_group) + " channels, got " + std::to_string(x.shape(1)));
+  if (shape.size() != 4) bad_value("x", "expected shape (batch, channels, height, width), got " + shape_text(shape));
+  if (shape[1] != s.groups * s.inputs_per_group)
+    bad_value("x", "expected " + std::to_string(s.groups * s.inputs_per_group) + " channels, got " + std::to_string(shape[1]));
   for (int64_t v : {stride.first, stride.second}) need_range(v, "stride", 1, 1 << 20);
   for (int64_t v : {padding.first, padding.second}) need_range(v, "padding", 0, 1 << 20);
   for (int64_t v : {dilation.first, dilation.second}) need_range(v, "dilation", 1, 1 << 20);
-  ConvGeometry g{x.shape(0), x.shape(2), x.shape(3), stride.first, stride.second, padding.first, padding.second,
+  ConvGeometry g{shape[0], shape[2], shape[3], stride.first, stride.second, padding.first, padding.second,
                  dilation.first, dilation.second, 0, 0};
   const int64_t room_h = g.height + 2 * g.padding_h - g.dilation_h * (s.kernel_h - 1) - 1;
   const int64_t room_w = g.width + 2 * g.padding_w - g.dilation_w * (s.kernel_w - 1) - 1;
   if (room_h < 0 || room_w < 0)
-    bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape_of(x)));
+    bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape));
   g.out_h = room_h / g.stride_h + 1, g.out_w = room_w / g.stride_w + 1;
-  if ((g.height + 2 * g.padding_h) > kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * x.shape(1) * std::max<int64_t>(1, g.batch)))
+  if ((g.height + 2 * g.padding_h) > kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * shape[1] * std::max<int64_t>(1, g.batch)))
     bad_value("padding", "the padded input is too large");
+  return g;
+}
+
+py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pair padding, Pair dilation,
+                 const py::object& bias, const py::object& add, const py::object& out) {
+  const py::array x = ring_array(input, "x", w.ring_bytes);
+  const ConvShape& s = w.shape;
+  const ConvGeometry g = geometry(shape_of(x), w, stride, padding, dilation);
   py::array keep_bias, keep_add;
   const std::vector<py::ssize_t> shape{g.batch, s.outputs, g.out_h, g.out_w};
   const void* b = optional(bias, "bias", w.ring_bytes, {s.outputs}, keep_bias);
@@ -84,6 +91,13 @@ py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pa
     convolve(x.data(), w, g, b, extra, to);
   }
   return result;
+}
+
+void prepare_conv2d(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding, Pair dilation) {
+  for (const py::ssize_t n : shape) need_range(n, "x_shape", 0, 1 << 20);
+  const ConvGeometry g = geometry(shape, w, stride, padding, dilation);
+  py::gil_scoped_release release;
+  if (fir_pays(w, g)) w.fir(g.stride_h);
 }
 
 py::array linear(const py::object& input, const PackedWeight& w, const py::object& bias, const py::object& add, const py::object& out) {
@@ -119,6 +133,8 @@ void bind_conv(py::module_& m) {
   m.def("pack_weight", &pack_weight, py::arg("weight"), py::arg("groups"), py::arg("weight_bits"));
   m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
         py::arg("bias"), py::arg("add"), py::arg("out"));
+  m.def("prepare_conv2d", &prepare_conv2d, py::arg("x_shape"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"));
   m.def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("add"), py::arg("out"));
 }
 

@@ -46,6 +46,23 @@ struct TileArgs {
   int ring_bytes, weight_bytes;
 };
 
+// See ring/fir.h and ring/fir_convolve.cpp. The phases of the padded input are planes, input_rows, kFirStep phases, and
+// tile_columns + 1 samples; tile t of a row begins at sample t of each phase. Of all rows of tiles, image by image, `rows`
+// are worked on, from first_row. places: one for each product, row by row.
+enum : int64_t { kFirStep = 4, kFirTaps = 3, kFirProducts = 8 };
+struct FirPlace {
+  void *v, *m;                // of tile 0: an input to a product (channel after channel), and what the product gave
+  int64_t v_channel, m_tile;  // elements from channel to channel, from tile to tile
+};
+struct FirArgs {
+  const void *input, *bias, *add;
+  void *phases, *out, *scratch;  // scratch: scratch_bytes a thread, kFirProducts rows of all phases, aligned to 64
+  FirPlace places[kFirProducts * kFirProducts];
+  int64_t scratch_bytes, planes, channels, outputs, height, width, padding_h, padding_w, out_h, out_w;
+  int64_t input_rows, tile_rows, tile_columns, first_row, rows;
+  int ring_bytes, stride;
+};
+
 // See ring/rows.h. The input has its border already; weights in their own order, as wide as the ring.
 struct RowArgs {
   const void *input, *weight, *bias, *add;
@@ -194,6 +211,10 @@ struct Kernels {
   void (*beaver_square)(const BeaverSquareArgs&, int threads);
   void (*stream)(const StreamArgs&, int threads);
   void (*tiles)(const TileArgs&, int threads);
+  int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
+  void (*fir_split)(const FirArgs&, int threads);
+  void (*fir_input)(const FirArgs&, int threads);
+  void (*fir_output)(const FirArgs&, int threads);
   void (*rows)(const RowArgs&, int threads);
   void (*gen_dcf)(const DcfGenArgs&, int threads);
   void (*eval_dcf)(const DcfEvalArgs&, int threads);

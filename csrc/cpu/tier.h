@@ -17,6 +17,7 @@
 #include "prg/stream.h"
 #include "ring/activation.h"
 #include "ring/beaver.h"
+#include "ring/fir.h"
 #include "ring/fixed_point.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
@@ -32,6 +33,10 @@ static const Kernels table = {
     beaver_square,
     stream,
     tiles,
+    fir_least_tiles,
+    fir_split,
+    fir_input,
+    fir_output,
     rows,
     gen_dcf,
     eval_dcf,

@@ -1,10 +1,11 @@
+#include "ring/convolve.h"
+
 #include <cstring>
 #include <vector>
 
 #include "cpu/dispatch.h"
 #include "cpu/scratch.h"
 #include "cpu/threads.h"
-#include "ring/weight.h"
 
 namespace autorep {
 namespace {
@@ -12,14 +13,6 @@ namespace {
 int threads_for_products(int64_t products) { return threads_for(products, 1 << 17); }
 
 thread_local Scratch tile_memory, border_memory;
-
-void run_tiles(TileArgs& a, const PackedWeight& w) {
-  const int threads = threads_for_products(a.pixels * w.shape.outputs * w.shape.k());
-  a.scratch = tile_memory.get(kTileScratchBytes * threads);
-  a.weight = w.data, a.panel = w.panel, a.ring_bytes = w.ring_bytes, a.weight_bytes = w.bytes;
-  a.k = w.shape.k(), a.groups = w.shape.groups, a.oc_per_group = w.shape.outputs_per_group();
-  kernels().tiles(a, threads);
-}
 
 // The input with its zero border, so that the kernels need no test at the edges.
 const char* padded(const char* x, int64_t planes, const ConvGeometry& g, int64_t height, int64_t width, int64_t bytes) {
@@ -44,7 +37,16 @@ const char* padded(const char* x, int64_t planes, const ConvGeometry& g, int64_t
 
 }  // namespace
 
+void run_tiles(TileArgs& a, const PackedWeight& w) {
+  const int threads = threads_for_products(a.pixels * w.shape.outputs * w.shape.k());
+  a.scratch = tile_memory.get(kTileScratchBytes * threads);
+  a.weight = w.data, a.panel = w.panel, a.ring_bytes = w.ring_bytes, a.weight_bytes = w.bytes;
+  a.k = w.shape.k(), a.groups = w.shape.groups, a.oc_per_group = w.shape.outputs_per_group();
+  kernels().tiles(a, threads);
+}
+
 void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add, void* out) {
+  if (fir_pays(w, g)) return fir_convolve(x, w, g, bias, add, out);
   const ConvShape& s = w.shape;
   const int64_t bytes = w.ring_bytes, channels = s.groups * s.inputs_per_group;
   const int64_t height = g.height + 2 * g.padding_h, width = g.width + 2 * g.padding_w;

@@ -1,4 +1,4 @@
-// Vectors of a ring's elements, and weights of a narrower type widened into them.
+// Vectors of a ring's elements, weights of a narrower type widened into them, and where sums of products go.
 #pragma once
 #include "cpu/vector.h"
 
@@ -55,6 +55,24 @@ struct Lanes {
 };
 
 #endif
+
+// Where the sums of a tile are kept: pixels `step` elements apart. `fresh`: nothing has been summed there yet.
+template <class T>
+struct Sums {
+  T* at;
+  int64_t step;
+  bool fresh;
+
+  template <class V>
+  AR_INLINE_MEMBER V get(int64_t pixel) const {
+    return fresh ? V{} : load<V>(at + pixel * step);
+  }
+  template <class V>
+  AR_INLINE_MEMBER void put(int64_t pixel, V v) const {
+    store(at + pixel * step, v);
+  }
+  AR_INLINE_MEMBER Sums shifted(int64_t elements) const { return {at + elements, step, fresh}; }
+};
 
 }  // namespace AR_TIER
 }  // namespace autorep

@@ -10,9 +10,9 @@ namespace AR_TIER {
 template <class W>
 struct SplitTile {
   template <int kUsed>
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, uint64_t* c) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<uint64_t> sums) {
     __m256i low[kUsed], high[kUsed];
-    for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)load<V256>(c + p * row), high[p] = _mm256_setzero_si256();
+    for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)sums.get<V256>(p), high[p] = _mm256_setzero_si256();
     const __m256i half = _mm256_set1_epi64x(int64_t(1) << 31);
     for (int64_t k = 0; k < kn; ++k) {
       const __m256i wv = (__m256i)Lanes<uint64_t>::widen(w + k * row);
@@ -23,7 +23,7 @@ struct SplitTile {
         high[p] = _mm256_add_epi64(high[p], _mm256_mul_epi32(wv, _mm256_srli_epi64(_mm256_add_epi64(x, half), 32)));
       }
     }
-    for (int p = 0; p < kUsed; ++p) store(c + p * row, (V256)_mm256_add_epi64(low[p], _mm256_slli_epi64(high[p], 32)));
+    for (int p = 0; p < kUsed; ++p) sums.put(p, (V256)_mm256_add_epi64(low[p], _mm256_slli_epi64(high[p], 32)));
   }
 };
 
@@ -31,9 +31,9 @@ struct SplitTile {
 template <>
 struct SplitTile<int64_t> {
   template <int kUsed>
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const int64_t* w, int64_t row, uint64_t* c) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const int64_t* w, int64_t row, Sums<uint64_t> sums) {
     __m256i low[kUsed], high[kUsed];
-    for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)load<V256>(c + p * row), high[p] = _mm256_setzero_si256();
+    for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)sums.get<V256>(p), high[p] = _mm256_setzero_si256();
     for (int64_t k = 0; k < kn; ++k) {
       const __m256i wv = (__m256i)load<V256>(w + k * row), wh = _mm256_srli_epi64(wv, 32);
 #pragma GCC unroll 4
@@ -44,7 +44,7 @@ struct SplitTile<int64_t> {
         high[p] = _mm256_add_epi64(high[p], cross);
       }
     }
-    for (int p = 0; p < kUsed; ++p) store(c + p * row, (V256)_mm256_add_epi64(low[p], _mm256_slli_epi64(high[p], 32)));
+    for (int p = 0; p < kUsed; ++p) sums.put(p, (V256)_mm256_add_epi64(low[p], _mm256_slli_epi64(high[p], 32)));
   }
 };
 

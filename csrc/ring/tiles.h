@@ -18,14 +18,14 @@ namespace AR_TIER {
 
 enum { kPixels = 4, kBlockTiles = kTileScratchBytes / (kPixels * kPanelBytes) };
 
-// c[kUsed pixels][kVectors vectors] += input * weight over one stretch of k. `row` is the panel's width in elements.
+// sums of kUsed pixels, kVectors vectors += input * weight over one stretch of k. `row`: the panel's width in elements.
 template <class T, class W, int kVectors, int kUsed>
-static void tile(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, T* c) {
+static void tile(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<T> sums) {
   using L = Lanes<T>;
   using V = typename L::V;
   V acc[kUsed][kVectors];
   for (int p = 0; p < kUsed; ++p)
-    for (int v = 0; v < kVectors; ++v) acc[p][v] = load<V>(c + p * row + v * L::count);
+    for (int v = 0; v < kVectors; ++v) acc[p][v] = sums.shifted(v * L::count).template get<V>(p);
   const char* base[kUsed];
   for (int p = 0; p < kUsed; ++p) base[p] = pixel[p];
   for (int64_t k = 0; k < kn; ++k) {
@@ -41,25 +41,25 @@ static void tile(const char* const* pixel, const int64_t* k_offset, int64_t kn, 
     }
   }
   for (int p = 0; p < kUsed; ++p)
-    for (int v = 0; v < kVectors; ++v) store(c + p * row + v * L::count, acc[p][v]);
+    for (int v = 0; v < kVectors; ++v) sums.shifted(v * L::count).put(p, acc[p][v]);
 }
 
 // The tile over a whole panel, as many vectors at a time as the registers hold.
 template <class T, class W, int kUsed>
 struct PanelTile {
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, T* c) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<T> sums) {
     enum { kLanes = Lanes<T>::count, kMost = Lanes<T>::most };
     int64_t v = 0;
-    for (; v + kMost * kLanes <= row; v += kMost * kLanes) tile<T, W, kMost, kUsed>(pixel, k_offset, kn, w + v, row, c + v);
-    for (; v < row; v += kLanes) tile<T, W, 1, kUsed>(pixel, k_offset, kn, w + v, row, c + v);
+    for (; v + kMost * kLanes <= row; v += kMost * kLanes) tile<T, W, kMost, kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
+    for (; v < row; v += kLanes) tile<T, W, 1, kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
   }
 };
 
 #ifdef AR_AVX2
 template <class W, int kUsed>
 struct PanelTile<uint64_t, W, kUsed> {
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, uint64_t* c) {
-    for (int64_t v = 0; v < row; v += 4) SplitTile<W>::template run<kUsed>(pixel, k_offset, kn, w + v, row, c + v);
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<uint64_t> sums) {
+    for (int64_t v = 0; v < row; v += 4) SplitTile<W>::template run<kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
   }
 };
 #endif
@@ -104,22 +104,25 @@ static void tiles_typed(const TileArgs& a, int threads) {
       const int64_t count = min64(block, a.pixels - first);
       const W* w = static_cast<const W*>(a.weight) + (group * panels + panel) * row * a.k;
       const char* input = static_cast<const char*>(a.input) + group * a.group_offset;
-      memset(c, 0, size_t((count + kPixels - 1) / kPixels * kPixels * row) * sizeof(T));
+      const int64_t oc = panel * row, width = min64(row, a.oc_per_group - oc);
+      // Sums go to their place at once where that is a row of outputs of one pixel, else by way of the scratch.
+      const bool direct = a.oc_stride == 1 && a.pixels == a.pixels_per_image && width == row && !a.bias && !a.add;
+      T* const out = static_cast<T*>(a.out) + first * a.pixel_stride + group * a.oc_per_group + oc;
       for (int64_t k = 0; k < a.k; k += k_step) {
         const int64_t kn = min64(k_step, a.k - k);
+        const Sums<T> sums = direct ? Sums<T>{out, a.pixel_stride, k == 0} : Sums<T>{c, row, k == 0};
         int64_t p = 0;
         for (; p + kPixels <= count; p += kPixels) {
           const char* pixel[kPixels];
           for (int i = 0; i < kPixels; ++i) pixel[i] = input + a.pixel_offset[first + p + i];
-          PanelTile<T, W, kPixels>::run(pixel, a.k_offset + k, kn, w + k * row, row, c + p * row);
+          PanelTile<T, W, kPixels>::run(pixel, a.k_offset + k, kn, w + k * row, row, sums.shifted(p * sums.step));
         }
         for (; p < count; ++p) {
           const char* pixel = input + a.pixel_offset[first + p];
-          PanelTile<T, W, 1>::run(&pixel, a.k_offset + k, kn, w + k * row, row, c + p * row);
+          PanelTile<T, W, 1>::run(&pixel, a.k_offset + k, kn, w + k * row, row, sums.shifted(p * sums.step));
         }
       }
-      const int64_t oc = panel * row;
-      write_tiles(a, first, count, group * a.oc_per_group + oc, min64(row, a.oc_per_group - oc), row, c);
+      if (!direct) write_tiles(a, first, count, group * a.oc_per_group + oc, width, row, c);
     }
   }
 }

@@ -1,22 +1,19 @@
 #include "ring/weight.h"
 
-#include <cstring>
-
 #include "cpu/kernels.h"
+#include "ring/fir_weight.h"
 
 namespace autorep {
 namespace {
 
 // Whether every weight survives the narrow type; all are looked at, whatever the first ones were.
-template <class T, class W>
-bool pack_panels(const T* weight, const PackedWeight& p, W* to) {
-  const int64_t k = p.shape.k(), per_group = p.shape.outputs_per_group();
-  const int64_t panels = (per_group + p.panel - 1) / p.panel;
+template <class T, class W, class Index>
+bool pack_panels(const T* weight, const PackedWeight& p, Index index, W* to) {
+  const int64_t k = p.shape.k();
   T lost = 0;
   for (int64_t oc = 0; oc < p.shape.outputs; ++oc) {
-    const int64_t group = oc / per_group, o = oc % per_group;
-    W* column = p.by_rows ? to + oc * k : to + (group * panels + o / p.panel) * p.panel * k + o % p.panel;
-    const int64_t step = p.by_rows ? 1 : p.panel;
+    W* const column = to + index(oc, 0);
+    const int64_t step = index(oc, 1) - index(oc, 0);
     for (int64_t i = 0; i < k; ++i) {
       const T value = weight[oc * k + i];
       const W narrow = static_cast<W>(value);
@@ -28,6 +25,27 @@ bool pack_panels(const T* weight, const PackedWeight& p, W* to) {
 }
 
 }  // namespace
+
+PackedWeight::PackedWeight() = default;
+PackedWeight::~PackedWeight() = default;
+
+int64_t PackedWeight::index(int64_t oc, int64_t i) const {
+  if (by_rows) return oc * shape.k() + i;
+  const int64_t per_group = shape.outputs_per_group(), panels = (per_group + panel - 1) / panel, o = oc % per_group;
+  return (oc / per_group * panels + o / panel) * panel * shape.k() + i * panel + o % panel;
+}
+
+int64_t PackedWeight::at(int64_t oc, int64_t i) const {
+  const int64_t n = index(oc, i);
+  if (bytes == 2) return static_cast<const int16_t*>(data)[n];
+  if (bytes == 4) return static_cast<const int32_t*>(data)[n];
+  return static_cast<const int64_t*>(data)[n];
+}
+
+const FirWeight& PackedWeight::fir(int64_t stride) const {
+  std::call_once(made_[stride - 1], [&] { fir_[stride - 1] = make_fir(*this, stride); });
+  return *fir_[stride - 1];
+}
 
 std::unique_ptr<PackedWeight> PackedWeight::pack(const void* weight, ConvShape shape, bool is_matrix, int ring_bytes,
                                                  int bytes) {
@@ -44,16 +62,17 @@ std::unique_ptr<PackedWeight> PackedWeight::pack(const void* weight, ConvShape s
   char* start = p->memory.get();
   start += (64 - reinterpret_cast<uintptr_t>(start) % 64) % 64;
   p->data = start;
+  const auto index = [&](int64_t oc, int64_t k) { return p->index(oc, k); };
   bool fits;
   if (ring_bytes == 8) {
     const auto* w = static_cast<const uint64_t*>(weight);
-    fits = p->bytes == 2   ? pack_panels(w, *p, reinterpret_cast<int16_t*>(start))
-           : p->bytes == 4 ? pack_panels(w, *p, reinterpret_cast<int32_t*>(start))
-                           : pack_panels(w, *p, reinterpret_cast<int64_t*>(start));
+    fits = p->bytes == 2   ? pack_panels(w, *p, index, reinterpret_cast<int16_t*>(start))
+           : p->bytes == 4 ? pack_panels(w, *p, index, reinterpret_cast<int32_t*>(start))
+                           : pack_panels(w, *p, index, reinterpret_cast<int64_t*>(start));
   } else {
     const auto* w = static_cast<const uint32_t*>(weight);
-    fits = p->bytes == 2 ? pack_panels(w, *p, reinterpret_cast<int16_t*>(start))
-                         : pack_panels(w, *p, reinterpret_cast<int32_t*>(start));
+    fits = p->bytes == 2 ? pack_panels(w, *p, index, reinterpret_cast<int16_t*>(start))
+                         : pack_panels(w, *p, index, reinterpret_cast<int32_t*>(start));
   }
   return fits ? std::move(p) : nullptr;
 }

@@ -19,6 +19,16 @@ CASES = [
     (1, 4, 4, 2, (7, 7), (3, 3), 1, 2, 3),
     (1, 6, 18, 6, (5, 5), (3, 3), 1, 1, 1),
     (1, 2, 65, 1, (40, 40), (3, 3), 1, 1, 1),
+    # short filters: strides, borders that are cut, groups, several blocks of tiles, too few tiles for some tiers
+    (1, 32, 32, 1, (16, 16), (3, 3), 1, 1, 1),
+    (1, 33, 35, 1, (13, 18), (3, 3), 1, 1, 1),
+    (1, 32, 41, 1, (17, 16), (3, 3), 1, (0, 3), 1),
+    (2, 64, 64, 2, (9, 11), (3, 3), 1, (2, 1), 1),
+    (3, 32, 33, 1, (33, 26), (3, 3), 1, 1, 1),
+    (1, 40, 32, 1, (15, 17), (3, 3), 2, 1, 1),
+    (2, 66, 70, 2, (16, 9), (3, 3), 2, (0, 2), 1),
+    (5, 32, 32, 1, (21, 24), (3, 3), 2, 1, 1),
+    (4, 32, 48, 1, (5, 5), (3, 3), 1, 1, 1),
 ]
 
 
@@ -90,6 +100,15 @@ def test_weight_bits_are_exact_limits(bits):
             kernels.pack_weight(np.full((2, 2), value), weight_bits=bits)
 
 
+def test_prepared_weights_give_the_same(tier, ring):
+    x, w = ring((1, 32, 16, 16)), ring((32, 32, 3, 3))
+    packed, prepared = kernels.pack_weight(w), kernels.pack_weight(w)
+    for stride in (1, 2, 3):
+        kernels.prepare_conv2d(x.shape, prepared, stride=stride, padding=1)
+        options = dict(stride=stride, padding=1)
+        np.testing.assert_array_equal(kernels.conv2d(x, prepared, **options), kernels.conv2d(x, packed, **options))
+
+
 def test_empty_batch(tier, ring):
     assert kernels.conv2d(ring((0, 3, 8, 8)), kernels.pack_weight(ring((4, 3, 3, 3)))).shape == (0, 4, 6, 6)
 
@@ -122,6 +141,9 @@ X, W = np.zeros((1, 4, 6, 6), np.uint64), np.zeros((8, 4, 3, 3), np.uint64)
         (lambda: kernels.conv2d(X, kernels.pack_weight(W), add=np.zeros(3, np.uint64)), ValueError, "add"),
         (lambda: kernels.conv2d(X, kernels.pack_weight(W), out=np.zeros((1, 8, 4, 3), np.uint64)), ValueError, "out"),
         (lambda: kernels.conv2d(X, kernels.pack_weight(W[:, :, 0, 0])), ValueError, "weight"),
+        (lambda: kernels.prepare_conv2d(X.shape, W), TypeError, "weight"),
+        (lambda: kernels.prepare_conv2d(X.shape[1:], kernels.pack_weight(W)), ValueError, "x:"),
+        (lambda: kernels.prepare_conv2d((1, 4, 2**60, 6), kernels.pack_weight(W)), ValueError, "x_shape"),
         (lambda: kernels.linear(X[0, 0], kernels.pack_weight(W)), ValueError, "weight"),
         (lambda: kernels.linear(X[0, 0], kernels.pack_weight(W[:, :, 0, 0])), ValueError, "x:"),
         (lambda: kernels.matmul(X[0, 0], X), ValueError, "b:"),

@@ -18,7 +18,7 @@ from .bits import (
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .prg import aes, prg_add, prg_sub, prg_words, prg_xor
-from .ring import PackedWeight, beaver_square, conv2d, decode, encode, linear, matmul, pack_weight
+from .ring import PackedWeight, beaver_square, conv2d, decode, encode, linear, matmul, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "matmul",
     "pack_bits",
     "pack_weight",
+    "prepare_conv2d",
     "prg_add",
     "prg_sub",
     "prg_words",

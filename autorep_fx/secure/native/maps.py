@@ -40,6 +40,13 @@ def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64
     return expanded.reshape(step.shape)
 
 
+def prepare(step: Step, packed: Any, shape: tuple[int, ...]) -> None:
+    """Do now what the first :func:`apply` to an input of this shape (N, ...) would do about the weight."""
+    a = step.attrs
+    if a["kind"] == "conv2d":
+        kernel().prepare_conv2d(shape, packed, stride=a["stride"], padding=a["padding"], dilation=a["dilation"])
+
+
 def apply(
     step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:

@@ -58,9 +58,11 @@ class Server(Party):
         stream = Stream(self.seed, self.inference)
         self.added: dict[str, Once[np.ndarray]] = {}
         self.shares: dict[str, Once[Shares]] = {}
+        shapes = {step.name: (self.batch, *step.shape) for step in self.plan.steps}
         for index, step in enumerate(self.plan.steps):
             what = f"of step '{step.name}'"
             if step.op == "map":
+                maps.prepare(step, self.weights[step.name], shapes[step.inputs[0]])
                 self.added[step.name] = Once(f"the server's sum {what}", self._sum(index, step))
             elif step.op in ("activation", "output"):
                 shares = self._shares(step, index, stream)
