@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -104,6 +105,7 @@ class Experiment:
         self.validation = options.pop("validation", None)
         self.augment = {key: options.pop(key) for key in ("pad", "flip", "samples") if key in options}
         reader = READERS[options.pop("reader")]
+        self._original: tuple[fx.GraphModule, float] | None = None
         try:
             self.train, self.test = reader(**options)
         except TypeError as error:  # an argument that the reader does not have
@@ -113,8 +115,18 @@ class Experiment:
         train = models.ImageLoader(self.train, self.batch_size, train=True, seed=seed, **self.augment)
         return train, models.ImageLoader(self.test[: self.validation], 500)
 
-    def original(self) -> fx.GraphModule:
-        """The unreplaced network: from ``folder``, or trained now (resumed, if that was interrupted)."""
+    def original(self) -> tuple[fx.GraphModule, float]:
+        """The unreplaced network and its accuracy: from ``folder``, or trained now (resumed, if interrupted)."""
+        if self._original is None:
+            network = self._pretrained()
+            self._original = network, self.accuracy(network)
+        return self._original
+
+    def accuracy(self, network: fx.GraphModule) -> float:
+        """Over all test images."""
+        return accuracy(network, models.ImageLoader(self.test, 500))
+
+    def _pretrained(self) -> fx.GraphModule:
         arguments = dict(self.recipe.network)
         build = NETWORKS[arguments.pop("name")]
         path = self.folder / "original.safetensors"
@@ -129,11 +141,6 @@ class Experiment:
         save(model, path)
         return model
 
-    def accuracies(self, *networks: fx.GraphModule) -> tuple[float, ...]:
-        """Of each network, over all test images."""
-        test = models.ImageLoader(self.test, 500)
-        return tuple(accuracy(network, test) for network in networks)
-
     def run(self, *, resume: bool = False, **overrides: Any) -> Outcome:
         """Learn masks as the recipe says, with ``overrides`` of its [search]; writes the network and the outcome.
 
@@ -147,23 +154,19 @@ class Experiment:
         target = self.folder / f"{method}-{budget}-{seed}"
         if resume and (target / "outcome.json").exists():
             return Outcome(**json.loads((target / "outcome.json").read_text()))
-        original = self.original()
+        original, original_accuracy = self.original()
         train, test = self.loaders(seed)
         shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
             gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
-            kept = {
-                k: options[k]
-                for k in ("epochs", "lr", "coeff_lr", "coeff_clip", "grad_clip", "temperature", "mixed", "compile", "seed")
-                if k in options
-            }
-            history = finetune(gm, train, test, **kept, **shared)
+            same = inspect.signature(finetune).parameters  # of fixed masks it takes what it knows
+            history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in same}, **shared)
         else:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)
         outcome = Outcome(
-            method, budget, seed, *self.accuracies(gm, original), relu_count(gm), asdict(history)
+            method, budget, seed, self.accuracy(gm), original_accuracy, relu_count(gm), asdict(history)
         )
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))

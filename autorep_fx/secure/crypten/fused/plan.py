@@ -93,7 +93,7 @@ def _linear(step: Step, batch: int, x: tuple, secret: dict, bits: int):
     op = "mul" if step.op == "affine" else step.op
     # A linear layer works on the last axis of any number of rows.
     product = Product(f"{step.name}.{role}", (batch, *x), (batch, *step.shape))
-    return {role: Weight(op, tuple(shape), options)}, {role: product}
+    return {role: Weight(op, tuple(shape), options, (batch, *x))}, {role: product}
 
 
 def _max_pool2d(step: Step, batch: int, x: tuple, secret: dict, bits: int):

@@ -17,11 +17,13 @@ class Weight:
     Attributes:
         op: "conv2d", "linear", or "mul" (element-wise, the same for all samples).
         options: stride, padding, dilation and groups of a convolution.
+        x_shape: shape of what a convolution will be applied to.
     """
 
     op: str
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    x_shape: tuple[int, ...] = ()
 
 
 class Factor:
@@ -35,6 +37,8 @@ class Factor:
             # The server's own weights are small; masks take the whole ring.
             bits = 32 if value.numel() and -(2**31) <= int(value.min()) and int(value.max()) < 2**31 else 64
             value = kernels.pack_weight(value, groups=weight.options.get("groups", 1), weight_bits=bits)
+        if self._op == "conv2d":
+            kernels.prepare_conv2d(weight.x_shape, value, **self._options)
         self._value = value
 
     def __call__(self, x: Tensor, add: Tensor) -> Tensor:
