@@ -102,8 +102,9 @@ def search(
     """
     settings = Settings(
         epochs=epochs, lr=lr, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase, refit_phase=refit_phase,
-        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature, mixed=mixed, compile=compile,
-        seed=seed, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
+        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature, mixed=mixed,
+        compile=compile, seed=seed, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
+        progress=progress,
     )  # fmt: skip
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -154,8 +155,8 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
-        epochs=epochs, lr=lr, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip, mixed=mixed, compile=compile,
-        seed=seed, temperature=temperature, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
+        epochs=epochs, lr=lr, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip, mixed=mixed,
+        compile=compile, seed=seed, temperature=temperature, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
         progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()

@@ -160,9 +160,8 @@ def test_a_product_with_the_server_s_numbers_is_exact(op, x, w, options, batch, 
     else:
         exact = x @ value.t() if op == "linear" else x * value
     correlation = Product("w", tuple(x.shape), tuple(exact.shape))
-    results, sent, rounds = run(
-        lambda s, held, x: product(s, held, "w", x), parties(correlation, Weight(op, w, options, tuple(x.shape)), value), shared(x)
-    )
+    held = parties(correlation, Weight(op, w, options, tuple(x.shape)), value)
+    results, sent, rounds = run(lambda s, held, x: product(s, held, "w", x), held, shared(x))
     assert torch.equal(sum(results), exact)
     assert rounds == 1 and not sent[0] and sum(t.nbytes for t in sent[1]) == 8 * x.numel()
 
