@@ -22,6 +22,7 @@ from ..graph.statistics import SiteStatistics
 from ..hybrid.activation import HybridActivation, relu_count
 from ..transform import fit_site
 from . import checkpoint
+from .features import feature_loss, teacher_with_features, with_features
 from .methods import Method
 from .objective import objective
 
@@ -48,6 +49,7 @@ class Settings:
     growth: float | None = 0.5
     grad_clip: float | None = 1.0
     temperature: float = 4.0
+    feature_weight: float = 0.0
     mixed: bool | None = None
     compile: bool = False
     seed: int = 0
@@ -97,7 +99,11 @@ class Loop:
     ):
         self.gm, self.method, self.train_loader, self.val_loader = gm, method, train_loader, val_loader
         self.teacher, self.settings, self.fit_batches = teacher, settings, fit_batches
-        self.predict = torch.compile(teacher) if settings.compile and teacher is not None else teacher
+        self.features = teacher is not None and settings.feature_weight > 0
+        if self.features:
+            self.teacher = teacher_with_features(teacher, gm)
+        self.predict = torch.compile(self.teacher) if settings.compile and teacher is not None else self.teacher
+        self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.main = not self.distributed or dist.get_rank() == 0
@@ -182,7 +188,11 @@ class Loop:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
             output = self.model(x)
+        if self.features:
+            (output, mine), (target, theirs) = output, target
         loss = objective(output, labels, target, s.temperature)
+        if self.features:
+            loss = loss + s.feature_weight * self.feature_loss(mine, theirs)
         if step < self.mask_steps:
             loss = loss + self.method.penalty()
         value = loss.item()
@@ -257,7 +267,8 @@ class Loop:
         return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:
-        model = torch.compile(self.gm) if self.settings.compile else self.gm
+        model = with_features(self.gm) if self.features else self.gm
+        model = torch.compile(model) if self.settings.compile else model
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
             return model

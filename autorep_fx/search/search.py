@@ -45,6 +45,7 @@ def search(
     growth: float | None = 0.5,
     grad_clip: float | None = 1.0,
     temperature: float = 4.0,
+    feature_weight: float = 0.0,
     mixed: bool | None = None,
     compile: bool = False,
     seed: int = 0,
@@ -83,6 +84,8 @@ def search(
         growth: bound of the fitted squares, as in :func:`autorep_fx.transform`.
         grad_clip: largest norm of the gradient of weights and coefficients; None for no limit.
         temperature: of the distillation.
+        feature_weight: of a term that holds every site's output to the teacher's, ``|f - t|^2 / |t|^2`` on average over
+            the sites; the teacher must have the activations of ``gm``.
         mixed: compute in bfloat16 where that is safe; None does so on a GPU only. On a CPU without bfloat16
             instructions it is many times slower.
         compile: train through ``torch.compile``: a quarter to a third faster on a CPU, after half a minute or so of
@@ -102,9 +105,9 @@ def search(
     """
     settings = Settings(
         epochs=epochs, lr=lr, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase, refit_phase=refit_phase,
-        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature, mixed=mixed,
-        compile=compile, seed=seed, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
-        progress=progress,
+        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature,
+        feature_weight=feature_weight, mixed=mixed, compile=compile, seed=seed, checkpoint_dir=checkpoint_dir,
+        resume=resume, tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -145,6 +148,7 @@ def finetune(
     coeff_clip: float = 1.0,
     grad_clip: float | None = 1.0,
     temperature: float = 4.0,
+    feature_weight: float = 0.0,
     mixed: bool | None = None,
     compile: bool = False,
     seed: int = 0,
@@ -156,8 +160,8 @@ def finetune(
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
         epochs=epochs, lr=lr, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip, mixed=mixed,
-        compile=compile, seed=seed, temperature=temperature, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
-        progress=progress,
+        compile=compile, seed=seed, temperature=temperature, feature_weight=feature_weight,
+        checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 
