@@ -28,7 +28,7 @@ from .objective import objective
 
 log = logging.getLogger(__name__)
 
-_BN_BATCHES = 100
+_BN_BATCHES = 32
 
 
 class SearchError(AutorepError, RuntimeError):
@@ -107,6 +107,8 @@ class Loop:
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.main = not self.distributed or dist.get_rank() == 0
+        # On a CPU the plain operations are slower with it, the compiled ones faster.
+        self.channels_last = self.device.type == "cuda" or settings.compile
         self.mask_steps = (
             math.ceil(settings.mask_phase * settings.epochs * len(train_loader)) if method.moves_masks else 0
         )
@@ -123,7 +125,7 @@ class Loop:
         self._synchronize()
         self.optimizer = self._optimizer()
         first = self._restore(saved) if saved is not None else 0
-        if self.device.type == "cuda":
+        if self.channels_last:
             self.gm.to(memory_format=torch.channels_last)
         self.model = self._wrapped()
         self.writer = self._summary_writer()
@@ -132,7 +134,7 @@ class Loop:
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
         self._refresh_batch_norm()
-        self.gm.eval()
+        self.gm.to(memory_format=torch.contiguous_format).eval()
         if self.writer:
             self.writer.close()
         return self.history
@@ -179,7 +181,7 @@ class Loop:
         rate = 0.5 * (1 + math.cos(math.pi * step / (s.epochs * len(self.train_loader))))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
-        if self.device.type == "cuda":
+        if self.channels_last and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):

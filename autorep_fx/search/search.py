@@ -88,7 +88,7 @@ def search(
             the sites; the teacher must have the activations of ``gm``.
         mixed: compute in bfloat16 where that is safe; None does so on a GPU only. On a CPU without bfloat16
             instructions it is many times slower.
-        compile: train through ``torch.compile``: a quarter to a third faster on a CPU, after half a minute or so of
+        compile: train through ``torch.compile``, channels-last: a third faster on a CPU, after a minute or so of
             compiling for each of the two phases; needs a C++ compiler. Rounding differs from the plain run.
         seed: decides everything random here.
         checkpoint_dir: folder for a checkpoint every epoch.

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from . import activation, maps
-from .channel import REQUEST, SETUP
+from .channel import SETUP
 from .correlations import BLIND, T_MASK, WEIGHT_MASK, WIRE_MASK, Stream
 from .party import Party, walk
 from .plan import Step
@@ -40,16 +40,13 @@ class Dealer(Party):
 
     def serve(self) -> bool:
         """Wait for the client's request and deal one inference; False where it wants no more."""
-        batch = np.empty(1, np.int64)
-        self.links["client"].wait()
-        self.links["client"].receive(REQUEST, batch)
-        if not batch[0]:
+        n = self.next_batch()
+        if not n:
             return False
         self.start_counting()
         start = time.monotonic()
         self.inference += 1
         client, server = (Stream(self.seeds[p], self.inference) for p in ("client", "server"))
-        n = int(batch[0])
 
         def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
             shape = (n, *step.shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import local
-from .channel import Channel, Clock
+from .channel import REQUEST, Channel, Clock
 from .plan import Plan, Step
 from .stats import Count
 
@@ -52,6 +52,13 @@ class Party:
             channel.greet(digest)
         for channel in self.links.values():
             channel.check_greeting(digest)
+
+    def next_batch(self) -> int:
+        """Wait for the client's request of one inference; its batch size, or 0 where it wants no more."""
+        batch = np.empty(1, np.int64)
+        self.links["client"].wait()
+        self.links["client"].receive(REQUEST, batch)
+        return int(batch[0])
 
     def start_counting(self) -> None:
         self.clock.depth = 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import activation, local, maps
 from .activation import Shares
-from .channel import READY, REQUEST, SETUP
+from .channel import READY, SETUP
 from .correlations import WEIGHT_MASK, WIRE_MASK, Once, Stream
 from .party import Party
 from .plan import Plan, Step
@@ -46,15 +46,12 @@ class Server(Party):
 
     def prepare(self) -> bool:
         """The offline phase of one inference; False where the client wants no more."""
-        batch = np.empty(1, np.int64)
-        self.links["client"].wait()
-        self.links["client"].receive(REQUEST, batch)
-        if not batch[0]:
+        self.batch = self.next_batch()
+        if not self.batch:
             return False
         self.start_counting()
         start = time.monotonic()
         self.inference += 1
-        self.batch = int(batch[0])
         stream = Stream(self.seed, self.inference)
         self.added: dict[str, Once[np.ndarray]] = {}
         self.shares: dict[str, Once[Shares]] = {}
