@@ -17,11 +17,13 @@ def lines(results):
             yield f"{text}: {over / under:.2f} ({best} {want})"
 
     for bits in (64, 16):
-        sums = _network_sums(results, f"avx512 w{bits}")
-        if sums:
-            mine, fp32, int64 = sums
+        layers = _layers(results, f"avx512 w{bits}")
+        if layers:
+            mine, fp32, int64 = (sum(times) for times in zip(*layers.values()))
             yield from ratio(f"ResNet-18 convolutions, w{bits}, time over torch fp32", mine, fp32, 1.5, "at most")
             yield from ratio(f"ResNet-18 convolutions, w{bits}, times faster than torch int64", int64, mine, 3)
+            name, (mine, fp32, _) = max(layers.items(), key=lambda layer: layer[1][0] / layer[1][1])
+            yield from ratio(f"of those the slowest, {name}, time over torch fp32", mine, fp32, 1.5, "at most")
     n = 2**20
     step = median(f"test_activation[avx512-{n}]")
     yield from ratio("activation step, rate over memory copy", median(f"test_activation[memory copy-{n}]"), step, 0.6)
@@ -44,17 +46,14 @@ def lines(results):
         yield from ratio(f"{name.removeprefix('test_').rstrip('[-')}: two threads over one, fastest rounds", *pair, 1.7)
 
 
-def _network_sums(results, row):
-    """Seconds of all of ResNet-18's convolutions: this row, torch fp32, torch int64. None where a layer is missing."""
-    total = [0.0, 0.0, 0.0]
-    found = False
-    for name, (seconds, info, _) in results.items():
+def _layers(results, row):
+    """ResNet-18's convolutions: layer -> seconds of (row, torch fp32, torch int64), all its uses; {} if one is missing."""
+    layers = {}
+    for name, (_, info, _) in results.items():
         if row not in name or "per_network" not in info:
             continue
-        rivals = [name.replace(row, r) for r in ("torch fp32", "torch int64")]
-        if not all(r in results for r in rivals):
-            return None
-        for i, s in enumerate((seconds, *(results[r][0] for r in rivals))):
-            total[i] += s * info["per_network"]
-        found = True
-    return total if found else None
+        names = [name, *(name.replace(row, rival) for rival in ("torch fp32", "torch int64"))]
+        if not all(n in results for n in names):
+            return {}
+        layers[name.split(row)[1].strip("-]")] = [results[n][0] * info["per_network"] for n in names]
+    return layers

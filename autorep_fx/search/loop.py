@@ -41,6 +41,7 @@ class Settings:
 
     epochs: int
     lr: float = 1e-3
+    warmup: float = 0.05
     coeff_lr: float | None = None
     gate_lr: float | None = None
     mask_phase: float = 0.6
@@ -61,7 +62,7 @@ class Settings:
     def __post_init__(self):
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        for name in ("mask_phase", "refit_phase"):
+        for name in ("warmup", "mask_phase", "refit_phase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a fraction from 0 to 1, got {getattr(self, name)}")
 
@@ -178,7 +179,8 @@ class Loop:
 
     def _step(self, x: Tensor, labels: Tensor, step: int) -> tuple[float, Tensor]:
         s = self.settings
-        rate = 0.5 * (1 + math.cos(math.pi * step / (s.epochs * len(self.train_loader))))
+        steps = s.epochs * len(self.train_loader)
+        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.channels_last and x.dim() == 4:

@@ -42,7 +42,8 @@ class Recipe:
             ``samples``, how many images an epoch takes, and ``validation``, how many test images are looked at after
             an epoch (all, if it is not given; the outcome is always of all).
         network: ``name`` (one of ``NETWORKS``) and its arguments.
-        pretrain: ``epochs`` and ``lr`` for the unreplaced network.
+        pretrain: arguments of :func:`autorep_fx.finetune` for the unreplaced network; ``batch_size`` and ``samples`` in
+            place of those of ``data``.
         search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
     """
 
@@ -101,9 +102,8 @@ class Experiment:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         options = dict(recipe.data)
-        self.batch_size = options.pop("batch_size", 128)
         self.validation = options.pop("validation", None)
-        self.augment = {key: options.pop(key) for key in ("pad", "flip", "samples") if key in options}
+        self.loading = {key: options.pop(key) for key in ("batch_size", "pad", "flip", "samples") if key in options}
         reader = READERS[options.pop("reader")]
         self._original: tuple[fx.GraphModule, float] | None = None
         try:
@@ -111,8 +111,8 @@ class Experiment:
         except TypeError as error:  # an argument that the reader does not have
             raise FormatError(f"recipe '{recipe.name}': [data] {error}") from error
 
-    def loaders(self, seed: int) -> tuple[models.ImageLoader, models.ImageLoader]:
-        train = models.ImageLoader(self.train, self.batch_size, train=True, seed=seed, **self.augment)
+    def loaders(self, seed: int, **changed: Any) -> tuple[models.ImageLoader, models.ImageLoader]:
+        train = models.ImageLoader(self.train, train=True, seed=seed, **{**self.loading, **changed})
         return train, models.ImageLoader(self.test[: self.validation], 500)
 
     def original(self) -> tuple[fx.GraphModule, float]:
@@ -135,8 +135,9 @@ class Experiment:
         if path.exists():
             return load(network, path).to(self.device).eval()
         model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
-        train, test = self.loaders(0)
-        finetune(model, train, test, **self.recipe.pretrain, checkpoint_dir=self.folder / "original", resume=True,
+        options = dict(self.recipe.pretrain)
+        train, test = self.loaders(0, **{k: options.pop(k) for k in ("batch_size", "samples") if k in options})
+        finetune(model, train, test, **options, checkpoint_dir=self.folder / "original", resume=True,
                  progress=self.progress)  # fmt: skip
         save(model, path)
         return model

@@ -37,6 +37,7 @@ def search(
     initial: str = "score",
     cost: Mapping[str, float] | None = None,
     lr: float = 1e-3,
+    warmup: float = 0.05,
     coeff_lr: float | None = None,
     gate_lr: float | None = None,
     mask_phase: float = 0.6,
@@ -77,7 +78,9 @@ def search(
             published). SNL's start open.
         cost: what one kept element of a site costs, by site name, default 1.
         lr, coeff_lr, gate_lr: Adam's learning rates; by default coefficients take a tenth of ``lr``, gates ``lr`` or
-            what crosses their range twice in the mask phase, if that is more. All but the gates' decay by a cosine.
+            what crosses their range twice in the mask phase, if that is more. All but the gates' rise linearly during
+            ``warmup``, a fraction of all steps, and decay by a cosine. Short runs want higher ones for the coefficients
+            (docs/results.md).
         mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
@@ -104,8 +107,8 @@ def search(
         FormatError: a checkpoint to resume from that cannot be read or is of another run.
     """
     settings = Settings(
-        epochs=epochs, lr=lr, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase, refit_phase=refit_phase,
-        coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature,
+        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase,
+        refit_phase=refit_phase, coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature,
         feature_weight=feature_weight, mixed=mixed, compile=compile, seed=seed, checkpoint_dir=checkpoint_dir,
         resume=resume, tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
@@ -144,6 +147,7 @@ def finetune(
     teacher: nn.Module | None = None,
     epochs: int = 5,
     lr: float = 1e-3,
+    warmup: float = 0.05,
     coeff_lr: float | None = None,
     coeff_clip: float = 1.0,
     grad_clip: float | None = 1.0,
@@ -159,8 +163,8 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
-        epochs=epochs, lr=lr, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip, mixed=mixed,
-        compile=compile, seed=seed, temperature=temperature, feature_weight=feature_weight,
+        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip,
+        mixed=mixed, compile=compile, seed=seed, temperature=temperature, feature_weight=feature_weight,
         checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()

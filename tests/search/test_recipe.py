@@ -22,6 +22,7 @@ depth = 8
 in_channels = 1
 [pretrain]
 epochs = 2
+batch_size = 32
 lr = 0.003
 [search]
 relu_budget = 100
@@ -64,6 +65,14 @@ def test_mistakes_are_named(tmp_path, old, new, message):
         Recipe.read(path)
     with pytest.raises(FileNotFoundError, match="none.toml"):
         Recipe.read(tmp_path / "none.toml")
+
+
+def test_pretraining_may_take_other_batches(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    experiment = Experiment(Recipe.read(tmp_path / "small.toml"), tmp_path, progress=False)
+    assert len(experiment.loaders(0)[0]) == 4 and len(experiment.loaders(0, batch_size=32)[0]) == 8
+    network, reached = experiment.original()
+    assert reached == experiment.accuracy(network) and experiment.original()[0] is network
 
 
 def test_an_unknown_argument_of_a_reader_is_named(tmp_path):
