@@ -47,7 +47,7 @@ def lines(results):
 
 
 def _layers(results, row):
-    """ResNet-18's convolutions: layer -> seconds of (row, torch fp32, torch int64), all its uses; {} if one is missing."""
+    """ResNet-18's convolutions: layer -> seconds of (row, torch fp32, torch int64) in all; {} if one is missing."""
     layers = {}
     for name, (_, info, _) in results.items():
         if row not in name or "per_network" not in info:
