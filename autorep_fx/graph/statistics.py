@@ -128,6 +128,11 @@ class SiteStatistics:
     def samples(self) -> int:
         return self.moments.samples
 
+    @property
+    def largest(self) -> Tensor:
+        """Largest |x| of each channel, (C,) float64, never zero."""
+        return torch.maximum(self.low.abs(), self.high.abs()).clamp_min(1e-9)
+
     def update(self, x: Tensor, a: Tensor) -> None:
         rows = x.detach().transpose(0, 1).flatten(1)
         self.histogram.update(rows)

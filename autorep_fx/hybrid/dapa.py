@@ -86,8 +86,7 @@ def fit(
     for c in np.flatnonzero(~few):
         z[c] = _fit_moments(powers[c], cross[c], degree)
         if growth is not None and degree == 2:
-            largest = max(abs(float(statistics.low[c])), abs(float(statistics.high[c])), 1e-9)
-            z[c] = _bounded(z[c], growth / largest * scale[c] ** 2, powers[c], cross[c])
+            z[c] = _bounded(z[c], growth / float(statistics.largest[c]) * scale[c] ** 2, powers[c], cross[c])
     if few.any():
         z[few] = _fit_gaussian(activation, shift, scale, *_mean_std(count, powers), degree)[few]
     error = [_error(z[c], count[c], powers[c], cross[c], square[c]) for c in range(len(count))]

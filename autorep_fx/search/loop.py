@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
@@ -123,6 +122,7 @@ class Loop:
         if saved is not None and saved["settled"]:
             self.method.settle()  # drops the gates; the masks come from the file
             self.mask_steps = 0
+        self.limits = self._limits()
         self._synchronize()
         self.optimizer = self._optimizer()
         first = self._restore(saved) if saved is not None else 0
@@ -234,9 +234,19 @@ class Loop:
 
     def _clip_coeffs(self) -> None:
         with torch.no_grad():
-            for site in self.method.sites.values():
+            for name, site in self.method.sites.items():
                 if site.degree == 2:
                     site.coeffs[2].clamp_(0, self.settings.coeff_clip)
+                    if name in self.limits:
+                        torch.minimum(site.coeffs[2], self.limits[name], out=site.coeffs[2])
+
+    def _limits(self) -> dict[str, Tensor]:
+        """The bound of the fits for training too: what a square may be where inputs were seen. Without it a few squares
+        run away on a few inputs, which ruins a step, or the batch statistics."""
+        if self.settings.growth is None:
+            return {}
+        return {name: (self.settings.growth / site.statistics.largest).to(site.coeffs)
+                for name, site in self.method.sites.items() if site.statistics is not None}  # fmt: skip
 
     def _refit(self) -> None:
         """Fit the polynomials to what arrives at the replaced positions now."""
@@ -248,6 +258,7 @@ class Loop:
 
         degree = max(site.degree for site in self.method.sites.values())
         calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
+        self.limits = self._limits()
         self._clip_coeffs()
         self._synchronize()
 
@@ -283,7 +294,7 @@ class Loop:
         if hasattr(self.train_loader, "set_epoch"):
             self.train_loader.set_epoch(self.settings.epochs)
         torch.manual_seed(self.settings.seed)
-        update_bn(islice(self.train_loader, _BN_BATCHES), self.gm, self.device)
+        refresh_batch_norm(self.gm, islice(self.train_loader, _BN_BATCHES), self.device)
         self._synchronize()
 
     def _synchronize(self) -> None:
@@ -300,6 +311,7 @@ class Loop:
             "model": self.gm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "method": self.method.state(),
+            "limits": self.limits,
             "history": asdict(self.history),
         }
 
@@ -317,6 +329,7 @@ class Loop:
                 f"the checkpoint in {self.settings.checkpoint_dir} is of another model or method: {error}"
             ) from error
         self.method.restore(saved["method"])
+        self.limits = {name: limit.to(self.device) for name, limit in saved["limits"].items()}
         self.history = History(**saved["history"])
         return saved["epoch"]
 
@@ -366,6 +379,37 @@ class _RangeWatch(SiteWalk):
             if not (x.min() >= low and x.max() <= high):  # also where x is not a number
                 self.outside.append(f"'{name}' got {x.min():.3g} to {x.max():.3g}, fitted to {low:.3g} to {high:.3g}")
         return site(x)
+
+
+@torch.no_grad()
+def refresh_batch_norm(model: nn.Module, loader: Iterable, device: torch.device) -> None:
+    """Running statistics of the network as it is: for each channel the median of what the batches have.
+
+    Not their mean: squares make much of an input that is far out, and a single batch would decide.
+    """
+    norms = [m for m in model.modules()
+             if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
+    if not norms:
+        return
+    momenta, seen = [norm.momentum for norm in norms], [[] for _ in norms]
+    training = model.training
+    model.train()
+    try:
+        for norm in norms:
+            norm.momentum = 1.0  # the running statistics are those of the last batch
+        for x, _ in loader:
+            model(x.to(device))
+            for norm, found in zip(norms, seen):
+                found.append(torch.stack([norm.running_mean, norm.running_var]))
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+        model.train(training)
+    for norm, found in zip(norms, seen):
+        if found:
+            mean, variance = torch.stack(found).median(0).values
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ import autorep_fx as ar
 from autorep_fx.errors import BudgetError, FormatError
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search import SearchError
-from autorep_fx.search.loop import accuracy
+from autorep_fx.search.loop import accuracy, refresh_batch_norm
 
 HERE = Path(__file__).parent
 
@@ -187,6 +187,27 @@ def test_a_loss_that_is_not_finite_says_where(trained_digits, tmp_path):
 
     with pytest.raises(SearchError, match=r"epoch 1, step 4: '\S+' got .* fitted to"):
         ar.finetune(gm, Poisoned(), epochs=1, progress=False)
+
+
+def test_squares_stay_within_the_bound_of_their_fits(trained_digits):
+    model, train, _ = trained_digits
+    loader, largest = ImageLoader(train[:320], 64, train=True), []
+    for growth in (0.5, None):
+        gm = ar.transform(model)
+        ar.search(gm, loader, relu_budget=90, epochs=3, growth=growth, coeff_lr=0.05, refit_phase=0, progress=False)
+        largest.append(max(float((s.coeffs[2].detach() * s.statistics.largest).max()) for s in ar.sites(gm).values()))
+    assert largest[0] <= 0.5 + 1e-6 < largest[1]
+
+
+def test_one_batch_does_not_decide_the_batch_statistics():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    batches = [(torch.randn(16, 3, 4, 4) * 2 + 1, None) for _ in range(9)]
+    batches[4] = (batches[4][0] * 1e6, None)
+    refresh_batch_norm(model, batches, torch.device("cpu"))
+    (norm,) = model
+    assert (norm.running_mean - 1).abs().max() < 0.2 and (norm.running_var - 4).abs().max() < 0.5
+    assert norm.momentum == 0.1 and model.training
 
 
 def test_tensorboard_scalars(tmp_path, trained_digits):
