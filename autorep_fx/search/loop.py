@@ -241,12 +241,16 @@ class Loop:
                         torch.minimum(site.coeffs[2], self.limits[name], out=site.coeffs[2])
 
     def _limits(self) -> dict[str, Tensor]:
-        """The bound of the fits for training too: what a square may be where inputs were seen. Without it a few squares
-        run away on a few inputs, which ruins a step, or the batch statistics."""
-        if self.settings.growth is None:
-            return {}
-        return {name: (self.settings.growth / site.statistics.largest).to(site.coeffs)
-                for name, site in self.method.sites.items() if site.statistics is not None}  # fmt: skip
+        """What leading coefficients may become: the bound of the fits, or what they are already, if that is more.
+
+        Without it a few squares run away on a few inputs, which ruins a step, or the batch statistics.
+        """
+        growth, limits = self.settings.growth, {}
+        for name, site in self.method.sites.items():
+            if growth is not None and site.statistics is not None and site.degree == 2:
+                bound = (growth / site.statistics.largest).to(site.coeffs)
+                limits[name] = torch.maximum(bound, site.coeffs[2].detach())
+        return limits
 
     def _refit(self) -> None:
         """Fit the polynomials to what arrives at the replaced positions now."""

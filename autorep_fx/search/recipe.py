@@ -160,9 +160,10 @@ class Experiment:
         shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
-            gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress)
-            same = inspect.signature(finetune).parameters  # of fixed masks it takes what it knows
-            history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in same}, **shared)
+            growth = {"growth": options["growth"]} if "growth" in options else {}
+            gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress, **growth)
+            known = inspect.signature(finetune).parameters  # not how masks move
+            history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in known}, **shared)
         else:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)

@@ -84,7 +84,8 @@ def search(
         mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
-        growth: bound of the fitted squares, as in :func:`autorep_fx.transform`.
+        growth: bound of the squares, as in :func:`autorep_fx.transform`, when they are fitted and while they train. It
+            needs the statistics of a calibration; a model that was loaded from a file has none.
         grad_clip: largest norm of the gradient of weights and coefficients; None for no limit.
         temperature: of the distillation.
         feature_weight: of a term that holds every site's output to the teacher's, ``|f - t|^2 / |t|^2`` on average over
@@ -150,6 +151,7 @@ def finetune(
     warmup: float = 0.05,
     coeff_lr: float | None = None,
     coeff_clip: float = 1.0,
+    growth: float | None = 0.5,
     grad_clip: float | None = 1.0,
     temperature: float = 4.0,
     feature_weight: float = 0.0,
@@ -163,9 +165,10 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
-        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, coeff_clip=coeff_clip, grad_clip=grad_clip,
-        mixed=mixed, compile=compile, seed=seed, temperature=temperature, feature_weight=feature_weight,
-        checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
+        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, coeff_clip=coeff_clip, growth=growth,
+        grad_clip=grad_clip, mixed=mixed, compile=compile, seed=seed, temperature=temperature,
+        feature_weight=feature_weight, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
+        progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 
