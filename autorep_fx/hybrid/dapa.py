@@ -82,11 +82,11 @@ def fit(
     shift, scale = statistics.moments.shift.numpy(), statistics.moments.scale.numpy()
 
     few = (count < _FEW_PER_COEFFICIENT * (degree + 1)) | (method == "gaussian")
-    z = np.empty((len(count), degree + 1))
+    z, largest = np.empty((len(count), degree + 1)), statistics.largest
     for c in np.flatnonzero(~few):
         z[c] = _fit_moments(powers[c], cross[c], degree)
         if growth is not None and degree == 2:
-            z[c] = _bounded(z[c], growth / float(statistics.largest[c]) * scale[c] ** 2, powers[c], cross[c])
+            z[c] = _bounded(z[c], growth / float(largest[c]) * scale[c] ** 2, powers[c], cross[c])
     if few.any():
         z[few] = _fit_gaussian(activation, shift, scale, *_mean_std(count, powers), degree)[few]
     error = [_error(z[c], count[c], powers[c], cross[c], square[c]) for c in range(len(count))]
