@@ -15,7 +15,7 @@ from .hybrid.serialize import load, save
 from .inspect import inspect
 from .models import ImageLoader, Images, digits, resnet_cifar
 from .search import finetune
-from .search.loop import accuracy
+from .search.evaluation import accuracy
 from .secure.compile import compile
 from .secure.stats import Result
 from .transform import transform

@@ -21,6 +21,7 @@ from ..graph.statistics import SiteStatistics
 from ..hybrid.activation import HybridActivation, relu_count
 from ..transform import fit_site
 from . import checkpoint
+from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .methods import Method
 from .objective import objective
@@ -383,45 +384,3 @@ class _RangeWatch(SiteWalk):
             if not (x.min() >= low and x.max() <= high):  # also where x is not a number
                 self.outside.append(f"'{name}' got {x.min():.3g} to {x.max():.3g}, fitted to {low:.3g} to {high:.3g}")
         return site(x)
-
-
-@torch.no_grad()
-def refresh_batch_norm(model: nn.Module, loader: Iterable, device: torch.device) -> None:
-    """Running statistics of the network as it is: for each channel the median of what the batches have.
-
-    Not their mean: squares make much of an input that is far out, and a single batch would decide.
-    """
-    norms = [m for m in model.modules()
-             if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
-    if not norms:
-        return
-    momenta, seen = [norm.momentum for norm in norms], [[] for _ in norms]
-    training = model.training
-    model.train()
-    try:
-        for norm in norms:
-            norm.momentum = 1.0  # the running statistics are those of the last batch
-        for x, _ in loader:
-            model(x.to(device))
-            for norm, found in zip(norms, seen):
-                found.append(torch.stack([norm.running_mean, norm.running_var]))
-    finally:
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
-        model.train(training)
-    for norm, found in zip(norms, seen):
-        if found:
-            mean, variance = torch.stack(found).median(0).values
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, loader: Iterable) -> float:
-    """Fraction of a loader's samples whose class the model predicts, in eval mode."""
-    device, seen, correct = device_of(model), 0, 0
-    with evaluating(model):
-        for x, labels in loader:
-            correct += int((model(x.to(device)).argmax(1) == labels.to(device)).sum())
-            seen += len(labels)
-    return correct / max(seen, 1)

@@ -19,7 +19,7 @@ from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..transform import transform
-from .loop import accuracy
+from .evaluation import accuracy
 from .search import METHODS, finetune, search
 
 log = logging.getLogger(__name__)

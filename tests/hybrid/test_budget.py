@@ -8,7 +8,7 @@ import autorep_fx as ar
 from autorep_fx.errors import BudgetError
 from autorep_fx.graph.calibrate import Batches
 from autorep_fx.hybrid.budget import GRANULARITIES, choose, scores
-from autorep_fx.search.loop import accuracy
+from autorep_fx.search.evaluation import accuracy
 
 
 @settings(deadline=None, max_examples=60)

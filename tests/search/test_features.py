@@ -8,8 +8,8 @@ import torch
 import autorep_fx as ar
 from autorep_fx.hybrid.activation import sites
 from autorep_fx.models import ImageLoader, resnet_cifar
+from autorep_fx.search.evaluation import accuracy
 from autorep_fx.search.features import feature_loss, teacher_with_features, with_features
-from autorep_fx.search.loop import accuracy
 
 
 def test_features_are_what_the_sites_put_out(trained_digits):

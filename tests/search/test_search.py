@@ -16,7 +16,7 @@ import autorep_fx as ar
 from autorep_fx.errors import BudgetError, FormatError
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search import SearchError
-from autorep_fx.search.loop import accuracy, refresh_batch_norm
+from autorep_fx.search.evaluation import accuracy, refresh_batch_norm
 
 HERE = Path(__file__).parent
 
