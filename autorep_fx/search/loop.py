@@ -29,9 +29,6 @@ from .objective import objective
 log = logging.getLogger(__name__)
 
 _BN_BATCHES = 32
-#: Squares may become this much larger in training than ``growth`` lets a fit be. With 1, ResNet-20 loses 0.3 points on
-#: Fashion-MNIST; at 2 almost no coefficient is held (docs/results.md), and a run can still not carry itself away.
-_ROOM = 2.0
 
 
 class SearchError(AutorepError, RuntimeError):
@@ -184,7 +181,8 @@ class Loop:
     def _step(self, x: Tensor, labels: Tensor, step: int) -> tuple[float, Tensor]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
-        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
+        decay = 0.5 * (1 + math.cos(math.pi * step / steps))
+        rate = decay * min(1.0, (step + 1) / max(s.warmup * steps, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.channels_last and x.dim() == 4:
@@ -210,7 +208,7 @@ class Loop:
         loss.backward()
         self._clip_gradients()
         self.optimizer.step()
-        self._clip_coeffs()
+        self._clip_coeffs(room=2 - decay)
         if step < self.mask_steps:
             done = self.method.after_step((step + 1) / self.mask_steps)
             if done or step + 1 == self.mask_steps:
@@ -236,20 +234,24 @@ class Loop:
             self.optimizer.state.pop(theta, None)
         self.model = self._wrapped()
 
-    def _clip_coeffs(self) -> None:
+    def _clip_coeffs(self, room: float = 1.0) -> None:
+        """Hold the squares: to the bound of their fits while the network moves fast, to twice that when it settles.
+
+        A few squares run away on a few inputs otherwise, which ruins a step and the batch statistics.
+        """
         with torch.no_grad():
             for name, site in self.method.sites.items():
                 if site.degree == 2:
                     site.coeffs[2].clamp_(0, self.settings.coeff_clip)
                     if name in self.limits:
-                        torch.minimum(site.coeffs[2], self.limits[name], out=site.coeffs[2])
+                        torch.minimum(site.coeffs[2], self.limits[name] * room, out=site.coeffs[2])
 
     def _limits(self) -> dict[str, Tensor]:
-        """What leading coefficients may become: some room above the bound of the fits, or what they are already."""
+        """The bound of leading coefficients in the fits, or what they are already, if that is more."""
         growth, limits = self.settings.growth, {}
         for name, site in self.method.sites.items():
             if growth is not None and site.statistics is not None and site.degree == 2:
-                bound = (_ROOM * growth / site.statistics.largest).to(site.coeffs)
+                bound = (growth / site.statistics.largest).to(site.coeffs)
                 limits[name] = torch.maximum(bound, site.coeffs[2].detach())
         return limits
 
