@@ -84,8 +84,9 @@ def search(
         mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
-        growth: bound of the squares, as in :func:`autorep_fx.transform`, when they are fitted; twice that while they
-            train. It needs the statistics of a calibration; a model that was loaded from a file has none.
+        growth: bound of the squares, as in :func:`autorep_fx.transform`, when they are fitted; in training it
+            rises to twice that as the learning rate decays. It needs the statistics of a calibration; a model that was
+            loaded from a file has none.
         grad_clip: largest norm of the gradient of weights and coefficients; None for no limit.
         temperature: of the distillation.
         feature_weight: of a term that holds every site's output to the teacher's, ``|f - t|^2 / |t|^2`` on average over
