@@ -11,7 +11,7 @@ from ..graph.calibrate import device_of, evaluating
 
 
 @torch.no_grad()
-def refresh_batch_norm(model: nn.Module, loader: Iterable, device: torch.device) -> None:
+def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
     """Running statistics of the network as it is: for each channel the median of what the batches have.
 
     Not their mean: squares make much of an input that is far out, and a single batch would decide.
@@ -20,7 +20,7 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable, device: torch.device)
              if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
     if not norms:
         return
-    momenta, seen = [norm.momentum for norm in norms], [[] for _ in norms]
+    device, momenta, seen = device_of(model), [norm.momentum for norm in norms], [[] for _ in norms]
     training = model.training
     model.train()
     try:

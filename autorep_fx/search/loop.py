@@ -301,7 +301,7 @@ class Loop:
         if hasattr(self.train_loader, "set_epoch"):
             self.train_loader.set_epoch(self.settings.epochs)
         torch.manual_seed(self.settings.seed)
-        refresh_batch_norm(self.gm, islice(self.train_loader, _BN_BATCHES), self.device)
+        refresh_batch_norm(self.gm, islice(self.train_loader, _BN_BATCHES))
         self._synchronize()
 
     def _synchronize(self) -> None:

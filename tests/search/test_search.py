@@ -204,7 +204,7 @@ def test_one_batch_does_not_decide_the_batch_statistics():
     model = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
     batches = [(torch.randn(16, 3, 4, 4) * 2 + 1, None) for _ in range(9)]
     batches[4] = (batches[4][0] * 1e6, None)
-    refresh_batch_norm(model, batches, torch.device("cpu"))
+    refresh_batch_norm(model, batches)
     (norm,) = model
     assert (norm.running_mean - 1).abs().max() < 0.2 and (norm.running_var - 4).abs().max() < 0.5
     assert norm.momentum == 0.1 and model.training
