@@ -307,7 +307,7 @@ class Loop:
     def _synchronize(self) -> None:
         """Give every rank what rank 0 has: each has fitted, and taken batch statistics, on its own part of the data."""
         if self.distributed:
-            for tensor in self.gm.state_dict().values():
+            for tensor in (*self.gm.state_dict().values(), *self.limits.values()):
                 dist.broadcast(tensor, 0)
 
     def _state(self, epochs_done: int) -> dict:
