@@ -29,12 +29,16 @@ READERS = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": mode
 NETWORKS = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar, "wide_resnet": models.wide_resnet}
 #: Beside the methods of a search: the one-shot budget, then the same fine-tuning.
 ONE_SHOT = "one_shot"
+SECTIONS = ("data", "network", "pretrain", "search")
 _CALIBRATION = 512
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One experiment, as in ``recipes/*.toml``.
+
+    A file may name another one as its ``base``, by a path from its own folder, and then gives only what differs. If
+    that is ``search`` alone, both start from the same pretrained network.
 
     Attributes:
         name: names the folder of its results.
@@ -45,6 +49,7 @@ class Recipe:
         pretrain: arguments of :func:`autorep_fx.finetune` for the unreplaced network; ``batch_size`` and ``samples`` in
             place of those of ``data``.
         search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
+        origin: name of the recipe whose pretrained network this one starts from; its own, but for a base's.
     """
 
     name: str
@@ -52,33 +57,48 @@ class Recipe:
     network: dict[str, Any]
     pretrain: dict[str, Any]
     search: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""
+
+    def __post_init__(self):
+        if not self.origin:
+            object.__setattr__(self, "origin", self.name)
 
     @staticmethod
     def read(path: str | os.PathLike) -> Recipe:
         """Read a recipe.
 
         Raises:
-            FileNotFoundError: no such file.
-            FormatError: not TOML, an unknown or a missing entry; names the file and the entry.
+            FileNotFoundError: no such file, or no such base.
+            FormatError: not TOML, an unknown or a missing entry, bases in a circle; names the file and the entry.
         """
-        path = Path(path)
+        return Recipe._read(Path(path), ())
+
+    @staticmethod
+    def _read(path: Path, above: tuple[Path, ...]) -> Recipe:
         if not path.is_file():
-            raise FileNotFoundError(f"no such recipe: {path}")
+            raise FileNotFoundError(f"no such recipe: {path}" + (f", the base of {above[-1]}" if above else ""))
+        if path.resolve() in [p.resolve() for p in above]:
+            raise FormatError(f"{above[-1]}: its base {path} is based on it")
         try:
             table = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{path} is not TOML: {error}") from error
-        sections = ("data", "network", "pretrain", "search")
-        for key in sections:
-            if not isinstance(table.get(key), dict):
+        base, origin = table.pop("base", None), ""
+        for key in SECTIONS:
+            if not isinstance(table.get(key, None if base is None else {}), dict):
                 raise FormatError(f"{path} has no section [{key}]")
         for key in table:
-            if key not in ("name", *sections):
-                raise FormatError(f"{path} has an unknown entry '{key}'; sections are {', '.join(sections)}")
+            if key not in ("name", *SECTIONS):
+                raise FormatError(f"{path} has an unknown entry '{key}'; sections are {', '.join(SECTIONS)}")
+        name = table.pop("name", path.stem)
+        if base is not None:
+            base = Recipe._read(path.parent / str(base), (*above, path))
+            origin = base.origin if set(table) <= {"search"} else ""
+            table = {key: {**getattr(base, key), **table.get(key, {})} for key in SECTIONS}
         for section, key, known in (("data", "reader", READERS), ("network", "name", NETWORKS)):
             if table[section].get(key) not in known:
                 raise FormatError(f"{path}: [{section}] {key} must be one of {', '.join(known)}")
-        return Recipe(name=table.pop("name", path.stem), **table)
+        return Recipe(name=name, origin=origin, **table)
 
 
 @dataclass(frozen=True)
@@ -95,11 +115,16 @@ class Outcome:
 
 
 class Experiment:
-    """A recipe with its data read; the pretrained network is kept in ``folder`` and shared by all runs there."""
+    """A recipe with its data read, and the folder of its results.
+
+    The pretrained network is kept there too and shared by all runs; a recipe that starts from its base's takes it from
+    the folder of that name beside it (and trains it there, if it has to).
+    """
 
     def __init__(self, recipe: Recipe, folder: str | os.PathLike, progress: bool | None = None):
         self.recipe, self.folder, self.progress = recipe, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.origin = self.folder if recipe.origin == recipe.name else self.folder.parent / recipe.origin
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         options = dict(recipe.data)
         self.validation = options.pop("validation", None)
@@ -116,7 +141,7 @@ class Experiment:
         return train, models.ImageLoader(self.test[: self.validation], 500)
 
     def original(self) -> tuple[fx.GraphModule, float]:
-        """The unreplaced network and its accuracy: from ``folder``, or trained now (resumed, if interrupted)."""
+        """The unreplaced network and its accuracy: from its folder, or trained now (resumed, if interrupted)."""
         if self._original is None:
             network = self._pretrained()
             self._original = network, self.accuracy(network)
@@ -129,7 +154,7 @@ class Experiment:
     def _pretrained(self) -> fx.GraphModule:
         arguments = dict(self.recipe.network)
         build = NETWORKS[arguments.pop("name")]
-        path = self.folder / "original.safetensors"
+        path = self.origin / "original.safetensors"
         torch.manual_seed(0)
         network = build(**arguments)
         if path.exists():
@@ -137,7 +162,7 @@ class Experiment:
         model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
         options = dict(self.recipe.pretrain)
         train, test = self.loaders(0, **{k: options.pop(k) for k in ("batch_size", "samples") if k in options})
-        finetune(model, train, test, **options, checkpoint_dir=self.folder / "original", resume=True,
+        finetune(model, train, test, **options, checkpoint_dir=self.origin / "original", resume=True,
                  progress=self.progress)  # fmt: skip
         save(model, path)
         return model

@@ -75,6 +75,27 @@ def test_pretraining_may_take_other_batches(tmp_path):
     assert reached == experiment.accuracy(network) and experiment.original()[0] is network
 
 
+def test_a_recipe_with_a_base_shares_its_network(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "more.toml").write_text('base = "small.toml"\n[search]\nepochs = 1\n')
+    (tmp_path / "again.toml").write_text('base = "more.toml"\nname = "third"\n[pretrain]\nepochs = 1\n')
+    more, again = Recipe.read(tmp_path / "more.toml"), Recipe.read(tmp_path / "again.toml")
+    assert more.search == {"relu_budget": 100, "epochs": 1} and (more.name, more.origin) == ("more", "small")
+    assert again.pretrain == {"epochs": 1, "batch_size": 32, "lr": 0.003} and again.origin == again.name == "third"
+    Experiment(more, tmp_path / "out" / "more", progress=False).original()
+    assert (tmp_path / "out" / "small" / "original.safetensors").exists()
+    assert not list((tmp_path / "out" / "more").iterdir())
+
+
+def test_mistakes_in_bases_are_named(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "b.toml"\n')
+    with pytest.raises(FileNotFoundError, match="b.toml, the base of .*a.toml"):
+        Recipe.read(tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(FormatError, match="b.toml: its base .*a.toml is based on it"):
+        Recipe.read(tmp_path / "a.toml")
+
+
 def test_an_unknown_argument_of_a_reader_is_named(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(SMALL.replace("pad = 1", "pad = 1\nfolder = 'x'"))
