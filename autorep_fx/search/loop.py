@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
-from ..graph.calibrate import Batches, SiteWalk, calibrate_in_order, device_of, evaluating
+from ..graph.calibrate import Batches, calibrate_in_order, device_of, evaluating
 from ..graph.statistics import SiteStatistics
 from ..hybrid.activation import HybridActivation, relu_count
 from ..transform import fit_site
@@ -25,6 +25,7 @@ from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .methods import Method
 from .objective import objective
+from .ranges import RangeWatch, with_excess
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Settings:
     refit_phase: float = 0.3
     coeff_clip: float = 1.0
     growth: float | None = 0.5
+    growth_weight: float = 0.1
     grad_clip: float | None = 1.0
     temperature: float = 4.0
     feature_weight: float = 0.0
@@ -103,6 +105,8 @@ class Loop:
         self.features = teacher is not None and settings.feature_weight > 0
         if self.features:
             self.teacher = teacher_with_features(teacher, gm)
+        replaces = method.moves_masks or any(site.kept < site.total for site in method.sites.values())
+        self.holds = replaces and method.trains_coeffs and settings.growth is not None and settings.growth_weight > 0
         self.predict = torch.compile(self.teacher) if settings.compile and teacher is not None else self.teacher
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
@@ -123,7 +127,6 @@ class Loop:
         if saved is not None and saved["settled"]:
             self.method.settle()  # drops the gates; the masks come from the file
             self.mask_steps = 0
-        self.limits = self._limits()
         self._synchronize()
         self.optimizer = self._optimizer()
         first = self._restore(saved) if saved is not None else 0
@@ -194,9 +197,12 @@ class Loop:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
             output = self.model(x)
+        excess = 0.0
+        if self.holds:
+            output, excess = output
         if self.features:
             (output, mine), (target, theirs) = output, target
-        loss = objective(output, labels, target, s.temperature)
+        loss = objective(output, labels, target, s.temperature) + s.growth_weight * excess
         if self.features:
             loss = loss + s.feature_weight * self.feature_loss(mine, theirs)
         if step < self.mask_steps:
@@ -208,7 +214,7 @@ class Loop:
         loss.backward()
         self._clip_gradients()
         self.optimizer.step()
-        self._clip_coeffs(room=2 - decay)
+        self._clip_coeffs()
         if step < self.mask_steps:
             done = self.method.after_step((step + 1) / self.mask_steps)
             if done or step + 1 == self.mask_steps:
@@ -234,26 +240,11 @@ class Loop:
             self.optimizer.state.pop(theta, None)
         self.model = self._wrapped()
 
-    def _clip_coeffs(self, room: float = 1.0) -> None:
-        """Hold the squares: to the bound of their fits while the network moves fast, to twice that when it settles.
-
-        A few squares run away on a few inputs otherwise, which ruins a step and the batch statistics.
-        """
+    def _clip_coeffs(self) -> None:
         with torch.no_grad():
-            for name, site in self.method.sites.items():
+            for site in self.method.sites.values():
                 if site.degree == 2:
                     site.coeffs[2].clamp_(0, self.settings.coeff_clip)
-                    if name in self.limits:
-                        torch.minimum(site.coeffs[2], self.limits[name] * room, out=site.coeffs[2])
-
-    def _limits(self) -> dict[str, Tensor]:
-        """The bound of leading coefficients in the fits, or what they are already, if that is more."""
-        growth, limits = self.settings.growth, {}
-        for name, site in self.method.sites.items():
-            if growth is not None and site.statistics is not None and site.degree == 2:
-                bound = (growth / site.statistics.largest).to(site.coeffs)
-                limits[name] = torch.maximum(bound, site.coeffs[2].detach())
-        return limits
 
     def _refit(self) -> None:
         """Fit the polynomials to what arrives at the replaced positions now."""
@@ -265,7 +256,6 @@ class Loop:
 
         degree = max(site.degree for site in self.method.sites.values())
         calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
-        self.limits = self._limits()
         self._clip_coeffs()
         self._synchronize()
 
@@ -290,6 +280,7 @@ class Loop:
 
     def _wrapped(self) -> nn.Module:
         model = with_features(self.gm) if self.features else self.gm
+        model = with_excess(model, self.settings.growth) if self.holds else model
         model = torch.compile(model) if self.settings.compile else model
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
@@ -307,7 +298,7 @@ class Loop:
     def _synchronize(self) -> None:
         """Give every rank what rank 0 has: each has fitted, and taken batch statistics, on its own part of the data."""
         if self.distributed:
-            for tensor in (*self.gm.state_dict().values(), *self.limits.values()):
+            for tensor in self.gm.state_dict().values():
                 dist.broadcast(tensor, 0)
 
     def _state(self, epochs_done: int) -> dict:
@@ -318,7 +309,6 @@ class Loop:
             "model": self.gm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "method": self.method.state(),
-            "limits": self.limits,
             "history": asdict(self.history),
         }
 
@@ -336,7 +326,6 @@ class Loop:
                 f"the checkpoint in {self.settings.checkpoint_dir} is of another model or method: {error}"
             ) from error
         self.method.restore(saved["method"])
-        self.limits = {name: limit.to(self.device) for name, limit in saved["limits"].items()}
         self.history = History(**saved["history"])
         return saved["epoch"]
 
@@ -363,7 +352,7 @@ class Loop:
             self.writer.flush()
 
     def _explain(self, epoch: int, step: int, x: Tensor) -> str:
-        watch = _RangeWatch(self.gm)
+        watch = RangeWatch(self.gm)
         with evaluating(self.gm), torch.no_grad():
             watch.run(x)
         where = "; ".join(watch.outside) or "no site's input left its fitted range"
@@ -371,18 +360,3 @@ class Loop:
             f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
         )
         return f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: {where}. A lower lr may help{kept}"
-
-
-class _RangeWatch(SiteWalk):
-    """Notes the sites whose input is outside the range that their polynomial was fitted to."""
-
-    def __init__(self, gm: fx.GraphModule):
-        super().__init__(gm, HybridActivation)
-        self.outside: list[str] = []
-
-    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
-        if site.input_range is not None:
-            low, high = site.input_range.tolist()
-            if not (x.min() >= low and x.max() <= high):  # also where x is not a number
-                self.outside.append(f"'{name}' got {x.min():.3g} to {x.max():.3g}, fitted to {low:.3g} to {high:.3g}")
-        return site(x)

@@ -44,6 +44,7 @@ def search(
     refit_phase: float = 0.3,
     coeff_clip: float = 1.0,
     growth: float | None = 0.5,
+    growth_weight: float = 0.1,
     grad_clip: float | None = 1.0,
     temperature: float = 4.0,
     feature_weight: float = 0.0,
@@ -84,9 +85,9 @@ def search(
         mask_phase: fraction of the steps in which masks move; then they are settled at the budget and fixed.
         refit_phase: fraction of the epochs at whose start the polynomials are fitted again to what arrives now.
         coeff_clip: upper end of the leading coefficient's range [0, coeff_clip] at degree 2.
-        growth: bound of the squares, as in :func:`autorep_fx.transform`, when they are fitted; in training it
-            rises to twice that as the learning rate decays. It needs the statistics of a calibration; a model that was
-            loaded from a file has none.
+        growth, growth_weight: bound of the squares, as in :func:`autorep_fx.transform`, when they are fitted, and the
+            weight of a term of the loss that holds them to it afterwards: ``max(0, |c2 x| / growth - 1)**2``, summed
+            over the replaced positions. Without either, single inputs run away in training.
         grad_clip: largest norm of the gradient of weights and coefficients; None for no limit.
         temperature: of the distillation.
         feature_weight: of a term that holds every site's output to the teacher's, ``|f - t|^2 / |t|^2`` on average over
@@ -110,9 +111,9 @@ def search(
     """
     settings = Settings(
         epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase,
-        refit_phase=refit_phase, coeff_clip=coeff_clip, growth=growth, grad_clip=grad_clip, temperature=temperature,
-        feature_weight=feature_weight, mixed=mixed, compile=compile, seed=seed, checkpoint_dir=checkpoint_dir,
-        resume=resume, tensorboard=tensorboard, progress=progress,
+        refit_phase=refit_phase, coeff_clip=coeff_clip, growth=growth, growth_weight=growth_weight, grad_clip=grad_clip,
+        temperature=temperature, feature_weight=feature_weight, mixed=mixed, compile=compile, seed=seed,
+        checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -153,6 +154,7 @@ def finetune(
     coeff_lr: float | None = None,
     coeff_clip: float = 1.0,
     growth: float | None = 0.5,
+    growth_weight: float = 0.1,
     grad_clip: float | None = 1.0,
     temperature: float = 4.0,
     feature_weight: float = 0.0,
@@ -167,9 +169,9 @@ def finetune(
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings(
         epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, coeff_clip=coeff_clip, growth=growth,
-        grad_clip=grad_clip, mixed=mixed, compile=compile, seed=seed, temperature=temperature,
-        feature_weight=feature_weight, checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard,
-        progress=progress,
+        growth_weight=growth_weight, grad_clip=grad_clip, mixed=mixed, compile=compile, seed=seed,
+        temperature=temperature, feature_weight=feature_weight, checkpoint_dir=checkpoint_dir, resume=resume,
+        tensorboard=tensorboard, progress=progress,
     )  # fmt: skip
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 

@@ -14,9 +14,12 @@ from resumable import search as resumable_search
 
 import autorep_fx as ar
 from autorep_fx.errors import BudgetError, FormatError
+from autorep_fx.graph.calibrate import SiteWalk
+from autorep_fx.hybrid.activation import HybridActivation
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search import SearchError
 from autorep_fx.search.evaluation import accuracy, refresh_batch_norm
+from autorep_fx.search.ranges import with_excess
 
 HERE = Path(__file__).parent
 
@@ -189,14 +192,38 @@ def test_a_loss_that_is_not_finite_says_where(trained_digits, tmp_path):
         ar.finetune(gm, Poisoned(), epochs=1, progress=False)
 
 
-def test_squares_stay_within_twice_the_bound_of_their_fits(trained_digits):
+class _Largest(SiteWalk):
+    """The largest c2 |x| at a replaced position of every site."""
+
+    def at_site(self, name, site, x):
+        here = (site.coeffs[2][:, None, None] * x).abs() * ~site.keep
+        self.found = max(getattr(self, "found", 0.0), float(here.max()))
+        return site(x)
+
+
+def test_training_holds_the_squares(trained_digits):
     model, train, _ = trained_digits
-    loader, largest = ImageLoader(train[:320], 64, train=True), []
-    for growth in (0.1, None):
+    loader, x, largest = ImageLoader(train[:640], 64, train=True), train.normalized(slice(256)), []
+    for weight in (0.1, 0.0):
         gm = ar.transform(model)
-        ar.search(gm, loader, relu_budget=90, epochs=3, growth=growth, coeff_lr=0.05, refit_phase=0, progress=False)
-        largest.append(max(float((s.coeffs[2].detach() * s.statistics.largest).max()) for s in ar.sites(gm).values()))
-    assert largest[0] <= 2 * 0.1 + 1e-6 < largest[1]
+        ar.search(gm, loader, relu_budget=90, epochs=4, growth=0.2, growth_weight=weight, coeff_lr=0.02, progress=False)
+        watch = _Largest(gm, HybridActivation)
+        with torch.no_grad():
+            watch.run(x)
+        largest.append(watch.found)
+    assert largest[0] < 0.6 < largest[1]
+
+
+def test_the_excess_counts_replaced_positions_beyond_the_bound():
+    model = torch.nn.Sequential(torch.nn.ReLU())
+    gm = ar.transform(model, example_inputs=torch.zeros(1, 2, 1, 2))
+    (site,) = ar.sites(gm).values()
+    site.set_keep(torch.tensor([[[False, True]], [[False, False]]]))
+    site.set_coeffs(torch.tensor([[0.0, 0.0], [0.5, 0.5], [0.25, 0.5]]))
+    x = torch.tensor([[[[-8.0, 9.0]], [[1.0, 2.0]]], [[[0.0, 0.0]], [[0.0, -1.0]]]])
+    output, excess = with_excess(gm, growth=0.5)(x)
+    assert torch.equal(output, gm(x))
+    assert excess.item() == ((0.25 * 8 / 0.5 - 1) ** 2 + (0.5 * 2 / 0.5 - 1) ** 2) / 2
 
 
 def test_one_batch_does_not_decide_the_batch_statistics():

@@ -31,7 +31,7 @@ train, _ = digits()
 gm = ar.transform(resnet_cifar(8, in_channels=1))
 loader = ImageLoader(train[:512], 32, train=True, pad=1, rank=rank, ranks=ranks)
 ar.search(gm, loader, relu_budget=150, epochs=2, lr=3e-3, progress=False)
-ar.finetune(gm, loader, epochs=1, coeff_lr=0.2, growth=0.1, progress=False)  # squares meet their bound
+ar.finetune(gm, loader, epochs=1, coeff_lr=0.2, growth=0.1, progress=False)  # squares meet what holds them
 both = gathered(gm.state_dict().values())
 assert ar.relu_count(gm) == 150
 assert torch.equal(both[0], both[1]), "the ranks ended with different networks"

@@ -1,0 +1,53 @@
+"""Inputs for which the squares are too large: a term that holds them, and a report of where they are.
+
+Where ``c2 |x|`` is large a square exceeds its input, and a residual stream, which passes one square after another, runs
+away from there: single inputs spoil a step and the batch statistics, and in fixed point they leave the ring.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, fx
+
+from ..graph.calibrate import SiteWalk
+from ..graph.canonicalize import site_nodes
+from ..hybrid.activation import HybridActivation
+
+
+def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
+    """The same modules, another graph: returns ``(what gm returns, excess)``.
+
+    The excess is the sum of ``max(0, |c2 x| / growth - 1)**2`` over the replaced positions of all squares, mean over
+    the samples: zero where every input is as small as the fit wants it (``c2 R <= growth``).
+    """
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    output = graph.graph_copy(gm.graph, copies)
+    total: fx.Node | float = 0.0
+    for node in site_nodes(gm, HybridActivation):
+        if gm.get_submodule(node.target).degree == 2:
+            with graph.inserting_before(copies[node]):  # what comes after it may write into its input
+                keep, coeffs = (graph.get_attr(f"{node.target}.{name}") for name in ("keep", "coeffs"))
+                total = graph.call_function(_plus_excess, (total, copies[node.args[0]], keep, coeffs, growth))
+    graph.output((output, total))
+    return fx.GraphModule(gm, graph)
+
+
+def _plus_excess(total: Tensor | float, x: Tensor, keep: Tensor, coeffs: Tensor, growth: float) -> Tensor:
+    c2 = coeffs[2].view(-1, *(1,) * (x.dim() - 2))
+    beyond = ((c2 * x).float().abs() / growth - 1).clamp_min(0)
+    return total + (beyond.square() * ~keep).sum() / len(x)
+
+
+class RangeWatch(SiteWalk):
+    """Notes the sites whose input is outside the range that their polynomial was fitted to."""
+
+    def __init__(self, gm: fx.GraphModule):
+        super().__init__(gm, HybridActivation)
+        self.outside: list[str] = []
+
+    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
+        if site.input_range is not None:
+            low, high = site.input_range.tolist()
+            if not (x.min() >= low and x.max() <= high):  # also where x is not a number
+                self.outside.append(f"'{name}' got {x.min():.3g} to {x.max():.3g}, fitted to {low:.3g} to {high:.3g}")
+        return site(x)
