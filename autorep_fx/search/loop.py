@@ -184,8 +184,7 @@ class Loop:
     def _step(self, x: Tensor, labels: Tensor, step: int) -> tuple[float, Tensor]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
-        decay = 0.5 * (1 + math.cos(math.pi * step / steps))
-        rate = decay * min(1.0, (step + 1) / max(s.warmup * steps, 1))
+        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.channels_last and x.dim() == 4:
