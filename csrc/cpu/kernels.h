@@ -56,7 +56,7 @@ struct FirPlace {
 };
 struct FirArgs {
   const void *input, *bias, *add;
-  void *phases, *out, *scratch;  // scratch: scratch_bytes a thread, kFirProducts rows of all phases, aligned to 64
+  void *phases, *out, *scratch;  // scratch: scratch_bytes a thread, a row of all phases, aligned to 64
   FirPlace places[kFirProducts * kFirProducts];
   int64_t scratch_bytes, planes, channels, outputs, height, width, padding_h, padding_w, out_h, out_w;
   int64_t input_rows, tile_rows, tile_columns, first_row, rows;

@@ -12,6 +12,7 @@
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/vector.h"
+#include "ring/transpose.h"
 
 namespace autorep {
 namespace AR_TIER {
@@ -50,12 +51,18 @@ struct Fir<2> {
   }
 };
 
-// Filters are four times the weights. Where products are slow, reading them for a few tiles already pays.
+// Filters are four times the weights: where products are slow, reading them for a few tiles already pays. Vectors are as wide
+// as a register, because one line of inputs and one of products should stay in registers.
 #ifdef AR_AVX512
-enum : int64_t { fir_least_tiles = 16 };
+enum : int64_t { fir_least_tiles = 16, kFirVector = 64 };
 #else
-enum : int64_t { fir_least_tiles = 4 };
+enum : int64_t { fir_least_tiles = 4, kFirVector = 32 };
 #endif
+
+template <class T>
+struct FirVector {
+  typedef T Wide __attribute__((vector_size(kFirVector)));
+};
 
 // The input with its zero border, each row taken apart into phases.
 template <class T>
@@ -79,70 +86,68 @@ static void fir_split_typed(const FirArgs& a, int threads) {
       }
       const T* from = static_cast<const T*>(a.input) + (task / a.input_rows * a.height + y) * a.width;
       for (int64_t i = 0; i < used; ++i) line[a.padding_w + i] = from[i];
-      for (int64_t i = 0; i < samples; ++i)
+      int64_t i = 0;
+      for (; i + 4 <= samples; i += 4) {
+        typename Four<T>::V v[4];
+        for (int p = 0; p < 4; ++p) v[p] = load<typename Four<T>::V>(line + kFirStep * (i + p));
+        transpose4(v);
+        for (int p = 0; p < 4; ++p) store(to + p * samples + i, v[p]);
+      }
+      for (; i < samples; ++i)
         for (int p = 0; p < kFirStep; ++p) to[p * samples + i] = line[kFirStep * i + p];
     }
   }
 }
 
-// One vector of tiles of one line: sample s of tile t is phase s % 4 of tile t + s / 4.
-template <class V, int kStride>
-AR_INLINE void fir_line(const char* line, int64_t phase, int64_t tile_bytes, char* const* to) {
+// A vector of tiles of a row: sample s of tile t is phase s % 4 of tile t + s / 4. `row`, `phase`: their lengths.
+template <class T, class V, int kStride>
+AR_INLINE void fir_tiles(const T* from, int64_t row, int64_t phase, T* const* to, int64_t at) {
   using F = Fir<kStride>;
-  V x[F::kInputs], v[F::kProducts];
-  for (int s = 0; s < F::kInputs; ++s) x[s] = load<V>(line + (s % kFirStep) * phase + (s / kFirStep) * tile_bytes);
-  F::in(x, v);
-  for (int p = 0; p < F::kProducts; ++p) store(to[p], v[p]);
+  V down[F::kInputs][F::kProducts];
+  for (int s = 0; s < F::kInputs; ++s) {
+    V x[F::kInputs];
+    for (int y = 0; y < F::kInputs; ++y) x[y] = load<V>(from + y * row + s % kFirStep * phase + s / kFirStep);
+    F::in(x, down[s]);
+  }
+  for (int i = 0; i < F::kProducts; ++i) {
+    V x[F::kInputs], v[F::kProducts];
+    for (int s = 0; s < F::kInputs; ++s) x[s] = down[s][i];
+    F::in(x, v);
+    for (int j = 0; j < F::kProducts; ++j) store(to[i * F::kProducts + j] + at, v[j]);
+  }
 }
 
 template <class T, int kStride>
 static void fir_input_typed(const FirArgs& a, int threads) {
-  using F = Fir<kStride>;
-  typedef T Wide __attribute__((vector_size(64)));
-  typedef T Narrow __attribute__((vector_size(4 * sizeof(T))));
-  const int64_t phase = (a.tile_columns + 1) * int64_t(sizeof(T)), row = kFirStep * phase, wide = 64 / sizeof(T);
-#pragma omp parallel num_threads(threads)
-  {
-    char* lines = static_cast<char*>(a.scratch);  // kProducts lines, filtered from top to bottom
-#ifdef _OPENMP
-    lines += omp_get_thread_num() * a.scratch_bytes;
-#endif
-#pragma omp for schedule(static)
-    for (int64_t task = 0; task < a.channels * a.rows; ++task) {
-      const int64_t channel = task / a.rows, r = task % a.rows;
+  using Wide = typename FirVector<T>::Wide;
+  using Narrow = typename Four<T>::V;
+  enum { kWide = sizeof(Wide) / sizeof(T), kPlaces = Fir<kStride>::kProducts * Fir<kStride>::kProducts };
+  const int64_t phase = a.tile_columns + 1, row = kFirStep * phase;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t channel = 0; channel < a.channels; ++channel) {
+    T* to[kPlaces];
+    for (int p = 0; p < kPlaces; ++p) to[p] = static_cast<T*>(a.places[p].v) + channel * a.places[p].v_channel;
+    for (int64_t r = 0; r < a.rows; ++r) {
       const int64_t image = (a.first_row + r) / a.tile_rows, tile_row = (a.first_row + r) % a.tile_rows;
-      const char* from = static_cast<const char*>(a.phases) +
-                         ((image * a.channels + channel) * a.input_rows + tile_row * kFirStep) * row;
-      for (int64_t at = 0; at < row;) {
-        const auto column = [&](auto zero) {
-          using V = decltype(zero);
-          V x[F::kInputs], v[F::kProducts];
-          for (int s = 0; s < F::kInputs; ++s) x[s] = load<V>(from + s * row + at);
-          F::in(x, v);
-          for (int p = 0; p < F::kProducts; ++p) store(lines + p * row + at, v[p]);
-          at += int64_t(sizeof(V));
-        };
-        at + 64 <= row ? column(Wide{}) : column(Narrow{});  // a row is a multiple of four elements
-      }
-      for (int i = 0; i < F::kProducts; ++i) {
-        const char* line = lines + i * row;
-        char* to[F::kProducts];
-        for (int j = 0; j < F::kProducts; ++j) {
-          const FirPlace& place = a.places[i * F::kProducts + j];
-          to[j] = reinterpret_cast<char*>(static_cast<T*>(place.v) + channel * place.v_channel + r * a.tile_columns);
-        }
-        const auto tiles = [&](auto zero) {
-          using V = decltype(zero);
-          fir_line<V, kStride>(line, phase, sizeof(T), to);
-          line += sizeof(V);
-          for (int j = 0; j < F::kProducts; ++j) to[j] += sizeof(V);
-        };
-        int64_t left = a.tile_columns;
-        for (; left >= wide; left -= wide) tiles(Wide{});
-        for (; left >= 4; left -= 4) tiles(Narrow{});
-        for (; left > 0; --left) tiles(T{});
-      }
+      const T* from = static_cast<const T*>(a.phases) +
+                      ((image * a.channels + channel) * a.input_rows + tile_row * kFirStep) * row;
+      const int64_t at = r * a.tile_columns;
+      int64_t i = 0;
+      for (; i + kWide <= a.tile_columns; i += kWide) fir_tiles<T, Wide, kStride>(from + i, row, phase, to, at + i);
+      for (; i + 4 <= a.tile_columns; i += 4) fir_tiles<T, Narrow, kStride>(from + i, row, phase, to, at + i);
+      for (; i < a.tile_columns; ++i) fir_tiles<T, T, kStride>(from + i, row, phase, to, at + i);
     }
+  }
+}
+
+// Four outputs of one channel, `kOutputs` of them in a row of the image.
+template <class T, int kOutputs, class V>
+AR_INLINE void fir_put(V four, T* out, const T* add, int64_t to, int64_t out_w) {
+  typedef T Row __attribute__((vector_size(kOutputs * sizeof(T))));
+  for (int i = 0; i < 4; i += kOutputs, to += out_w) {
+    Row v = load<Row>(reinterpret_cast<const T*>(&four) + i);
+    if (add) v += load<Row>(add + to);
+    store(out + to, v);
   }
 }
 
@@ -161,26 +166,35 @@ AR_INLINE void fir_tile(const FirArgs& a, int64_t image, int64_t tile_row, int64
     F::out(m, line);
     for (int x = 0; x < F::kOutputs; ++x) across[x][i] = line[x];
   }
-  T y[F::kOutputs][F::kOutputs][kLanes];
+  T y[F::kOutputs * F::kOutputs][kLanes];  // row by row
   const V bias = a.bias ? load<V>(static_cast<const T*>(a.bias) + oc) : V{};
   for (int x = 0; x < F::kOutputs; ++x) {
     V column[F::kOutputs];
     F::out(across[x], column);
-    for (int r = 0; r < F::kOutputs; ++r) store(y[r][x], column[r] + bias);
+    for (int r = 0; r < F::kOutputs; ++r) store(y[r * F::kOutputs + x], column[r] + bias);
   }
   const int64_t top = tile_row * F::kOutputs, left = tile_column * F::kOutputs;
   const int64_t height = min64(F::kOutputs, a.out_h - top), width = min64(F::kOutputs, a.out_w - left);
-  for (int64_t lane = 0; lane < kLanes; ++lane)
-    for (int64_t r = 0; r < height; ++r) {
-      const int64_t at = ((image * a.outputs + oc + lane) * a.out_h + top + r) * a.out_w + left;
-      T* out = static_cast<T*>(a.out) + at;
-      const T* add = a.add ? static_cast<const T*>(a.add) + at : nullptr;
-      if (width == F::kOutputs) {
-        for (int x = 0; x < F::kOutputs; ++x) out[x] = y[r][x][lane] + (add ? add[x] : 0);
-      } else {
-        for (int64_t x = 0; x < width; ++x) out[x] = y[r][x][lane] + (add ? add[x] : 0);
+  const int64_t plane = a.out_h * a.out_w, at = (image * a.outputs + oc) * plane + top * a.out_w + left;
+  T* const out = static_cast<T*>(a.out) + at;
+  const T* const add = a.add ? static_cast<const T*>(a.add) + at : nullptr;
+  if (kLanes >= 4 && height == F::kOutputs && width == F::kOutputs) {
+    for (int r = 0; r < F::kOutputs; r += 4 / F::kOutputs)
+      for (int lane = 0; lane < kLanes; lane += 4) {
+        using Q = typename Four<T>::V;
+        Q four[4];
+        for (int i = 0; i < 4; ++i) four[i] = load<Q>(&y[r * F::kOutputs + i][lane]);
+        transpose4(four);
+        for (int i = 0; i < 4; ++i) fir_put<T, F::kOutputs>(four[i], out, add, (lane + i) * plane + r * a.out_w, a.out_w);
       }
-    }
+    return;
+  }
+  for (int64_t lane = 0; lane < kLanes; ++lane)
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t x = 0; x < width; ++x) {
+        const int64_t to = lane * plane + r * a.out_w + x;
+        out[to] = y[r * F::kOutputs + x][lane] + (add ? add[to] : 0);
+      }
 }
 
 template <class T, int kStride>

@@ -9,6 +9,7 @@
 #pragma once
 #include "cpu/kernels.h"
 #include "ring/lanes.h"
+#include "ring/transpose.h"
 #ifdef AR_AVX2
 #include "ring/tile_avx2.h"
 #endif
@@ -64,6 +65,30 @@ struct PanelTile<uint64_t, W, kUsed> {
 };
 #endif
 
+// Four channels of `run` pixels of an image, where its pixels lie side by side.
+template <class T>
+static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t oc, int64_t row, const T* c) {
+  using V = typename Four<T>::V;
+  T* const out = static_cast<T*>(a.out) + at;
+  const T* const add = a.add ? static_cast<const T*>(a.add) + at : nullptr;
+  const V bias = a.bias ? load<V>(static_cast<const T*>(a.bias) + oc) : V{};
+  int64_t i = 0;
+  for (; i + 4 <= run; i += 4) {
+    V v[4];
+    for (int p = 0; p < 4; ++p) v[p] = load<V>(c + (i + p) * row) + bias;
+    transpose4(v);
+    for (int o = 0; o < 4; ++o) {
+      const int64_t to = o * a.oc_stride + i;
+      store(out + to, add ? v[o] + load<V>(add + to) : v[o]);
+    }
+  }
+  for (; i < run; ++i)
+    for (int o = 0; o < 4; ++o) {
+      const int64_t to = o * a.oc_stride + i;
+      out[to] = c[i * row + o] + bias[o] + (add ? add[to] : 0);
+    }
+}
+
 template <class T>
 static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t oc, int64_t width, int64_t row, const T* c) {
   T* out = static_cast<T*>(a.out);
@@ -74,7 +99,10 @@ static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t
     const int64_t image = (first + done) / a.pixels_per_image, q = (first + done) % a.pixels_per_image;
     const int64_t run = min64(count - done, a.pixels_per_image - q);
     const int64_t at = image * a.image_stride + q * a.pixel_stride + oc * a.oc_stride;
-    for (int64_t o = 0; o < width; ++o) {
+    int64_t o = 0;
+    if (Lanes<T>::count > 1 && a.pixel_stride == 1)
+      for (; o + 4 <= width; o += 4) write_four(a, at + o * a.oc_stride, run, oc + o, row, c + done * row + o);
+    for (; o < width; ++o) {
       const T b = bias ? bias[oc + o] : 0;
       const int64_t start = at + o * a.oc_stride;
       const T* from = c + done * row + o;
