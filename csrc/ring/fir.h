@@ -51,18 +51,13 @@ struct Fir<2> {
   }
 };
 
-// Filters are four times the weights: where products are slow, reading them for a few tiles already pays. Vectors are as wide
-// as a register, because one line of inputs and one of products should stay in registers.
+// Filters are four times the weights: where products are slow, reading them for a few tiles already pays. Inputs are made in
+// vectors of one register each, because a line of them and its differences should fit.
 #ifdef AR_AVX512
 enum : int64_t { fir_least_tiles = 16, kFirVector = 64 };
 #else
 enum : int64_t { fir_least_tiles = 4, kFirVector = 32 };
 #endif
-
-template <class T>
-struct FirVector {
-  typedef T Wide __attribute__((vector_size(kFirVector)));
-};
 
 // The input with its zero border, each row taken apart into phases.
 template <class T>
@@ -119,7 +114,7 @@ AR_INLINE void fir_tiles(const T* from, int64_t row, int64_t phase, T* const* to
 
 template <class T, int kStride>
 static void fir_input_typed(const FirArgs& a, int threads) {
-  using Wide = typename FirVector<T>::Wide;
+  typedef T Wide __attribute__((vector_size(kFirVector)));
   using Narrow = typename Four<T>::V;
   enum { kWide = sizeof(Wide) / sizeof(T), kPlaces = Fir<kStride>::kProducts * Fir<kStride>::kProducts };
   const int64_t phase = a.tile_columns + 1, row = kFirStep * phase;
@@ -129,8 +124,8 @@ static void fir_input_typed(const FirArgs& a, int threads) {
     for (int p = 0; p < kPlaces; ++p) to[p] = static_cast<T*>(a.places[p].v) + channel * a.places[p].v_channel;
     for (int64_t r = 0; r < a.rows; ++r) {
       const int64_t image = (a.first_row + r) / a.tile_rows, tile_row = (a.first_row + r) % a.tile_rows;
-      const T* from = static_cast<const T*>(a.phases) +
-                      ((image * a.channels + channel) * a.input_rows + tile_row * kFirStep) * row;
+      const int64_t line = (image * a.channels + channel) * a.input_rows + tile_row * kFirStep;
+      const T* from = static_cast<const T*>(a.phases) + line * row;
       const int64_t at = r * a.tile_columns;
       int64_t i = 0;
       for (; i + kWide <= a.tile_columns; i += kWide) fir_tiles<T, Wide, kStride>(from + i, row, phase, to, at + i);
