@@ -83,8 +83,9 @@ static void fir_split_typed(const FirArgs& a, int threads) {
       for (int64_t i = 0; i < used; ++i) line[a.padding_w + i] = from[i];
       int64_t i = 0;
       for (; i + 4 <= samples; i += 4) {
-        typename Four<T>::V v[4];
-        for (int p = 0; p < 4; ++p) v[p] = load<typename Four<T>::V>(line + kFirStep * (i + p));
+        using V = typename Four<T>::V;
+        V v[4];
+        for (int p = 0; p < 4; ++p) v[p] = load<V>(line + kFirStep * (i + p));
         transpose4(v);
         for (int p = 0; p < 4; ++p) store(to + p * samples + i, v[p]);
       }

@@ -64,12 +64,13 @@ void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, c
   const int64_t chunk = std::min(all_rows, (kTiles + a.tile_columns - 1) / a.tile_columns);
   // A line more after each filter's channels, or their lines would all compete for one set of the cache.
   const int64_t gap = s.groups == 1 ? kLine / bytes : 0;
-  std::vector<int64_t> v_channel, v_start, m_start;
+  std::vector<int64_t> v_channel, v_filter, v_start, m_start;
   int64_t size = 0;
   for (const FirGroup& group : plan.groups) {
     const int64_t filters = static_cast<int64_t>(group.sums.size()), tiles = group.copies * chunk * a.tile_columns;
     v_channel.push_back(spread(tiles, bytes));
-    v_start.push_back(size), size += filters * (channels * v_channel.back() + gap) * bytes;
+    v_filter.push_back(channels * v_channel.back() + gap);
+    v_start.push_back(size), size += filters * v_filter.back() * bytes;
     m_start.push_back(size), size += (tiles * filters * s.outputs * bytes + kLine - 1) / kLine * kLine;
   }
   char* const memory = product_memory.get(size);
@@ -84,8 +85,7 @@ void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, c
       const int64_t filters = static_cast<int64_t>(plan.groups[group].sums.size());
       FirPlace& place = a.places[p];
       place.v_channel = v_channel[group], place.m_tile = filters * s.outputs;
-      const int64_t v = product.filter * (channels * v_channel[group] + gap) + product.copy * tiles;
-      place.v = memory + v_start[group] + v * bytes;
+      place.v = memory + v_start[group] + (product.filter * v_filter[group] + product.copy * tiles) * bytes;
       place.m = memory + m_start[group] + (product.copy * tiles * place.m_tile + product.filter * s.outputs) * bytes;
     }
     kernels().fir_input(a, threads);
@@ -98,7 +98,7 @@ void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, c
       pixel_offset.resize(static_cast<size_t>(t.pixels));
       for (int64_t i = 0; i < t.pixels; ++i) pixel_offset[static_cast<size_t>(i)] = i * bytes;
       t.k_offset = k_offset.data(), t.pixel_offset = pixel_offset.data();
-      t.group_offset = (s.inputs_per_group * v_channel[group] + gap) * bytes;
+      t.group_offset = v_filter[group] / s.groups * bytes;
       t.pixel_stride = filters * s.outputs, t.oc_stride = 1;
       run_tiles(t, *fir.groups[group]);
     }

@@ -65,12 +65,21 @@ struct PanelTile<uint64_t, W, kUsed> {
 };
 #endif
 
-// Four channels of `run` pixels of an image, where its pixels lie side by side.
+// One channel of `run` pixels of an image: from sums `row` apart to outputs from `at` on.
+template <class T>
+static void write_channel(const TileArgs& a, int64_t at, int64_t run, int64_t oc, int64_t row, const T* c) {
+  T* const out = static_cast<T*>(a.out);
+  const T* const add = static_cast<const T*>(a.add);
+  const T bias = a.bias ? static_cast<const T*>(a.bias)[oc] : 0;
+  for (int64_t i = 0; i < run; ++i, at += a.pixel_stride) out[at] = c[i * row] + bias + (add ? add[at] : 0);
+}
+
+// Four channels, where the pixels of an image lie side by side.
 template <class T>
 static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t oc, int64_t row, const T* c) {
   using V = typename Four<T>::V;
-  T* const out = static_cast<T*>(a.out) + at;
-  const T* const add = a.add ? static_cast<const T*>(a.add) + at : nullptr;
+  T* const out = static_cast<T*>(a.out);
+  const T* const add = static_cast<const T*>(a.add);
   const V bias = a.bias ? load<V>(static_cast<const T*>(a.bias) + oc) : V{};
   int64_t i = 0;
   for (; i + 4 <= run; i += 4) {
@@ -78,39 +87,25 @@ static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t oc, i
     for (int p = 0; p < 4; ++p) v[p] = load<V>(c + (i + p) * row) + bias;
     transpose4(v);
     for (int o = 0; o < 4; ++o) {
-      const int64_t to = o * a.oc_stride + i;
+      const int64_t to = at + o * a.oc_stride + i;
       store(out + to, add ? v[o] + load<V>(add + to) : v[o]);
     }
   }
-  for (; i < run; ++i)
-    for (int o = 0; o < 4; ++o) {
-      const int64_t to = o * a.oc_stride + i;
-      out[to] = c[i * row + o] + bias[o] + (add ? add[to] : 0);
-    }
+  for (int o = 0; o < 4; ++o) write_channel(a, at + o * a.oc_stride + i, run - i, oc + o, row, c + i * row + o);
 }
 
 template <class T>
 static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t oc, int64_t width, int64_t row, const T* c) {
-  T* out = static_cast<T*>(a.out);
-  const T* add = static_cast<const T*>(a.add);
-  const T* bias = static_cast<const T*>(a.bias);
+  const bool by_four = Lanes<T>::count > 1 && a.pixel_stride == 1;
   for (int64_t done = 0; done < count;) {
     // One image at a time: within it, pixels lie `pixel_stride` apart.
     const int64_t image = (first + done) / a.pixels_per_image, q = (first + done) % a.pixels_per_image;
     const int64_t run = min64(count - done, a.pixels_per_image - q);
     const int64_t at = image * a.image_stride + q * a.pixel_stride + oc * a.oc_stride;
+    const T* const from = c + done * row;
     int64_t o = 0;
-    if (Lanes<T>::count > 1 && a.pixel_stride == 1)
-      for (; o + 4 <= width; o += 4) write_four(a, at + o * a.oc_stride, run, oc + o, row, c + done * row + o);
-    for (; o < width; ++o) {
-      const T b = bias ? bias[oc + o] : 0;
-      const int64_t start = at + o * a.oc_stride;
-      const T* from = c + done * row + o;
-      for (int64_t i = 0; i < run; ++i) {
-        const int64_t to = start + i * a.pixel_stride;
-        out[to] = from[i * row] + b + (add ? add[to] : 0);
-      }
-    }
+    for (; by_four && o + 4 <= width; o += 4) write_four(a, at + o * a.oc_stride, run, oc + o, row, from + o);
+    for (; o < width; ++o) write_channel(a, at + o * a.oc_stride, run, oc + o, row, from + o);
     done += run;
   }
 }
