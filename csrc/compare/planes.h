@@ -3,46 +3,83 @@
 #include "cpu/kernels.h"
 #include "prg/transpose.h"
 
-#ifdef AR_AVX512
+#if defined(AR_AVX512) || defined(AR_AVX2)
 #include <immintrin.h>
 #endif
 
 namespace autorep {
 namespace AR_TIER {
 
-// One word of every plane, from 64 elements.
-AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* planes, int64_t words) {
-#ifdef AR_AVX512
-  __m512i x[8];
+#if defined(AR_AVX512) || defined(AR_AVX2)
+// bytes[k]: byte k of each of 32 elements, shifted, in their order.
+AR_INLINE void bytes_of_32(const uint64_t* v, __m128i shift, __m256i* bytes) {
+  const __m256i pairs = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+  __m256i x[8], y[8];
 #pragma GCC unroll 8
-  for (int q = 0; q < 8; ++q) x[q] = _mm512_loadu_si512(v + 8 * q);
+  for (int j = 0; j < 8; ++j) {
+    const __m128i* at = reinterpret_cast<const __m128i*>(v + 2 * j);
+    const __m256i four = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(at)), _mm_loadu_si128(at + 8), 1);
+    x[j] = _mm256_shuffle_epi8(_mm256_srl_epi64(four, shift), pairs);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    y[j] = _mm256_unpacklo_epi16(x[2 * j], x[2 * j + 1]);      // bytes 0 to 3 of four elements
+    y[j + 4] = _mm256_unpackhi_epi16(x[2 * j], x[2 * j + 1]);  // bytes 4 to 7
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    x[2 * j] = _mm256_unpacklo_epi32(y[2 * j], y[2 * j + 1]);  // two bytes of eight elements
+    x[2 * j + 1] = _mm256_unpackhi_epi32(y[2 * j], y[2 * j + 1]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const int at = j % 2 + j / 2 * 4;
+    bytes[2 * j] = _mm256_unpacklo_epi64(x[at], x[at + 2]);
+    bytes[2 * j + 1] = _mm256_unpackhi_epi64(x[at], x[at + 2]);
+  }
+}
+#endif
+
+enum { kLine = 8 };  // words of a plane that are written at a time: planes often lie a multiple of 4096 bytes apart
+
+// A word of every plane, kLine apart, from 64 elements.
+AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* planes) {
+#if defined(AR_AVX512) || defined(AR_AVX2)
+  __m256i low[8], high[8];
+  bytes_of_32(v, _mm_cvtsi32_si128(shift), low);
+  bytes_of_32(v + 32, _mm_cvtsi32_si128(shift), high);
   for (int i = 0; i < bits; ++i) {
-    const __m512i probe = _mm512_set1_epi64(int64_t(uint64_t(1) << (shift + i)));
-    uint64_t word = 0;
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; ++q) word |= uint64_t(_cvtmask8_u32(_mm512_test_epi64_mask(x[q], probe))) << (8 * q);
-    planes[i * words] = word;
+    const __m128i up = _mm_cvtsi32_si128(7 - i % 8);  // the bit to the top of its byte; what crosses into the next is not read
+    const uint32_t first = _mm256_movemask_epi8(_mm256_sll_epi16(low[i / 8], up));
+    const uint32_t second = _mm256_movemask_epi8(_mm256_sll_epi16(high[i / 8], up));
+    planes[i * kLine] = uint64_t(second) << 32 | first;
   }
 #else
   uint64_t x[64];
   for (int j = 0; j < 64; ++j) x[j] = v[j] >> shift;
   transpose64(x);
-  for (int i = 0; i < bits; ++i) planes[i * words] = x[i];
+  for (int i = 0; i < bits; ++i) planes[i * kLine] = x[i];
 #endif
 }
 
 static void pack_bits(const PackArgs& a, int threads) {
   const int64_t words = (a.n + 63) / 64;
-#pragma omp parallel for schedule(static, 64) num_threads(threads)
-  for (int64_t w = 0; w < words; ++w) {
-    const int64_t have = min64(64, a.n - 64 * w);
-    if (have == 64) {
-      pack_word(a.values + 64 * w, a.shift, a.bits, a.planes + w, words);
-    } else {
-      uint64_t padded[64] = {};
-      memcpy(padded, a.values + 64 * w, size_t(have) * 8);
-      pack_word(padded, a.shift, a.bits, a.planes + w, words);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t begin = 0; begin < words; begin += kLine) {
+    const int64_t have = min64(kLine, words - begin);
+    uint64_t lines[64][kLine];
+    for (int64_t w = 0; w < have; ++w) {
+      const uint64_t* v = a.values + 64 * (begin + w);
+      const int64_t left = a.n - 64 * (begin + w);
+      uint64_t padded[64];
+      if (left < 64) {
+        memset(padded, 0, sizeof padded);
+        memcpy(padded, v, size_t(left) * 8);
+        v = padded;
+      }
+      pack_word(v, a.shift, a.bits, lines[0] + w);
     }
+    for (int i = 0; i < a.bits; ++i) memcpy(a.planes + i * words + begin, lines[i], size_t(have) * 8);
   }
 }
 
