@@ -40,9 +40,9 @@ AR_INLINE void bytes_of_32(const uint64_t* v, __m128i shift, __m256i* bytes) {
 }
 #endif
 
-enum { kLine = 8 };  // words of a plane that are written at a time: planes often lie a multiple of 4096 bytes apart
+enum { kLineWords = 8 };  // of a plane, written at a time: planes often lie a multiple of 4096 bytes apart
 
-// A word of every plane, kLine apart, from 64 elements.
+// A word of every plane, kLineWords apart, from 64 elements.
 AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* planes) {
 #if defined(AR_AVX512) || defined(AR_AVX2)
   __m256i low[8], high[8];
@@ -52,22 +52,22 @@ AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* plane
     const __m128i up = _mm_cvtsi32_si128(7 - i % 8);  // the bit to the top of its byte; what crosses into the next is not read
     const uint32_t first = _mm256_movemask_epi8(_mm256_sll_epi16(low[i / 8], up));
     const uint32_t second = _mm256_movemask_epi8(_mm256_sll_epi16(high[i / 8], up));
-    planes[i * kLine] = uint64_t(second) << 32 | first;
+    planes[i * kLineWords] = uint64_t(second) << 32 | first;
   }
 #else
   uint64_t x[64];
   for (int j = 0; j < 64; ++j) x[j] = v[j] >> shift;
   transpose64(x);
-  for (int i = 0; i < bits; ++i) planes[i * kLine] = x[i];
+  for (int i = 0; i < bits; ++i) planes[i * kLineWords] = x[i];
 #endif
 }
 
 static void pack_bits(const PackArgs& a, int threads) {
   const int64_t words = (a.n + 63) / 64;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t begin = 0; begin < words; begin += kLine) {
-    const int64_t have = min64(kLine, words - begin);
-    uint64_t lines[64][kLine];
+  for (int64_t begin = 0; begin < words; begin += kLineWords) {
+    const int64_t have = min64(kLineWords, words - begin);
+    uint64_t lines[64][kLineWords];
     for (int64_t w = 0; w < have; ++w) {
       const uint64_t* v = a.values + 64 * (begin + w);
       const int64_t left = a.n - 64 * (begin + w);
