@@ -9,7 +9,7 @@ from .inspect import Report, inspect
 from .search import finetune, search
 from .secure.compile import compile
 from .secure.network import Network
-from .secure.program import SecureProgram
+from .secure.secure_program import SecureProgram
 from .transform import transform
 
 __version__ = "0.1.0"

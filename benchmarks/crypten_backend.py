@@ -32,7 +32,6 @@ from autorep_fx.secure.crypten import wire
 from autorep_fx.secure.crypten.compat import load_crypten
 from autorep_fx.secure.crypten.meter import Meter
 from autorep_fx.secure.plaintext import execute
-from autorep_fx.secure.program import SecureProgram
 
 BUDGET = 12_900
 
@@ -46,7 +45,7 @@ class Row(NamedTuple):
     error: float
 
 
-def crypten_relu(program: SecureProgram, x: Tensor) -> Row:
+def crypten_relu(program: ar.SecureProgram, x: Tensor) -> Row:
     """The program with every ReLU kept, on plain CrypTen tensors."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -118,13 +117,13 @@ _OPS = {
 }
 
 
-def ours(program: SecureProgram, x: Tensor, kernels: str) -> Row:
+def ours(program: ar.SecureProgram, x: Tensor, kernels: str) -> Row:
     result = program.run(x, backend="crypten", kernels=kernels)
     online = result.stats.online
     return Row(online.seconds, online.rounds, sum(online.bytes_sent.values()), _error(program, x, result.output))
 
 
-def _error(program: SecureProgram, x: Tensor, output: Tensor) -> float:
+def _error(program: ar.SecureProgram, x: Tensor, output: Tensor) -> float:
     """Largest difference to the program in exact arithmetic, relative to its largest output."""
     exact = execute(program, x)
     error = float((output.double() - exact).abs().max() / exact.abs().max())
@@ -133,7 +132,7 @@ def _error(program: SecureProgram, x: Tensor, output: Tensor) -> float:
     return error
 
 
-def programs(x: Tensor) -> dict[str, SecureProgram]:
+def programs(x: Tensor) -> dict[str, ar.SecureProgram]:
     """The network with all ReLUs, with a budget of them, and with none."""
     torch.manual_seed(0)
     model, calibration = resnet18().eval(), torch.randn(4, *x.shape[1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import torch
 from torch import Tensor, fx
@@ -12,10 +11,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 from ..errors import CompileError
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
-from .inline import InlineLeaves
-from .lower import lower, module_types
-from .native import ranges as native_ranges
-from .program import SecureProgram
+from .lower.inline import InlineLeaves
+from .lower.table import lower, module_types
+from .plan import ranges as plan_ranges
+from .secure_program import SecureProgram
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -66,25 +65,10 @@ def compile(
         raise ValueError(
             f"the model does not run on example_inputs of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
         ) from error
-    program = lower(FoldBatchNorm()(gm), x, frac_bits)
+    program = lower(FoldBatchNorm()(gm), x)
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")
-    _check_room(program)
     if ranges == "worst":
         largest = float(x.abs().max()) * 2.0**margin_bits
-        return dataclasses.replace(program, reach=native_ranges.worst_case(program, largest), margin_bits=0)
-    return dataclasses.replace(program, reach=native_ranges.calibrated(program, x), margin_bits=margin_bits)
-
-
-def _check_room(program: SecureProgram) -> None:
-    """A number of the server must leave room for a product in the ring of 64 bits."""
-    limit = 2.0 ** (62 - 2 * program.frac_bits)
-    for step in program.steps:
-        for role, key in step.secrets.items():
-            value = program.server[key]
-            largest = float(value.abs().max()) if value.numel() else 0.0
-            if not largest < limit:  # NaN too
-                raise CompileError(
-                    f"the {role} of step '{step.name}' has values up to {largest:.3g}; with "
-                    f"frac_bits={program.frac_bits} they must be finite and below {limit:.3g}"
-                )
+        return SecureProgram(program.public, program.server, plan_ranges.worst_case(program, largest), 0, frac_bits)
+    return SecureProgram(program.public, program.server, plan_ranges.calibrated(program, x), margin_bits, frac_bits)

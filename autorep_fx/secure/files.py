@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import FormatError
-from .native import plan as native
-from .native.planner import Numbers
-from .program import PublicProgram, SecureProgram, Step
+from .plan import plan as native
+from .plan.numbers import Numbers
+from .program import Program, PublicProgram, Step
 
 _FORMAT, _VERSION = "autorep_fx program", 1
 _PUBLIC, _ARRAYS, _SERVER = "public.json", "public.safetensors", "server.safetensors"
@@ -29,11 +29,12 @@ _PUBLIC, _ARRAYS, _SERVER = "public.json", "public.safetensors", "server.safeten
 _REAL, _WEIGHT, _CONSTANT = "real/", "weight/", "constant/"
 
 
-def save_program(program: SecureProgram, folder: str | Path) -> None:
-    """Write both parts; an existing program there is replaced."""
+def save_program(
+    folder: str | Path, program: Program, plan: native.Plan, numbers: dict[str, Numbers], settings: dict[str, Any]
+) -> None:
+    """Write both parts; an existing program there is replaced. ``settings``: what else the server needs, plain JSON."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    plan, numbers = program.native
     arrays: dict[str, np.ndarray] = {}
     public = {
         "format": _FORMAT,
@@ -50,8 +51,7 @@ def save_program(program: SecureProgram, folder: str | Path) -> None:
             if array is not None:
                 server[prefix + name] = np.ascontiguousarray(array)
     private = {
-        "reach": program.reach,
-        "margin_bits": program.margin_bits,
+        "settings": settings,
         "bits": {k: v.bits for k, v in numbers.items()},
     }
     text = {"format": _FORMAT, "version": str(_VERSION), "private": json.dumps(private), "plan": plan.digest().hex()}
@@ -70,8 +70,8 @@ def load_plan(folder: str | Path) -> native.Plan:
     return _plan(public, arrays)
 
 
-def load_program(folder: str | Path) -> SecureProgram:
-    """Both parts.
+def load_program(folder: str | Path) -> tuple[Program, native.Plan, dict[str, Numbers], dict[str, Any]]:
+    """Both parts: what :func:`save_program` got.
 
     Raises:
         FormatError: one is missing, damaged, of another version, or they do not belong together.
@@ -90,11 +90,11 @@ def load_program(folder: str | Path) -> SecureProgram:
             for name, bits in private["bits"].items()
         }
         real = {key[len(_REAL) :]: torch.from_numpy(value) for key, value in server.items() if key.startswith(_REAL)}
-        program = SecureProgram(PublicProgram(**parts), real, private["reach"], private["margin_bits"])
+        program = Program(PublicProgram(**parts), real)
+        settings = private["settings"]
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
-    program.__dict__["native"] = plan, numbers  # as it was saved: client and dealer have this plan
-    return program
+    return program, plan, numbers, settings
 
 
 def _plan(public: dict, arrays: dict[str, np.ndarray]) -> native.Plan:

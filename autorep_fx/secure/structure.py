@@ -27,7 +27,7 @@ def channels(values: Tensor, dim: int) -> Tensor:
 
 
 def by_position(step: Step, values: Tensor, part: str) -> Tensor:
-    """Per-channel numbers (..., C) of a site, one for each position of ``part`` ("kept", "square", "direct")."""
+    """Per-channel numbers (..., C) of a site, one for each position of ``part``, an attribute of the step."""
     return values[..., step.attrs[part] // step.attrs["per_channel"]]
 
 

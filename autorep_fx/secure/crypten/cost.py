@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import NamedTuple
 
-from ..program import PublicProgram, Step
+from ..program import Step
+from .fixed_point import FixedPublic
+from .fused.cost import online as fused_online
+from .online import Online
 
 #: A comparison opens one AND of two 64-bit words, six of twice as many in the carry tree, and one sign bit's word:
 #: (1 + 6 * 2) * 16 + 8 bytes an element.
 _COMPARISON_BYTES, _COMPARISON_ROUNDS = 216, 8
 
 
-class Online(NamedTuple):
-    """Communication of one step: rounds, and bytes that each party sends (without framing)."""
-
-    rounds: int = 0
-    server: int = 0
-    client: int = 0
-
-
-def online(public: PublicProgram, batch: int, kernels: str = "fused") -> dict[str, Online]:
+def online(public: FixedPublic, batch: int, kernels: str = "fused") -> dict[str, Online]:
     """Cost of every step that communicates, by name; "output" is the opening, which only the server sends.
 
     Args:
         kernels: as in :meth:`SecureProgram.run`.
     """
     if kernels == "fused":
-        from .fused.cost import online as fused
-
-        return fused(public, batch)
+        return fused_online(public, batch)
     shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
     costs = {}
     for step in public.steps:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ... import kernels as extension
 from ...errors import PartyError
-from ..fixed_point import on_grid
-from ..program import SecureProgram
 from ..stats import Phase, Result, Stats
 from . import wire
 from .compat import load_crypten
+from .fixed_point import FixedProgram, on_grid
+from .forms import check_input
 from .kernels import KERNELS
-from .party import CLIENT, DEALER, SERVER, Job, Progress, Report, main
+from .party import Job, Progress, Report, main
+from .roles import CLIENT, DEALER, SERVER
 
 PROVIDERS = ("TFP", "TTP")
 NAMES = {SERVER: "party0", CLIENT: "party1", DEALER: "dealer"}
@@ -32,13 +33,15 @@ _GRACE = 2.0
 log = logging.getLogger(__name__)
 
 
-def run(program: SecureProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int) -> Result:
-    """See :meth:`SecureProgram.run`."""
+def run(program: FixedProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int) -> Result:
+    """See :meth:`autorep_fx.SecureProgram.run`."""
     for name, value, allowed in (("provider", provider, PROVIDERS), ("kernels", kernels, KERNELS)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     if timeout <= 0 or threads < 1:
         raise ValueError(f"timeout must be above 0 and threads at least 1, got {timeout!r} and {threads!r}")
+    program.check_input(x)
+    check_input(program, x)
     kernels = _usable(kernels)
     load_crypten()  # before anything is started, so that a missing package is one clear error
 
@@ -60,7 +63,7 @@ def _usable(kernels: str) -> str:
     return kernels
 
 
-def _jobs(program: SecureProgram, x: Tensor, folder: str, provider: str, kernels: str, threads: int) -> list[Job]:
+def _jobs(program: FixedProgram, x: Tensor, folder: str, provider: str, kernels: str, threads: int) -> list[Job]:
     common = {"folder": folder, "provider": provider, "kernels": kernels, "threads": threads}
     public = {"public": program.public, "batch": len(x)}
     # numpy: torch would pass tensors by shared memory, whose files outlive a party that is killed.
@@ -75,7 +78,7 @@ def _jobs(program: SecureProgram, x: Tensor, folder: str, provider: str, kernels
 class _Watch:
     """The processes of one run; none survives :meth:`collect`."""
 
-    def __init__(self, jobs: list[Job], program: SecureProgram, timeout: float):
+    def __init__(self, jobs: list[Job], program: FixedProgram, timeout: float):
         self.public, self.timeout = program.public, timeout
         self.deadline = time.monotonic() + timeout
         context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from .. import structure
-from ..fixed_point import whole_factor
 from ..program import Step
 from .beaver import Shares
+from .fixed_point import whole_factor
 from .site import hybrid, relu
 from .values import Values
 

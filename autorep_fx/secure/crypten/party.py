@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..program import PublicProgram
 from . import wire
 from .compat import load_crypten
+from .fixed_point import FixedPublic
 from .kernels import TorchKernels
 from .meter import Meter, Wire
+from .roles import CLIENT, DEALER, SERVER
 from .values import Values
-
-SERVER, CLIENT, DEALER = 0, 1, 2
 
 
 @dataclass
@@ -47,7 +46,7 @@ class Job:
     kernels: str
     threads: int
     batch: int = 0
-    public: PublicProgram | None = None
+    public: FixedPublic | None = None
     server: dict[str, np.ndarray] | None = None
     x: np.ndarray | None = None
 
@@ -94,7 +93,7 @@ class Progress:
         self.cells[2 * self.rank + 1] = int(value)
 
     @staticmethod
-    def name(position: int, public: PublicProgram) -> str:
+    def name(position: int, public: FixedPublic) -> str:
         steps = [s.name for s in public.steps]
         return ["start-up", "sharing the weights", *(f"step '{n}'" for n in steps), "opening the output"][position]
 

@@ -1,6 +1,6 @@
 """The hybrid activation on shares: only what is kept is compared.
 
-1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/hybrid_site.py).
+1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/crypten/forms.py).
 2. Start (x + o)**2 for ``square`` and c_d x for ``direct``: 1 round, which travels beside the first one of 3.
 3. [d] = 1{x >= 0} of the kept ones: 8 rounds (for ReLU6 of x and of x - 6, side by side).
 4. Horner's rule of ``direct`` up to its last product: a round for each degree above 2.

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ...buffers import after
+from ...link.buffers import after
 from ..meter import Meter
 
 #: What a socket takes at once even if the peer is not reading.

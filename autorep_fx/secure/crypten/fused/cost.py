@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from math import prod
 
-from ...program import PublicProgram, Step
-from ..cost import Online
+from ...program import Step
+from ..fixed_point import FixedPublic
+from ..online import Online
 from . import carry, plan
 from .correlations import Compare, Correlation, Multiply, Product
 
 
-def online(public: PublicProgram, batch: int) -> dict[str, Online]:
+def online(public: FixedPublic, batch: int) -> dict[str, Online]:
     """As :func:`autorep_fx.secure.crypten.cost.online`."""
     needs = plan.plan(public, batch).needs
     costs = {}

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..party import DEALER, SERVER
+from ..roles import DEALER, SERVER
 from .plan import Plan
 from .streams import Stream, new_seed
 from .weights import Factor

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .... import kernels
 from ... import structure
-from ...program import PublicProgram, Step
+from ...program import Step
+from ..fixed_point import FixedPublic
 from ..kernels import FusedKernels
 from ..meter import Meter
-from ..party import DEALER
+from ..roles import DEALER
 from ..values import Values
 from . import plan as planning
 from .channel import Channel, Message
@@ -34,7 +35,7 @@ class FusedShares(Values):
     """
 
     def __init__(
-        self, crypten: ModuleType, public: PublicProgram, batch: int, provider: str, meter: Meter, threads: int
+        self, crypten: ModuleType, public: FixedPublic, batch: int, provider: str, meter: Meter, threads: int
     ):
         super().__init__(crypten, FusedKernels(), public.frac_bits, meter)
         kernels.set_num_threads(threads)

@@ -10,7 +10,8 @@ from math import prod
 from torch import Tensor
 
 from ... import structure
-from ...program import PublicProgram, Step
+from ...program import Step
+from ..fixed_point import FixedPublic
 from .correlations import KINDS, Compare, Correlation, Multiply, Product, Square
 from .weights import Weight
 
@@ -44,7 +45,7 @@ class Plan:
         return Plan({name: Weight(**fields) for name, fields in plain["weights"].items()}, needs)
 
 
-def plan(public: PublicProgram, batch: int) -> Plan:
+def plan(public: FixedPublic, batch: int) -> Plan:
     """The factors of a program and everything that one inference on a batch uses up."""
     shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
     weights, needs = {}, {}

@@ -1,6 +1,6 @@
 """The hybrid activation: only what is kept is compared, everything that can go side by side does.
 
-1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/hybrid_site.py).
+1. Gather the kept, the ``square`` and the ``direct`` positions (public indices; the forms: secure/crypten/forms.py).
 2. Side by side: ReLU of the kept ones (5 rounds), c2 (x + o)**2 + e (2 rounds), Horner's rule (as many as its degree).
 3. Scatter.
 

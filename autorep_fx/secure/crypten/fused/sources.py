@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..meter import Meter
-from ..party import DEALER
+from ..roles import DEALER
 from .correlations import split
 from .plan import Plan
 from .streams import Stream

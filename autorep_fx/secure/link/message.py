@@ -1,0 +1,19 @@
+"""The frame of a message: a header and the bytes of its arrays. Sizes and names only, no socket."""
+
+from __future__ import annotations
+
+import struct
+
+#: step, depth, bytes of the arrays, time of sending.
+HEADER = struct.Struct("<IIQd")
+
+#: What a message adds to its arrays.
+HEADER_BYTES = HEADER.size
+
+#: What a greeting says: a magic word, the version, the plan's digest.
+HELLO_BODY = struct.Struct("<8sI4x16s")
+MAGIC = b"afx-2pc\0"
+
+#: Steps of messages outside of the plan.
+HELLO, SETUP, REQUEST, READY = 2**32 - 1, 2**32 - 2, 2**32 - 3, 2**32 - 4
+NAMES = {HELLO: "hello", SETUP: "setup", REQUEST: "request", READY: "ready"}

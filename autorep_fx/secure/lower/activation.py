@@ -1,0 +1,26 @@
+"""Hybrid activation sites, and activations that are none."""
+
+from __future__ import annotations
+
+from ...hybrid.activation import HybridActivation
+from .call import Call, Unsupported, lowers
+from .lowering import Lowering
+from .site import lower_site
+
+#: What can be computed exactly where it is kept.
+KEPT_KINDS = ("relu", "relu6", "leaky_relu", "prelu")
+
+
+@lowers(modules=(HybridActivation,))
+def hybrid(low: Lowering, call: Call) -> str:
+    site, x = call.module, low.value(call.get(0, "input"))
+    activation = site.activation
+    if site.kept and activation.kind not in KEPT_KINDS:
+        raise Unsupported(
+            f"keeps {site.kept:,} of {site.total:,} {activation.kind} positions; only {', '.join(KEPT_KINDS)} can be "
+            "kept, so replace this site fully (set_keep with zeros, or a relu_budget of 0 there)"
+        )
+    if site.shape != low.shape_of(x):
+        raise Unsupported(f"was masked for samples of shape {site.shape} and gets {low.shape_of(x)}")
+    attrs, secrets = lower_site(site)
+    return low.emit(call, "hybrid", (x,), secrets=secrets, **attrs)

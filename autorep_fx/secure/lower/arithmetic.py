@@ -1,0 +1,109 @@
+"""Sums of tensors, constants, and products with a public number."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from .call import Call, Unsupported, lowers
+from .lowering import Lowering
+
+
+@lowers(functions=(operator.add, operator.iadd, torch.add), methods=("add", "add_", "__add__", "__iadd__", "__radd__"))
+def add(low: Lowering, call: Call) -> str:
+    return _sum(low, call, call.get(0, "input"), call.get(1, "other"), call.kwargs.get("alpha", 1))
+
+
+@lowers(functions=(operator.sub, operator.isub, torch.sub, torch.subtract),
+        methods=("sub", "sub_", "subtract", "__sub__", "__isub__"))  # fmt: skip
+def sub(low: Lowering, call: Call) -> str:
+    return _sum(low, call, call.get(0, "input"), call.get(1, "other"), -call.kwargs.get("alpha", 1))
+
+
+@lowers(functions=(torch.rsub,), methods=("__rsub__",))
+def rsub(low: Lowering, call: Call) -> str:
+    return _sum(low, call, call.get(1, "other"), call.get(0, "input"), -call.kwargs.get("alpha", 1))
+
+
+def _sum(low: Lowering, call: Call, a: Any, b: Any, alpha: float) -> str:
+    """``a + alpha * b``, where at least one of the two is private."""
+    if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+        x, y = low.value(a), low.value(b)
+        if len(low.shape_of(x)) != len(low.shape_of(y)):
+            raise Unsupported("adds tensors with a different number of axes; unsqueeze one so that batches line up")
+        if alpha not in (1, -1):
+            y = low.emit(call, "scale", (y,), shape=low.shape_of(y), suffix=".alpha", factor=float(alpha))
+            alpha = 1
+        return low.emit(call, "add", (x, y), sign=int(alpha))
+    if isinstance(a, fx.Node):
+        return _add_constant(low, call, low.value(a), b, alpha)
+    x = low.value(b)
+    if alpha != 1:
+        x = low.emit(call, "scale", (x,), shape=low.shape_of(x), suffix=".alpha", factor=float(alpha))
+    return _add_constant(low, call, x, a, 1)
+
+
+def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float) -> str:
+    if isinstance(constant, (int, float)):
+        return low.emit(call, "add_number", (x,), number=float(constant) * factor)
+    if not isinstance(constant, Tensor):
+        raise Unsupported(f"adds {type(constant).__name__}; a tensor or a number is supported")
+    # A leading axis of one is the batch's; without it the constant lines up with the sample's last axes.
+    if constant.dim() == len(low.shape_of(x)) + 1:
+        constant = constant[0]
+    if constant.dim() > len(low.shape_of(x)):
+        raise Unsupported(f"adds a constant of shape {tuple(constant.shape)} to samples {low.shape_of(x)}")
+    return low.emit(call, "add_private", (x,), secrets={"constant": constant.double() * factor})
+
+
+@lowers(functions=(operator.mul, operator.imul, torch.mul, torch.multiply),
+        methods=("mul", "mul_", "multiply", "__mul__", "__imul__", "__rmul__"))  # fmt: skip
+def mul(low: Lowering, call: Call) -> str:
+    a, b = call.get(0, "input"), call.get(1, "other")
+    if not isinstance(a, fx.Node):
+        a, b = b, a
+    return _scale(low, call, a, _number(b, "multiplies by"))
+
+
+@lowers(functions=(operator.truediv, operator.itruediv, torch.div, torch.true_divide),
+        methods=("div", "div_", "true_divide", "__truediv__"))  # fmt: skip
+def div(low: Lowering, call: Call) -> str:
+    if call.kwargs.get("rounding_mode") is not None:
+        raise Unsupported("a rounded division; only an exact one is supported")
+    divisor = _number(call.get(1, "other"), "divides by")
+    if divisor == 0 or not isinstance(call.get(0, "input"), fx.Node):
+        raise Unsupported("only a tensor divided by a number that is not zero is supported")
+    return _scale(low, call, call.get(0, "input"), 1 / divisor)
+
+
+@lowers(functions=(operator.neg, torch.neg), methods=("neg", "__neg__"))
+def neg(low: Lowering, call: Call) -> str:
+    return _scale(low, call, call.get(0, "input"), -1.0)
+
+
+def _scale(low: Lowering, call: Call, x: Any, factor: float) -> str:
+    return low.value(x) if factor == 1 else low.emit(call, "scale", (low.value(x),), factor=factor)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1 and not isinstance(value, nn.Parameter):
+        value = value.item()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    kind = "a private tensor" if isinstance(value, fx.Node) else f"a {type(value).__name__}"
+    raise Unsupported(f"{what} {kind}; only a public number is supported (a per-channel factor: use BatchNorm2d)")
+
+
+@lowers(functions=(torch.cat, torch.concat, torch.concatenate))
+def cat(low: Lowering, call: Call) -> str:
+    parts, dim = call.get(0, "tensors"), call.get(1, "dim", call.kwargs.get("axis", 0))
+    if not all(isinstance(part, fx.Node) for part in parts):
+        raise Unsupported("concatenates a constant; only tensors computed from the input are supported")
+    names = tuple(low.value(part) for part in parts)
+    axes = len(low.shape_of(names[0])) + 1
+    if dim % axes == 0:
+        raise Unsupported("concatenates along the batch")
+    return low.emit(call, "cat", names, dim=dim % axes)

@@ -1,0 +1,187 @@
+"""From a graph to steps: the walk that looks nodes up in the table of lowerings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+from ...errors import CompileError
+from ..program import Program, PublicProgram, Step
+from .call import Call, Unsupported
+
+#: (node.op, type of the module, or function, or method name) -> lowering.
+Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
+
+
+class _Values(fx.Interpreter):
+    """Runs the graph and remembers every value."""
+
+    def __init__(self, gm: fx.GraphModule):
+        super().__init__(gm)
+        self.values: dict[fx.Node, Any] = {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        self.values[node] = super().run_node(node)
+        return self.values[node]
+
+
+class Lowering:
+    """State of one lowering.
+
+    The graph is run at batch sizes 2 and 3, and what differs between the runs is the batch: a step's shape is then the
+    shape of one sample, whatever arithmetic on ``x.shape`` led to it.
+    """
+
+    def __init__(self, gm: fx.GraphModule, x: Tensor, table: Table):
+        self.gm, self.table = gm, table
+        runs = []
+        for size in (2, 3):
+            runs.append(_Values(gm))
+            with torch.no_grad():
+                runs[-1].run(x[:1].repeat(size, *(1,) * (x.dim() - 1)))
+        self.values, self.more_values = (r.values for r in runs)
+        self.private = self._private_nodes()
+        self.steps: list[Step] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.secrets: dict[str, Tensor] = {}
+        self.names: dict[fx.Node, str] = {}
+        self.order = {node: i for i, node in enumerate(gm.graph.nodes)}
+
+    def _private_nodes(self) -> set[fx.Node]:
+        private: set[fx.Node] = set()
+        for node in self.gm.graph.nodes:
+            tensors = [t for t in _leaves(self.values[node]) if isinstance(t, Tensor)]
+            # An input with a default value that is no tensor is a constant.
+            if tensors and (node.op == "placeholder" or any(n in private for n in node.all_input_nodes)):
+                private.add(node)
+        return private
+
+    # --- for lowerings -----------------------------------------------------------------------------------------------
+
+    def sample_shape(self, node: fx.Node) -> tuple[int, ...]:
+        """Shape of one sample of a node's value.
+
+        Raises:
+            Unsupported: axis 0 is not the batch.
+        """
+        small, large = self.values[node], self.more_values[node]
+        if not isinstance(small, Tensor):
+            raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
+        if small.dim() == 0 or len(small) != 2 or len(large) != 3 or small.shape[1:] != large.shape[1:]:
+            raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
+        return tuple(small.shape[1:])
+
+    def shape_of(self, value: str) -> tuple[int, ...]:
+        return self.shapes[value]
+
+    def value(self, argument: Any) -> str:
+        """Name of the step value behind a private argument."""
+        if not isinstance(argument, fx.Node):
+            raise Unsupported(f"its input is {type(argument).__name__}, not a tensor of the private input")
+        return self.names[argument]
+
+    def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
+             secrets: dict[str, Tensor] | None = None, suffix: str = "", **attrs: Any) -> str:  # fmt: skip
+        """Append a step; ``shape`` is that of the node's result by default."""
+        name = call.node.name + suffix
+        shape = self.sample_shape(call.node) if shape is None else tuple(shape)
+        keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
+        for role, key in keys.items():
+            self.secrets[key] = secrets[role].detach().to("cpu", torch.float64).clone()
+        self.steps.append(Step(name, op, inputs, shape, attrs, keys))
+        self.shapes[name] = shape
+        return name
+
+    # --- the walk ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Program:
+        nodes = list(self.gm.graph.nodes)
+        inputs = [n for n in nodes if n.op == "placeholder" and n in self.private]
+        problems: list[str] = []
+        output = ""
+        for node in nodes:
+            if node not in self.private:
+                continue
+            try:
+                if node.op == "placeholder":
+                    self.names[node], self.shapes[node.name] = node.name, self.sample_shape(node)
+                elif node.op == "output":
+                    output = self._output(node)
+                else:
+                    self.names[node] = self._lower(node)
+            except Unsupported as error:
+                problems.append(f"node '{node.name}' ({_describe(self.gm, node)}): {error}")
+                # Later nodes are still looked at, so that one message lists everything.
+                self.names[node] = node.name
+                value = self.values[node]
+                self.shapes[node.name] = tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
+        if not problems and not output:
+            problems.append("the output does not depend on the input")
+        if problems:
+            raise CompileError("this graph cannot run between two parties:\n  - " + "\n  - ".join(problems))
+        used = {key for step in self.steps for key in step.secrets.values()}
+        server = {key: tensor for key, tensor in self.secrets.items() if key in used}
+        shapes = {key: tuple(tensor.shape) for key, tensor in server.items()}
+        name = inputs[0].name
+        return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes), server)
+
+    def _lower(self, node: fx.Node) -> str:
+        module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
+        key = (node.op, type(module) if module is not None else node.target)
+        lowering = self.table.get(key)
+        if lowering is None:
+            raise Unsupported("no two-party form; replace it by supported layers or move it outside the model")
+        self._refuse_live_inplace(node, module)
+
+        def constant(value):
+            return value if value in self.private else self._constant(value)
+
+        args, kwargs = map_arg((node.args, node.kwargs), constant)
+        return lowering(self, Call(node, module, tuple(args), dict(kwargs)))
+
+    def _constant(self, node: fx.Node) -> Any:
+        small, large = self.values[node], self.more_values[node]
+        if isinstance(small, Tensor) and (small.shape != large.shape or not torch.equal(small, large)):
+            raise Unsupported(f"the constant '{node.name}' depends on the batch size")
+        return small
+
+    def _refuse_live_inplace(self, node: fx.Node, module: nn.Module | None) -> None:
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        writes = node.op != "call_module" and (
+            (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "isub", "imul", "itruediv")
+        )
+        if not writes or not isinstance(node.args[0], fx.Node):
+            return
+        late = [u for u in node.args[0].users if self.order[u] > self.order[node]]
+        if late:
+            raise Unsupported(f"writes in place into '{node.args[0].name}', which '{late[0].name}' reads later; "
+                              "use the out-of-place form")  # fmt: skip
+
+    def _output(self, node: fx.Node) -> str:
+        result = node.args[0]
+        if isinstance(result, (tuple, list)) and len(result) == 1:
+            raise Unsupported("the model returns a tuple of one tensor; return the tensor itself")
+        if not isinstance(result, fx.Node):
+            raise Unsupported(f"the model returns {type(result).__name__}; exactly one tensor is supported")
+        self.sample_shape(result)
+        return self.names[result]
+
+
+def _leaves(value: Any) -> list:
+    if isinstance(value, (tuple, list)):
+        return [leaf for item in value for leaf in _leaves(item)]
+    if isinstance(value, dict):
+        return [leaf for item in value.values() for leaf in _leaves(item)]
+    return [value]
+
+
+def _describe(gm: fx.GraphModule, node: fx.Node) -> str:
+    if node.op == "call_module":
+        return f"{type(gm.get_submodule(node.target)).__name__} at '{node.target}'"
+    if node.op == "call_function":
+        return getattr(node.target, "__name__", str(node.target))
+    return f".{node.target}()" if node.op == "call_method" else node.op

@@ -1,0 +1,98 @@
+"""What only moves elements, and what is gone in eval mode."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from .call import Call, Unsupported, lowers
+from .lowering import Lowering
+
+
+@lowers(modules=(nn.Flatten, nn.Unflatten),
+        functions=(torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten),
+        methods=("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as",
+                 "squeeze_", "unsqueeze_"))  # fmt: skip
+def reshape(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    shape = low.sample_shape(call.node)
+    return x if shape == low.shape_of(x) else low.emit(call, "reshape", (x,))
+
+
+@lowers(functions=(torch.permute,), methods=("permute",))
+def permute(low: Lowering, call: Call) -> str:
+    dims = call.rest("dims")
+    return _permute(low, call, [d % len(dims) for d in dims])
+
+
+@lowers(functions=(torch.transpose, torch.swapaxes), methods=("transpose", "swapaxes"))
+def transpose(low: Lowering, call: Call) -> str:
+    a, b = call.get(1, "dim0", call.kwargs.get("axis0")), call.get(2, "dim1", call.kwargs.get("axis1"))
+    dims = list(range(len(low.shape_of(low.value(call.get(0, "input")))) + 1))
+    dims[a], dims[b] = dims[b], dims[a]
+    return _permute(low, call, dims)
+
+
+def _permute(low: Lowering, call: Call, dims: list[int]) -> str:
+    x = low.value(call.get(0, "input"))
+    if dims[0] != 0:
+        raise Unsupported("moves the batch axis; leave axis 0 where it is")
+    return x if dims == sorted(dims) else low.emit(call, "permute", (x,), dims=tuple(dims))
+
+
+@lowers(modules=(nn.ZeroPad2d, nn.ConstantPad2d), functions=(F.pad,))
+def pad(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    pads = tuple(call.module.padding) if call.module is not None else tuple(call.get(1, "pad"))
+    mode = "constant" if call.module is not None else call.get(2, "mode", "constant")
+    value = getattr(call.module, "value", 0) if call.module is not None else call.get(3, "value", 0)
+    if mode != "constant" or (value or 0) != 0:
+        raise Unsupported(f"pads with mode={mode!r}, value={value!r}; only zeros are supported")
+    if len(pads) > 2 * len(low.shape_of(x)):
+        raise Unsupported("pads the batch axis")
+    return low.emit(call, "pad", (x,), pads=pads)
+
+
+@lowers(modules=(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
+        functions=(F.dropout, F.dropout1d, F.dropout2d, torch.dropout),
+        methods=("contiguous", "clone", "detach", "float", "double"))  # fmt: skip
+def identity(low: Lowering, call: Call) -> str:
+    training = call.get(2, "training", call.kwargs.get("train", True)) if call.node.op == "call_function" else False
+    if training:
+        raise Unsupported("dropout that is on in eval mode; pass training=self.training, or remove it")
+    return low.value(call.get(0, "input"))
+
+
+@lowers(functions=(operator.getitem,))
+def getitem(low: Lowering, call: Call) -> str:
+    """A slice of a tensor, or one of the parts that ``chunk`` or ``split`` returned."""
+    source, index = call.args
+    x = low.value(source)
+    if isinstance(low.values[source], (tuple, list)):
+        parts, dim = low.values[source], _split_axis(source) % (len(low.shape_of(x)) + 1)
+        start = sum(part.shape[dim] for part in parts[: index % len(parts)])
+        index = (*(slice(None),) * dim, slice(start, start + parts[index].shape[dim]))
+    index = index if isinstance(index, tuple) else (index,)
+    if not all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in index):
+        raise Unsupported("indexes by a tensor; only numbers and slices are supported")
+    if index[0] is not Ellipsis and index[0] != slice(None):
+        raise Unsupported("selects samples; leave axis 0 as ':'")
+    return low.emit(call, "index", (x,), index=index)
+
+
+@lowers(functions=(torch.chunk, torch.split), methods=("chunk", "split"))
+def split(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    if _split_axis(call.node) % (len(low.shape_of(x)) + 1) == 0:
+        raise Unsupported("splits the batch")
+    if any(user.target is not operator.getitem for user in call.node.users):
+        raise Unsupported("its parts are used all at once; take them one by one")
+    return x  # the parts are slices: getitem
+
+
+def _split_axis(node: fx.Node) -> Any:
+    return node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)

@@ -1,0 +1,32 @@
+"""The table of lowerings, collected from the families, and the entry that uses it."""
+
+from __future__ import annotations
+
+from torch import Tensor, fx, nn
+
+from ..program import Program
+from . import activation, arithmetic, linear, pooling, shape
+from .lowering import Lowering, Table
+
+FAMILIES = (activation, arithmetic, linear, pooling, shape)
+
+TABLE: Table = {
+    spelling: function
+    for family in FAMILIES
+    for function in vars(family).values()
+    for spelling in getattr(function, "spellings", ())
+}
+
+
+def lower(gm: fx.GraphModule, x: Tensor) -> Program:
+    """Lower a graph in eval mode; ``x`` is a batch that it runs on.
+
+    Raises:
+        CompileError: lists every node that cannot be lowered.
+    """
+    return Lowering(gm, x, TABLE).run()
+
+
+def module_types() -> set[type[nn.Module]]:
+    """The modules that have a lowering."""
+    return {target for op, target in TABLE if op == "call_module"}

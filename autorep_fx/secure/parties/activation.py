@@ -1,0 +1,160 @@
+"""The activation on a masked wire: from ``m = y + r`` to shares of the result. No message with ``fss``.
+
+What the dealer gives for a site of P positions (K of them compared) and a batch of N, with F the wire's exponent, f
+that of the truncated value and k the window's bits; every array is shared additively (``bits``, ``product``: by XOR),
+the client's half from its seed, the server's sent:
+
+    array     shape           content                                                  when
+    alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
+    beta      (N, P)          msb(r) 2^(64 - F + f); its high half where F - f <= 32   same
+    alpha2    (N, P)          alpha^2                                                  squares
+    ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
+    relu      (N K, 3)        rh, rl, rh rl                                            fss
+    u         (J N K,)        a random bit a comparison, J at each position            gmw
+    u_alpha   (J N K,)        u alpha                                                  gmw
+    u_beta    (J N K,)        u beta, stored like beta                                 gmw
+    bits      (k + 1, words)  planes of the mask's window and of u                     gmw
+    product   (ANDs, words)   products of the AND triples                              gmw
+
+and, with ``fss``, the comparison key to both. Truncation is exact up to one unit of 2**-f, unbiased, and never wraps.
+Source: docs/protocol.md; kernels.activation_step, kernels.relu_fss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..plan import wire
+from ..plan.plan import Step
+from ..ring import U64, kernel
+from . import gmw
+from .correlations import ROOT, SHARES, TRIPLE, Stream
+
+Shares = dict[str, np.ndarray]
+
+
+def _keep(step: Step) -> np.ndarray | None:
+    """Kept positions for a gather; None for all of them."""
+    kept = step.attrs["kept"]
+    return None if len(kept) == step.size else kept
+
+
+def views(buffer: np.ndarray, found: wire.Layout) -> Shares:
+    """Names for the parts of one contiguous buffer of words."""
+    parts, at = {}, 0
+    for name, (shape, dtype) in found.items():
+        size = wire.array_words(shape, dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        parts[name] = buffer[at : at + size].view(dtype)[:count].reshape(shape)
+        at += size
+    return parts
+
+
+def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) -> tuple[np.ndarray, np.ndarray | None]:
+    """The dealer's part: the server's half of all shares as one buffer, and the key.
+
+    r: (N, P), the wire's mask.
+    """
+    batch = len(r)
+    found = wire.layout(step, batch)
+    buffer = client.words(index, SHARES, wire.words(found))
+    mine, a, k = views(buffer, found), step.attrs, kernel()
+    if "alpha" in mine:
+        k.deal_powers_(
+            r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine}
+        )
+    n = wire.compared(step, batch)
+    if not n:
+        return buffer, None
+    window = k.window(r, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
+    if a["comparison"] == "fss":
+        alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
+        roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
+        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1)
+    _deal_gmw(step, index, r, window, mine, client, server)
+    return buffer, None
+
+
+def _deal_gmw(
+    step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream
+) -> None:
+    """Each array holds the client's half and becomes the server's."""
+    a, k, repeat = step.attrs, kernel(), len(wire.points(step))
+    width = mine["bits"].shape[1]
+    u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
+    kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
+    k.deal_gmw_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
+    mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
+    masks = (triple_masks(step, index, width, stream) for stream in (client, server))
+    gmw.deal_products_(a["window"], *masks, mine["product"])
+
+
+def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
+    """A party's half of the masks under which the tree opens its planes."""
+    return stream.words(index, TRIPLE, (wire.masks(step.attrs["window"]), width))
+
+
+def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
+    """A party's shares with what its own seed and the key add to them."""
+    if step.attrs.get("comparison") == "gmw":
+        shares["mask"] = triple_masks(step, index, shares["bits"].shape[1], stream)
+    elif key is not None:
+        shares["key"], shares["root"] = key, stream.words(index, ROOT, (wire.compared(step, batch), 2))
+    return shares
+
+
+def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Callable[[np.ndarray], np.ndarray],
+             sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """This party's share of the activation of ``m`` (N, P), less ``sub``; (N, P), exponent ``step.frac_bits``.
+
+    party: 0 is the server, which adds the public terms. exchange: used by ``gmw`` only.
+    """
+    a, k = step.attrs, kernel()
+    kept = a.get("kept")
+    relu = None
+    if wire.compared(step, len(m)):
+        relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
+    powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    if relu is not None and a["kind"] == "leaky_relu":
+        out = k.activation_step(
+            m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers
+        )
+        x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
+        slope, rest = (U64(v % 2**64) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
+        value = slope * x[:, kept] + rest * relu
+        out[:, kept] = value if sub is None else value - sub[:, kept]
+        return out
+    if relu is None:
+        kept = None
+    options = {"align": a.get("align", 0), "linear": a.get("linear"), "relu": relu, "keep": kept, "sub": sub}
+    return k.activation_step(m, shift=a["shift"], party=party, **options, **powers)
+
+
+def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable) -> np.ndarray:
+    """Share of the kept function at exponent f, flat over batch and kept positions."""
+    a, k = step.attrs, kernel()
+    at = [m if point == 0 else m - U64(point << wire.wire_bits(step)) for point in wire.points(step)]
+    found = []
+    if a["comparison"] == "fss":
+        for moved in at:
+            window = k.window(moved, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
+            found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))
+    else:
+        found = _kept_gmw(step, at, shares, party, exchange)
+    return found[0] if len(found) == 1 else found[0] - found[1]
+
+
+def _kept_gmw(step: Step, at: list[np.ndarray], shares: Shares, party: int, exchange: Callable) -> list[np.ndarray]:
+    a, k = step.attrs, kernel()
+    windows = [k.window(m, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1) for m in at]
+    v = gmw.open_drelu(windows[0] if len(at) == 1 else np.concatenate(windows), a["window"], shares, party, exchange)
+    n = len(windows[0])
+    pick = slice(None) if _keep(step) is None else a["kept"]
+    alpha, beta = (shares[name][:, pick].reshape(-1) for name in ("alpha", "beta"))
+    found = []
+    for i, m in enumerate(at):
+        kept, bits = m[:, pick].reshape(-1), gmw.bits_of(v, i * n, n)
+        found.append(gmw.relu(kept, bits, i, shares, alpha, beta, a["shift"], party))
+    return found

@@ -1,0 +1,120 @@
+"""The client: has the input, learns the output."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from ..link.message import READY, REQUEST, SETUP
+from ..plan import wire
+from ..plan.plan import Step
+from ..ring import decode, encode
+from . import activation, maps
+from .activation import Shares
+from .correlations import BLIND, SHARES, T_MASK, Once, Stream
+from .party import Party, walk
+
+
+class Client(Party):
+    """Links: ``server``, ``dealer``.
+
+    Offline, per map: ``h = E B + t`` goes to the server. Online it computes no linear map at all: it sends ``x - B``,
+    then for each activation receives ``m`` and sends its share of the result less the next blinding.
+    """
+
+    name = "client"
+
+    def setup(self) -> None:
+        self.hello()
+        self.seed = os.urandom(16)
+        self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
+        self.blinded_weights = {}
+        for step in self.plan.steps:
+            if step.op == "map":
+                e = np.empty(maps.weight_shape(step), np.uint64)
+                self.links["server"].receive(SETUP, e)
+                self.blinded_weights[step.name] = maps.pack(step, e, public=True)
+        self.inference = 0
+
+    def finish(self) -> None:
+        """Tell the others that there is nothing more to do."""
+        for channel in self.links.values():
+            channel.send(REQUEST, np.zeros(1, np.int64))
+
+    def prepare(self, batch: int) -> None:
+        """The offline phase of one inference on ``batch`` samples."""
+        self.inference += 1
+        for channel in self.links.values():
+            channel.send(REQUEST, np.array([batch], np.int64))
+        self.start_counting()
+        stream = Stream(self.seed, self.inference)
+        self.batch = batch
+        self.blindings: dict[str, Once[np.ndarray]] = {}
+        self.shares: dict[str, Once[Shares]] = {}
+
+        def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
+            if step.op == "constant":
+                return inputs[0]
+            if step.op != "output":
+                blinding = stream.words(index, BLIND, (batch, *step.shape))
+            if step.op == "map":
+                h = stream.words(index, T_MASK, (batch, *step.shape))
+                h = maps.apply(step, self.blinded_weights[step.name], inputs[0], add=h)
+                self.links["server"].send(index, h)
+                return blinding
+            if step.op != "input":
+                self.shares[step.name] = Once(
+                    f"the client's correlation of step '{step.name}'", self._shares(step, index, stream)
+                )
+            if step.op == "output":
+                return None
+            self.blindings[step.name] = Once(f"the client's blinding of step '{step.name}'", blinding)
+            return blinding
+
+        walk(self.plan, visit)
+        self.links["server"].receive(READY)
+
+    def _shares(self, step: Step, index: int, stream: Stream) -> Shares:
+        found = wire.layout(step, self.batch)
+        shares = activation.views(stream.words(index, SHARES, wire.words(found)), found)
+        key = None
+        if size := wire.key_words(step, self.batch):
+            key = np.empty(size, np.uint64)
+            self.links["dealer"].receive(index, key)
+        return activation.complete(step, index, self.batch, shares, stream, key)
+
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """The online phase: (N, ...) numbers in, the output in float64 out. Needs one :meth:`prepare` each."""
+        if len(x) != self.batch:
+            raise ValueError(f"prepared for {self.batch} samples, got {len(x)}")
+        server = self.links["server"]
+        self.start_counting()
+        self.started = time.monotonic()
+        for index, step in enumerate(self.plan.steps):
+            if step.op == "input":
+                server.send(index, encode(x, step.frac_bits) - self.blindings[step.name].take())
+            elif step.op == "activation":
+                shares = self.shares[step.name].take()
+                blinding = self.blindings[step.name].take().reshape(self.batch, -1)
+                m = np.empty((self.batch, step.size), np.uint64)
+                server.receive(index, m)
+                server.send(index, self._evaluate(step, index, m, shares, sub=blinding))
+            elif step.op == "output":
+                shares = self.shares[step.name].take()
+                m, theirs = (np.empty((self.batch, step.size), np.uint64) for _ in range(2))
+                server.receive(index, m, theirs)
+                theirs += self._evaluate(step, index, m, shares)
+        self.seconds = time.monotonic() - self.started
+        return decode(theirs, self.plan.output.frac_bits).reshape(self.batch, *self.plan.output.shape)
+
+    def _evaluate(
+        self, step: Step, index: int, m: np.ndarray, shares: Shares, sub: np.ndarray | None = None
+    ) -> np.ndarray:
+        def exchange(mine: np.ndarray) -> np.ndarray:
+            theirs = np.empty_like(mine)
+            self.links["server"].exchange(index, np.ascontiguousarray(mine), theirs)
+            return theirs
+
+        return activation.evaluate(step, m, shares, party=1, exchange=exchange, sub=sub)

@@ -1,0 +1,54 @@
+"""Correlated randomness: where each number comes from, and that it is used once.
+
+Every party's half comes from seeds as far as it can. Two 16-byte seeds exist, dealer and client share one, dealer and
+server the other; a stream is named by (inference, step, slot), so any array can be made on its own, in any order.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ...errors import PartyError
+from ..ring import kernel
+
+T = TypeVar("T")
+
+#: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
+#: masks of AND triples. Slots of the server's seed: the mask s of a wire; A, once per model; roots; masks of AND
+#: triples.
+BLIND, T_MASK, SHARES, ROOT, TRIPLE = range(5)
+WIRE_MASK, WEIGHT_MASK = 0, 1
+
+
+class Stream:
+    """A seed, and which inference it is for. Inference 0 is what is made once per model."""
+
+    def __init__(self, seed: bytes, inference: int):
+        if len(seed) != 16 or not 0 <= inference < 2**32:
+            raise ValueError("a stream needs a seed of 16 bytes and an inference below 2**32")
+        self.seed, self.inference = seed, inference
+
+    def words(self, step: int, slot: int, shape: int | tuple[int, ...]) -> np.ndarray:
+        """Uniform ring elements; the same for everyone who has the seed."""
+        return kernel().prg_words(self.seed, self.inference << 32 | step << 8 | slot, shape)
+
+
+class Once(Generic[T]):
+    """Something that may be taken once. A second use of a mask would tell the difference of two secrets."""
+
+    def __init__(self, what: str, value: T):
+        self._what, self._value, self._lock = what, [value], threading.Lock()
+
+    def take(self) -> T:
+        """The value.
+
+        Raises:
+            PartyError: it was taken before.
+        """
+        with self._lock:
+            if not self._value:
+                raise PartyError(f"{self._what} was used already; run the offline phase again")
+            return self._value.pop()

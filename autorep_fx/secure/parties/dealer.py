@@ -1,0 +1,73 @@
+"""The dealer: makes correlated randomness, sees nothing of input, weights or output."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ..link.message import SETUP
+from ..plan.plan import Step
+from . import activation, maps
+from .correlations import BLIND, T_MASK, WEIGHT_MASK, WIRE_MASK, Stream
+from .party import Party, walk
+
+
+class Dealer(Party):
+    """Links: ``client``, ``server``.
+
+    Once per model it receives both seeds and lays out every map's ``A``. Then, per inference and map, with the input's
+    blinding ``B``: ``U = A B - t - c`` goes to the server; per activation and output, with ``r = s - B``: shares and
+    key. One ring convolution a layer. Layers are streamed: nothing is kept.
+    """
+
+    name = "dealer"
+
+    def setup(self) -> None:
+        self.hello()
+        self.seeds = {}
+        for peer, channel in self.links.items():
+            seed = np.empty(16, np.uint8)
+            channel.receive(SETUP, seed)
+            self.seeds[peer] = seed.tobytes()
+        model = Stream(self.seeds["server"], 0)
+        self.masks = {
+            step.name: maps.pack(step, model.words(index, WEIGHT_MASK, maps.weight_shape(step)))
+            for index, step in enumerate(self.plan.steps)
+            if step.op == "map"
+        }
+        self.inference = 0
+
+    def serve(self) -> bool:
+        """Wait for the client's request and deal one inference; False where it wants no more."""
+        n = self.next_batch()
+        if not n:
+            return False
+        self.start_counting()
+        start = time.monotonic()
+        self.inference += 1
+        client, server = (Stream(self.seeds[p], self.inference) for p in ("client", "server"))
+
+        def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
+            shape = (n, *step.shape)
+            if step.op == "input":
+                return client.words(index, BLIND, shape)
+            if step.op == "constant":
+                return inputs[0]
+            if step.op == "map":
+                mask, c = client.words(index, T_MASK, shape), client.words(index, BLIND, shape)
+                mask += c
+                self.links["server"].send(index, maps.apply(step, self.masks[step.name], inputs[0]) - mask)
+                return c
+            r = server.words(index, WIRE_MASK, (n, step.size)) - inputs[0].reshape(n, -1)
+            shares, key = activation.deal(step, index, r, client, server)
+            if key is not None:
+                self.links["client"].send(index, key)
+                self.links["server"].send(index, shares, key)
+            else:
+                self.links["server"].send(index, shares)
+            return client.words(index, BLIND, shape) if step.op == "activation" else None
+
+        walk(self.plan, visit)
+        self.seconds = time.monotonic() - start
+        return True

@@ -1,0 +1,79 @@
+"""What the three parties have in common: walking the plan, and counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..link.channel import Channel, Clock
+from ..link.count import Count
+from ..link.message import REQUEST
+from ..plan.plan import VERSION, Plan, Step
+from . import local
+
+#: Fills in the value of a step: (its index, the step, values of its inputs).
+Visit = Callable[[int, Step, list[np.ndarray]], np.ndarray | None]
+
+
+def walk(plan: Plan, visit: Visit) -> None:
+    """Visit every step in order with its inputs' values, and forget each value after its last reader.
+
+    Public linear steps are computed here; ``visit`` returns the value of every other one.
+    """
+    gone = plan.last_uses()
+    values: dict[str, np.ndarray] = {}
+    for index, step in enumerate(plan.steps):
+        inputs = [values[name] for name in step.inputs]
+        values[step.name] = local.apply(step, *inputs) if step.op == "local" else visit(index, step, inputs)
+        for name in gone.get(step.name, ()):
+            del values[name]
+
+
+class Party:
+    """A party and its links.
+
+    Args:
+        plan: what everyone knows.
+        links: the channels to the other two, by name.
+    """
+
+    name = ""
+
+    def __init__(self, plan: Plan, **links: Channel):
+        self.plan, self.links, self.clock = plan, links, Clock()
+        for channel in links.values():
+            channel.clock = self.clock
+            channel.steps = tuple(step.name for step in plan.steps)
+
+    def hello(self) -> None:
+        """Agree with both others on version and plan. All greetings go out first: nobody waits for one who waits."""
+        digest = self.plan.digest()
+        for channel in self.links.values():
+            channel.greet(VERSION, digest)
+        for channel in self.links.values():
+            channel.check_greeting(VERSION, digest)
+
+    def next_batch(self) -> int:
+        """Wait for the client's request of one inference; its batch size, or 0 where it wants no more."""
+        batch = np.empty(1, np.int64)
+        self.links["client"].wait()
+        self.links["client"].receive(REQUEST, batch)
+        return int(batch[0])
+
+    def start_counting(self) -> None:
+        self.clock.depth = 0
+        for channel in self.links.values():
+            channel.reset()
+
+    def count(self) -> Count:
+        """What this party sent since :meth:`start_counting`."""
+        return Count(
+            {peer: channel.bytes_sent for peer, channel in self.links.items()},
+            {peer: channel.messages_sent for peer, channel in self.links.items()},
+            self.clock.depth,
+        )
+
+    def close(self) -> None:
+        for channel in self.links.values():
+            channel.close()

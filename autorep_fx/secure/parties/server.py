@@ -1,0 +1,148 @@
+"""The server: has the weights, learns nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+import numpy as np
+
+from ..link.message import READY, SETUP
+from ..plan import wire
+from ..plan.numbers import Numbers
+from ..plan.plan import Plan, Step
+from . import activation, local, maps
+from .activation import Shares
+from .correlations import WEIGHT_MASK, WIRE_MASK, Once, Stream
+from .party import Party
+
+
+class Server(Party):
+    """Links: ``client``, ``dealer``.
+
+    Once per model it sends ``E = W - A``. Online, per map: ``M' = W M + V``, with ``V = U + h + bias`` from the offline
+    phase; per activation it sends ``m = M + s`` and receives the client's part of the next blinded wire.
+    """
+
+    name = "server"
+
+    def __init__(self, plan: Plan, numbers: dict[str, Numbers], **links):
+        super().__init__(plan, **links)
+        self.numbers = numbers
+
+    def setup(self) -> None:
+        self.hello()
+        self.seed = os.urandom(16)
+        self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
+        model = Stream(self.seed, 0)
+        self.weights = {}
+        for index, step in enumerate(self.plan.steps):
+            if step.op == "map":
+                mine = self.numbers[step.name]
+                e = mine.weight - model.words(index, WEIGHT_MASK, maps.weight_shape(step))
+                self.links["client"].send(SETUP, e)
+                self.weights[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
+        self.inference = 0
+
+    def prepare(self) -> bool:
+        """The offline phase of one inference; False where the client wants no more."""
+        self.batch = self.next_batch()
+        if not self.batch:
+            return False
+        self.start_counting()
+        start = time.monotonic()
+        self.inference += 1
+        stream = Stream(self.seed, self.inference)
+        self.added: dict[str, Once[np.ndarray]] = {}
+        self.shares: dict[str, Once[Shares]] = {}
+        shapes = {step.name: (self.batch, *step.shape) for step in self.plan.steps}
+        for index, step in enumerate(self.plan.steps):
+            what = f"of step '{step.name}'"
+            if step.op == "map":
+                maps.prepare(step, self.weights[step.name], shapes[step.inputs[0]])
+                self.added[step.name] = Once(f"the server's sum {what}", self._sum(index, step))
+            elif step.op in ("activation", "output"):
+                shares = self._shares(step, index, stream)
+                mask = stream.words(index, WIRE_MASK, (self.batch, *step.shape))
+                constant = self.numbers[step.name].constant if step.name in self.numbers else None
+                if constant is not None:
+                    mask += constant
+                self.added[step.name] = Once(f"the server's mask {what}", mask)
+                self.shares[step.name] = Once(f"the server's correlation {what}", shares)
+        self.links["client"].send(READY)
+        self.seconds = time.monotonic() - start
+        return True
+
+    def _sum(self, index: int, step: Step) -> np.ndarray:
+        u, h = (np.empty((self.batch, *step.shape), np.uint64) for _ in range(2))
+        self.links["dealer"].receive(index, u)
+        self.links["client"].receive(index, h)
+        u += h
+        constant = self.numbers[step.name].constant
+        if constant is not None:
+            u += constant
+        return u
+
+    def _shares(self, step: Step, index: int, stream: Stream) -> Shares:
+        found = wire.layout(step, self.batch)
+        buffer = np.empty(wire.words(found), np.uint64)
+        size = wire.key_words(step, self.batch)
+        key = np.empty(size, np.uint64) if size else None
+        self.links["dealer"].receive(index, *([buffer] if key is None else [buffer, key]))
+        return activation.complete(step, index, self.batch, activation.views(buffer, found), stream, key)
+
+    def infer(self) -> None:
+        """The online phase of the inference that was prepared last."""
+        self.start_counting()
+        client, gone = self.links["client"], self.plan.last_uses()
+        values: dict[str, np.ndarray] = {}
+        #: Activations whose answer was not read yet, in the order in which the client sends them, with this party's
+        #: share.
+        waiting: deque[tuple[int, str, np.ndarray]] = deque()
+
+        def value(name: str) -> np.ndarray:
+            while name not in values:
+                index, found, share = waiting.popleft()
+                answer = np.empty_like(share)
+                client.receive(index, answer)
+                share += answer
+                values[found] = share
+            return values[name]
+
+        for index, step in enumerate(self.plan.steps):
+            inputs = [value(name) for name in step.inputs]
+            if step.op == "input":
+                blinded = np.empty((self.batch, *step.shape), np.uint64)
+                client.receive(index, blinded)
+                values[step.name] = blinded
+            elif step.op == "map":
+                added = self.added[step.name].take()
+                values[step.name] = maps.apply(step, self.weights[step.name], inputs[0], add=added)
+            elif step.op == "constant":
+                values[step.name] = inputs[0] + self.numbers[step.name].constant
+            elif step.op == "local":
+                values[step.name] = local.apply(step, *inputs)
+            else:
+                if step.attrs.get("comparison") == "gmw" and waiting:
+                    value(waiting[-1][1])  # its exchanges come after the client's earlier answers
+                self._activate(index, step, inputs[0], waiting)
+            for name in gone.get(step.name, ()):
+                del values[name]
+
+    def _activate(self, index: int, step: Step, m: np.ndarray, waiting: deque) -> None:
+        client = self.links["client"]
+        masked = (m + self.added[step.name].take()).reshape(self.batch, -1)
+        shares = self.shares[step.name].take()
+
+        def exchange(mine: np.ndarray) -> np.ndarray:
+            theirs = np.empty_like(mine)
+            client.exchange(index, np.ascontiguousarray(mine), theirs)
+            return theirs
+
+        if step.op == "output":
+            client.send(index, masked, activation.evaluate(step, masked, shares, party=0, exchange=exchange))
+            return
+        client.send(index, masked)
+        share = activation.evaluate(step, masked, shares, party=0, exchange=exchange)
+        waiting.append((index, step.name, share.reshape(self.batch, *step.shape)))

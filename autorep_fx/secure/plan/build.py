@@ -1,0 +1,237 @@
+"""From the steps of a program to those of the native runtime, before any exponent is chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..program import Program, Step
+from .ranges import Reach
+from .site import Site, site_of
+
+#: Smallest reach that is believed: values that calibration saw as zero may not stay there.
+_LEAST = 2.0**-6
+
+
+@dataclass
+class Node:
+    """A step in the making.
+
+    Attributes:
+        name, op, inputs, shape, attrs: as in :class:`~.plan.Step`.
+        bits: significant bits that the planner chooses, of a value or a weight; None where there is nothing to choose.
+        most: where more bits are of no use.
+        scale: the largest value or weight is about 2**scale, so ``bits - scale`` of the bits are fractional.
+        weight, constant: the server's numbers; a constant broadcasts over the result.
+        site: of an activation or the factors behind it.
+        reach: largest absolute value of the result (of the input for activations and the output).
+        reach_kept: the same over the positions that are compared.
+    """
+
+    name: str
+    op: str
+    inputs: list[str]
+    shape: tuple[int, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    bits: int | None = None
+    most: int = 0
+    scale: int = 0
+    weight: np.ndarray | None = None
+    constant: np.ndarray | None = None
+    site: Site | None = None
+    reach: float | None = None
+    reach_kept: float = _LEAST
+
+    @property
+    def frac_bits(self) -> int:
+        """Fractional bits for the chosen ``bits``."""
+        return max(self.bits - self.scale, 0)
+
+
+def _scale(largest: float, least: int) -> int:
+    """``largest < 2**result``; not below ``least``, so that what is tiny does not take all bits."""
+    return max(math.floor(math.log2(largest)) + 1, least) if largest > 0 else least
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bits that the planner does not exceed: significant ones of truncated values, weights and factors (15 fit 16-bit
+    storage), fractional ones of the input, of public numbers and of the output."""
+
+    value: int = 14
+    weight: int = 15
+    factor: int = 14
+    input: int = 16
+    number: int = 12
+    output: int = 16
+
+
+class Builder:
+    """One pass over the program's steps."""
+
+    def __init__(self, program: Program, reach: Reach, limits: Limits, margin: int):
+        self.program, self.known, self.limits, self.margin = program, reach, limits, margin
+        self.nodes: dict[str, Node] = {}
+
+    def build(self) -> dict[str, Node]:
+        public = self.program.public
+        self.add(Node(public.input, "input", [], public.input_shape, most=self.limits.input, bits=0))
+        for step in public.steps:
+            BUILD[step.op](self, step)
+        reach = self.reach(public.output)
+        self.add(
+            Node("output", "output", [public.output], public.output_shape, most=self.limits.output, bits=0, reach=reach)
+        )
+        return self.nodes
+
+    def add(self, node: Node) -> str:
+        if node.name in self.nodes:
+            raise ValueError(f"two steps are called '{node.name}'")
+        if node.reach is None:
+            node.reach = self.known.get(node.name)
+        self.nodes[node.name] = node
+        return node.name
+
+    def reach(self, name: str) -> float:
+        return max(self.known[name], _LEAST)
+
+    def local(self, kind: str, name: str, inputs: list[str], shape: tuple[int, ...], **attrs: Any) -> str:
+        return self.add(Node(name, "local", inputs, tuple(shape), {"kind": kind, **attrs}))
+
+    def secret(self, step: Step, role: str) -> np.ndarray | None:
+        return self.program.secrets(step)[role].numpy() if role in step.secrets else None
+
+    def map(self, kind: str, step: Step, weight: str, constant: str, **attrs: Any) -> None:
+        w, b = self.secret(step, weight), self.secret(step, constant)
+        if b is not None and kind != "linear":
+            b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
+        attrs.update(kind=kind, weight_shape=w.shape)
+        scale = _scale(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15), -8)  # rounding must not reach 2**15
+        chosen = {"bits": 0, "most": self.limits.weight, "scale": scale}
+        self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, **chosen, weight=w, constant=b))
+
+    def times(self, name: str, x: str, shape: tuple[int, ...], factor: float) -> str:
+        """A public factor: exact where it is a short integer times a power of two."""
+        mantissa, exponent = math.frexp(factor)
+        whole, up = int(mantissa * 2**12), 12 - exponent
+        if whole == mantissa * 2**12:
+            while whole and whole % 2 == 0 and up > 0:
+                whole, up = whole // 2, up - 1
+            if up < 0:
+                whole, up = whole << -up, 0
+            return self.local("times", name, [x], shape, factor=whole, up=up)
+        node = Node(
+            name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number
+        )
+        return self.add(node)
+
+    def constant(self, name: str, x: str, shape: tuple[int, ...], value: np.ndarray) -> str:
+        return self.add(Node(name, "constant", [x], tuple(shape), constant=np.asarray(value, np.float64)))
+
+
+def _pool(b: Builder, step: Step) -> None:
+    a = step.attrs
+    size = {key: a[key] for key in ("kernel", "stride", "padding")}
+    total = b.local("sum_pool", f"{step.name}.sum", [step.inputs[0]], step.shape, **size)
+    b.times(step.name, total, step.shape, 1 / a["divisor"])
+
+
+def _mean(b: Builder, step: Step) -> None:
+    a, x = step.attrs, b.nodes[step.inputs[0]]
+    count = math.prod(x.shape[d - 1] for d in a["dims"])
+    total = b.local("sum", f"{step.name}.sum", [x.name], step.shape, dims=tuple(a["dims"]), keepdim=a["keepdim"])
+    b.times(step.name, total, step.shape, 1 / count)
+
+
+def _add_private(b: Builder, step: Step) -> None:
+    x = step.inputs[0]
+    if b.nodes[x].shape != step.shape:
+        x = b.local("broadcast", f"{step.name}.broadcast", [x], step.shape)
+    b.constant(step.name, x, step.shape, b.secret(step, "constant"))
+
+
+def _max_pool(b: Builder, step: Step) -> None:
+    """A tree of ``max(x, y) = y + relu(x - y)`` over the elements of each window; one activation for each level."""
+    a, x, name = step.attrs, step.inputs[0], step.name
+    reach = b.reach(x)
+    (ph, pw), shape = a["padding"], b.nodes[x].shape
+    if ph or pw:
+        shape = (*shape[:-2], shape[-2] + 2 * ph, shape[-1] + 2 * pw)
+        x = b.local("pad", f"{name}.pad", [x], shape, pads=(pw, pw, ph, ph))
+        low = np.full(shape, -np.ldexp(reach, b.margin))  # below everything that the windows have room for
+        low[..., ph : shape[-2] - ph, pw : shape[-1] - pw] = 0
+        x = b.constant(f"{name}.low", x, shape, low)
+    size = a["kernel"][0] * a["kernel"][1]
+    x = b.local("windows", f"{name}.windows", [x], (size, *step.shape), kernel=a["kernel"], stride=a["stride"],
+                dilation=a["dilation"])  # fmt: skip
+    level = 0
+    while size > 1:
+        half, tag = size // 2, f"{name}.{level}"
+        pair = (half, *step.shape)
+
+        def part(which: str, start: int, stop: int, x=x, tag=tag) -> str:
+            index = (slice(None), slice(start, stop))
+            return b.local("index", f"{tag}.{which}", [x], (stop - start, *step.shape), index=index)
+
+        first, second = part("a", 0, half), part("b", half, 2 * half)
+        gap = b.local("add", f"{tag}.gap", [first, second], pair, sign=-1)
+        count = math.prod(pair)
+        site = Site(tag, "relu", 0.0, np.arange(count), np.arange(0), count // half, np.zeros((3, half)))
+        relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
+                          scale=_scale(reach, -6), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
+        best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
+        if size % 2:
+            best = b.local("cat", f"{tag}.rest", [best, part("odd", 2 * half, size)], (half + 1, *step.shape), dim=1)
+        x, size, level = best, half + size % 2, level + 1
+    b.local("reshape", name, [x], step.shape)
+
+
+def _hybrid(b: Builder, step: Step) -> None:
+    site, x = site_of(b.program, step), step.inputs[0]
+    private = len(site.replaced) > 0
+    kept = max(b.known.get(f"{step.name}/kept", _LEAST), _LEAST)
+    if site.kind == "relu6":
+        kept = max(kept, 6.0) + 6.0
+    name = f"{step.name}.act" if private else step.name
+    chosen = {"bits": 0, "most": b.limits.value, "scale": _scale(b.reach(x), -6)}
+    b.add(Node(name, "activation", [x], step.shape, **chosen, site=site, reach=b.reach(x), reach_kept=kept))
+    if private:
+        attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
+                 "weight_shape": (step.shape[0],)}  # fmt: skip
+        b.add(Node(step.name, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
+                   site=site))  # fmt: skip
+
+
+def _factor_scale(site: Site) -> int:
+    """Of the squares' factors; where there are none, of the lines'."""
+    _, c1, c2 = np.abs(site.coeffs[:, np.unique(site.replaced // site.per_channel)])
+    return _scale(float(c2.max()), -4) if c2.max() > 0 else _scale(float(c1.max()), -4)
+
+
+def _move(b: Builder, step: Step, **attrs: Any) -> None:
+    b.local(step.op, step.name, list(step.inputs), step.shape, **attrs)
+
+
+#: op of a lowered step -> the nodes that it becomes; the last one carries the step's name.
+BUILD: dict[str, Callable[[Builder, Step], Any]] = {
+    "conv2d": lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs),
+    "linear": lambda b, s: b.map("linear", s, "weight", "bias"),
+    "affine": lambda b, s: b.map("channel", s, "scale", "shift"),
+    "add": lambda b, s: _move(b, s, sign=s.attrs["sign"]),
+    "add_number": lambda b, s: b.constant(s.name, s.inputs[0], s.shape, np.array(s.attrs["number"])),
+    "add_private": _add_private,
+    "scale": lambda b, s: b.times(s.name, s.inputs[0], s.shape, s.attrs["factor"]),
+    "avg_pool2d": _pool,
+    "mean": _mean,
+    "max_pool2d": _max_pool,
+    "hybrid": _hybrid,
+    "reshape": _move,
+    "permute": lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])),
+    "pad": lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])),
+    "index": lambda b, s: _move(b, s, index=s.attrs["index"]),
+    "cat": lambda b, s: _move(b, s, dim=s.attrs["dim"]),
+}

@@ -1,0 +1,243 @@
+"""What a native run will cost: rounds and bytes from the plan alone, seconds from measured rates.
+
+Rounds and bytes are exact; a test holds them equal to what the channels counted. A round is a message that had to wait
+for another one; a round trip is two. Messages that go the same way in a row, or both ways at once, are one round.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..link.message import HEADER_BYTES
+from ..network import Network, network_of
+from . import wire
+from .plan import Plan, Step
+
+PARTIES = ("client", "server", "dealer")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one thread does in a second, and what a step costs besides; measured on an AMD EPYC with AVX-512 and VAES.
+
+    Attributes:
+        macs: ring multiply-adds of a convolution.
+        bytes: bytes moved by the element-wise kernels.
+        eval_blocks, gen_blocks: levels of comparison keys evaluated and generated (an element has one for each bit).
+        gmw: compared elements of the bit-sliced tree.
+        prg: bytes of pseudo-random stream.
+        step: seconds of Python and calls in each step; message: of each message.
+    """
+
+    macs: float = 33e9
+    bytes: float = 8e9
+    eval_blocks: float = 2.2e8
+    gen_blocks: float = 6e7
+    gmw: float = 6e7
+    prg: float = 10e9
+    step: float = 30e-6
+    message: float = 60e-6
+
+
+@dataclass
+class StepCost:
+    """Messages and work of one step.
+
+    Attributes:
+        online, offline: bytes sent, by party, headers included.
+        online_seconds: of the party that takes longest, without the network.
+        offline_seconds: of the slowest party.
+    """
+
+    online: dict[str, int] = field(default_factory=dict)
+    offline: dict[str, int] = field(default_factory=dict)
+    online_seconds: float = 0.0
+    offline_seconds: float = 0.0
+
+
+@dataclass
+class Cost:
+    """Cost of one private inference on a network.
+
+    Attributes:
+        rounds: messages that wait for one another, from the input to the output; round_trips is half of it.
+        online, offline: bytes sent, by party.
+        setup: bytes sent once per model, by party.
+        steps: the same by step, in order.
+        online_seconds, offline_seconds: predicted.
+        comparison: the variant that this is about.
+    """
+
+    comparison: str
+    network: Network
+    rounds: int
+    online: dict[str, int]
+    offline: dict[str, int]
+    setup: dict[str, int]
+    steps: dict[str, StepCost]
+    online_seconds: float
+    offline_seconds: float
+
+    @property
+    def round_trips(self) -> float:
+        return self.rounds / 2
+
+    def __str__(self) -> str:
+        def sizes(sent: dict[str, int]) -> str:
+            return ", ".join(f"{party} {sent.get(party, 0) / 1e6:,.2f} MB" for party in PARTIES if sent.get(party))
+
+        net = self.network
+        lines = [
+            f"comparison {self.comparison}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
+            f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, "
+            f"about {self.online_seconds:.3g} s",
+            f"offline  {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
+            f"setup    {sizes(self.setup)}, once per model",
+        ]
+        return "\n".join(lines)
+
+
+def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rates: Rates | None = None) -> Cost:
+    """Cost of a run of ``plan`` on ``batch`` samples."""
+    network, rates = network_of(network), rates or Rates()
+    macs = _macs(plan, batch)
+    steps = {step.name: _step(step, batch, macs.get(step.name, 0), rates) for step in plan.steps}
+    rounds = _rounds(plan)
+    online = _sum(cost.online for cost in steps.values())
+    offline = _sum(cost.offline for cost in steps.values())
+    offline["server"] = offline.get("server", 0) + HEADER_BYTES  # "ready"
+    # Both directions alternate, so their bytes add up on the way; "gmw" sends both ways at once.
+    sent = sum(
+        max(c.online.values(), default=0) if _is_gmw(s) else sum(c.online.values())
+        for s, c in zip(plan.steps, steps.values())
+    )
+    online_seconds = (
+        sum(c.online_seconds for c in steps.values()) + rounds * (network.delay + rates.message) + network.seconds(sent)
+    )
+    # The dealer streams to both parties over links of their own.
+    busiest = max([offline["server"], *(sum(c.offline.get("dealer", 0) for c in steps.values()),)])
+    offline_seconds = sum(c.offline_seconds for c in steps.values()) + network.seconds(busiest) + network.delay * 2
+    variants = {s.attrs["comparison"] for s in plan.steps if s.attrs.get("comparison")}
+    return Cost(
+        comparison=" and ".join(sorted(variants)) or "none",
+        network=network,
+        rounds=rounds,
+        online=online,
+        offline=offline,
+        setup=_setup(plan),
+        steps=steps,
+        online_seconds=online_seconds,
+        offline_seconds=offline_seconds,
+    )
+
+
+def _is_gmw(step: Step) -> bool:
+    return step.attrs.get("comparison") == "gmw"
+
+
+def _sum(parts) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for party, size in part.items():
+            total[party] = total.get(party, 0) + size
+    return total
+
+
+def _macs(plan: Plan, batch: int) -> dict[str, int]:
+    found = {}
+    for step in plan.steps:
+        kind = step.attrs.get("kind")
+        if kind in ("conv2d", "linear"):
+            found[step.name] = batch * step.size * int(np.prod(step.attrs["weight_shape"][1:]))
+    return found
+
+
+def _step(step: Step, batch: int, macs: int, rates: Rates) -> StepCost:
+    size, cost = 8 * batch * step.size, StepCost()
+    if step.op == "input":
+        cost.online = {"client": size + HEADER_BYTES}
+        cost.online_seconds = rates.step + 3 * size / rates.bytes
+    elif step.op in ("local", "constant"):
+        cost.online_seconds = rates.step + 3 * size / rates.bytes
+        cost.offline_seconds = cost.online_seconds
+    elif step.op == "map":
+        cost.offline = {"client": size + HEADER_BYTES, "dealer": size + HEADER_BYTES}
+        cost.online_seconds = rates.step + macs / rates.macs + (0 if macs else 4 * size / rates.bytes)
+        cost.offline_seconds = cost.online_seconds + 2 * size / rates.prg + 2 * size / rates.bytes
+    else:
+        _activation(step, batch, size, cost, rates)
+    return cost
+
+
+def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates) -> None:
+    found = wire.layout(step, batch)
+    dealt = 8 * wire.words(found)
+    key, n = 8 * wire.key_words(step, batch), wire.compared(step, batch)
+    cost.offline = {"dealer": dealt + HEADER_BYTES + (2 * key + HEADER_BYTES if key else 0)}
+    cost.offline_seconds = rates.step + 2 * dealt / rates.prg + (dealt + 2 * key) / rates.bytes
+    cost.online_seconds = 2 * rates.step + (dealt + 4 * size) / rates.bytes
+    if step.op == "output":
+        cost.online = {"server": 2 * size + HEADER_BYTES}
+        return
+    cost.online = {"client": size + HEADER_BYTES, "server": size + HEADER_BYTES}
+    compared = n * len(wire.points(step))
+    if key:
+        cost.online_seconds += compared * (step.attrs["window"] - 1) / rates.eval_blocks
+        cost.offline_seconds += n * (step.attrs["window"] - 1) / rates.gen_blocks
+    elif n:
+        exchanged = tree_bytes(step, batch)
+        cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
+        cost.online_seconds += compared / rates.gmw
+        cost.offline_seconds += compared / rates.gmw
+
+
+def tree_bytes(step: Step, batch: int) -> int:
+    """Bytes that each party sends in the borrow tree of a ``gmw`` step, headers included."""
+    width = wire.plane_words(wire.compared(step, batch) * len(wire.points(step)))
+    window = step.attrs["window"]
+    return 8 * width * (wire.masks(window) + 1) + HEADER_BYTES * wire.exchanges(window)
+
+
+def _rounds(plan: Plan) -> int:
+    """The depth of the last message, by playing the parties' clocks (server.py says when it waits)."""
+    client = server = 0
+    waiting: deque[tuple[str, int]] = deque()
+    known: set[str] = set()
+
+    def need(name: str) -> None:
+        nonlocal server
+        while name not in known:
+            found, depth = waiting.popleft()
+            server = max(server, depth)
+            known.add(found)
+
+    for step in plan.steps:
+        for name in step.inputs:
+            need(name)
+        if step.op == "input":
+            server = max(server, client + 1)
+        elif step.op == "output":
+            client = max(client, server + 1)
+        elif step.op == "activation":
+            if _is_gmw(step) and waiting:
+                need(waiting[-1][0])
+            client = max(client, server + 1)
+            if _is_gmw(step):
+                for _ in range(wire.exchanges(step.attrs["window"])):
+                    client, server = max(client, server + 1), max(server, client + 1)
+            waiting.append((step.name, client + 1))
+            continue
+        known.add(step.name)
+    return client
+
+
+def _setup(plan: Plan) -> dict[str, int]:
+    """Greetings, seeds, and E once per model."""
+    hello = HEADER_BYTES + 32
+    maps = [s for s in plan.steps if s.op == "map"]
+    blinded = sum(8 * int(np.prod(s.attrs["weight_shape"])) + HEADER_BYTES for s in maps)
+    seed = 16 + HEADER_BYTES
+    return {"client": 2 * hello + seed, "server": 2 * hello + seed + blinded, "dealer": 2 * hello}

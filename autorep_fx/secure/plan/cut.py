@@ -1,0 +1,56 @@
+"""Where several maps follow one another and their products find no room: one truncation between them."""
+
+from __future__ import annotations
+
+import math
+
+from .build import Node
+
+
+def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
+    """The input of the last map before ``sink`` that itself follows a map; None if there is none."""
+    names, seen = list(sink.inputs), set()
+    while names:
+        name = names.pop(0)
+        node = nodes[name]
+        if name in seen or node.op in ("activation", "input"):
+            continue
+        seen.add(name)
+        if node.op == "map":
+            before = _named(nodes, node.inputs[0])
+            if before is not None and _follows_map(nodes, before):
+                return before
+        names += node.inputs
+    return None
+
+
+def _named(nodes: dict[str, Node], name: str) -> str | None:
+    """The nearest value at or above whose reach is known."""
+    while nodes[name].reach is None:
+        if len(nodes[name].inputs) != 1:
+            return None
+        name = nodes[name].inputs[0]
+    return None if nodes[name].op in ("activation", "input") else name
+
+
+def _follows_map(nodes: dict[str, Node], name: str) -> bool:
+    node = nodes[name]
+    if node.op in ("activation", "input"):
+        return False
+    return node.op == "map" or any(_follows_map(nodes, i) for i in node.inputs)
+
+
+def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
+    """Truncate ``place`` for all of its readers."""
+    result: dict[str, Node] = {}
+    name = f"{place}.cut"
+    for node in nodes.values():
+        result[node.name] = node
+        node.inputs = [name if i == place else i for i in node.inputs]
+        if node.name == place:
+            most = max(n.most for n in nodes.values() if n.op == "input")
+            scale = math.floor(math.log2(max(node.reach, 2.0**-6))) + 1
+            result[name] = Node(
+                name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach
+            )
+    return result

@@ -1,0 +1,95 @@
+"""From nodes with their exponents to the public plan and the server's ring numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ring import encode
+from .build import Node
+from .exponents import align, factor_of, number, site_form, whole_bits
+from .numbers import Numbers
+from .plan import Plan, Step
+
+
+def emit(nodes: dict[str, Node], e: dict[str, int], margin: int) -> tuple[Plan, dict[str, Numbers]]:
+    steps: list[Step] = []
+    numbers: dict[str, Numbers] = {}
+    for node in nodes.values():
+        attrs = {k: v for k, v in node.attrs.items() if k not in ("forms", "real")}
+        inputs, out = tuple(node.inputs), e[node.name]
+        if node.op == "local":
+            attrs["shifts"] = [max(e[i] for i in inputs) - e[i] for i in inputs]
+            if attrs["kind"] == "times":
+                attrs["factor"], attrs["up"] = number(node)
+        elif node.op == "constant":
+            numbers[node.name] = Numbers(constant=encode(node.constant, out))
+        elif node.op == "map":
+            attrs["weight_bits"] = node.frac_bits
+            numbers[node.name] = _map_numbers(nodes, node, e)
+        elif node.op in ("activation", "output"):
+            shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
+            attrs["shift"] = shift
+            if node.op == "activation":
+                found, offset = _activation(nodes, node, e[inputs[0]], shift, margin)
+                attrs.update(found)
+                if offset is not None:
+                    numbers[node.name] = Numbers(constant=offset)
+        steps.append(Step(node.name, node.op, inputs, node.shape, out, attrs))
+    return Plan(tuple(steps)), numbers
+
+
+def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbers:
+    out = e[node.name]
+    if node.site is None:
+        weight = encode(node.weight, node.frac_bits)
+        constant = None if node.constant is None else encode(node.constant, out)
+    else:
+        site = node.site
+        rounded = site.round(node.frac_bits, e[nodes[node.inputs[0]].inputs[0]])
+        weight = encode(rounded.factor, node.frac_bits)
+        flat = np.zeros(math.prod(node.shape))
+        flat[site.replaced] = site.by_position(rounded.constant)
+        constant = encode(flat.reshape(node.shape), out)
+    largest = int(np.abs(weight.view(np.int64)).max(initial=0))
+    return Numbers(weight, constant, 16 if largest < 2**15 else 32 if largest < 2**31 else 64)
+
+
+def _activation(
+    nodes: dict[str, Node], node: Node, exponent: int, shift: int, margin: int
+) -> tuple[dict, np.ndarray | None]:
+    """Public attributes, and the server's offsets by position.
+
+    shift: bits that the truncation takes off. align: shift of values with exponent f to that of the result. powers: 0
+    no truncated value is needed, 1 x, 2 also its square. kept, linear: positions. window: bits of a comparison.
+    """
+    f, size = exponent - shift, math.prod(node.shape)
+    if node.site is None:
+        return {
+            "kind": "truncate",
+            "align": 0,
+            "powers": 1,
+            "kept": np.arange(0),
+            "linear": None,
+            "comparison": None,
+        }, None
+    site, (square, _) = node.site, site_form(nodes, node)
+    attrs = {"kind": site.kind, "align": align(node, f, square), "kept": np.asarray(site.kept, np.int64),
+             "powers": 2 if square else 1 if len(site.replaced) or site.kind == "leaky_relu" else 0,
+             "linear": None, "comparison": "fss" if len(site.kept) else None}  # fmt: skip
+    if len(site.kept):
+        attrs["window"] = max(f + whole_bits(node.reach_kept, margin) + 1, 4)
+        if site.kind == "leaky_relu":
+            attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
+    if not square:
+        return attrs, None
+    rounded = site.round(factor_of(nodes, site), exponent)
+    offset, is_square = np.zeros(size), np.zeros(size, bool)
+    offset[site.replaced] = site.by_position(rounded.offset)
+    is_square[site.replaced] = site.by_position(rounded.square)
+    if not is_square[site.replaced].all():
+        linear = ~is_square
+        linear[site.kept] = False
+        attrs["linear"] = linear
+    return attrs, encode(offset.reshape(node.shape), exponent)

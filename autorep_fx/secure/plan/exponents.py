@@ -1,0 +1,94 @@
+"""The exponent of every result for given bits, and whether each masked wire has room for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .build import Node
+from .plan import ROOM
+from .site import Rounded, Site
+
+#: Fractional bits of a leaky ReLU's slope where the site has no squares.
+_SLOPE_BITS = 12
+
+
+class NoRoom(Exception):
+    def __init__(self, node: Node, bits: int):
+        self.node, self.bits = node, bits
+
+
+def whole_bits(reach: float, margin: int) -> int:
+    """|v| < 2**result for all |v| <= reach * 2**margin."""
+    return math.floor(math.log2(max(reach, 2.0**-20))) + 1 + margin
+
+
+def factor_of(nodes: dict[str, Node], site: Site) -> int:
+    return nodes[site.name].frac_bits if len(site.replaced) else 0
+
+
+def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
+    """Is any replaced position a square; the largest offset."""
+    channels = np.unique(site.replaced // site.per_channel)
+    return bool(rounded.square[channels].any()), float(np.abs(rounded.offset[channels]).max(initial=0.0))
+
+
+def exponents(nodes: dict[str, Node], margin: int) -> dict[str, int]:
+    """Exponent of every result.
+
+    Raises:
+        NoRoom: at the first masked wire that does not fit.
+    """
+    e: dict[str, int] = {}
+    for node in nodes.values():
+        given = [e[name] for name in node.inputs]
+        e[node.name] = max(given, default=0)
+        if node.op == "input":
+            e[node.name] = node.frac_bits
+        elif node.op == "map":
+            e[node.name] += node.frac_bits
+        elif node.attrs.get("kind") == "times":
+            e[node.name] += number(node)[1]
+        elif node.op == "output":
+            _check(node, given[0], node.reach, margin)
+            e[node.name] = min(node.frac_bits, given[0])
+        elif node.op == "activation":
+            square, offset = site_form(nodes, node)
+            _check(node, given[0], max(node.reach + offset, node.reach_kept), margin)
+            f = min(node.frac_bits, given[0])
+            e[node.name] = f + align(node, f, square)
+    return e
+
+
+def _check(node: Node, exponent: int, reach: float, margin: int) -> None:
+    over = exponent + whole_bits(reach, margin) - ROOM
+    if over > 0:
+        raise NoRoom(node, over)
+
+
+def site_form(nodes: dict[str, Node], node: Node) -> tuple[bool, float]:
+    if node.site is None or not len(node.site.replaced):
+        return False, 0.0
+    factor_bits = factor_of(nodes, node.site)
+    cache = node.attrs.setdefault("forms", {})
+    if factor_bits not in cache:
+        cache[factor_bits] = _used(node.site, node.site.round(factor_bits, 40))
+    return cache[factor_bits]
+
+
+def align(node: Node, f: int, square: bool) -> int:
+    """By how much the result's exponent exceeds f."""
+    if square:
+        return f
+    leaky = node.site is not None and node.site.kind == "leaky_relu" and len(node.site.kept)
+    return _SLOPE_BITS if leaky else 0
+
+
+def number(node: Node) -> tuple[int, int]:
+    """(integer, what it adds to the exponent) of a public factor."""
+    if "factor" in node.attrs:
+        return node.attrs["factor"], node.attrs["up"]
+    real = node.attrs["real"]
+    up = max(node.bits - math.floor(math.log2(abs(real))), 0) if real else 0
+    return round(math.ldexp(real, up)), up

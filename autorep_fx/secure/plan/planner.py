@@ -1,0 +1,88 @@
+"""Which exponents, windows and wire forms: as much precision as the ring has room for, layer by layer.
+
+What there is to choose: the exponent f of the input and of every truncated value, and the fractional bits of every
+private or public factor. They are counted from the largest value or weight, so that small weights get more. A product
+adds exponents; a square doubles them; at the next masked wire all of it is truncated to f again. There, with the
+calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the least that is useful and are
+raised in turn, one bit at a time, weights before factors before values, while every wire keeps its room. Where even
+the least does not fit because several maps follow one another, one truncation (a message each way) is put between
+them; where that does not help either, an error names the layer.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ...errors import CompileError
+from ..program import Program
+from .build import Builder, Limits, Node
+from .cut import cut, place_to_cut
+from .emit import emit
+from .exponents import NoRoom, exponents
+from .numbers import Numbers
+from .plan import Plan
+from .ranges import Reach
+
+log = logging.getLogger(__name__)
+
+#: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
+_USEFUL, _LEAST = 10, 7
+
+#: What to raise first at equal bits.
+_ORDER = {"map": 0, "local": 1, "activation": 2, "input": 3, "output": 4}
+
+
+def make_plan(
+    program: Program, reach: Reach, *, margin: int = 2, limits: Limits | None = None
+) -> tuple[Plan, dict[str, Numbers]]:
+    """The public plan, and what the server alone has of it.
+
+    Args:
+        reach: from :mod:`.ranges`.
+        margin: bits by which values may exceed ``reach``.
+        limits: the most bits of each kind.
+
+    Raises:
+        CompileError: an operation or site that this runtime does not have, or a layer without room.
+    """
+    nodes = Builder(program, reach, limits or Limits(), margin).build()
+    nodes = _fit(nodes, margin)
+    return emit(nodes, exponents(nodes, margin), margin)
+
+
+def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:
+    for least in (_USEFUL, _LEAST):
+        while True:
+            for node in nodes.values():
+                if node.bits is not None:
+                    node.bits = min(least, node.most)
+            try:
+                exponents(nodes, margin)
+                return _raise(nodes, margin, least)
+            except NoRoom as error:
+                failed = error
+                place = place_to_cut(nodes, error.node)
+                if place is None:
+                    break
+                log.info("truncating '%s': no room for the products behind it", place)
+                nodes = cut(nodes, place)
+    node = failed.node
+    raise CompileError(
+        f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
+        f"{margin} bits and "
+        f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
+    )
+
+
+def _raise(nodes: dict[str, Node], margin: int, least: int) -> dict[str, Node]:
+    free = sorted((n for n in nodes.values() if n.bits is not None), key=lambda n: _ORDER[n.op])
+    for level in range(least + 1, max((n.most for n in free), default=0) + 1):
+        for node in free:
+            if node.bits != level - 1 or node.most < level:
+                continue
+            node.bits = level
+            try:
+                exponents(nodes, margin)
+            except NoRoom:
+                node.bits = level - 1
+    return nodes

@@ -1,0 +1,94 @@
+"""The polynomials of one site in the ring: completed squares, lines, and what each needs.
+
+A replaced position computes ``c2 x**2 + c1 x + c0``. With ``g`` factor bits, ``c2`` is rounded to a multiple of 2**-g
+first. Where that is not zero the position takes the completed square
+
+    c2' (x + o)**2 + e,   o = c1 / (2 c2') rounded to the wire's exponent,   e = c0 - c2' o**2 ;
+
+the rounding of ``c2`` then counts times x**2 only, never times o**2: |error| <= 2**-(g+1) R**2 for |x| <= R. ``c2``
+may be negative. A vertex far out costs nothing: the square is only ever needed modulo 2**64, and what the truncation
+of ``x`` by u = 2**-f adds is 2 |c2' (x + o)| u = |2 c2' x + c1| u, the slope of the polynomial. Where ``c2`` rounds to
+zero the position is a line ``c1 x + c0`` and needs no square; which channels those are is public.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import CompileError
+from ..program import Program, Step
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A site's numbers for given exponents, by channel.
+
+    Attributes:
+        square: which channels take a square.
+        factor: c2' or c1', multiples of 2**-factor_bits.
+        offset: o, zero for lines.
+        constant: e, or c0 for lines.
+    """
+
+    square: np.ndarray
+    factor: np.ndarray
+    offset: np.ndarray
+    constant: np.ndarray
+
+
+@dataclass(frozen=True)
+class Site:
+    """Public shape and private coefficients of one hybrid activation.
+
+    Attributes:
+        name: the step's.
+        kind: what the kept positions compute.
+        slope: of leaky ReLU.
+        kept, replaced: positions in a flattened sample, increasing.
+        per_channel: positions of one channel.
+        coeffs: (3, C), ``coeffs[k]`` multiplies ``x**k``; zeros where nothing is replaced.
+    """
+
+    name: str
+    kind: str
+    slope: float
+    kept: np.ndarray
+    replaced: np.ndarray
+    per_channel: int
+    coeffs: np.ndarray
+
+    def round(self, factor_bits: int, offset_bits: int) -> Rounded:
+        c0, c1, c2 = self.coeffs
+        scale = 2.0**factor_bits
+        factor = np.rint(c2 * scale) / scale
+        square = factor != 0
+        offset = np.where(square, c1 / (2 * np.where(square, factor, 1)), 0)
+        offset = np.ldexp(np.rint(np.ldexp(offset, offset_bits)), -offset_bits)
+        constant = c0 - factor * offset**2
+        return Rounded(square, np.where(square, factor, np.rint(c1 * scale) / scale), offset, constant)
+
+    def by_position(self, channels: np.ndarray) -> np.ndarray:
+        """Per-channel numbers, one for each replaced position."""
+        return channels[self.replaced // self.per_channel]
+
+
+def site_of(program: Program, step: Step) -> Site:
+    """Read a lowered hybrid step.
+
+    Raises:
+        CompileError: a degree above 2, or a kept PReLU.
+    """
+    a, secrets = step.attrs, program.secrets(step)
+    kept, replaced = a["kept"].numpy(), a["replaced"].numpy()
+    if len(replaced) and a["degree"] > 2:
+        raise CompileError(f"site '{step.name}' has polynomials of degree {a['degree']}; the native backend runs "
+                           "degree 1 and 2: transform the model with degree=2, or use backend='crypten'")  # fmt: skip
+    if a["kind"] == "prelu" and len(kept):
+        raise CompileError(f"site '{step.name}' keeps {len(kept):,} PReLU positions; the native backend keeps "
+                           "ReLU, ReLU6 and LeakyReLU: replace this site fully, or use backend='crypten'")  # fmt: skip
+    coeffs = np.zeros((3, step.shape[0]))
+    if len(replaced):
+        coeffs[: a["degree"] + 1] = secrets["coeffs"].numpy()
+    return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs)

@@ -1,0 +1,92 @@
+"""What travels for an activation, in sizes: the dealer's arrays, the comparison key, the planes of the borrow tree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ring import U64, kernel
+from .plan import Step
+
+#: Array name -> (shape, dtype).
+Layout = dict[str, tuple[tuple[int, ...], type]]
+
+
+def compared(step: Step, batch: int) -> int:
+    """Comparisons of one kind in a run; ReLU6 takes two at each position, with one key."""
+    return batch * len(step.attrs["kept"]) if step.op == "activation" else 0
+
+
+def points(step: Step) -> tuple[int, ...]:
+    """What is taken off a kept position before it is compared."""
+    return (0, 6) if step.attrs.get("kind") == "relu6" else (0,)
+
+
+def layout(step: Step, batch: int) -> Layout:
+    """The arrays that are shared for an "activation" or "output" step."""
+    a, n, wire = step.attrs, compared(step, batch), (batch, step.size)
+    powers, comparison = a.get("powers", 1), a.get("comparison")
+    short = np.uint32 if a["shift"] <= 32 else U64
+    found: Layout = {}
+    if powers >= 1 or comparison == "gmw":
+        found.update(alpha=(wire, U64), beta=(wire, short))
+    if powers >= 2:
+        found.update(alpha2=(wire, U64), ab=(wire, short))
+    if comparison == "fss":
+        found["relu"] = ((n, 3), U64)
+    elif comparison == "gmw":
+        n *= len(points(step))
+        width = plane_words(n)
+        found.update(u=((n,), U64), u_alpha=((n,), U64), u_beta=((n,), short))
+        found["bits"] = ((a["window"] + 1, width), U64)
+        found["product"] = ((products(a["window"]), width), U64)
+    return found
+
+
+def words(found: Layout) -> int:
+    return sum(array_words(*entry) for entry in found.values())
+
+
+def array_words(shape: tuple[int, ...], dtype: type) -> int:
+    return -(-int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize // 8)
+
+
+def key_words(step: Step, batch: int) -> int:
+    """Length of the comparison key that both parties get; 0 without one."""
+    n = compared(step, batch)
+    if not n or step.attrs["comparison"] != "fss":
+        return 0
+    return kernel().dcf_words(n, bits=step.attrs["window"] - 1)
+
+
+def wire_bits(step: Step) -> int:
+    """Exponent F of the masked wire."""
+    return step.frac_bits - step.attrs.get("align", 0) + step.attrs["shift"]
+
+
+def plane_words(n: int) -> int:
+    """Words of a plane of n elements."""
+    return -(-n // 64)
+
+
+def levels(window: int) -> list[int]:
+    """Nodes at every level of the tree that merges."""
+    nodes, found = window - 1, []
+    while nodes > 1:
+        found.append(nodes)
+        nodes -= nodes // 2
+    return found
+
+
+def exchanges(window: int) -> int:
+    """Messages each way: one for each level, one for the opening."""
+    return len(levels(window)) + 1
+
+
+def masks(window: int) -> int:
+    """Planes that are opened in the tree, each under a mask of its own."""
+    return sum(3 * (nodes // 2) - 1 for nodes in levels(window))
+
+
+def products(window: int) -> int:
+    """AND gates: planes of products that the dealer shares."""
+    return sum(2 * (nodes // 2) - 1 for nodes in levels(window))

@@ -1,0 +1,124 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import images, lower
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import CompileError
+from autorep_fx.secure.compile import compile
+
+
+class Fn(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def test_every_unsupported_node_is_listed_with_a_way_out():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x):
+            return torch.softmax(self.norm(x).sigmoid() + x, 1)
+
+    with pytest.raises(CompileError) as error:
+        lower(Model(), images())
+    text = str(error.value)
+    for part in ("'norm' (LayerNorm at 'norm')", "'sigmoid' (.sigmoid())", "'softmax' (softmax)"):
+        assert part in text
+    assert text.count("move it outside the model") == 3 and "add" not in text
+
+
+UNSUPPORTED = {
+    "ceil": (nn.AvgPool2d(3, ceil_mode=True), "ceil_mode=True reads windows"),
+    "count_include_pad": (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad=True"),
+    "adaptive": (nn.AdaptiveAvgPool2d(3), r"\(3, 3\) does not divide the input size \(8, 8\)"),
+    "circular": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), "padding_mode='circular'"),
+    "reflect": (Fn(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "mode='reflect'"),
+    "pad value": (Fn(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
+    "batch statistics": (nn.BatchNorm2d(3, track_running_stats=False), "statistics of the batch"),
+    "product of tensors": (Fn(lambda x: x * (x + 1)), "multiplies by a private tensor"),
+    "batch mean": (Fn(lambda x: x - x.mean(0)), "leave axis 0 out"),
+    "full mean": (Fn(lambda x: x - x.mean()), "averages over the batch"),
+    "batch permute": (Fn(lambda x: x.permute(1, 0, 2, 3) + 0.0), "axis 0"),
+    "batch reshape": (Fn(lambda x: x.reshape(-1, 8)), "axis 0 must stay the batch"),
+    "batch cat": (Fn(lambda x: torch.cat([x, x])), "along the batch"),
+    "batch slice": (Fn(lambda x: x[0:1] + x), "selects samples"),
+    "always dropout": (Fn(lambda x: F.dropout(x, 0.5, training=True)), "dropout that is on in eval mode"),
+    "in-place, read later": (Fn(lambda x: (lambda y: y.add_(1) + y)(x * 2)), "'mul', which 'add' reads later"),
+    "indices": (nn.MaxPool2d(2, return_indices=True), "return_indices"),
+    "private weights": (Fn(lambda x: F.conv2d(x, x[:, :, :3, :3])), "computed from the input"),
+    "tuple": (Fn(lambda x: (x + 1, x)), "exactly one tensor"),
+    "no dependence": (Fn(lambda x: torch.zeros(2, 3)), "does not depend on the input"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_unsupported(name):
+    model, message = UNSUPPORTED[name]
+    with pytest.raises(CompileError, match=message):
+        lower(model, images())
+
+
+def test_a_kept_smooth_activation_names_the_site():
+    with pytest.raises(CompileError, match="HybridActivation at '0.0'.*keeps 192 of 192 silu positions"):
+        lower(nn.Sequential(nn.SiLU()), images())
+
+
+def test_two_tensor_inputs():
+    class Model(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    with pytest.raises(ValueError, match="does not run on example_inputs"):
+        compile(ar.transform(Model()), images())
+
+
+def test_weights_that_leave_no_room_on_crypten_do_not_keep_a_program_from_the_native_runtime():
+    model = nn.Linear(8, 2)
+    nn.init.constant_(model.weight, 1e12)
+    program, _ = lower(model, images())
+    assert program.plan().steps
+    with pytest.raises(CompileError, match="weight of step .* 1e\\+12.*below"):
+        program.run(images(), backend="crypten")
+
+
+@pytest.mark.parametrize("bits", [7, 25, 16.5, True, "16"])
+def test_frac_bits(bits):
+    with pytest.raises(ValueError, match="frac_bits must be 8 to 24"):
+        lower(nn.Flatten(), images(), frac_bits=bits)
+
+
+def test_wrong_example_inputs_and_model():
+    gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(TypeError, match="GraphModule that autorep_fx.transform returns"):
+        compile(nn.ReLU(), images())
+    with pytest.raises(ValueError, match=r"does not run on example_inputs of shape \(2, 5, 8, 8\)"):
+        compile(gm, images(channels=5))
+    for bad in (images().long(), images()[:0], images() * float("nan"), "x"):
+        with pytest.raises(ValueError, match="example_inputs must"):
+            compile(gm, bad)
+
+
+def test_wrong_arguments_of_run():
+    program, _ = lower(nn.Conv2d(3, 4, 3), images())
+    with pytest.raises(ValueError, match="backend must be one of 'native', 'crypten', got 'spu'"):
+        program.run(images(), backend="spu")
+    for bad, message in (
+        (images(size=9), r"x has shape \(2, 3, 9, 9\); this program was compiled for \(N, 3, 8, 8\)"),
+        (images()[0], "x has shape"),
+        (images()[:0], "N > 0"),
+        (images().int(), "x must be a floating-point tensor, got torch.int32"),
+        (images() / 0, "NaN or infinite"),
+        ([1.0], "x must be a floating-point tensor of shape .* got list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            program.run(bad)
+    with pytest.raises(ValueError, match="x holds values up to .* the limit is 1.07e\\+09"):
+        program.run(images() * 1e12, backend="crypten")

@@ -1,0 +1,178 @@
+import copy
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import ARCHITECTURES, build
+from architectures import images as architecture_images
+from networks import Everything, images, lower, replace
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import CompileError
+from autorep_fx.secure.compile import compile
+from autorep_fx.secure.plaintext import execute
+
+
+class Fn(nn.Module):
+    """A function of the input and a constant parameter."""
+
+    def __init__(self, function, shape=(3, 1, 1)):
+        super().__init__()
+        self.function, self.c = function, nn.Parameter(torch.randn(shape))
+
+    def forward(self, x):
+        return self.function(x, self.c)
+
+
+WEIGHT, LINEAR = torch.randn(6, 3, 3, 3), torch.randn(5, 8)
+
+#: name -> (module, operations of its program)
+SPELLINGS = {
+    "conv stride padding": (nn.Conv2d(3, 4, 3, 2, 1), ["conv2d"]),
+    "conv depthwise": (nn.Conv2d(3, 6, 3, groups=3, bias=False), ["conv2d"]),
+    "conv dilation": (nn.Conv2d(3, 4, (3, 2), dilation=(2, 1), padding=(0, 1)), ["conv2d"]),
+    "conv same": (nn.Conv2d(3, 4, 3, padding="same"), ["conv2d"]),
+    "conv same, even kernel": (nn.Conv2d(3, 4, (2, 4), padding="same"), ["pad", "conv2d"]),
+    "conv valid": (nn.Conv2d(3, 4, 3, padding="valid"), ["conv2d"]),
+    "F.conv2d": (Fn(lambda x, c: F.conv2d(x, c, None, 2, padding="valid"), (4, 3, 3, 3)), ["conv2d"]),
+    "F.conv2d keywords": (
+        Fn(lambda x, c: F.conv2d(input=x, weight=c, bias=c[:, 0, 0, 0], padding=1), (4, 3, 3, 3)),
+        ["conv2d"],
+    ),
+    "linear": (nn.Linear(8, 5), ["linear"]),
+    "F.linear": (Fn(lambda x, c: F.linear(x, c), (5, 8)), ["linear"]),
+    "conv bn": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), ["conv2d"]),
+    "bn first": (nn.BatchNorm2d(3), ["affine"]),
+    "bn without affine": (nn.BatchNorm2d(3, affine=False), ["affine"]),
+    "F.batch_norm": (Fn(lambda x, c: F.batch_norm(x, c.detach(), c.detach().abs() + 1, c, c), (3,)), ["affine"]),
+    "bn 1d": (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)), ["reshape", "affine"]),
+    "operator.add": (Fn(lambda x, c: operator.add(x, x)), ["add"]),
+    "torch.add alpha": (Fn(lambda x, c: torch.add(x, x * 2, alpha=3)), ["scale", "scale", "add"]),
+    "x.add": (Fn(lambda x, c: (x * 2).add(x, alpha=-1)), ["scale", "add"]),
+    "x.add_": (Fn(lambda x, c: (x * 2).add_(x)), ["scale", "add"]),
+    "iadd": (Fn(lambda x, c: operator.iadd(x * 2, x)), ["scale", "add"]),
+    "sub": (Fn(lambda x, c: x * 2 - x), ["scale", "add"]),
+    "add broadcast": (Fn(lambda x, c: x + x.mean((2, 3), keepdim=True)), ["mean", "add"]),
+    "add number": (Fn(lambda x, c: 1 + x + 0.3), ["add_number", "add_number"]),
+    "number minus x": (Fn(lambda x, c: 1 - x), ["scale", "add_number"]),
+    "torch.rsub": (Fn(lambda x, c: torch.rsub(x, 2.0)), ["scale", "add_number"]),
+    "add parameter": (Fn(lambda x, c: x + c), ["add_private"]),
+    "add parameter with batch axis": (Fn(lambda x, c: c - x, (1, 3, 8, 8)), ["scale", "add_private"]),
+    "add computed constant": (Fn(lambda x, c: x.sub(c.exp() * 2, alpha=2)), ["add_private"]),
+    "mul number": (Fn(lambda x, c: 0.3 * x), ["scale"]),
+    "x.mul": (Fn(lambda x, c: x.mul(3)), ["scale"]),
+    "x.mul_": (Fn(lambda x, c: (x + 1).mul_(0.5)), ["add_number", "scale"]),
+    "div": (Fn(lambda x, c: x / 7), ["scale"]),
+    "torch.div": (Fn(lambda x, c: torch.div(-x, 0.3)), ["scale", "scale"]),
+    "cat": (Fn(lambda x, c: torch.cat([x, x + 1], dim=1)), ["add_number", "cat"]),
+    "cat last axis": (Fn(lambda x, c: torch.cat((x, x), -1)), ["cat"]),
+    "avg_pool": (nn.AvgPool2d(3, 2, 1), ["avg_pool2d"]),
+    "F.avg_pool2d": (Fn(lambda x, c: F.avg_pool2d(x, (2, 4))), ["avg_pool2d"]),
+    "avg_pool ceil without effect": (nn.AvgPool2d(2, ceil_mode=True), ["avg_pool2d"]),
+    "avg_pool divisor": (nn.AvgPool2d(2, divisor_override=3), ["avg_pool2d"]),
+    "avg_pool odd size": (nn.AvgPool2d(3), ["avg_pool2d"]),
+    "adaptive": (nn.AdaptiveAvgPool2d((2, None)), ["avg_pool2d"]),
+    "F.adaptive": (Fn(lambda x, c: F.adaptive_avg_pool2d(x, 1)), ["avg_pool2d"]),
+    "mean": (Fn(lambda x, c: x.mean((2, 3))), ["mean"]),
+    "torch.mean": (Fn(lambda x, c: torch.mean(x, dim=[-1, -2], keepdim=True)), ["mean"]),
+    "mean one axis": (Fn(lambda x, c: x.mean(1)), ["mean"]),
+    "max_pool": (nn.MaxPool2d(3, 2, 1), ["max_pool2d"]),
+    "F.max_pool2d": (Fn(lambda x, c: F.max_pool2d(x, 2, dilation=2, stride=(1, 2))), ["max_pool2d"]),
+    "adaptive max": (nn.AdaptiveMaxPool2d(2), ["max_pool2d"]),
+    "amax": (Fn(lambda x, c: x.amax((2, 3))), ["max_pool2d", "reshape"]),
+    "flatten": (nn.Flatten(), ["reshape"]),
+    "torch.flatten": (Fn(lambda x, c: torch.flatten(x, 1)), ["reshape"]),
+    "x.flatten": (Fn(lambda x, c: x.flatten(start_dim=2)), ["reshape"]),
+    "view": (Fn(lambda x, c: x.view(x.size(0), -1)), ["reshape"]),
+    "view shape": (Fn(lambda x, c: x.view(x.shape[0], x.shape[1] * x.shape[2], -1)), ["reshape"]),
+    "reshape": (Fn(lambda x, c: x.reshape((-1, 24, 8))), ["reshape"]),
+    "permute": (Fn(lambda x, c: x.permute(0, 2, 3, 1)), ["permute"]),
+    "torch.permute": (Fn(lambda x, c: torch.permute(x, (0, -1, 1, 2))), ["permute"]),
+    "transpose": (Fn(lambda x, c: x.transpose(1, -1)), ["permute"]),
+    "unsqueeze squeeze": (Fn(lambda x, c: x.unsqueeze(1).squeeze(1)), ["reshape", "reshape"]),
+    "pad": (Fn(lambda x, c: F.pad(x, (1, 0, 0, 2))), ["pad"]),
+    "crop": (Fn(lambda x, c: F.pad(x, (-1, 0))), ["pad"]),
+    "ZeroPad2d": (nn.ZeroPad2d((1, 2, 0, 3)), ["pad"]),
+    "slice": (Fn(lambda x, c: x[:, 1:, ::2, 0]), ["index"]),
+    "slice by shape": (Fn(lambda x, c: x[..., : x.shape[-1] // 2]), ["index"]),
+    "chunk": (Fn(lambda x, c: torch.add(*(x.chunk(2, dim=2)[i] for i in (0, 1)))), ["index", "index", "add"]),
+    "split": (Fn(lambda x, c: x.split([1, 2], 1)[1]), ["index"]),
+    "dropout": (nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Identity()), ["reshape"]),
+    "F.dropout": (Fn(lambda x, c: F.dropout(x, 0.5, training=False) + 1), ["add_number"]),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_lowers_and_computes_the_same(name):
+    model, operations = SPELLINGS[name]
+    program, exact = lower(model, images())
+    assert [step.op for step in program.steps] == operations
+    x = images(5, seed=2)
+    # Constants that are computed (folded weights, c.exp()) are float32; everything else is float64.
+    tolerance = 1e-5 if name in ("conv bn", "add computed constant", "F.batch_norm") else 1e-12
+    torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("kind", [kind for kind, _ in ARCHITECTURES if kind.__name__ != "ReturnsTuple"])
+def test_architectures(kind, fraction):
+    x = architecture_images()
+    gm = replace(ar.transform(build(kind).eval(), example_inputs=x), fraction)
+    smooth = [s for s in ar.sites(gm).values() if s.activation.kind in ("silu", "gelu", "hardswish")]
+    if smooth and fraction < 1:
+        with pytest.raises(CompileError, match="only relu, relu6, leaky_relu, prelu can be kept"):
+            compile(gm, x)
+        for site in smooth:
+            site.set_keep(torch.zeros_like(site.keep))
+    program = compile(gm, x)
+    expected = copy.deepcopy(gm).double()(x.double()).detach()
+    torch.testing.assert_close(execute(program, x), expected, rtol=0, atol=1e-5)
+
+
+def test_everything_uses_every_operation():
+    from autorep_fx.secure.crypten.error_bound import BOUNDS
+    from autorep_fx.secure.crypten.fused.ops import OPS as FUSED
+    from autorep_fx.secure.crypten.model import OPS as FIXED
+    from autorep_fx.secure.crypten.ops import OPS as PRIVATE
+    from autorep_fx.secure.plaintext import OPS
+    from autorep_fx.secure.plan.build import BUILD
+    from autorep_fx.secure.plan.ranges import BOUNDS as RANGES
+
+    program, exact = lower(Everything(), images())
+    for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES):
+        assert set(table) == set(OPS)
+    assert {step.op for step in program.steps} == set(OPS)
+    x = images(3, seed=2)
+    torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=0, atol=1e-5)
+
+
+def test_the_model_is_not_changed_and_the_program_does_not_follow_it():
+    gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train(), example_inputs=images())
+    code, state = gm.code, {k: v.clone() for k, v in gm.state_dict().items()}
+    program = compile(gm, images())
+    before = execute(program, images())
+    assert gm.training and gm.code == code
+    assert all(torch.equal(v, state[k]) for k, v in gm.state_dict().items())
+    with torch.no_grad():
+        gm.get_submodule("0").weight.zero_()
+    torch.testing.assert_close(execute(program, images()), before, rtol=0, atol=0)
+
+
+def test_the_public_part_holds_no_private_number():
+    model = Everything()
+    program, _ = lower(model, images())
+    private = torch.cat([p.detach().flatten() for p in model.parameters()])
+    shown = repr(program.public) + str(program)
+    assert not any(f"{value:.6f}" in shown for value in private.tolist())
+    tensors = [v for step in program.steps for v in step.attrs.values() if isinstance(v, torch.Tensor)]
+    assert tensors and all(t.dtype == torch.int64 for t in tensors), "only indices of kept positions are public"
+
+
+def test_printing_shows_each_step_with_shapes():
+    program, _ = lower(Everything(), images())
+    lines = str(program).splitlines()
+    assert len(lines) == len(program.steps) + 4
+    row = next(line for line in lines if line.startswith("grouped"))
+    assert "conv2d" in row and "Nx6x4x4" in row and "weight[6, 2, 3, 3]" in row and "groups=3" in row

@@ -1,0 +1,37 @@
+"""Helpers of the tests here: plans from models, and runs in threads held against the fixed-point model."""
+
+from __future__ import annotations
+
+import numpy as np
+from networks import compile
+
+import autorep_fx as ar
+from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.parties.model import expected
+from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.plan.planner import make_plan
+from autorep_fx.secure.plan.ranges import calibrated
+
+
+def planned(program, x, **options):
+    """(plan, numbers) with ranges from ``x``."""
+    return make_plan(program, calibrated(program, x), **options)
+
+
+def hold(program, x, *, comparison="fss", examples=None, **options):
+    """Run in threads; the output must be within the bound of the fixed-point model. Returns the run."""
+    plan, numbers = planned(program, x if examples is None else examples, **options)
+    plan = plan.with_comparison(comparison)
+    values = x.double().numpy()
+    result = run(plan, numbers, values)[0]
+    model = expected(plan, numbers, values)
+    assert result.output.shape == model.output.shape
+    assert np.all(np.abs(result.output - model.output) <= model.bound), np.abs(result.output - model.output).max()
+    result.plan, result.model = plan, model
+    result.exact = execute(program, x).numpy()
+    return result
+
+
+def compiled(model, x, transform=None):
+    gm = ar.transform(model.eval(), example_inputs=x)
+    return compile(gm if transform is None else transform(gm), x)

@@ -1,0 +1,222 @@
+"""The protocols by themselves, on random values and on edges: dealer's numbers in, shares out, held to integers."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autorep_fx.errors import PartyError
+from autorep_fx.secure.link.local import local_pair
+from autorep_fx.secure.parties import activation, maps
+from autorep_fx.secure.parties.correlations import Once, Stream
+from autorep_fx.secure.plan import wire
+from autorep_fx.secure.plan.plan import Step
+from autorep_fx.secure.ring import U64, decode, encode
+
+CLIENT, SERVER = Stream(b"client's 16 byte", 1), Stream(b"server's 16 byte", 1)
+
+
+def step(
+    size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None, linear=None, comparison=None, slope=0
+):
+    attrs = {"kind": kind, "kept": np.asarray(kept, np.int64), "shift": shift, "align": align, "powers": powers,
+             "window": window, "linear": linear, "comparison": comparison, "slope": slope}  # fmt: skip
+    return Step("act", "activation", ("y",), (size,), f + align, attrs)
+
+
+def evaluate(s, y, r, comparison=None):
+    """Both parties' shares, added: signed integers (N, P)."""
+    batch, index = len(y), 7
+    buffer, key = activation.deal(s, index, r, CLIENT, SERVER)
+    found = wire.layout(s, batch)
+    halves = [activation.views(buffer, found),
+              activation.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
+    m = y.view(U64) + r
+    ends = local_pair("server", "client", timeout=10)
+    shares = [None, None]
+
+    def party(p):
+        def exchange(mine):
+            theirs = np.empty_like(mine)
+            ends[p].exchange(0, np.ascontiguousarray(mine), theirs)
+            return theirs
+
+        own = activation.complete(s, index, batch, halves[p], (SERVER, CLIENT)[p], key)
+        shares[p] = activation.evaluate(s, m, own, party=p, exchange=exchange)
+
+    threads = [threading.Thread(target=party, args=(p,)) for p in (0, 1)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return (shares[0] + shares[1]).view(np.int64)
+
+
+def masks(shape, seed=0):
+    """Uniform masks, with the edges of the ring among them."""
+    rng = np.random.default_rng(seed)
+    r = rng.integers(0, 2**64, shape, dtype=np.uint64)
+    edges = np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1, 2**62, 2**64 - 2**62], U64)
+    r.ravel()[: len(edges)] = edges[: r.size]
+    return r
+
+
+def values(shape, bits, seed=1):
+    """|y| < 2**bits, with edges against every edge of the masks."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(-(2**bits) + 1, 2**bits, shape, dtype=np.int64)
+    edges = np.array([0, -1, 1, 2**bits - 1, -(2**bits) + 1])
+    y.ravel()[: 7 * 5] = np.repeat(edges, 7)[: y.size]
+    return y
+
+
+def edge_masks(shape):
+    r = masks(shape)
+    r.ravel()[: 7 * 5] = np.tile(r.ravel()[:7], 5)
+    return r
+
+
+@pytest.mark.parametrize("shift", [0, 1, 13, 32, 33, 40, 61])
+def test_truncation_is_floor_or_one_more_and_never_wraps(shift):
+    s = step(200, f=0, shift=shift, kind="truncate")
+    y, r = values((50, 200), 61), edge_masks((50, 200))
+    off = evaluate(s, y, r) - (y >> shift)
+    assert set(np.unique(off)) <= {0, 1} and (shift or not off.any())
+
+
+def test_truncation_is_unbiased():
+    y = np.full((100, 1000), 3 * 2**20 + 2**18, np.int64)  # a quarter of a unit above 3
+    up = evaluate(step(1000, f=0, shift=20), y, masks((100, 1000))) - 3
+    assert abs(up.mean() - 0.25) < 5 * (0.25 * 0.75 / 1e5) ** 0.5
+
+
+def test_no_truncation_wraps_in_ten_thousand_images():
+    """As many activations as 10,000 images have in a ResNet-14 on digits. Dividing shares loses one in 2**31."""
+    size, images = 8192, 10_000
+    s, rng = step(size, f=0, shift=18), np.random.default_rng(0)
+    for start in range(0, images, 250):
+        y = (rng.standard_normal((250, size), np.float32) * 2.0**30).astype(np.int64)  # |y| of some units at 30 bits
+        server, client = Stream(b"server's 16 byte", start), Stream(b"client's 16 byte", start)
+        r = server.words(0, 0, y.shape)
+        buffer, _ = activation.deal(s, 0, r, client, server)
+        found, m = wire.layout(s, 250), y.view(U64) + r
+        z = activation.evaluate(s, m, activation.views(buffer, found), party=0, exchange=None)
+        z += activation.evaluate(
+            s, m, activation.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None
+        )
+        off = z.view(np.int64) - (y >> 18)
+        assert off.min() >= 0 and off.max() <= 1
+
+
+@pytest.mark.parametrize("shift", [0, 12, 32, 40])
+def test_square_is_that_of_the_truncated_value(shift):
+    s = step(300, f=0, shift=shift, powers=2)
+    y, r = values((4, 300), 61 if shift else 50), edge_masks((4, 300))
+    x, z = y >> shift, evaluate(s, y, r)
+    with np.errstate(over="ignore"):
+        assert np.all((z == x * x) | (z == (x + 1) * (x + 1)))
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+@pytest.mark.parametrize("shift, window", [(0, 20), (14, 17), (14, 4), (33, 20), (40, 18), (2, 60)])
+def test_relu(comparison, shift, window):
+    top = shift + window - 1
+    s = step(130, f=0, shift=shift, kept=np.arange(130), powers=1, window=window, comparison=comparison)
+    y, r = values((3, 130), top), edge_masks((3, 130))
+    y = np.clip(y, -(2**top) + 2**shift, 2**top - 1 - 2**shift)  # rounding may add one unit
+    z, x = evaluate(s, y, r), y >> shift
+    assert np.all((z == np.maximum(x, 0)) | (z == np.maximum(x + 1, 0)))
+    assert shift or np.array_equal(z, np.maximum(y, 0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["relu", "relu6", "leaky_relu"]), st.sampled_from(["fss", "gmw"]), st.integers(1, 70),
+    st.integers(1, 3), st.integers(0, 40), st.integers(0, 2**32), st.floats(0, 1), st.booleans(),
+)  # fmt: skip
+def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
+    """Kept positions, squares and lines side by side, in any number and at any place."""
+    rng = np.random.default_rng(seed)
+    f = 8
+    kept = np.flatnonzero(rng.random(size) < fraction)
+    linear = rng.random(size) < 0.3 if squares else None
+    align = f if squares else 10 if kind == "leaky_relu" else 0
+    slope = round(0.1 * 2**align)
+    powers = 2 if squares else 1
+    s = step(size, f=f, shift=shift, kind=kind, kept=kept, powers=powers, align=align, window=14, linear=linear,
+             comparison=comparison if len(kept) else None, slope=slope)  # fmt: skip
+    y = rng.integers(-(2 ** (shift + 12)), 2 ** (shift + 12), (batch, size))
+    z = evaluate(s, y, rng.integers(0, 2**64, (batch, size), dtype=np.uint64))
+
+    def wanted(x):
+        out = x << align
+        if squares:
+            out = np.where(linear, out, x * x)
+        kept_value = {"relu": np.maximum(x, 0) << align, "relu6": np.clip(x, 0, 6 << f) << align,
+                      "leaky_relu": np.where(x >= 0, x << align, x * slope)}[kind]  # fmt: skip
+        out[:, kept] = kept_value[:, kept]
+        return out
+
+    x = y >> shift
+    assert np.all((z == wanted(x)) | (z == wanted(x + 1)))
+
+
+def map_step(kind, shape, weight_shape, **attrs):
+    return Step("map", "map", ("x",), shape, 0, {"kind": kind, "weight_shape": weight_shape, "weight_bits": 9, **attrs})
+
+
+MAPS = {
+    "conv": (
+        map_step("conv2d", (4, 3, 3), (4, 2, 3, 3), stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2),
+        (4, 6, 6),
+    ),
+    "linear": (map_step("linear", (5,), (5, 7)), (7,)),
+    "channel": (map_step("channel", (3, 4, 4), (3,)), (3, 4, 4)),
+    "position": (map_step("position", (3, 2, 2), (3,), per_channel=4, replaced=np.array([0, 3, 5, 11])), (3, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_map_on_a_blinded_wire_is_exact(name):
+    s, input_shape = MAPS[name]
+    rng = np.random.default_rng(0)
+
+    def random(shape):
+        return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+    w, a, z, b = (
+        random(s.attrs["weight_shape"]),
+        random(s.attrs["weight_shape"]),
+        random((2, *input_shape)),
+        random((2, *input_shape)),
+    )
+    c, t = random((2, *s.shape)), random((2, *s.shape))
+    e = maps.pack(s, w - a, public=True)
+    h = maps.apply(s, e, b, add=t)
+    u = maps.apply(s, maps.pack(s, a), b) - (t + c)
+    out = maps.apply(s, maps.pack(s, w, public=True), z - b, add=u + h)
+    assert np.array_equal(out + c, maps.apply(s, maps.pack(s, w, public=True), z))
+
+
+@pytest.mark.parametrize("window", [4, 5, 17, 18, 19, 20, 33, 62])
+def test_what_the_borrow_tree_declares(window):
+    sizes = wire.levels(window)
+    assert wire.exchanges(window) == int(np.ceil(np.log2(window - 1))) + 1
+    assert sum(n // 2 for n in sizes) == window - 2, "one merge less than leaves"
+
+
+def test_encode():
+    for v, f in ((0.0, 10), (1.5, 12), (-1.5, 12), (2.0**30, 20), (-(2.0**40), 21)):
+        assert decode(encode(np.array([v]), f), f)[0] == v
+    # Beyond the ring's range, modulo 2**64, exactly.
+    for v in (2.0**63, -(2.0**63), 2.0**64 + 2.0**13, -(2.0**70) - 2.0**20, 3 * 2.0**63):
+        assert int(encode(np.array([v]), 0)[0]) == int(v) % 2**64
+
+
+def test_a_correlation_is_used_once():
+    once = Once("the mask", 3)
+    assert once.take() == 3
+    with pytest.raises(PartyError, match="the mask was used already; run the offline phase again"):
+        once.take()

@@ -1,0 +1,93 @@
+"""Declared rounds and bytes are what the channels count."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from native_runs import compiled, planned
+from networks import Everything, images, replace
+from torch import nn
+
+from autorep_fx import Network
+from autorep_fx.secure.host.threads import connect, run
+from autorep_fx.secure.plan.cost import plan_cost
+
+
+class Branches(nn.Module):
+    """Two activations that do not wait for one another, and one that waits for both."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 2, 3), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        return F.relu(self.c(torch.cat([F.relu(self.a(x)), F.relu6(self.b(x))], 1)))
+
+
+def everything():
+    model = Everything()
+    model.prelu = nn.LeakyReLU(0.2)
+    return model
+
+
+CASES = {
+    "branches": (Branches, 0.0),
+    "hybrid": (Branches, 0.7),
+    "polynomials": (Branches, 1.0),
+    "everything": (everything, 0.3),
+    "linear": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), 0.0),
+}
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_declared_is_counted(name, batch, comparison):
+    build, fraction = CASES[name]
+    x = images(batch)
+    program = compiled(build(), x, lambda gm: replace(gm, fraction))
+    plan, numbers = planned(program, x)
+    plan = plan.with_comparison(comparison)
+    trio = connect(plan, numbers)
+    result = run(plan, numbers, x.double().numpy(), trio=trio)[0]
+    cost = plan_cost(plan, "lan", batch=batch)
+    assert result.online["client"].depth == cost.rounds
+    for role in ("client", "server"):
+        assert result.online[role].total_bytes == cost.online[role]
+    for role in ("client", "server", "dealer"):
+        assert result.offline[role].total_bytes == cost.offline.get(role, 0)
+
+
+def test_one_message_each_way_an_activation():
+    program = compiled(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1)), images()
+    )
+    cost = program.cost("wan", comparison="fss")
+    assert cost.rounds == 6 and cost.round_trips == 3
+    acts = 4 * 36 + 4 * 16
+    assert cost.online["server"] == 8 * acts + 24 * 2 + 16 * 4 * 16 + 24
+    assert cost.online_seconds > 3 * 0.04
+
+
+def test_independent_activations_share_their_rounds():
+    assert compiled(Branches(), images()).cost(comparison="fss").rounds == 6
+
+
+def test_a_network_changes_what_auto_takes():
+    model = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 4, 3), nn.ReLU())
+    program = compiled(model, images(size=64))
+    assert program.cost("loopback").comparison == "gmw"
+    assert program.cost(Network(100, 1000)).comparison == "fss"
+
+
+def test_seconds_grow_with_the_network():
+    program = compiled(Branches(), images())
+    seconds = [program.cost(n).online_seconds for n in ("loopback", "lan", "wan")]
+    assert seconds == sorted(seconds) and "6 rounds (3 round trips)" in str(program.cost("lan", comparison="fss"))
+
+
+def test_bad_arguments():
+    program = compiled(Branches(), images())
+    with pytest.raises(ValueError, match="network must be a Network or one of 'loopback', 'lan', 'wan'"):
+        program.cost("moon")
+    with pytest.raises(ValueError, match="comparison must be one of"):
+        program.cost(comparison="ot")

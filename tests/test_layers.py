@@ -1,0 +1,87 @@
+"""Imports run downward, and in no circle: what the folders promise."""
+
+import ast
+from pathlib import Path
+
+import autorep_fx
+
+ROOT = Path(autorep_fx.__file__).parent
+
+#: From the ground to the roof; names of files or folders, the longest match counts. A file imports from its own line
+#: or from lines above it.
+LAYERS = [
+    ["errors"],
+    ["kernels"],
+    ["graph"],
+    ["hybrid"],
+    ["transform"],
+    ["secure.ring", "secure.network", "secure.stats", "secure.program"],
+    ["secure.structure", "secure.link"],
+    ["secure.plaintext"],
+    ["secure.lower", "secure.plan"],
+    ["secure.parties"],
+    ["secure.host"],
+    ["secure.crypten"],
+    ["secure.files"],
+    ["secure.secure_program"],
+    ["secure.compile"],
+    ["models"],
+    ["search"],
+    ["inspect"],
+    [""],  # __init__: the public names
+    ["demo"],
+    ["cli"],
+    ["__main__"],
+]
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in ROOT.rglob("*.py")}
+
+
+def layer(module: str) -> int:
+    found = {name: i for i, names in enumerate(LAYERS) for name in names}
+    while module not in found:
+        assert module, "every file has a layer"
+        module = module.rpartition(".")[0]
+        assert module, "every folder has a layer"
+    return found[module]
+
+
+def imports(module: str) -> set[str]:
+    """Modules of this package that a module imports, wherever in the file."""
+    path = MODULES[module]
+    package = module.split(".") if path.name == "__init__.py" and module else module.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [p for p in package[: len(package) - node.level + 1] if p] + (node.module or "").split(".")
+            base = ".".join(p for p in base if p)
+            found.update(full if (full := f"{base}.{n.name}".strip(".")) in MODULES else base for n in node.names)
+    return found - {module}
+
+
+def test_every_import_runs_downward():
+    upward = [f"{module} imports {other}" for module in MODULES if module and module not in ("secure",)
+              for other in imports(module) if other and layer(other) > layer(module)]  # fmt: skip
+    assert not upward, "\n".join(upward)
+
+
+def test_no_imports_in_a_circle():
+    state: dict[str, int] = {}
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert state.get(module) != 1, " -> ".join((*path, module))
+        if module in state:
+            return
+        state[module] = 1
+        for other in sorted(imports(module)):
+            visit(other, (*path, module))
+        state[module] = 2
+
+    for module in sorted(MODULES):
+        visit(module, ())
