@@ -21,11 +21,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..plan import wire
+from ..plan import local, wire
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
 from ..ring import U64, decode, encode
-from . import local, maps
+from . import maps
 
 
 @dataclass

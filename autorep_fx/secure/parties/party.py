@@ -9,8 +9,8 @@ import numpy as np
 from ..link.channel import Channel, Clock
 from ..link.count import Count
 from ..link.message import REQUEST
+from ..plan import local
 from ..plan.plan import VERSION, Plan, Step
-from . import local
 
 #: Fills in the value of a step: (its index, the step, values of its inputs).
 Visit = Callable[[int, Step, list[np.ndarray]], np.ndarray | None]

@@ -9,10 +9,10 @@ from collections import deque
 import numpy as np
 
 from ..link.message import READY, SETUP
-from ..plan import wire
+from ..plan import local, wire
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
-from . import activation, local, maps
+from . import activation, maps
 from .activation import Shares
 from .correlations import WEIGHT_MASK, WIRE_MASK, Once, Stream
 from .party import Party

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..plan.plan import Step
 from ..ring import U64, shift_left
+from .plan import Step
 
 
 def apply(step: Step, *inputs: np.ndarray) -> np.ndarray:
