@@ -31,3 +31,7 @@ class PartyError(AutorepError, RuntimeError):
 
 class MissingDependency(AutorepError, ImportError):
     """An optional part (the compiled extension, CrypTen) is not installed."""
+
+
+class CompileWarning(UserWarning):
+    """A program was compiled, and there is something that its user should know."""

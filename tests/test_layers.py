@@ -22,7 +22,7 @@ LAYERS = [
     ["secure.parties"],
     ["secure.host"],
     ["secure.crypten"],
-    ["secure.files"],
+    ["secure.precision", "secure.files"],
     ["secure.secure_program"],
     ["secure.compile"],
     ["models"],

@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from ..errors import CompileError
+from ..errors import CompileError, CompileWarning
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
 from .lower.inline import InlineLeaves
 from .lower.table import lower, module_types
-from .plan import ranges as plan_ranges
+from .plan.build import Margins
+from .plan.equalize import equalized
+from .plan.input_range import InputRange
+from .plan.planner import make_plan
+from .plan.probes import probes
+from .plan.ranges import Reach, calibrated, growth, larger, worst_case
+from .precision import precision
+from .program import Program
 from .secure_program import SecureProgram
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
 
+#: Artificial pictures may take so many bits beyond the margin; what takes more is told apart by its statistics.
+_PROBE_BITS = 2
+
+#: Beyond this multiple of ``max_error`` a program is refused.
+_HOPELESS = 10.0
+
 
 def compile(
-    gm: fx.GraphModule, example_inputs: Tensor, *, frac_bits: int = 16, ranges: str = "calibrated", margin_bits: int = 2
+    gm: fx.GraphModule,
+    example_inputs: Tensor,
+    *,
+    frac_bits: int = 16,
+    ranges: str = "calibrated",
+    margin_bits: int = 2,
+    window_margin_bits: int | None = None,
+    input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
+    max_error: float = 0.02,
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
     Args:
         gm: the result of :func:`autorep_fx.transform`; never changed.
-        example_inputs: a batch (N, ...) that shows the shapes; the program runs batches of any size.
+        example_inputs: a batch (N, ...) of typical inputs, some dozens or more; the program runs batches of any size.
         frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
-        ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, times
-            2**margin_bits: a value beyond that gives a wrong answer without notice, so show it typical inputs, some
-            dozens. "worst": what nothing within the examples' range times 2**margin_bits can exceed; safe, but it grows
-            with every layer and soon leaves no room.
+        ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, and
+            artificial pictures at the ends of the input range, times 2**margin_bits. An input in the range whose inner
+            values go further gives a wrong answer; docs/security.md says how often that is. "worst": what no input in
+            the range can exceed, roundings included; it grows with every layer and soon leaves no room.
         margin_bits: see ``ranges``; 0 to 16.
+        window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16,
+            None: ``margin_bits``.
+        input_range: the smallest and the largest value that an input may have, each a number or one for each channel
+            (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
+            span wider on either side; with ranges="worst", plus and minus the largest |x| of the examples, times
+            2**margin_bits.
+        max_error: how far fixed point may be off on the examples, as a part of how far outputs of different samples lie
+            apart. Beyond it there is a warning that names the step; beyond ten times that the program is refused.
 
     Raises:
-        CompileError: the graph holds nodes that two parties cannot run; lists every one and what to do about it.
-        ValueError: ``frac_bits`` out of range, or ``example_inputs`` is no batch that the model runs.
+        CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
+            fixed point is not precise enough for it.
+        ValueError: an argument out of range, or ``example_inputs`` is no batch that the model runs.
         TypeError: ``gm`` is not a GraphModule.
+
+    Warns:
+        CompileWarning: the native runtime cannot run the program and CrypTen can; or ``max_error`` is exceeded.
     """
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -46,8 +81,13 @@ def compile(
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
     if ranges not in ("calibrated", "worst"):
         raise ValueError(f"ranges must be 'calibrated' or 'worst', got {ranges!r}")
-    if isinstance(margin_bits, bool) or margin_bits not in range(17):
-        raise ValueError(f"margin_bits must be 0 to 16, got {margin_bits!r}")
+    if window_margin_bits is None:
+        window_margin_bits = margin_bits
+    for name, bits in (("margin_bits", margin_bits), ("window_margin_bits", window_margin_bits)):
+        if isinstance(bits, bool) or bits not in range(17):
+            raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
+    if not 0 < max_error:
+        raise ValueError(f"max_error must be above 0, got {max_error!r}")
     if isinstance(example_inputs, (tuple, list)) and len(example_inputs) == 1:
         example_inputs = example_inputs[0]
     if not isinstance(example_inputs, Tensor) or example_inputs.dim() < 2 or not example_inputs.is_floating_point():
@@ -55,6 +95,34 @@ def compile(
     if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
         raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
 
+    program = _lowered(gm, example_inputs)
+    x = example_inputs.detach().to("cpu", torch.float64)
+    if input_range is not None:
+        within = InputRange.given(*_ends(input_range), x.shape[1])
+        within.check(x.numpy(), "example_inputs")
+    elif ranges == "worst":
+        largest = float(x.abs().max()) * 2.0**margin_bits
+        within = InputRange.given(-largest, largest, x.shape[1])
+    else:
+        within = InputRange.of_examples(x.numpy())
+    if ranges == "worst":
+        program, reach = equalized(program, worst_case(program, within))
+        margins = Margins(0, 0)
+    else:
+        program, reach = equalized(program, calibrated(program, x))
+        reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+        margins = Margins(margin_bits, window_margin_bits)
+    try:
+        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst")
+    except CompileError as error:
+        warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
+        return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+    compiled = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
+    _check_precision(compiled, x, max_error)
+    return compiled
+
+
+def _lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
     gm = copy.deepcopy(gm).eval()
     InlineLeaves(module_types())(gm)
     x = example_inputs.to(device_of(gm))
@@ -68,7 +136,43 @@ def compile(
     program = lower(FoldBatchNorm()(gm), x)
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")
-    if ranges == "worst":
-        largest = float(x.abs().max()) * 2.0**margin_bits
-        return SecureProgram(program.public, program.server, plan_ranges.worst_case(program, largest), 0, frac_bits)
-    return SecureProgram(program.public, program.server, plan_ranges.calibrated(program, x), margin_bits, frac_bits)
+    return program
+
+
+def _with_probes(
+    program: Program, reach: Reach, within: InputRange, x: Tensor, margin: int
+) -> tuple[Reach, InputRange]:
+    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
+
+    The pictures are extremes: they need room, and no margin beyond it.
+    """
+    extremes = torch.from_numpy(probes(within, tuple(x.shape[1:])))
+    fit = growth(program, reach, extremes) <= 2.0 ** (margin + _PROBE_BITS)
+    if fit.any():
+        found = calibrated(program, extremes[torch.from_numpy(fit)])
+        reach = larger(reach, {name: value * 2.0**-margin for name, value in found.items()})
+    if fit.all():
+        return reach, within
+    return reach, within.with_statistics(x.numpy())
+
+
+def _ends(input_range) -> tuple:
+    if not isinstance(input_range, (tuple, list)) or len(input_range) != 2:
+        raise ValueError(f"input_range must be (low, high), got {input_range!r}")
+    return tuple(input_range)
+
+
+def _check_precision(program: SecureProgram, x: Tensor, max_error: float) -> None:
+    found = precision(program, *program.native, x)
+    if found.error <= max_error:
+        return
+    text = (
+        f"fixed point is off by up to {found.error:.2%} of the differences between samples "
+        f"(max_error={max_error:.2%}), from step '{found.step}' on"
+    )
+    if found.error > _HOPELESS * max_error:
+        raise CompileError(
+            f"{text}; bring the channels of this layer to one scale (train with batch norm, clip outliers), or lower "
+            "the margins or ranges"
+        )
+    warnings.warn(text, CompileWarning, 3)

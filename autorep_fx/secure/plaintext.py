@@ -26,6 +26,18 @@ def values(program: Program, x: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def off_by(found: Tensor, exact: Tensor) -> float:
+    """Largest difference, as a part of how far the values of different samples lie apart.
+
+    Of the largest value, where there is one sample or all have the same values.
+    """
+    if not exact.numel():
+        return 0.0
+    spread = float((exact - exact.mean(0)).abs().max()) or float(exact.abs().max())
+    off = float((found - exact).abs().max())
+    return off / spread if spread else float(off > 0)
+
+
 def _conv2d(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     a = step.attrs
     options = (a["stride"], a["padding"], a["dilation"], a["groups"])

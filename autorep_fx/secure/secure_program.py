@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import CompileError
 from .crypten.fixed_point import FixedProgram
 from .crypten.forms import fixed_program
 from .crypten.launch import run as run_on_crypten
@@ -17,9 +19,11 @@ from .files import load_program, save_program
 from .host.session import Session
 from .network import Network, network_of
 from .plan.cost import Cost, plan_cost
+from .plan.headroom import Headroom, headroom
+from .plan.input_range import InputRange
 from .plan.numbers import Numbers
 from .plan.plan import Plan
-from .plan.planner import make_plan
+from .plan.ranges import Reach
 from .program import Program
 from .stats import Phase, Result
 
@@ -37,14 +41,17 @@ class SecureProgram(Program):
     each backend rounds them to its own.
 
     Attributes:
-        reach: largest absolute values, by name (plan/ranges.py); what the native runtime plans its exponents with.
-        margin_bits: by how many bits other inputs may exceed them.
+        made: the native runtime's plan; None where it cannot run the program, ``obstacle`` says why.
+        numbers: the server's part of it.
+        reach: largest absolute values of each channel, by name (plan/ranges.py).
         frac_bits: of CrypTen's numbers.
     """
 
-    reach: dict[str, float] = field(default_factory=dict)
-    margin_bits: int = 2
+    made: Plan | None
+    numbers: dict[str, Numbers]
+    reach: Reach
     frac_bits: int = 16
+    obstacle: str = ""
 
     def run(
         self,
@@ -57,6 +64,7 @@ class SecureProgram(Program):
         kernels: str = "fused",
         timeout: float = 300.0,
         threads: int = 1,
+        check_range: bool = True,
     ) -> Result:
         """Answer ``x`` privately, each party a process of its own on this machine.
 
@@ -75,10 +83,12 @@ class SecureProgram(Program):
                 on request, "torch", CrypTen's protocols in torch operations.
             timeout: seconds until a run that has not finished is given up.
             threads: threads of each party.
+            check_range: native: refuse an input beyond the range that the program was compiled for. Without it, such an
+                input is answered, perhaps wrongly; :meth:`headroom` tells.
 
         Raises:
             ValueError: an unknown backend, provider or kernels; ``x`` of another shape than compiled for, empty, not
-                floating point, not finite, or too large for the number format.
+                floating point, not finite, beyond the input range, or too large for CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -91,8 +101,10 @@ class SecureProgram(Program):
                 self.crypten, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads
             )
         options = {"comparison": comparison, "network": network, "timeout": timeout, "threads": threads}
+        if check_range:
+            InputRange.of_plan(self.native[0]).check(x.detach().cpu().numpy())  # before anything is started
         with self.session(batch=len(x), **options) as session:
-            return session.run(x)
+            return session.run(x, check_range=check_range)
 
     def session(self, **options: Any) -> ProgramSession:
         """Client, server and dealer for many inputs: ``with program.session() as s: s.run(x)``.
@@ -128,8 +140,12 @@ class SecureProgram(Program):
 
     def save(self, folder: str | Path) -> None:
         """Write the public part and the server's part to a folder (files.py), without pickle."""
-        settings = {"reach": self.reach, "margin_bits": self.margin_bits, "frac_bits": self.frac_bits}
-        save_program(folder, self, *self.native, settings)
+        settings = {
+            "reach": {name: found.tolist() for name, found in self.reach.items()},
+            "frac_bits": self.frac_bits,
+            "obstacle": self.obstacle,
+        }
+        save_program(folder, self, self.made, self.numbers, settings)
 
     @staticmethod
     def load(folder: str | Path) -> SecureProgram:
@@ -139,14 +155,27 @@ class SecureProgram(Program):
             FormatError: it is missing, damaged or of another version.
         """
         program, plan, numbers, settings = load_program(folder)
-        loaded = SecureProgram(program.public, program.server, **settings)
-        loaded.__dict__["native"] = plan, numbers  # as it was saved: client and dealer have this plan
-        return loaded
+        reach = {name: np.array(found, np.float64) for name, found in settings.pop("reach").items()}
+        return SecureProgram(program.public, program.server, plan, numbers, reach, **settings)
 
-    @cached_property
+    @property
     def native(self) -> tuple[Plan, dict[str, Numbers]]:
-        """The native runtime's public plan and the server's ring numbers."""
-        return make_plan(self, self.reach, margin=self.margin_bits)
+        """The native runtime's public plan and the server's ring numbers.
+
+        Raises:
+            CompileError: it cannot run this program; says why.
+        """
+        if self.made is None:
+            raise CompileError(self.obstacle)
+        return self.made, self.numbers
+
+    def headroom(self, x: Tensor) -> Headroom:
+        """How near inputs come to what there is room for: in the range, in each window, in the ring. ``print`` it.
+
+        Computed in the clear, with the weights: for whoever has both. Nothing is sent.
+        """
+        self.check_input(x)
+        return headroom(self, *self.native, x)
 
     @cached_property
     def crypten(self) -> FixedProgram:
@@ -164,6 +193,7 @@ class ProgramSession:
                  timeout: float = 300.0, threads: int = 1, batch: int = 1):  # fmt: skip
         self.program = program
         self.plan = program._plan(comparison, network_of(network or "loopback"), batch)
+        self.range = InputRange.of_plan(self.plan)
         shape = None if network is None else network_of(network)
         self._session = Session(self.plan, program.native[1], timeout=timeout, threads=threads, network=shape)
 
@@ -172,10 +202,13 @@ class ProgramSession:
         """Cost of what happens once per model."""
         return self._session.setup
 
-    def run(self, x: Tensor) -> Result:
-        """Answer a batch; offline phase, then online phase."""
+    def run(self, x: Tensor, *, check_range: bool = True) -> Result:
+        """Answer a batch; offline phase, then online phase. ``check_range`` as in :meth:`SecureProgram.run`."""
         self.program.check_input(x)
-        output, stats = self._session.run(x.detach().to("cpu", torch.float64).numpy())
+        values = x.detach().to("cpu", torch.float64).numpy()
+        if check_range:
+            self.range.check(values)
+        output, stats = self._session.run(values)
         return Result(torch.from_numpy(output).to(x.dtype), stats)
 
     def close(self) -> None:

@@ -9,13 +9,14 @@ import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
 from autorep_fx.secure.parties.model import expected
 from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.planner import make_plan
 from autorep_fx.secure.plan.ranges import calibrated
 
 
 def planned(program, x, **options):
     """(plan, numbers) with ranges from ``x``."""
-    return make_plan(program, calibrated(program, x), **options)
+    return make_plan(program, calibrated(program, x), InputRange.of_examples(x.numpy()), **options)
 
 
 def hold(program, x, *, comparison="fss", examples=None, **options):

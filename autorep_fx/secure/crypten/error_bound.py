@@ -76,10 +76,11 @@ def error_bound(program: FixedProgram, x: Tensor) -> ErrorBound:
     """Bound the error that a private run on ``x`` makes; see the module's text for the derivation."""
     output = execute(program, x)
     std, rounded = _deviation(program, x)
-    return ErrorBound(output, rounded - output, _rigorous(program, x), std, _wraps(program, x))
+    return ErrorBound(output, rounded - output, _rigorous(program, x), std, wraps(program, x))
 
 
-def _wraps(program: FixedProgram, x: Tensor) -> float:
+def wraps(program: FixedProgram, x: Tensor) -> float:
+    """How many numbers of a run on ``x`` are expected to wrap around."""
     total = 0.0
 
     def count(value: Tensor, divisor: int | None) -> Tensor:

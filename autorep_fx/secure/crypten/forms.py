@@ -26,6 +26,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,18 +34,15 @@ from ...errors import CompileError
 from ..program import Program, Step
 from .fixed_point import FixedProgram, FixedPublic
 
-#: R where nothing is known.
-_DEFAULT_RANGE = 8.0
 
-
-def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, float]) -> FixedProgram:
+def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarray]) -> FixedProgram:
     """The program with a form for every polynomial.
 
     A hybrid step's ``replaced`` positions become ``square`` and ``direct``, its ``coeffs`` become ``factor``,
     ``offset`` and ``constant`` (C,), zeros where that form does not apply, and ``coeffs`` (degree + 1, C).
 
     Args:
-        reach: largest absolute values by name, for the forms.
+        reach: largest absolute values of each channel, by name, for the forms.
 
     Raises:
         CompileError: a number of the server leaves no room for a product in the ring.
@@ -89,14 +87,14 @@ def _check_room(program: FixedProgram) -> None:
 
 
 def _formed(
-    step: Step, program: Program, server: dict[str, Tensor], frac_bits: int, reach: Mapping[str, float]
+    step: Step, program: Program, server: dict[str, Tensor], frac_bits: int, reach: Mapping[str, np.ndarray]
 ) -> Step:
     attrs, secrets = dict(step.attrs), dict(step.secrets)
     replaced = attrs.pop("replaced")
     attrs["square"], attrs["direct"] = replaced[:0], replaced
     if len(replaced):
         coeffs = program.server[secrets["coeffs"]]
-        largest = max(reach.get(step.inputs[0], _DEFAULT_RANGE), 1.0)
+        largest = max(float(reach[step.inputs[0]].max()), 1.0)
         form = _square_form(coeffs, largest, frac_bits)
         is_square = (form["factor"] > 0)[replaced // attrs["per_channel"]]
         attrs["square"], attrs["direct"] = replaced[is_square], replaced[~is_square]

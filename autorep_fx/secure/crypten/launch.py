@@ -21,6 +21,7 @@ from .fixed_point import FixedProgram, on_grid
 from .forms import check_input
 from .kernels import KERNELS
 from .party import Job, Progress, Report, main
+from .precision import check_precision
 from .roles import CLIENT, DEALER, SERVER
 
 PROVIDERS = ("TFP", "TTP")
@@ -42,6 +43,7 @@ def run(program: FixedProgram, x: Tensor, *, provider: str, kernels: str, timeou
         raise ValueError(f"timeout must be above 0 and threads at least 1, got {timeout!r} and {threads!r}")
     program.check_input(x)
     check_input(program, x)
+    check_precision(program, x)
     kernels = _usable(kernels)
     load_crypten()  # before anything is started, so that a missing package is one clear error
 

@@ -15,6 +15,7 @@ It holds for every draw of the masks, and says little about deep networks; ``sim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
 from ..ring import U64, decode, encode
 from . import maps
+
+#: Gets a step and its value.
+See = Callable[[Step, np.ndarray], None]
 
 
 @dataclass
@@ -47,7 +51,19 @@ def simulate(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.ran
     return _walk(plan, numbers, x, rng)[0]
 
 
-def _walk(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator | None):
+def watch(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See) -> None:
+    """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there."""
+    _walk(plan, numbers, x, rng, see)
+
+
+def _walk(
+    plan: Plan,
+    numbers: dict[str, Numbers],
+    x: np.ndarray,
+    rng: np.random.Generator | None,
+    see: See = lambda step, value: None,
+):
+    gone = plan.last_uses()
     values: dict[str, np.ndarray] = {}
     bounds: dict[str, np.ndarray] = {}
     for step in plan.steps:
@@ -67,6 +83,9 @@ def _walk(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random
         else:
             y = given[0] if own.constant is None else given[0] + own.constant
             values[step.name], bounds[step.name] = _activation(step, y, errors[0], rng)
+        see(step, decode(values[step.name], step.frac_bits))
+        for name in gone.get(step.name, ()):
+            del values[name], bounds[name]
     name = plan.output.name
     return decode(values[name], plan.output.frac_bits), bounds[name]
 

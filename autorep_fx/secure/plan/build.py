@@ -13,8 +13,11 @@ from ..program import Program, Step
 from .ranges import Reach
 from .site import Site, site_of
 
-#: Smallest reach that is believed: values that calibration saw as zero may not stay there.
+#: A value that calibration saw as zero may not stay there: it is taken to reach this part of the largest of all.
 _LEAST = 2.0**-6
+
+#: Of a kept position at least this part of what its whole site reaches is believed.
+_LEAST_KEPT = 2.0**-3
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Node:
         site: of an activation or the factors behind it.
         reach: largest absolute value of the result (of the input for activations and the output).
         reach_kept: the same over the positions that are compared.
+        forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
 
     name: str
@@ -44,7 +48,8 @@ class Node:
     constant: np.ndarray | None = None
     site: Site | None = None
     reach: float | None = None
-    reach_kept: float = _LEAST
+    reach_kept: float = 0.0
+    forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
     @property
     def frac_bits(self) -> int:
@@ -52,15 +57,15 @@ class Node:
         return max(self.bits - self.scale, 0)
 
 
-def _scale(largest: float, least: int) -> int:
-    """``largest < 2**result``; not below ``least``, so that what is tiny does not take all bits."""
-    return max(math.floor(math.log2(largest)) + 1, least) if largest > 0 else least
+def whole_bits(largest: float) -> int:
+    """``largest < 2**result``."""
+    return math.floor(math.log2(largest)) + 1 if largest > 0 else 0
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bits that the planner does not exceed: significant ones of truncated values, weights and factors (15 fit 16-bit
-    storage), fractional ones of the input, of public numbers and of the output."""
+    storage) and of public numbers; of the input and the output fractional ones, or significant ones below 1."""
 
     value: int = 14
     weight: int = 15
@@ -70,22 +75,34 @@ class Limits:
     output: int = 16
 
 
+@dataclass(frozen=True)
+class Margins:
+    """Bits by which values may exceed what ranges say: in the ring, and in the windows of comparisons."""
+
+    ring: int = 2
+    window: int = 2
+
+
 class Builder:
     """One pass over the program's steps."""
 
-    def __init__(self, program: Program, reach: Reach, limits: Limits, margin: int):
-        self.program, self.known, self.limits, self.margin = program, reach, limits, margin
+    def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins):
+        self.program, self.channels, self.limits, self.margins = program, reach, limits, margins
+        self.known = {name: float(found.max(initial=0.0)) for name, found in reach.items()}
+        self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
         self.nodes: dict[str, Node] = {}
 
     def build(self) -> dict[str, Node]:
         public = self.program.public
-        self.add(Node(public.input, "input", [], public.input_shape, most=self.limits.input, bits=0))
+        scale = whole_bits(self.reach(public.input))
+        self.add(Node(public.input, "input", [], public.input_shape, bits=0, most=self.limits.input + max(scale, 0),
+                      scale=scale))  # fmt: skip
         for step in public.steps:
             BUILD[step.op](self, step)
         reach = self.reach(public.output)
-        self.add(
-            Node("output", "output", [public.output], public.output_shape, most=self.limits.output, bits=0, reach=reach)
-        )
+        scale = whole_bits(reach)
+        self.add(Node("output", "output", [public.output], public.output_shape, bits=0,
+                      most=self.limits.output + max(scale, 0), scale=scale, reach=reach))  # fmt: skip
         return self.nodes
 
     def add(self, node: Node) -> str:
@@ -97,7 +114,7 @@ class Builder:
         return node.name
 
     def reach(self, name: str) -> float:
-        return max(self.known[name], _LEAST)
+        return self.known[name] or self.floor
 
     def local(self, kind: str, name: str, inputs: list[str], shape: tuple[int, ...], **attrs: Any) -> str:
         return self.add(Node(name, "local", inputs, tuple(shape), {"kind": kind, **attrs}))
@@ -110,7 +127,7 @@ class Builder:
         if b is not None and kind != "linear":
             b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
         attrs.update(kind=kind, weight_shape=w.shape)
-        scale = _scale(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15), -8)  # rounding must not reach 2**15
+        scale = whole_bits(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15))  # rounding must not reach 2**15
         chosen = {"bits": 0, "most": self.limits.weight, "scale": scale}
         self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, **chosen, weight=w, constant=b))
 
@@ -162,7 +179,8 @@ def _max_pool(b: Builder, step: Step) -> None:
     if ph or pw:
         shape = (*shape[:-2], shape[-2] + 2 * ph, shape[-1] + 2 * pw)
         x = b.local("pad", f"{name}.pad", [x], shape, pads=(pw, pw, ph, ph))
-        low = np.full(shape, -np.ldexp(reach, b.margin))  # below everything that the windows have room for
+        bottom = whole_bits(reach) + min(b.margins.ring, b.margins.window)
+        low = np.full(shape, -np.ldexp(1.0, bottom))  # below everything that there is room for
         low[..., ph : shape[-2] - ph, pw : shape[-1] - pw] = 0
         x = b.constant(f"{name}.low", x, shape, low)
     size = a["kernel"][0] * a["kernel"][1]
@@ -180,9 +198,10 @@ def _max_pool(b: Builder, step: Step) -> None:
         first, second = part("a", 0, half), part("b", half, 2 * half)
         gap = b.local("add", f"{tag}.gap", [first, second], pair, sign=-1)
         count = math.prod(pair)
-        site = Site(tag, "relu", 0.0, np.arange(count), np.arange(0), count // half, np.zeros((3, half)))
+        site = Site(tag, "relu", 0.0, np.arange(count), np.arange(0), count // half, np.zeros((3, half)),
+                    np.full(half, 2 * reach))
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
-                          scale=_scale(reach, -6), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
+                          scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
         if size % 2:
             best = b.local("cat", f"{tag}.rest", [best, part("odd", 2 * half, size)], (half + 1, *step.shape), dim=1)
@@ -191,13 +210,17 @@ def _max_pool(b: Builder, step: Step) -> None:
 
 
 def _hybrid(b: Builder, step: Step) -> None:
-    site, x = site_of(b.program, step), step.inputs[0]
-    private = len(site.replaced) > 0
-    kept = max(b.known.get(f"{step.name}/kept", _LEAST), _LEAST)
-    if site.kind == "relu6":
+    x = step.inputs[0]
+    channels = np.maximum(b.channels[x], b.floor * (b.known[x] == 0))
+    site = site_of(b.program, step, channels)
+    private, kept = len(site.replaced) > 0, 0.0
+    if len(site.kept):
+        # What one position saw says little: its channel's others are like it.
+        kept = max(channels[site.kept // site.per_channel].max(), _LEAST_KEPT * b.reach(x))
+    if site.kind == "relu6" and kept:
         kept = max(kept, 6.0) + 6.0
     name = f"{step.name}.act" if private else step.name
-    chosen = {"bits": 0, "most": b.limits.value, "scale": _scale(b.reach(x), -6)}
+    chosen = {"bits": 0, "most": b.limits.value, "scale": whole_bits(b.reach(x))}
     b.add(Node(name, "activation", [x], step.shape, **chosen, site=site, reach=b.reach(x), reach_kept=kept))
     if private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
@@ -207,9 +230,19 @@ def _hybrid(b: Builder, step: Step) -> None:
 
 
 def _factor_scale(site: Site) -> int:
-    """Of the squares' factors; where there are none, of the lines'."""
-    _, c1, c2 = np.abs(site.coeffs[:, np.unique(site.replaced // site.per_channel)])
-    return _scale(float(c2.max()), -4) if c2.max() > 0 else _scale(float(c1.max()), -4)
+    """So that rounding errs by the same part of the site's largest result, whatever the channels are like.
+
+    A factor of the square, rounded to g bits, errs by 2**-(g + 1) x**2, so the channel with the largest inputs needs
+    the most bits behind the point, and one whose inputs are small, and whose c2 is large for that, needs none.
+    """
+    channels = np.unique(site.replaced // site.per_channel)
+    (_, c1, c2), reach = np.abs(site.coeffs[:, channels]), site.reach[channels]
+    scales = []
+    for c, power in ((c2, reach**2), (c1, reach)):
+        taken = c2 > 0 if c is c2 else c2 == 0
+        if (largest := (c * power)[taken].max(initial=0.0)) > 0:
+            scales.append(whole_bits(float(largest / power[taken].max())))
+    return min(scales, default=0)
 
 
 def _move(b: Builder, step: Step, **attrs: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from .build import Node, whole_bits
 
-from .build import Node
+#: Ends the name of a truncation in between.
+CUT = ".cut"
 
 
 def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
@@ -43,13 +44,13 @@ def _follows_map(nodes: dict[str, Node], name: str) -> bool:
 def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
     """Truncate ``place`` for all of its readers."""
     result: dict[str, Node] = {}
-    name = f"{place}.cut"
+    name = place + CUT
     for node in nodes.values():
         result[node.name] = node
         node.inputs = [name if i == place else i for i in node.inputs]
         if node.name == place:
             most = max(n.most for n in nodes.values() if n.op == "input")
-            scale = math.floor(math.log2(max(node.reach, 2.0**-6))) + 1
+            scale = whole_bits(node.reach)
             result[name] = Node(
                 name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach
             )

@@ -7,19 +7,25 @@ import math
 import numpy as np
 
 from ..ring import encode
-from .build import Node
-from .exponents import align, factor_of, number, site_form, whole_bits
+from .build import Node, whole_bits
+from .exponents import align, factor_of, number, site_form
+from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan, Step
 
 
-def emit(nodes: dict[str, Node], e: dict[str, int], margin: int) -> tuple[Plan, dict[str, Numbers]]:
+def emit(
+    nodes: dict[str, Node], e: dict[str, int], window_margin: int, within: InputRange
+) -> tuple[Plan, dict[str, Numbers]]:
+    """``window_margin``: bits by which compared values may exceed their reach. ``within``: what the plan publishes."""
     steps: list[Step] = []
     numbers: dict[str, Numbers] = {}
     for node in nodes.values():
-        attrs = {k: v for k, v in node.attrs.items() if k not in ("forms", "real")}
+        attrs = {k: v for k, v in node.attrs.items() if k != "real"}
         inputs, out = tuple(node.inputs), e[node.name]
-        if node.op == "local":
+        if node.op == "input":
+            attrs.update(within.attrs)
+        elif node.op == "local":
             attrs["shifts"] = [max(e[i] for i in inputs) - e[i] for i in inputs]
             if attrs["kind"] == "times":
                 attrs["factor"], attrs["up"] = number(node)
@@ -32,7 +38,7 @@ def emit(nodes: dict[str, Node], e: dict[str, int], margin: int) -> tuple[Plan, 
             shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
             attrs["shift"] = shift
             if node.op == "activation":
-                found, offset = _activation(nodes, node, e[inputs[0]], shift, margin)
+                found, offset = _activation(nodes, node, e[inputs[0]], shift, window_margin)
                 attrs.update(found)
                 if offset is not None:
                     numbers[node.name] = Numbers(constant=offset)
@@ -79,7 +85,7 @@ def _activation(
              "powers": 2 if square else 1 if len(site.replaced) or site.kind == "leaky_relu" else 0,
              "linear": None, "comparison": "fss" if len(site.kept) else None}  # fmt: skip
     if len(site.kept):
-        attrs["window"] = max(f + whole_bits(node.reach_kept, margin) + 1, 4)
+        attrs["window"] = max(f + whole_bits(node.reach_kept) + margin + 1, 4)
         if site.kind == "leaky_relu":
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
     if not square:

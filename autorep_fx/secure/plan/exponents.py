@@ -6,22 +6,17 @@ import math
 
 import numpy as np
 
-from .build import Node
+from .build import Node, whole_bits
 from .plan import ROOM
 from .site import Rounded, Site
 
 #: Fractional bits of a leaky ReLU's slope where the site has no squares.
-_SLOPE_BITS = 12
+SLOPE_BITS = 12
 
 
 class NoRoom(Exception):
     def __init__(self, node: Node, bits: int):
         self.node, self.bits = node, bits
-
-
-def whole_bits(reach: float, margin: int) -> int:
-    """|v| < 2**result for all |v| <= reach * 2**margin."""
-    return math.floor(math.log2(max(reach, 2.0**-20))) + 1 + margin
 
 
 def factor_of(nodes: dict[str, Node], site: Site) -> int:
@@ -62,7 +57,7 @@ def exponents(nodes: dict[str, Node], margin: int) -> dict[str, int]:
 
 
 def _check(node: Node, exponent: int, reach: float, margin: int) -> None:
-    over = exponent + whole_bits(reach, margin) - ROOM
+    over = exponent + whole_bits(reach) + margin - ROOM
     if over > 0:
         raise NoRoom(node, over)
 
@@ -71,10 +66,9 @@ def site_form(nodes: dict[str, Node], node: Node) -> tuple[bool, float]:
     if node.site is None or not len(node.site.replaced):
         return False, 0.0
     factor_bits = factor_of(nodes, node.site)
-    cache = node.attrs.setdefault("forms", {})
-    if factor_bits not in cache:
-        cache[factor_bits] = _used(node.site, node.site.round(factor_bits, 40))
-    return cache[factor_bits]
+    if factor_bits not in node.forms:
+        node.forms[factor_bits] = _used(node.site, node.site.round(factor_bits, 40))
+    return node.forms[factor_bits]
 
 
 def align(node: Node, f: int, square: bool) -> int:
@@ -82,7 +76,7 @@ def align(node: Node, f: int, square: bool) -> int:
     if square:
         return f
     leaky = node.site is not None and node.site.kind == "leaky_relu" and len(node.site.kept)
-    return _SLOPE_BITS if leaky else 0
+    return SLOPE_BITS if leaky else 0
 
 
 def number(node: Node) -> tuple[int, int]:

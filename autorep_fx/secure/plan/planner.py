@@ -15,10 +15,12 @@ import logging
 
 from ...errors import CompileError
 from ..program import Program
-from .build import Builder, Limits, Node
+from .bounds import raise_to_bounds
+from .build import Builder, Limits, Margins, Node
 from .cut import cut, place_to_cut
 from .emit import emit
 from .exponents import NoRoom, exponents
+from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import Reach
@@ -28,26 +30,49 @@ log = logging.getLogger(__name__)
 #: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
 _USEFUL, _LEAST = 10, 7
 
+#: How often a plan is made anew because its roundings, too, take room.
+_TRIES = 8
+
 #: What to raise first at equal bits.
 _ORDER = {"map": 0, "local": 1, "activation": 2, "input": 3, "output": 4}
 
 
 def make_plan(
-    program: Program, reach: Reach, *, margin: int = 2, limits: Limits | None = None
+    program: Program,
+    reach: Reach,
+    within: InputRange,
+    *,
+    margins: Margins | None = None,
+    limits: Limits | None = None,
+    bounded: bool = False,
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
     Args:
         reach: from :mod:`.ranges`.
-        margin: bits by which values may exceed ``reach``.
+        within: the inputs that it is for.
+        margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
+        bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
-    nodes = Builder(program, reach, limits or Limits(), margin).build()
-    nodes = _fit(nodes, margin)
-    return emit(nodes, exponents(nodes, margin), margin)
+    margins = margins or Margins()
+    nodes = Builder(program, reach, limits or Limits(), margins).build()
+    nodes = _fit(nodes, margins.ring)
+    if bounded:
+        nodes = _with_roundings(nodes, margins.ring, within)
+    return emit(nodes, exponents(nodes, margins.ring), margins.window, within)
+
+
+def _with_roundings(nodes: dict[str, Node], margin: int, within: InputRange) -> dict[str, Node]:
+    """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
+    for _ in range(_TRIES):
+        if not raise_to_bounds(nodes, exponents(nodes, margin), within):
+            return nodes
+        nodes = _fit(nodes, margin)
+    raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
 def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:

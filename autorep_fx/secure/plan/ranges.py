@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,31 +13,68 @@ from torch import Tensor
 from .. import structure
 from ..plaintext import values
 from ..program import Program, Step
+from .input_range import InputRange
 
-#: Largest absolute value by name of a program's value; "name/kept" is that of a site's input where it keeps its
-#: activation.
-Reach = dict[str, float]
+#: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
+Reach = dict[str, np.ndarray]
+
+#: Values of all steps that are held at once, about.
+_AT_ONCE = 2**25
+
+
+def at_once(program: Program) -> int:
+    """How many samples may be walked at once without filling the memory."""
+    sizes = prod(program.public.input_shape) + sum(prod(step.shape) for step in program.steps)
+    return max(_AT_ONCE // sizes, 1)
 
 
 def calibrated(program: Program, examples: Tensor) -> Reach:
     """What the examples reach, in exact arithmetic. Other inputs reach further; the planner's margin is for them."""
-    return _reach(program, {name: v.abs() for name, v in values(program, examples).items()})
+    reach: Reach = {}
+    for part in examples.split(at_once(program)):
+        found = {name: by_channel(value) for name, value in values(program, part).items()}
+        reach = larger(reach, found) if reach else found
+    return reach
 
 
-def worst_case(program: Program, largest: float) -> Reach:
-    """What no input with |x| <= ``largest`` exceeds, by interval arithmetic. Grows quickly with depth."""
-    bounds = {program.public.input: torch.full((1, *program.public.input_shape), float(largest), dtype=torch.float64)}
+def larger(one: Reach, other: Reach) -> Reach:
+    """What either reaches."""
+    return {name: np.maximum(one[name], other[name]) for name in one}
+
+
+def growth(program: Program, reach: Reach, inputs: Tensor) -> np.ndarray:
+    """By how much each input exceeds ``reach`` at the step where it does most, (N,)."""
+    most = []
+    for part in inputs.split(at_once(program)):
+        found = np.zeros(len(part))
+        for name, value in values(program, part).items():
+            largest = value.abs().reshape(len(part), -1).amax(1).numpy()
+            known = reach[name].max(initial=0.0)
+            found = np.maximum(found, largest / known if known else np.where(largest > 0, np.inf, 0.0))
+        most.append(found)
+    return np.concatenate(most)
+
+
+def worst_case(program: Program, within: InputRange) -> Reach:
+    """What no input in the range exceeds in exact arithmetic, by interval arithmetic. Grows quickly with depth."""
+    bounds = {program.public.input: start(within, program.public.input_shape)}
     for step in program.steps:
         bounds[step.name] = BOUNDS[step.op](step, program.secrets(step), *(bounds[name] for name in step.inputs))
-    return _reach(program, bounds)
+    return {name: by_channel(bound) for name, bound in bounds.items()}
 
 
-def _reach(program: Program, found: dict[str, Tensor]) -> Reach:
-    reach = {name: float(v.max()) if v.numel() else 0.0 for name, v in found.items()}
-    for step in program.steps:
-        if step.op == "hybrid" and len(step.attrs["kept"]):
-            reach[f"{step.name}/kept"] = float(found[step.inputs[0]].flatten(1)[:, step.attrs["kept"]].max())
-    return reach
+def start(within: InputRange, shape: tuple[int, ...]) -> Tensor:
+    """Largest |x| of every element of a sample, (1, *shape)."""
+    largest = torch.from_numpy(within.largest)
+    return largest.reshape(1, -1, *(1,) * (len(shape) - 1)).expand(1, *shape) if shape else largest.reshape(1)
+
+
+def by_channel(value: Tensor) -> np.ndarray:
+    """Largest |v| over samples and positions of a batch (N, C, ...), (C,)."""
+    if value.dim() < 2:
+        return value.abs().amax().reshape(1).numpy()
+    rows = value.abs().transpose(0, 1).flatten(1)
+    return rows.amax(1).numpy() if rows.numel() else np.zeros(len(rows))
 
 
 def _conv2d(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ import numpy as np
 from ...errors import CompileError
 from ..program import Program, Step
 
+#: A square that bends by less than this part of the site's largest input is a line: about a unit of a truncated value.
+_VAIN = 2.0**-13
+
 
 @dataclass(frozen=True)
 class Rounded:
@@ -49,6 +52,7 @@ class Site:
         kept, replaced: positions in a flattened sample, increasing.
         per_channel: positions of one channel.
         coeffs: (3, C), ``coeffs[k]`` multiplies ``x**k``; zeros where nothing is replaced.
+        reach: (C,), the largest input of each channel.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Site:
     replaced: np.ndarray
     per_channel: int
     coeffs: np.ndarray
+    reach: np.ndarray
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs
@@ -74,8 +79,8 @@ class Site:
         return channels[self.replaced // self.per_channel]
 
 
-def site_of(program: Program, step: Step) -> Site:
-    """Read a lowered hybrid step.
+def site_of(program: Program, step: Step, reach: np.ndarray) -> Site:
+    """Read a lowered hybrid step whose channels' inputs reach ``reach`` (C,).
 
     Raises:
         CompileError: a degree above 2, or a kept PReLU.
@@ -91,4 +96,17 @@ def site_of(program: Program, step: Step) -> Site:
     coeffs = np.zeros((3, step.shape[0]))
     if len(replaced):
         coeffs[: a["degree"] + 1] = secrets["coeffs"].numpy()
-    return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs)
+        coeffs = _without_vain_squares(coeffs, reach, float(reach.max()))
+    return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs, reach)
+
+
+def _without_vain_squares(coeffs: np.ndarray, reach: np.ndarray, largest: float) -> np.ndarray:
+    """Lines in place of squares that bend by less than the truncation of their input errs.
+
+    In a channel whose inputs are tiny beside its site's, ``c2`` is large and the truncated ``x`` hardly a number: its
+    square would err more than it says. The line runs through the middle of the bend, ``|c2| R**2 / 2`` from either end.
+    """
+    c0, c1, c2 = coeffs
+    bend = c2 * reach**2
+    vain = np.abs(bend) <= _VAIN * largest
+    return np.stack([np.where(vain, c0 + bend / 2, c0), c1, np.where(vain, 0.0, c2)])

@@ -9,6 +9,7 @@ from networks import images, replace
 from torch import nn
 
 from autorep_fx.errors import CompileError
+from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.planner import make_plan
 
 
@@ -143,7 +144,7 @@ def test_no_room_names_the_layer():
     program = compiled(nn.Sequential(nn.Conv2d(3, 3, 3)), images(2))
     reach = {name: value * 2.0**60 for name, value in program.reach.items()}
     with pytest.raises(CompileError, match="no room in the ring at 'output'.*margin of 2 bits"):
-        make_plan(program, reach)
+        make_plan(program, reach, InputRange.of_plan(program.plan()))
 
 
 @pytest.mark.parametrize("model, degree, message", [

@@ -15,6 +15,7 @@ from torch import nn
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO, READY, REQUEST
 from autorep_fx.secure.parties.correlations import Stream
+from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.planner import make_plan
 
 RUNS = 120
@@ -46,8 +47,9 @@ def network(seed, fraction):
 def programs(fraction, comparison):
     """Two networks that differ in every private number and in nothing public."""
     one, other = network(1, fraction), network(2, fraction)
-    reach = {name: max(one.reach[name], other.reach[name]) for name in one.reach}
-    found = [make_plan(p, reach) for p in (one, other)]
+    reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
+    within = InputRange.given(-8, 8, one.public.input_shape[0])
+    found = [make_plan(p, reach, within) for p in (one, other)]
     plan = found[0][0].with_comparison(comparison)
     assert plan.digest() == found[1][0].with_comparison(comparison).digest()
     return plan, [numbers for _, numbers in found]

@@ -1,0 +1,157 @@
+"""How near an input comes to what a plan has room for: step by step, in the clear, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import structure
+from ..plaintext import values
+from ..program import Program, Step
+from ..ring import decode
+from . import wire
+from .cut import CUT
+from .input_range import InputRange
+from .numbers import Numbers
+from .plan import Plan
+from .ranges import at_once
+
+#: |y| of a masked wire must stay below 2**WIRE ring units for its truncation to be exact.
+WIRE = 62
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one step uses of its room, largest over the samples.
+
+    Attributes:
+        step: name in the plan.
+        room: "input", "ring" or "window".
+        share: part of the room that is used; the result may be wrong from 1 on.
+        largest: the value behind it, and ``limit``, what there is room for, both in the step's units.
+    """
+
+    step: str
+    room: str
+    share: float
+    largest: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """How near inputs come to each window and to the ring; ``print`` it.
+
+    Attributes:
+        uses: every room of the plan, in the order of its steps.
+        samples: (N,) the largest share of each sample over all of them; at 1 or beyond its answer may be wrong. The
+            input's range is not among them: beyond it a sample is refused.
+    """
+
+    uses: tuple[Use, ...]
+    samples: Tensor
+
+    @property
+    def fits(self) -> bool:
+        """Whether every sample is answered within its rooms and its range."""
+        return all(use.share < 1 or (use.room == "input" and use.share <= 1) for use in self.uses)
+
+    def __str__(self) -> str:
+        rows = [("step", "room", "used", "bits left", "largest", "limit")]
+        for use in self.uses:
+            left = -math.log2(use.share) if use.share > 0 else math.inf
+            beyond = "" if use.share < 1 or (use.room == "input" and use.share <= 1) else "  <- beyond"
+            rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
+                         f"{use.limit:.4g}{beyond}"))  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        over = int((self.samples >= 1).sum())
+        end = f"{over} of {len(self.samples)} samples may be answered wrongly" if over else "all samples have room"
+        return "\n".join([*lines, end])
+
+
+def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:
+    """Compute ``program`` on a batch in float64, and compare every value with the plan's room for it.
+
+    Roundings are not in it: they move a share by less than a hundredth.
+    """
+    rooms: dict[tuple[str, str], list[np.ndarray]] = {}
+    for part in x.split(at_once(program)):
+        for key, found in _walk(program, plan, numbers, part):
+            rooms.setdefault(key, []).append(found)
+    steps = {step.name: step for step in plan.steps}
+    uses, worst = [_input(plan, x)], np.zeros(len(x))
+    for (name, room), parts in rooms.items():
+        largest = np.concatenate(parts)
+        limit = _limit(steps[name], room)
+        uses.append(Use(name, room, float(largest.max()) / limit, float(largest.max()), limit))
+        worst = np.maximum(worst, largest / limit)
+    return Headroom(tuple(uses), torch.from_numpy(worst))
+
+
+def _input(plan: Plan, x: Tensor) -> Use:
+    """Distance from the middle of the range, in half spans."""
+    within = InputRange.of_plan(plan)
+    shape = (1, -1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else (1,)
+    middle, half = (((within.high + s * within.low) / 2).reshape(shape) for s in (1, -1))
+    away = np.abs(x.detach().to("cpu", torch.float64).numpy() - middle)
+    share = float(np.divide(away, half, out=np.where(away > 0, np.inf, 0.0), where=half > 0).max())
+    return Use(plan.input.name, "input", share, float(x.abs().max()), float(within.largest.max()))
+
+
+def _limit(step: Step, room: str) -> float:
+    if room == "window":
+        return math.ldexp(1.0, step.attrs["window"] - 1 - (step.frac_bits - step.attrs["align"]))
+    return math.ldexp(1.0, WIRE - wire.wire_bits(step))
+
+
+def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
+    """((step, room), largest of each sample) of every masked wire; values by the names of the program."""
+    found = values(program, x)
+    sources = {step.name: step for step in program.steps}
+    for step in plan.steps:
+        if step.op not in ("activation", "output"):
+            continue
+        kept = step.attrs.get("kept", ())
+        if step.op == "output":
+            y = found[program.public.output]
+        elif (source := step.inputs[0].removesuffix(CUT)) in found:  # a site, or a truncation in between
+            y = found[source]
+        else:
+            y = _gaps(sources[_pool_of(step.name, sources)], found)
+        flat = y.reshape(len(x), -1)
+        offset = _offset(step, numbers.get(step.name))
+        yield (step.name, "ring"), _largest(flat if offset is None else flat + offset)
+        if len(kept):
+            compared = flat if len(kept) == step.size or flat.shape[1] != step.size else flat[:, kept]
+            points = wire.points(step)
+            yield (step.name, "window"), np.max([_largest(compared - point) for point in points], 0)
+
+
+def _offset(step: Step, own: Numbers | None) -> Tensor | None:
+    """What the server adds to a wire before it is masked: the offsets of the completed squares."""
+    if own is None or own.constant is None:
+        return None
+    return torch.from_numpy(np.broadcast_to(decode(own.constant, wire.wire_bits(step)), step.shape).reshape(1, -1))
+
+
+def _largest(flat: Tensor) -> np.ndarray:
+    return flat.abs().amax(1).numpy() if flat.shape[1] else np.zeros(len(flat))
+
+
+def _pool_of(name: str, sources: dict[str, Step]) -> str:
+    """The max pooling that a comparison of its tree belongs to."""
+    while name not in sources:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _gaps(step: Step, found: dict[str, Tensor]) -> Tensor:
+    """Largest difference that a max pooling may compare in each window; what is padded is left out."""
+    x = found[step.inputs[0]]
+    top, bottom = structure.windows(step, x, float("-inf")).amax(0), structure.windows(step, x, float("inf")).amin(0)
+    return top - bottom

@@ -1,0 +1,139 @@
+"""Which inputs a program answers: what it was planned for, published, so that the client itself refuses others.
+
+Every program has a range of values. One whose inner values may run away inside of it (squares do, on inputs of much
+contrast) also has ranges of a few statistics of a sample, taken of ``z = (x - low) / (high - low)``: mean, standard
+deviation and, of pictures, mean difference of neighbours down and across.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .plan import Plan
+
+#: By how much of its span each channel's range is wider than what the examples show, on either side.
+PAD = 0.25
+
+#: With fewer values than this a channel's own range says little: it takes that of all channels.
+_ENOUGH = 64
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """Smallest and largest value of each channel (axis 1 of a batch), in units of the input.
+
+    Attributes:
+        low, high: (C,) float64.
+        statistics: name -> (least, most) of each sample; empty where the range alone is enough.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    statistics: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @staticmethod
+    def of_examples(x: np.ndarray) -> InputRange:
+        """What a batch (N, C, ...) shows, widened by ``PAD`` of the span on either side."""
+        rows = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1) if x.ndim > 1 else x.reshape(1, -1)
+        low, high = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
+        if rows.shape[1] < _ENOUGH:
+            low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
+        pad = PAD * (high - low)
+        return InputRange(low - pad, high + pad)
+
+    @staticmethod
+    def given(low: float | Sequence[float], high: float | Sequence[float], channels: int) -> InputRange:
+        """From a number for all channels, or one for each.
+
+        Raises:
+            ValueError: not finite, of another length, or empty.
+        """
+        try:
+            ends = [np.broadcast_to(np.asarray(end, np.float64), (channels,)).copy() for end in (low, high)]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"input_range must be (low, high), each a number or one for each of the {channels} channels, "
+                f"got {low!r} and {high!r}"
+            ) from None
+        if not (np.isfinite(ends).all() and (ends[0] <= ends[1]).all()):
+            raise ValueError(f"input_range must be finite with low <= high, got {low!r} and {high!r}")
+        return InputRange(*ends)
+
+    @staticmethod
+    def of_plan(plan: Plan) -> InputRange:
+        """What a plan publishes."""
+        a = plan.input.attrs
+        return InputRange(np.array(a["low"], np.float64), np.array(a["high"], np.float64), dict(a["statistics"]))
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """As attributes of a plan's input step."""
+        return {"low": tuple(self.low.tolist()), "high": tuple(self.high.tolist()), "statistics": self.statistics}
+
+    def with_statistics(self, x: np.ndarray) -> InputRange:
+        """The same range, and what the samples of a batch show of each statistic, ``PAD`` wider on either side."""
+        found = {}
+        for name, values in self._statistics(x).items():
+            low, high = float(values.min()), float(values.max())
+            found[name] = low - PAD * max(high - low, low), high + PAD * max(high - low, high)
+        return replace(self, statistics=found)
+
+    def typical(self, x: np.ndarray) -> np.ndarray:
+        """Which samples (N,) are within the statistics."""
+        inside = np.ones(len(x), bool)
+        found = self._statistics(x)
+        for name, (least, most) in self.statistics.items():
+            inside &= (found[name] >= least) & (found[name] <= most)
+        return inside
+
+    def _statistics(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        shape = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else ()
+        span = np.where(self.high > self.low, self.high - self.low, 1.0)
+        z = (x - self.low.reshape(shape)) / span.reshape(shape)
+        axes = tuple(range(1, x.ndim))
+        found = {"mean": z.mean(axes), "standard deviation": z.std(axes)}
+        if x.ndim >= 4:
+            for name, axis in (("difference down", -2), ("difference across", -1)):
+                found[name] = np.abs(np.diff(z, axis=axis)).mean(axes) if x.shape[axis] > 1 else np.zeros(len(x))
+        return found
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Largest |x| by channel."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    def check(self, x: np.ndarray, name: str = "x") -> None:
+        """Raise ValueError where a value of ``x`` (N, C, ...) is outside; says which, and what to do."""
+        shape = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else ()
+        low, high = self.low.reshape(shape), self.high.reshape(shape)
+        # Half a unit of float32 is no excess: what was given as float32 may have been rounded there.
+        slack = 2.0**-22 * np.maximum(np.abs(low), np.abs(high))
+        beyond = np.maximum(x - (high + slack), (low - slack) - x)
+        if not (beyond > 0).any():
+            return self._check_statistics(x, name)
+        at = np.unravel_index(int(beyond.argmax()), x.shape)
+        channel = at[1] if x.ndim > 1 else 0
+        raise ValueError(
+            f"{name} holds {int((beyond > 0).sum()):,} values beyond the range that this program was compiled for: "
+            f"{float(x[at]):.4g} in sample {at[0]}, channel {channel}, where {self.low[channel]:.4g} to "
+            f"{self.high[channel]:.4g} are answered. Preprocess it like the example inputs, clip it, or compile with "
+            "more examples or input_range=; check_range=False answers all the same, perhaps wrongly"
+        )
+
+    def _check_statistics(self, x: np.ndarray, name: str) -> None:
+        if not self.statistics or self.typical(x).all():
+            return
+        sample = int((~self.typical(x)).argmax())
+        found = self._statistics(x[sample : sample + 1])
+        what, (least, most) = next(
+            (key, ends) for key, ends in self.statistics.items() if not ends[0] <= found[key][0] <= ends[1]
+        )
+        raise ValueError(
+            f"{name} has a sample unlike the examples that this program was compiled for: sample {sample} has a {what} "
+            f"of {found[what][0]:.3g} of the input range, where {least:.3g} to {most:.3g} are answered. Compile with "
+            "examples like it; check_range=False answers all the same, perhaps wrongly"
+        )
