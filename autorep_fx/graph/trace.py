@@ -7,9 +7,12 @@ import traceback
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize
 
 from ..errors import TraceError
 from .activations import Leaf
+from .attached import attached
+from .unwrap import private_copy, refuse_attached, unwrap
 
 _MAX_LEAVES = 64
 
@@ -29,12 +32,36 @@ class TrainingFlag(Leaf):
 
 
 class _Tracer(fx.Tracer):
+    # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
+    proxy_buffer_attributes = True
+
     def __init__(self, leaves: set[str] | None = None):
         super().__init__()
         self.leaves = leaves or set()
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
-        return isinstance(m, Leaf) or qualname in self.leaves or super().is_leaf_module(m, qualname)
+        if isinstance(m, Leaf) or qualname in self.leaves:
+            return True
+        # torch.nn.utils.parametrize makes a class of its own, in torch.nn, for a module of any class.
+        plain = parametrize.type_before_parametrizations(m).__module__.startswith(("torch.nn", "torch.ao.nn"))
+        return plain and super().is_leaf_module(m, qualname)
+
+    def call_module(self, m: nn.Module, forward, args: tuple, kwargs: dict):
+        path = self.submodule_paths.get(m)
+        if path is None:
+            return self._call_made_in_forward(m, forward, args, kwargs)
+        if "forward" in vars(m) or not self.is_leaf_module(m, path):
+            refuse_attached(m, path)
+        return super().call_module(m, forward, args, kwargs)
+
+    def _call_made_in_forward(self, m: nn.Module, forward, args: tuple, kwargs: dict):
+        """A slice of a Sequential, ``nn.Softmax(1)(x)``: traced through, since it has no path to be called by."""
+        if m._parameters or m._buffers or attached(m):
+            raise TraceError(
+                f"forward() calls a {type(m).__name__} that is none of the model's submodules; make it in __init__() "
+                "and assign it to self (several in an nn.ModuleList)"
+            )
+        return forward(*args, **kwargs)
 
 
 class _ModesDiffer(Exception):
@@ -50,17 +77,22 @@ def trace(model: nn.Module) -> fx.GraphModule:
     whole. Modes of single submodules (a frozen batch norm in eval) are kept.
 
     Raises:
-        TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, or takes another
-            path in train than in eval mode at its top level.
+        TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, takes another
+            path in train than in eval mode at its top level, or does what a graph cannot hold: hooks and
+            patched forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`).
     """
-    if not isinstance(model, nn.Module):
-        raise TraceError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = unwrap(model)
     title = type(model).__name__  # copying a GraphModule loses it
     try:
-        model = copy.deepcopy(model)
+        model = private_copy(model)
+    except TraceError:
+        raise
     except Exception as error:
         raise TraceError(f"model cannot be copied (copy.deepcopy: {error}); the copy is what is rewritten") from error
+    if attached(model) and _Tracer().is_leaf_module(model, ""):
+        layer, model = model, nn.Sequential(model)  # a layer alone is kept whole, with its hooks
+        model.training = layer.training
+    refuse_attached(model, "")
 
     modes = {name: module.training for name, module in model.named_modules()}
     leaves: set[str] = set()
@@ -125,6 +157,8 @@ def _trace_in_mode(model: nn.Module, training: bool, leaves: set[str]) -> fx.Gra
     model.train(training)
     try:
         return _Tracer(leaves).trace(model)
+    except TraceError:
+        raise
     except Exception as error:
         where = _user_frame(error)
         raise TraceError(
