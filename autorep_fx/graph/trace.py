@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import traceback
+from functools import cache
 
 import torch
 from torch import fx, nn
@@ -12,7 +13,7 @@ from torch.nn.utils import parametrize
 from ..errors import TraceError
 from .activations import Leaf
 from .attached import attached
-from .unwrap import private_copy, refuse_attached, unwrap
+from .unwrap import described, private_copy, refuse_attached, unwrap
 
 _MAX_LEAVES = 64
 
@@ -79,7 +80,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, takes another
             path in train than in eval mode at its top level, or does what a graph cannot hold: hooks and
-            patched forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`).
+            patched forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for itself.
     """
     model = unwrap(model)
     title = type(model).__name__  # copying a GraphModule loses it
@@ -115,6 +116,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     for node in train_graph.nodes:
         if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
             node.type = None
+        _refuse_reserved(node)
     gm = fx.GraphModule(model, train_graph, class_name=title)
     for node, negate in flags:
         _set_flag(gm, *node, negate)
@@ -166,6 +168,20 @@ def _trace_in_mode(model: nn.Module, training: bool, leaves: set[str]) -> fx.Gra
             "does not depend on the values of tensors; move such a part into a torch.nn leaf module or outside the "
             "model"
         ) from error
+
+
+@cache
+def _reserved_names() -> set[str]:
+    """Names of top-level attributes that a GraphModule has and a module has not."""
+    return {"self", *dir(fx.GraphModule(nn.Module(), fx.Graph()))} - set(dir(nn.Module()))
+
+
+def _refuse_reserved(node: fx.Node) -> None:
+    if node.op in ("call_module", "get_attr") and node.target.partition(".")[0] in _reserved_names():
+        raise TraceError(
+            f"the model has an attribute '{node.target.partition('.')[0]}', a name that the resulting "
+            "torch.fx.GraphModule needs for itself; rename it"
+        )
 
 
 def _user_frame(error: Exception) -> str:
