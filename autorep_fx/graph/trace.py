@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from ..errors import TraceError
 from .activations import Leaf
 from .attached import attached
+from .randomness import GlobalGenerators
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 _MAX_LEAVES = 64
@@ -39,6 +40,7 @@ class _Tracer(fx.Tracer):
     def __init__(self, leaves: set[str] | None = None):
         super().__init__()
         self.leaves = leaves or set()
+        self.drew: str | None = None  # the innermost module that first drew a random number
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
         if isinstance(m, Leaf) or qualname in self.leaves:
@@ -53,7 +55,11 @@ class _Tracer(fx.Tracer):
             return self._call_made_in_forward(m, forward, args, kwargs)
         if "forward" in vars(m) or not self.is_leaf_module(m, path):
             refuse_attached(m, path)
-        return super().call_module(m, forward, args, kwargs)
+        before = GlobalGenerators()
+        result = super().call_module(m, forward, args, kwargs)
+        if self.drew is None and before.used():
+            self.drew = described(m, path)
+        return result
 
     def _call_made_in_forward(self, m: nn.Module, forward, args: tuple, kwargs: dict):
         """A slice of a Sequential, ``nn.Softmax(1)(x)``: traced through, since it has no path to be called by."""
@@ -79,8 +85,9 @@ def trace(model: nn.Module) -> fx.GraphModule:
 
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, takes another
-            path in train than in eval mode at its top level, or does what a graph cannot hold: hooks and
-            patched forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for itself.
+            path in train than in eval mode at its top level, draws random numbers outside of operations on its input,
+            or does what a graph cannot hold: hooks and patched forwards outside of the layers that are kept whole
+            (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for itself.
     """
     model = unwrap(model)
     title = type(model).__name__  # copying a GraphModule loses it
@@ -157,8 +164,10 @@ def _has(module: nn.Module, path: str) -> bool:
 
 def _trace_in_mode(model: nn.Module, training: bool, leaves: set[str]) -> fx.Graph:
     model.train(training)
+    tracer, before = _Tracer(leaves), GlobalGenerators()
     try:
-        return _Tracer(leaves).trace(model)
+        graph = tracer.trace(model)
+        used = before.used()
     except TraceError:
         raise
     except Exception as error:
@@ -168,6 +177,15 @@ def _trace_in_mode(model: nn.Module, training: bool, leaves: set[str]) -> fx.Gra
             "does not depend on the values of tensors; move such a part into a torch.nn leaf module or outside the "
             "model"
         ) from error
+    finally:
+        before.restore()
+    if used:
+        raise TraceError(
+            f"{tracer.drew or described(model, '')} draws random numbers from {' and '.join(used)} in forward(), which "
+            "would stay what they were while it was traced; draw them from the input (torch.rand_like(x), "
+            "x.new_empty(n).bernoulli_(p)), or use nn.Dropout"
+        )
+    return graph
 
 
 @cache
