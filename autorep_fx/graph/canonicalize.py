@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from ..errors import TraceError
 from .activations import Activation
 from .passes import Pass
 from .trace import scope_of, unique_target
+from .unwrap import described, refuse_attached
 
 
 class _Match(NamedTuple):
@@ -30,15 +32,16 @@ class Canonicalize(Pass):
                  relu_ = conv4.relu_(); add = conv4 + act              relu_1 = ...; add = relu_1 + act
 
     In-place activations become out-of-place; later readers of the overwritten tensor read the site instead. One that
-    writes through a view that is read later cannot be rewritten so and is refused.
+    writes through a view that is read later cannot be rewritten so and is refused. An activation of something that does
+    not depend on the input (``F.relu(self.weight)``) is no site and stays what it is.
     """
 
     def run(self, gm: fx.GraphModule) -> None:
         nodes = list(gm.graph.nodes)
         order = {node: i for i, node in enumerate(nodes)}
         owner = _memory_owners(gm)
-        taken = {node.target for node in nodes if _is_site(gm, node)}
-        matches = {node: match for node in nodes if not _is_site(gm, node) and (match := _match(gm, node))}
+        matches = _matches(gm)
+        taken = {node.target for node in nodes if node.op == "call_module" and node not in matches}
         for node, match in matches.items():
             source = _Call(gm, node).get(0, "x")
             if match.inplace:
@@ -60,11 +63,8 @@ class Canonicalize(Pass):
         gm.delete_all_unused_submodules()
 
     def ensures(self, gm: fx.GraphModule) -> None:
-        for node in gm.graph.nodes:
-            if not _is_site(gm, node) and _match(gm, node) is not None:
-                raise TraceError(
-                    f"node '{node.name}' is an activation that was not made a site; please report the model"
-                )
+        for node in _matches(gm):
+            raise TraceError(f"node '{node.name}' is an activation that was not made a site; please report the model")
 
     @staticmethod
     def _target(gm: fx.GraphModule, node: fx.Node, match: _Match, taken: set[str]) -> str:
@@ -196,11 +196,25 @@ _MODULE_SPELLINGS: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
 }
 
 
+def _matches(gm: fx.GraphModule) -> dict[fx.Node, _Match]:
+    """The activations that are to become sites, in the order in which they run."""
+    matches: dict[fx.Node, _Match] = {}
+    depends: set[fx.Node] = set()  # on the input
+    for node in gm.graph.nodes:
+        if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
+            depends.add(node)
+            if not _is_site(gm, node) and (match := _match(gm, node)):
+                matches[node] = match
+    return matches
+
+
 def _match(gm: fx.GraphModule, node: fx.Node) -> _Match | None:
     if node.op == "call_module":
         module = gm.get_submodule(node.target)
-        spelling = _MODULE_SPELLINGS.get(type(module))
+        spelling = _MODULE_SPELLINGS.get(parametrize.type_before_parametrizations(module))
         activation = spelling(module) if spelling else None
+        if activation is not None:
+            _refuse_more_than_an_activation(module, node.target)
         inplace = getattr(module, "inplace", False)
         call = _Call(gm, node)
     elif node.op in ("call_function", "call_method"):
@@ -215,6 +229,15 @@ def _match(gm: fx.GraphModule, node: fx.Node) -> _Match | None:
     if activation is None or not isinstance(call.get(0, "x"), fx.Node):
         return None
     return _Match(activation, inplace)
+
+
+def _refuse_more_than_an_activation(module: nn.Module, name: str) -> None:
+    refuse_attached(module, name)
+    if parametrize.is_parametrized(module):
+        raise TraceError(
+            f"the activation {described(module, name)} has a parametrization; take it off with "
+            "torch.nn.utils.parametrize.remove_parametrizations"
+        )
 
 
 def _positional_inplace(node: fx.Node) -> bool:

@@ -1,0 +1,97 @@
+"""The calibration data that are accepted, and the walks that show what arrives at each site."""
+
+import copy
+
+import pytest
+import torch
+from architectures import PlainModules, build, images
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import CalibrationError
+from autorep_fx.graph.calibrate import Batches, SiteWalk, calibrate, calibrate_in_order, device_of, evaluating
+
+
+def _net():
+    return ar.transform(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3), nn.ReLU()))
+
+
+X = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "data,message",
+    [
+        ([], "empty"),
+        (torch.empty(0, 3, 16, 16), "N > 0"),
+        ([torch.empty(0, 3, 16, 16)], "batch 0 is empty"),
+        ([images(), images()[:, :, :8]], "batch 1 has samples of shape"),
+        ([torch.full((2, 3, 16, 16), torch.nan)], "batch 0 holds 1536 values that are NaN"),
+        ([torch.zeros(2, 5, 16, 16)], "node '_?0'"),
+        ([torch.zeros(2, 3, 16, 16, dtype=torch.long)], "floating-point"),
+        (["images"], "floating-point"),
+        (7, "iterable of batches"),
+    ],
+)
+def test_bad_calibration_is_named(data, message):
+    model = build(PlainModules)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CalibrationError, match=message):
+        ar.transform(model, calibration=data, relu_budget=10)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_same_batches_whatever_holds_them():
+    labels = torch.arange(300) % 3
+    for data in (X, [X[:100], X[100:]], (x for x in X.split(50)), [(X, "name")], (X, labels)):
+        batches = Batches(data)
+        for _ in range(2):  # a generator too can be walked twice
+            assert torch.equal(torch.cat([x for x, _ in batches]), X)
+    assert torch.equal(torch.cat([label for _, label in Batches((X, labels))]), labels)
+    assert all(label is None for _, label in Batches([(X, "name")]))
+
+
+def test_statistics_are_those_of_what_arrives():
+    gm = _net().train()
+    seen = calibrate(gm, Batches(X.split(70)), ar.HybridActivation)
+    arrives = gm.get_submodule("0")(X)
+    assert list(seen) == ["1", "4"] and seen["1"].samples == 300 and seen["1"].shape == (6,)
+    torch.testing.assert_close(seen["1"].low, arrives.amin(0).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(seen["1"].high, arrives.amax(0).double(), rtol=0, atol=1e-6)
+    assert gm.training and gm.get_submodule("2").training, "the walk left the mode changed"
+
+
+def test_a_walk_in_order_sees_what_was_changed_before():
+    gm, order = _net().eval(), []
+
+    def double(name, site, statistics):
+        order.append((name, statistics))
+        site.set_keep(torch.zeros(site.shape or statistics.shape, dtype=torch.bool))
+        site.set_coeffs(torch.tensor([[0.0], [2.0], [0.0]]).repeat(1, *statistics.shape))
+
+    calibrate_in_order(gm, Batches(X.split(70)), ar.HybridActivation, double)
+    assert [name for name, _ in order] == ["1", "4"]
+    arrives = gm.get_submodule("3")(2 * gm.get_submodule("0")(X))
+    torch.testing.assert_close(order[1][1].high, arrives.amax(0).double(), rtol=0, atol=1e-5)
+
+
+def test_evaluating_gives_every_module_its_mode_back():
+    net = nn.Sequential(nn.Dropout(), nn.Dropout()).train()
+    net[1].eval()
+    with pytest.raises(KeyError), evaluating(net):
+        assert not any(m.training for m in net.modules())
+        raise KeyError
+    assert net.training and net[0].training and not net[1].training
+    assert device_of(net) == torch.device("cpu")
+
+
+def test_a_walk_names_the_node_that_fails():
+    with pytest.raises(CalibrationError, match=r"example_inputs of shape \(2, 5\).*node '_0'"):
+        SiteWalk(_net(), ar.HybridActivation).walk(torch.zeros(2, 5), "example_inputs")
+
+
+def test_an_overflow_names_the_site():
+    gm = _net()
+    nn.init.ones_(gm.get_submodule("0").weight)
+    with pytest.raises(CalibrationError, match="site '1' is not finite"):
+        calibrate(gm, Batches(torch.full((2, 4), 3e38)), ar.HybridActivation)

@@ -1,0 +1,169 @@
+"""Every spelling becomes one module, every call a site of its own, and only what depends on the input is one."""
+
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from architectures import ARCHITECTURES, SharedActivation, build, images
+from torch import nn
+from torch.nn.utils import parametrize, weight_norm
+
+import autorep_fx as ar
+from autorep_fx.errors import TraceError
+from autorep_fx.graph.activations import Activation
+from autorep_fx.graph.canonicalize import Canonicalize, site_nodes
+from autorep_fx.graph.trace import trace
+
+
+def _canonical(model):
+    gm = Canonicalize()(trace(model))
+    gm.graph.lint()
+    return gm
+
+
+def _sites(gm):
+    return [node.target for node in site_nodes(gm)]
+
+
+class _Of(nn.Module):
+    """The function given, of the input and a module of its own."""
+
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+@pytest.mark.parametrize("kind,count", ARCHITECTURES)
+def test_a_second_run_changes_nothing(kind, count):
+    gm = _canonical(build(kind))
+    code, sites = gm.code, _sites(gm)
+    assert len(sites) == len(set(sites)) == count
+    Canonicalize()(gm)
+    assert gm.code == code and _sites(gm) == sites
+
+
+@pytest.mark.parametrize(
+    "spelled,kind,spelling",
+    [
+        (lambda self, x: F.relu(x), "relu", "relu"),
+        (lambda self, x: F.relu(x, True), "relu", "relu"),
+        (lambda self, x: x.relu_(), "relu", "relu"),
+        (lambda self, x: nn.ReLU()(x), "relu", "relu"),
+        (lambda self, x: x.clamp(min=0), "relu", "clamp"),
+        (lambda self, x: torch.clamp_min(x, 0.0), "relu", "clamp"),
+        (lambda self, x: torch.maximum(x, torch.zeros_like(x)), "relu", "maximum"),
+        (lambda self, x: F.threshold(x, 0, 0), "relu", "threshold"),
+        (lambda self, x: x.clip(0, 6), "relu6", "clamp"),
+        (lambda self, x: F.hardtanh(x, 0.0, 6.0), "relu6", "hardtanh"),
+        (lambda self, x: F.leaky_relu(x, 0.2), "leaky_relu", "leaky_relu"),
+        (lambda self, x: F.gelu(x, approximate="tanh"), "gelu", "gelu"),
+    ],
+)
+def test_spellings(spelled, kind, spelling):
+    net = _Of(spelled)
+    gm = _canonical(net)
+    (site,) = (gm.get_submodule(name) for name in _sites(gm))
+    assert isinstance(site, Activation) and (site.kind, site.spelling) == (kind, spelling)
+    x = torch.linspace(-8, 8, 33).reshape(3, 11)
+    assert torch.equal(gm(x.clone()), net(x.clone()))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda self, x: x.clamp(0, 1), lambda self, x: torch.maximum(x, x * 2), lambda self, x: x.clamp(max=0)]
+)
+def test_what_only_looks_like_one(function):
+    assert _sites(_canonical(_Of(function))) == []
+
+
+def test_a_module_called_at_several_places_becomes_several_sites():
+    gm = ar.transform(build(SharedActivation), example_inputs=images())
+    assert list(ar.sites(gm)) == ["act", "act_1", "act_2"]
+    assert len({id(site) for site in ar.sites(gm).values()}) == 3
+    ar.sites(gm)["act"].set_keep(torch.zeros(8, 16, 16, dtype=torch.bool))
+    assert [site.kept for site in ar.sites(gm).values()] == [0, 2048, 2048]
+
+
+# --- what does not depend on the input -------------------------------------------------------------------------------
+
+
+class _Weighted(nn.Module):
+    """ReLUs of a parameter, of a buffer and of what is computed from them; one module also sees the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.act = nn.Parameter(torch.tensor([-0.5, 0.8])), nn.ReLU()
+        self.register_buffer("floor", torch.tensor([-1.0, 0.1]))
+
+    def forward(self, x):
+        x = x * F.relu(self.weight) + self.act(self.weight * 2)[0] + self.floor.clamp(min=0)
+        return self.act(x)
+
+
+def test_an_activation_of_parameters_is_no_site():
+    net, x = _Weighted(), torch.randn(5, 2)
+    gm = _canonical(net)
+    assert len(_sites(gm)) == 1 and _sites(gm) != ["act"] and type(gm.act) is nn.ReLU
+    assert F.relu in [node.target for node in gm.graph.nodes]
+    for model in (net, gm):
+        model(x).square().sum().backward()
+    assert torch.equal(gm(x), net(x)) and torch.equal(gm.weight.grad, net.weight.grad)
+    hybrid = ar.transform(net, calibration=x.repeat(20, 1), relu_budget=1)
+    assert ar.relu_count(hybrid) == 1 and list(ar.sites(ar.transform(hybrid))) == _sites(gm)
+
+
+# --- what an activation does besides ---------------------------------------------------------------------------------
+
+
+class _Positive(nn.Module):
+    def forward(self, weight):
+        return weight.abs()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "attach,text",
+    [
+        (lambda m: m.register_forward_hook(lambda module, args, output: output * 2), "a forward hook"),
+        (lambda m: m.register_full_backward_hook(lambda module, into, out: None), "a backward hook"),
+        (lambda m: weight_norm(m, dim=None), "WeightNorm.*remove_weight_norm"),
+        (lambda m: parametrize.register_parametrization(m, "weight", _Positive()), "remove_parametrizations"),
+    ],
+)
+def test_an_activation_that_does_more_is_refused(attach, text):
+    net = nn.Sequential(nn.Linear(4, 4), nn.PReLU(4))
+    attach(net[1])
+    with pytest.raises(TraceError, match=f"module '1' .*PReLU.*{text}"):
+        _canonical(net)
+
+
+# --- in-place writes -------------------------------------------------------------------------------------------------
+
+
+class _LiveView(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        flat = y.view(y.shape[0], -1)
+        flat.relu_()
+        return y.sum()
+
+
+def test_an_in_place_activation_under_a_live_view_is_refused():
+    with pytest.raises(TraceError, match="inplace=False"):
+        _canonical(_LiveView())
+
+
+def test_readers_of_an_overwritten_tensor_read_the_site():
+    def function(self, x):
+        y = x * 2
+        z = y + 1
+        y.relu_()
+        return operator.add(y, z)
+
+    net, x = _Of(function), torch.randn(3, 4)
+    assert torch.equal(_canonical(net)(x), net(x))
