@@ -14,7 +14,8 @@ class HybridActivation(Leaf):
 
     Shapes: ``x`` is (N, *shape), ``keep`` boolean of ``shape`` (usually (C, H, W)), ``coeffs`` (degree + 1, shape[0])
     with ``coeffs[k]`` multiplying ``x**k``. While nothing is replaced the site computes exactly what the activation
-    does, on inputs of any size; ``keep`` gets its shape from the first input seen.
+    does, on inputs of any size; ``keep`` gets its shape from the first input seen. An input (N,), one number a sample,
+    is taken as (N, 1); an input () holds nothing of a single sample, and leaves the site without a shape.
 
     Args:
         activation: the function of the kept positions.
@@ -101,7 +102,9 @@ class HybridActivation(Leaf):
         return y
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.keep is None and not torch.compiler.is_compiling():
+        if x.dim() == 1:
+            return self(x.unsqueeze(1)).squeeze(1)
+        if self.keep is None and x.dim() and not torch.compiler.is_compiling():
             self.set_keep(torch.ones(x.shape[1:], dtype=torch.bool, device=x.device))
         gated = self.gate is not None and self.training
         if not gated and self._replaced == 0:  # in this order: a compiled model must not depend on the count
