@@ -59,7 +59,7 @@ def apply(
         flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
         add = None if add is None else add.reshape(len(flat), -1)
         return kernel().linear(flat, packed, add=add).reshape(len(x), *step.shape)
-    y = np.multiply(packed, x, out=out)
+    y = np.multiply(packed, x, out=out, order="C")  # where x is a transposed view, NumPy would make y like it
     if add is not None:
         y += add
     return y

@@ -36,6 +36,10 @@ LINEAR = {
     "bn 1d": nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)),
     "shortcut": Fn(lambda x, c: F.conv2d(x, c) + x, (3, 3, 1, 1)),
     "minus": Fn(lambda x, c: x - F.conv2d(x, c), (3, 3, 1, 1)),
+    "linear bn over another axis": nn.Sequential(
+        nn.Flatten(2), nn.Linear(64, 5), Fn(lambda x, c: x.transpose(1, 2)), nn.BatchNorm1d(5)
+    ),
+    "bn transposed": nn.Sequential(Fn(lambda x, c: x.transpose(1, 3)), nn.BatchNorm2d(8)),
     "add broadcast": Fn(lambda x, c: x + x.mean((2, 3), keepdim=True)),
     "add numbers": Fn(lambda x, c: 1 - (x + 0.3)),
     "add parameter": Fn(lambda x, c: x + c),
