@@ -35,7 +35,7 @@ def adaptive_avg_pool2d(low: Lowering, call: Call) -> str:
 @lowers(modules=(nn.AdaptiveMaxPool2d,), functions=(F.adaptive_max_pool2d,))
 def adaptive_max_pool2d(low: Lowering, call: Call) -> str:
     x, kernel = _adaptive(low, call)
-    return low.emit(call, "max_pool2d", (x,), kernel=kernel, stride=kernel, padding=(0, 0), dilation=(1, 1))
+    return _maximum(low, call, x, kernel, kernel)
 
 
 def _adaptive(low: Lowering, call: Call) -> tuple[str, tuple[int, int]]:
@@ -58,7 +58,16 @@ def max_pool2d(low: Lowering, call: Call) -> str:
     if call.option(6, "return_indices", False):
         raise Unsupported("return_indices=True; only the maxima can be computed")
     _refuse_ceil(low, call, x, kernel, stride, padding, dilation, call.option(5, "ceil_mode", False))
-    return low.emit(call, "max_pool2d", (x,), kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    return _maximum(low, call, x, kernel, stride, padding, dilation)
+
+
+def _maximum(low: Lowering, call: Call, x: str, kernel, stride, padding=(0, 0), dilation=(1, 1), **options) -> str:
+    if kernel == (1, 1):  # nothing to compare, and torch allows no padding: the stride is what is left
+        index = (..., *(slice(None, None, s) for s in stride))
+        return x if stride == (1, 1) else low.emit(call, "index", (x,), index=index, **options)
+    return low.emit(
+        call, "max_pool2d", (x,), kernel=kernel, stride=stride, padding=padding, dilation=dilation, **options
+    )
 
 
 def _refuse_ceil(low: Lowering, call: Call, x: str, kernel, stride, padding, dilation, ceil_mode: bool) -> None:
@@ -82,8 +91,7 @@ def amax(low: Lowering, call: Call) -> str:
             "only the maximum over both spatial axes of (N, C, H, W) is supported; use MaxPool2d otherwise"
         )
     kernel = shape[1:]
-    pooled = low.emit(call, "max_pool2d", (x,), shape=(shape[0], 1, 1), suffix=".pool", kernel=kernel, stride=kernel,
-                      padding=(0, 0), dilation=(1, 1))  # fmt: skip
+    pooled = _maximum(low, call, x, kernel, kernel, shape=(shape[0], 1, 1), suffix=".pool")
     return pooled if low.sample_shape(call.node) == (shape[0], 1, 1) else low.emit(call, "reshape", (pooled,))
 
 

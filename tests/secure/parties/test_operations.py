@@ -40,6 +40,7 @@ LINEAR = {
         nn.Flatten(2), nn.Linear(64, 5), Fn(lambda x, c: x.transpose(1, 2)), nn.BatchNorm1d(5)
     ),
     "bn transposed": nn.Sequential(Fn(lambda x, c: x.transpose(1, 3)), nn.BatchNorm2d(8)),
+    "max pool of one element": nn.MaxPool2d(1, stride=2),
     "add broadcast": Fn(lambda x, c: x + x.mean((2, 3), keepdim=True)),
     "add numbers": Fn(lambda x, c: 1 - (x + 0.3)),
     "add parameter": Fn(lambda x, c: x + c),
