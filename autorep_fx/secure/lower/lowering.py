@@ -18,15 +18,47 @@ Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
 
 
 class _Values(fx.Interpreter):
-    """Runs the graph and remembers every value."""
+    """Runs the graph and remembers every value, and the node that it is at."""
 
     def __init__(self, gm: fx.GraphModule):
         super().__init__(gm)
+        self.extra_traceback = False
         self.values: dict[fx.Node, Any] = {}
 
     def run_node(self, node: fx.Node) -> Any:
+        self.node = node
         self.values[node] = super().run_node(node)
         return self.values[node]
+
+
+def _values(gm: fx.GraphModule, x: Tensor, size: int) -> dict[fx.Node, Any]:
+    """The value of every node for a batch of ``size`` samples like the first of ``x``."""
+    run = _Values(gm)
+    try:
+        with torch.no_grad():
+            run.run(x[:1].repeat(size, *(1,) * (x.dim() - 1)))
+    except Exception as error:
+        # Most often a node before the one that fails has put a fixed number where the batch was.
+        private = _private_nodes(run.values)
+        tensors = {n: v for n, v in run.values.items() if n in private and isinstance(v, Tensor)}
+        suspect = next((n for n, v in tensors.items() if v.shape[:1] != (size,)), run.node)
+        raise CompileError(
+            f"the model runs on a batch of {len(x)} but not on one of {size}: node '{run.node.name}' fails "
+            f"({str(error).splitlines()[0]}). A batch size seems to be written into node '{suspect.name}' "
+            f"({_describe(gm, suspect)}); take it from the input (x.shape[0], flatten(1))"
+        ) from error
+    return run.values
+
+
+def _private_nodes(values: dict[fx.Node, Any]) -> set[fx.Node]:
+    """The nodes with tensors that depend on the input."""
+    private: set[fx.Node] = set()
+    for node, value in values.items():
+        # An input with a default value that is no tensor is a constant.
+        if any(isinstance(leaf, Tensor) for leaf in _leaves(value)):
+            if node.op == "placeholder" or any(n in private for n in node.all_input_nodes):
+                private.add(node)
+    return private
 
 
 class Lowering:
@@ -38,27 +70,13 @@ class Lowering:
 
     def __init__(self, gm: fx.GraphModule, x: Tensor, table: Table):
         self.gm, self.table = gm, table
-        runs = []
-        for size in (2, 3):
-            runs.append(_Values(gm))
-            with torch.no_grad():
-                runs[-1].run(x[:1].repeat(size, *(1,) * (x.dim() - 1)))
-        self.values, self.more_values = (r.values for r in runs)
-        self.private = self._private_nodes()
+        self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
+        self.private = _private_nodes(self.values)
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
         self.names: dict[fx.Node, str] = {}
         self.order = {node: i for i, node in enumerate(gm.graph.nodes)}
-
-    def _private_nodes(self) -> set[fx.Node]:
-        private: set[fx.Node] = set()
-        for node in self.gm.graph.nodes:
-            tensors = [t for t in _leaves(self.values[node]) if isinstance(t, Tensor)]
-            # An input with a default value that is no tensor is a constant.
-            if tensors and (node.op == "placeholder" or any(n in private for n in node.all_input_nodes)):
-                private.add(node)
-        return private
 
     # --- for lowerings -----------------------------------------------------------------------------------------------
 

@@ -66,6 +66,22 @@ def test_unsupported(name):
         lower(model, images())
 
 
+class _OneAtATime(nn.Module):
+    def __init__(self, batch):
+        super().__init__()
+        self.batch, self.fc = batch, nn.Linear(192, 2)
+
+    def forward(self, x):
+        return self.fc(x.view(self.batch, -1))
+
+
+@pytest.mark.parametrize("batch,other", [(1, 2), (2, 3)])
+def test_a_batch_size_written_into_the_model_names_the_node(batch, other):
+    message = rf"on a batch of {batch} but not on one of {other}: node 'fc' fails .* written into node 'view' \(.view"
+    with pytest.raises(CompileError, match=message):
+        lower(_OneAtATime(batch), images(batch))
+
+
 def test_a_kept_smooth_activation_names_the_site():
     with pytest.raises(CompileError, match="HybridActivation at '0.0'.*keeps 192 of 192 silu positions"):
         lower(nn.Sequential(nn.SiLU()), images())
