@@ -67,12 +67,17 @@ def identity(low: Lowering, call: Call) -> str:
     return low.value(call.get(0, "input"))
 
 
+_SPLITS = (torch.chunk, torch.split, "chunk", "split")
+
+
 @lowers(functions=(operator.getitem,))
 def getitem(low: Lowering, call: Call) -> str:
     """A slice of a tensor, or one of the parts that ``chunk`` or ``split`` returned."""
     source, index = call.args
     x = low.value(source)
     if isinstance(low.values[source], (tuple, list)):
+        if source.target not in _SPLITS:
+            raise Unsupported(f"takes a part of what '{source.name}' returns; only chunk and split have parts to take")
         parts, dim = low.values[source], _split_axis(source) % (len(low.shape_of(x)) + 1)
         start = sum(part.shape[dim] for part in parts[: index % len(parts)])
         index = (*(slice(None),) * dim, slice(start, start + parts[index].shape[dim]))
@@ -84,7 +89,7 @@ def getitem(low: Lowering, call: Call) -> str:
     return low.emit(call, "index", (x,), index=index)
 
 
-@lowers(functions=(torch.chunk, torch.split), methods=("chunk", "split"))
+@lowers(functions=_SPLITS[:2], methods=_SPLITS[2:])
 def split(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     if _split_axis(call.node) % (len(low.shape_of(x)) + 1) == 0:

@@ -52,6 +52,7 @@ UNSUPPORTED = {
     "batch slice": (Fn(lambda x: x[0:1] + x), "selects samples"),
     "always dropout": (Fn(lambda x: F.dropout(x, 0.5, training=True)), "dropout that is on in eval mode"),
     "in-place, read later": (Fn(lambda x: (lambda y: y.add_(1) + y)(x * 2)), "'mul', which 'add' reads later"),
+    "part of what cannot be": (Fn(lambda x: x.flatten(1).topk(2)[0]), "takes a part of what 'topk' returns"),
     "indices": (nn.MaxPool2d(2, return_indices=True), "return_indices"),
     "private weights": (Fn(lambda x: F.conv2d(x, x[:, :, :3, :3])), "computed from the input"),
     "tuple": (Fn(lambda x: (x + 1, x)), "exactly one tensor"),
