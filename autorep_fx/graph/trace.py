@@ -134,6 +134,16 @@ def trace(model: nn.Module) -> fx.GraphModule:
     return gm
 
 
+def eval_graph(module: nn.Module) -> fx.Graph:
+    """The graph of a module by itself, in eval mode, which it is left in.
+
+    Raises:
+        TraceError: as :func:`trace`.
+    """
+    refuse_attached(module, "")
+    return _trace_in_mode(module, False, set())
+
+
 def scope_of(node: fx.Node) -> str:
     """Path of the module whose ``forward`` wrote this node; "" for the model itself.
 

@@ -23,8 +23,8 @@ def unwrap(model: nn.Module) -> nn.Module:
         raise TraceError("model is an ExportedProgram; give the torch.nn.Module that it was exported from")
     if not isinstance(model, nn.Module):
         raise TraceError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    for kind in attached_to_all():
-        raise TraceError(f"there is a {kind}, for all modules of the process, which is not traced; remove it first")
+    for what in attached_to_all():
+        raise TraceError(f"there is {what}")
     model = _without_wrappers(model, "")
     for name, module in model.named_modules():
         if isinstance(module, jit.ScriptModule):

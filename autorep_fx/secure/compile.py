@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 
@@ -11,8 +10,11 @@ from torch import Tensor, fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ..errors import CompileError, CompileWarning
+from ..graph.attached import attached, attached_to_all
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
+from ..graph.settle import SettleWeights
+from ..graph.unwrap import private_copy
 from .lower.inline import InlineLeaves
 from .lower.table import lower, module_types
 from .plan.build import Margins
@@ -123,7 +125,9 @@ def compile(
 
 
 def _lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
-    gm = copy.deepcopy(gm).eval()
+    for what in attached(gm, backward=False) + attached_to_all():
+        raise CompileError(f"the model itself has {what}")
+    gm = SettleWeights()(private_copy(gm).eval())
     InlineLeaves(module_types())(gm)
     x = example_inputs.to(device_of(gm))
     try:

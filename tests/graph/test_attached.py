@@ -1,15 +1,13 @@
-"""What a module does besides its class's forward: found, named with the way out, or settled into plain weights."""
+"""What a module does besides its class's forward is found, and named with the way out."""
 
-import copy
 import re
 import types
 
 import pytest
-import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
+from torch.nn.utils import prune, spectral_norm
 
-from autorep_fx.graph.attached import attached, attached_to_all, settle_weights
+from autorep_fx.graph.attached import attached, attached_to_all
 
 
 def _nothing(*args):
@@ -43,28 +41,6 @@ def test_hooks_of_the_whole_process():
     assert attached_to_all() == []
     handle = nn.modules.module.register_module_forward_hook(_nothing)
     try:
-        assert attached_to_all() == ["global forward hook"]
+        assert attached_to_all() == ["a forward hook for all modules of the process; remove it"]
     finally:
         handle.remove()
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
-@pytest.mark.parametrize(
-    "recompute",
-    [weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm,
-     parametrizations.orthogonal, lambda m: prune.l1_unstructured(m, "weight", 0.5)],
-)  # fmt: skip
-def test_settled_weights_are_those_of_the_next_call(recompute):
-    layer = nn.Conv2d(3, 4, 3)
-    recompute(layer)
-    with torch.no_grad():  # the copies that calls made are old ones now
-        for parameter in layer.parameters():
-            parameter.mul_(1.7)
-    x = torch.randn(2, 3, 5, 5)
-    layer.eval()
-    twin = copy.deepcopy(layer) if parametrize.is_parametrized(layer) else layer
-    expected = layer(x)
-    settle_weights(twin)
-    assert type(twin) is nn.Conv2d and not attached(twin) and isinstance(twin.weight, nn.Parameter)
-    assert torch.equal(twin(x), expected)
-    assert torch.equal(layer(x), expected), "settling a copy changed the class that the original shares"

@@ -74,7 +74,7 @@ def test_what_cannot_be_traced_is_refused_with_fitting_advice(make, text):
 def test_hooks_of_the_whole_process_are_refused():
     handle = nn.modules.module.register_module_forward_pre_hook(lambda module, args: None)
     try:
-        with pytest.raises(TraceError, match="global forward pre-hook"):
+        with pytest.raises(TraceError, match="a forward pre-hook for all modules"):
             trace(_net())
     finally:
         handle.remove()

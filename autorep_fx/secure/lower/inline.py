@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from ...errors import TraceError
 from ...graph.passes import Pass
+from ...graph.trace import eval_graph
 
 
 class InlineLeaves(Pass):
@@ -51,6 +53,6 @@ class InlineLeaves(Pass):
         if type(module) in self.known or type(module).__module__.startswith(("torch.nn", "torch.ao.nn")):
             return None
         try:
-            return fx.Tracer().trace(module)
-        except Exception:  # data-dependent: any exception is possible, and lowering names the node
+            return eval_graph(module)
+        except TraceError:  # lowering names the node
             return None

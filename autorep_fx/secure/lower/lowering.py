@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from ...errors import CompileError
+from ...graph.attached import attached
 from ..program import Program, PublicProgram, Step
 from .call import Call, Unsupported
 
@@ -149,6 +150,9 @@ class Lowering:
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
+        for part in module.modules() if module is not None else ():
+            for what in attached(part, backward=False):
+                raise Unsupported(f"has {what}")
         key = (node.op, type(module) if module is not None else node.target)
         lowering = self.table.get(key)
         if lowering is None:

@@ -83,6 +83,33 @@ def test_a_batch_size_written_into_the_model_names_the_node(batch, other):
         lower(_OneAtATime(batch), images(batch))
 
 
+def _double(module, args, output):
+    return output * 2
+
+
+@pytest.mark.parametrize("path", ["0.0", "0.1", "0.1.activation"])
+def test_a_hook_on_a_layer_names_the_node(path):
+    gm = ar.transform(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())).eval(), example_inputs=images())
+    gm.get_submodule(path).register_full_backward_hook(lambda module, into, out: None)  # no gradient here
+    compile(gm, images())
+    gm.get_submodule(path).register_forward_hook(_double)
+    with pytest.raises(CompileError, match=rf"at '{path[:3]}'\): has a forward hook \(_double\); remove it and write"):
+        compile(gm, images())
+
+
+def test_a_hook_on_the_model_and_one_for_all_modules():
+    gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3)).eval())
+    handle = nn.modules.module.register_module_forward_hook(_double)
+    try:
+        with pytest.raises(CompileError, match="has a forward hook for all modules"):
+            compile(gm, images())
+    finally:
+        handle.remove()
+    gm.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    with pytest.raises(CompileError, match="the model itself has a forward pre-hook"):
+        compile(gm, images())
+
+
 def test_a_kept_smooth_activation_names_the_site():
     with pytest.raises(CompileError, match="HybridActivation at '0.0'.*keeps 192 of 192 silu positions"):
         lower(nn.Sequential(nn.SiLU()), images())

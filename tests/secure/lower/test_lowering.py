@@ -8,6 +8,7 @@ from architectures import ARCHITECTURES, build
 from architectures import images as architecture_images
 from networks import Everything, images, lower, replace
 from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError
@@ -102,6 +103,7 @@ SPELLINGS = {
     "slice by shape": (Fn(lambda x, c: x[..., : x.shape[-1] // 2]), ["index"]),
     "chunk": (Fn(lambda x, c: torch.add(*(x.chunk(2, dim=2)[i] for i in (0, 1)))), ["index", "index", "add"]),
     "split": (Fn(lambda x, c: x.split([1, 2], 1)[1]), ["index"]),
+    "relu of a parameter": (Fn(lambda x, c: x + F.relu(c)), ["add_private"]),
     "dropout": (nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Identity()), ["reshape"]),
     "F.dropout": (Fn(lambda x, c: F.dropout(x, 0.5, training=False) + 1), ["add_number"]),
 }
@@ -149,6 +151,26 @@ def test_everything_uses_every_operation():
     assert {step.op for step in program.steps} == set(OPS)
     x = images(3, seed=2)
     torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "recompute",
+    [weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm,
+     lambda m: prune.l1_unstructured(m, "weight", 0.5)],
+)  # fmt: skip
+def test_recomputed_weights_are_settled_and_folded(recompute):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    for layer in (model[0], model[4]):
+        recompute(layer)
+    x = images(5)
+    model(x).square().sum().backward()  # what the layers hold is the result of a computation
+    model.eval()
+    gm = ar.transform(model, example_inputs=x)
+    program = compile(gm, x)
+    assert [step.op for step in program.steps] == ["conv2d", "hybrid", "reshape", "linear"]
+    torch.testing.assert_close(execute(program, x), model(x).double().detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(gm(x), model(x), rtol=0, atol=0)
 
 
 def test_the_model_is_not_changed_and_the_program_does_not_follow_it():
