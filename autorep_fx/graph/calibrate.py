@@ -102,7 +102,10 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 class SiteWalk(fx.Interpreter):
-    """Runs a graph and shows each site's call to :meth:`at_site`; an error in a node names the node."""
+    """Runs a graph and shows each site's call to :meth:`at_site`; an error in a node names the node.
+
+    A site sees (N, C, ...): of one number a sample, (N,), it sees (N, 1).
+    """
 
     def __init__(self, gm: fx.GraphModule, site_type: type[nn.Module]):
         super().__init__(gm)
@@ -118,7 +121,8 @@ class SiteWalk(fx.Interpreter):
         if node not in self.sites:
             return super().run_node(node)
         (x, *_), _ = self.fetch_args_kwargs_from_env(node)
-        return self.at_site(node.target, self.module.get_submodule(node.target), x)
+        site = self.module.get_submodule(node.target)
+        return self.at_site(node.target, site, x.reshape(_batched(x))).reshape(x.shape)
 
     def walk(self, x: Tensor, what: str):
         """Run on one batch.
@@ -196,7 +200,7 @@ def calibrate_in_order(
         for node in _bar(list(gm.graph.nodes), "fit", progress, "node"):
             if node in walks[0].sites:
                 site = gm.get_submodule(node.target)
-                inputs = [walk.env[node.args[0]] for walk in walks]
+                inputs = [x.reshape(_batched(x)) for x in (walk.env[node.args[0]] for walk in walks)]
                 statistics = SiteStatistics(tuple(inputs[0].shape[1:]), degree, bins)
                 for x in inputs:
                     _add(statistics, node.target, site, x)
@@ -205,6 +209,10 @@ def calibrate_in_order(
                 walk.env[node] = walk.run_node(node)
                 for done in walk.user_to_last_uses.get(node, ()):
                     del walk.env[done]
+
+
+def _batched(x: Tensor) -> tuple[int, ...]:
+    return (len(x), 1) if x.dim() == 1 else tuple(x.shape)
 
 
 def _add(statistics: SiteStatistics, name: str, site: nn.Module, x: Tensor) -> None:

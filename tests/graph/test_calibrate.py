@@ -75,6 +75,30 @@ def test_a_walk_in_order_sees_what_was_changed_before():
     torch.testing.assert_close(order[1][1].high, arrives.amax(0).double(), rtol=0, atol=1e-5)
 
 
+class _Score(nn.Module):
+    """A ReLU of one number a sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.fc(x * 2).squeeze(-1).relu() + 1
+
+
+@pytest.mark.parametrize("granularity", ["element", "channel", "layer"])
+def test_one_number_a_sample_is_one_channel(granularity):
+    net, x = _Score().eval(), X.clone()
+    gm = ar.transform(net, calibration=x, relu_budget=0, granularity=granularity)
+    (site,) = ar.sites(gm).values()
+    assert site.shape == (1,) and ar.relu_count(gm) == 0 and site.statistics.samples == 300
+    arrives = net.fc(2 * X)
+    torch.testing.assert_close(site.input_range, torch.stack([arrives.min(), arrives.max()]).detach())
+    torch.testing.assert_close(gm(X.clone()), site.polynomial(arrives).squeeze(1) + 1)
+    site.set_keep(torch.ones(1, dtype=torch.bool))
+    assert torch.equal(gm(X.clone()), net(X.clone())) and str(ar.inspect(gm, X))
+
+
 def test_evaluating_gives_every_module_its_mode_back():
     net = nn.Sequential(nn.Dropout(), nn.Dropout()).train()
     net[1].eval()

@@ -20,7 +20,13 @@ def hybrid(low: Lowering, call: Call) -> str:
             f"keeps {site.kept:,} of {site.total:,} {activation.kind} positions; only {', '.join(KEPT_KINDS)} can be "
             "kept, so replace this site fully (set_keep with zeros, or a relu_budget of 0 there)"
         )
-    if site.shape != low.shape_of(x):
-        raise Unsupported(f"was masked for samples of shape {site.shape} and gets {low.shape_of(x)}")
+    if not low.shape_of(x):  # one number a sample, a channel to its site
+        x = low.emit(call, "reshape", (x,), shape=(1,), suffix=".channel")
+    shape = low.shape_of(x)
+    if site.shape != shape:
+        raise Unsupported(f"was masked for samples of shape {site.shape} and gets {shape}")
     attrs, secrets = lower_site(site)
-    return low.emit(call, "hybrid", (x,), secrets=secrets, **attrs)
+    if low.sample_shape(call.node) == shape:
+        return low.emit(call, "hybrid", (x,), secrets=secrets, **attrs)
+    y = low.emit(call, "hybrid", (x,), shape=shape, suffix=".site", secrets=secrets, **attrs)
+    return low.emit(call, "reshape", (y,))

@@ -103,6 +103,7 @@ SPELLINGS = {
     "slice by shape": (Fn(lambda x, c: x[..., : x.shape[-1] // 2]), ["index"]),
     "chunk": (Fn(lambda x, c: torch.add(*(x.chunk(2, dim=2)[i] for i in (0, 1)))), ["index", "index", "add"]),
     "split": (Fn(lambda x, c: x.split([1, 2], 1)[1]), ["index"]),
+    "relu (N,)": (Fn(lambda x, c: F.relu(x.mean((1, 2, 3)))), ["mean", "reshape", "hybrid", "reshape"]),
     "relu of a parameter": (Fn(lambda x, c: x + F.relu(c)), ["add_private"]),
     "dropout": (nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Identity()), ["reshape"]),
     "F.dropout": (Fn(lambda x, c: F.dropout(x, 0.5, training=False) + 1), ["add_number"]),

@@ -68,6 +68,7 @@ def test_linear(name):
 
 ACTIVATIONS = {
     "relu": nn.ReLU(),
+    "relu of one number a sample": Fn(lambda x, c: F.relu(x.mean((1, 2, 3)))),
     "relu6": Fn(lambda x, c: F.relu6(4 * x)),
     "leaky": nn.LeakyReLU(0.1),
     "leaky, steep": nn.LeakyReLU(-1.5),
