@@ -131,7 +131,7 @@ class SiteWalk(fx.Interpreter):
             CalibrationError: the batch does not fit the model; names ``what``, its shape and the node.
         """
         try:
-            return self.run(x.to(device_of(self.module)))
+            return self.run(x.to(device_of(self.module), copy=True))  # the model may write into its input
         except CalibrationError:
             raise
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -195,7 +195,7 @@ def calibrate_in_order(
     walks = [SiteWalk(gm, site_type) for _ in checked]
     with evaluating(gm), torch.no_grad():
         for walk, (x, _) in zip(walks, checked):
-            walk.args_iter = iter([x.to(device_of(gm))])
+            walk.args_iter = iter([x.to(device_of(gm), copy=True)])
             walk.env = {}
         for node in _bar(list(gm.graph.nodes), "fit", progress, "node"):
             if node in walks[0].sites:

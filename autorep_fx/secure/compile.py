@@ -132,7 +132,7 @@ def _lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
     x = example_inputs.to(device_of(gm))
     try:
         with torch.no_grad():
-            ShapeProp(gm).propagate(x)
+            ShapeProp(gm).propagate(x.clone())  # the model may write into its input
     except Exception as error:
         raise ValueError(
             f"the model does not run on example_inputs of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"

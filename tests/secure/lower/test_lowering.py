@@ -174,6 +174,12 @@ def test_recomputed_weights_are_settled_and_folded(recompute):
     torch.testing.assert_close(gm(x), model(x), rtol=0, atol=0)
 
 
+def test_a_model_that_writes_into_its_input():
+    program, exact = lower(Fn(lambda x, c: x.sub_(100.0) * 2), x := images())
+    assert torch.equal(x, images()) and program.reach["mul"].max() > 100
+    torch.testing.assert_close(execute(program, x), exact(x.double()), rtol=0, atol=1e-12)
+
+
 def test_the_model_is_not_changed_and_the_program_does_not_follow_it():
     gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train(), example_inputs=images())
     code, state = gm.code, {k: v.clone() for k, v in gm.state_dict().items()}
