@@ -97,7 +97,7 @@ def compile(
     if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
         raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
 
-    program = _lowered(gm, example_inputs)
+    program = lowered(gm, example_inputs)
     x = example_inputs.detach().to("cpu", torch.float64)
     if input_range is not None:
         within = InputRange.given(*_ends(input_range), x.shape[1])
@@ -124,12 +124,13 @@ def compile(
     return compiled
 
 
-def _lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
+def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
+    """The program of a transformed model, in eval semantics, with batch norms folded and computed weights settled."""
     for what in attached(gm, backward=False) + attached_to_all():
         raise CompileError(f"the model itself has {what}")
     gm = SettleWeights()(private_copy(gm).eval())
     InlineLeaves(module_types())(gm)
-    x = example_inputs.to(device_of(gm))
+    x = example_inputs[:2].to(device_of(gm))
     try:
         with torch.no_grad():
             ShapeProp(gm).propagate(x.clone())  # the model may write into its input

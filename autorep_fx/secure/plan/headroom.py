@@ -136,7 +136,8 @@ def _offset(step: Step, own: Numbers | None) -> Tensor | None:
     """What the server adds to a wire before it is masked: the offsets of the completed squares."""
     if own is None or own.constant is None:
         return None
-    return torch.from_numpy(np.broadcast_to(decode(own.constant, wire.wire_bits(step)), step.shape).reshape(1, -1))
+    offset = np.broadcast_to(decode(own.constant, wire.wire_bits(step)), step.shape)
+    return torch.from_numpy(offset.reshape(1, -1).copy())
 
 
 def _largest(flat: Tensor) -> np.ndarray:

@@ -18,6 +18,9 @@ from .input_range import InputRange
 #: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
 Reach = dict[str, np.ndarray]
 
+#: Seven significant bits, the least that the planner takes, round by less.
+_ROUNDED = 1 + 2.0**-6
+
 #: Values of all steps that are held at once, about.
 _AT_ONCE = 2**25
 
@@ -29,12 +32,12 @@ def at_once(program: Program) -> int:
 
 
 def calibrated(program: Program, examples: Tensor) -> Reach:
-    """What the examples reach, in exact arithmetic. Other inputs reach further; the planner's margin is for them."""
+    """What the examples reach, and what roundings may add. Other inputs reach further; the margin is for them."""
     reach: Reach = {}
     for part in examples.split(at_once(program)):
         found = {name: by_channel(value) for name, value in values(program, part).items()}
         reach = larger(reach, found) if reach else found
-    return reach
+    return {name: found * _ROUNDED for name, found in reach.items()}
 
 
 def larger(one: Reach, other: Reach) -> Reach:

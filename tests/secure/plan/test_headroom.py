@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from networks import images, replace
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.plaintext import execute
+
+
+def made(fraction=0.3, **options):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3), nn.ReLU6(),
+                        nn.Flatten(), nn.Linear(4, 3))  # fmt: skip
+    return ar.compile(replace(ar.transform(net.eval(), example_inputs=images()), fraction), images(16), **options)
+
+
+def test_it_says_step_by_step_how_near_an_input_comes():
+    program, x = made(), images(16)
+    found = program.headroom(x)
+    assert found.fits and (found.samples < 1).all() and found.samples.shape == (16,)
+    rooms = {(use.step, use.room) for use in found.uses}
+    plan = program.plan()
+    for step in plan.steps:
+        assert step.op not in ("activation", "output") or (step.name, "ring") in rooms
+        assert not step.attrs.get("comparison") or (step.name, "window") in rooms
+    text = str(found)
+    assert text.splitlines()[0].split() == ["step", "room", "used", "bits", "left", "largest", "limit"]
+    assert text.endswith("all samples have room") and "beyond" not in text
+    # Calibrated on these very inputs with two bits of margin: no window is used by more than a quarter, or an eighth.
+    windows = [use.share for use in found.uses if use.room == "window"]
+    assert windows and max(windows) <= 0.26
+
+
+def test_twice_the_input_is_twice_the_share_of_a_homogeneous_network():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3, bias=False)).eval()
+    program = ar.compile(ar.transform(net, example_inputs=images()), images(8))
+    one, two = program.headroom(images(8)), program.headroom(2 * images(8))
+    for a, b in zip(one.uses, two.uses):
+        assert a.room == "input" or b.share == pytest.approx(2 * a.share)
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+def test_what_has_headroom_is_right_and_what_has_none_is_noticed(comparison):
+    """Inputs from well inside to far beyond: wherever the answer is wrong, headroom had said so."""
+    program = made(margin_bits=1)
+    x = images(12) * torch.logspace(-1, 3, 12).view(-1, 1, 1, 1)
+    plan, numbers = program.native
+    output = run(plan.with_comparison(comparison), numbers, x.double().numpy())[0].output
+    exact = execute(program, x).numpy()
+    right = np.abs(output - exact).max(1) < 0.02 * np.abs(exact).max(1) + 0.02
+    room = (program.headroom(x).samples < 1).numpy()
+    assert right[room].all() and room[:4].all() and not room[-1] and not right[-1]
+    text = str(program.headroom(x))
+    assert "<- beyond" in text and f"{int((~room).sum())} of 12 samples may be answered wrongly" in text

@@ -1,0 +1,104 @@
+"""What a plan promises of values: a bound is a bound, and what examples reach fits."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import images, replace
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.parties.model import expected
+from autorep_fx.secure.plaintext import execute
+
+#: Where bounds are tight: at and just below powers of two, and where rounding goes up.
+EDGES = st.sampled_from([1.0, 0.5, 2.0, 0.999999, 0.99995, 1.00001, 1 / 3, 0.75, 1e-3, 0.0])
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "leaky": lambda: nn.LeakyReLU(0.3)}
+
+
+@st.composite
+def networks(draw):
+    """(model, which fraction is replaced): small ones, whose weights are mostly of one size and sign."""
+    torch.manual_seed(draw(st.integers(0, 1000)))
+    width, layers = draw(st.integers(1, 4)), []
+    if draw(st.booleans()):
+        layers += [nn.Conv2d(2, width, 2), nn.MaxPool2d(2, 1) if draw(st.booleans()) else nn.AvgPool2d(2, 1)]
+        layers += [ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))](), nn.Flatten()]
+        features = width * 4
+    else:
+        layers, features = [nn.Flatten()], 32
+    for _ in range(draw(st.integers(0, 2))):
+        layers += [nn.Linear(features, width), ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]()]
+        features = width
+    layers.append(nn.Linear(features, 2))
+    for layer in layers:
+        for p in layer.parameters():
+            sign = torch.ones_like(p) if draw(st.booleans()) else torch.randint(0, 2, p.shape) * 2.0 - 1
+            p.data = sign * draw(EDGES)
+    return nn.Sequential(*layers).eval(), draw(st.sampled_from([0.0, 0.0, 0.5, 1.0]))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(networks(), st.sampled_from([0, 1, 2]), EDGES.filter(bool), st.sampled_from(["fss", "gmw"]))
+def test_no_input_that_worst_ranges_promise_comes_out_wrong(network, margin, example, comparison):
+    model, fraction = network
+    gm = replace(ar.transform(model, example_inputs=torch.zeros(1, 2, 4, 4)), fraction)
+    x = torch.full((1, 2, 4, 4), example)
+    made = ar.compile(gm, x, ranges="worst", margin_bits=margin, max_error=1e9)
+    if made.made is None:
+        assert "no room" in made.obstacle
+        return
+    plan, numbers = made.native
+    signs = torch.randint(0, 2, (6, 2, 4, 4), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    signs[0], signs[1] = 1, -1
+    edge = (signs * example * 2.0**margin).double()
+    edge[2:4] *= torch.rand(2, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    result = run(plan.with_comparison(comparison), numbers, edge.numpy())[0]
+    model = expected(plan, numbers, edge.numpy())
+    assert np.all(np.abs(result.output - model.output) <= model.bound)
+    exact = execute(made, edge).numpy()
+    # The fixed-point model itself must not have wrapped: it is near exact arithmetic, for its few bits.
+    assert np.all(np.abs(model.output - exact) <= 0.1 * np.abs(exact).max() + 0.1)
+
+
+@pytest.mark.parametrize("margin, example, weight", [(0, 1.0, 0.999999), (0, 1.0, 0.99995), (2, 0.25, 0.99999)])
+def test_roundings_belong_to_the_bound(margin, example, weight):
+    """Four times 0.999999 is below 4; with weights rounded to 1 it is 4, which needs one more bit."""
+    net = nn.Sequential(nn.Linear(4, 1), nn.ReLU(), nn.Linear(1, 1)).eval()
+    for p, value in zip(net.parameters(), (weight, 0.0, 1.0, 0.0)):
+        nn.init.constant_(p, value)
+    x = torch.full((1, 4), example)
+    made = ar.compile(ar.transform(net, example_inputs=x), x, ranges="worst", margin_bits=margin)
+    output = run(*made.native, np.ones((1, 4)))[0].output
+    assert abs(output.item() - 4 * weight) < 0.01
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_examples_fit_without_any_margin(fraction):
+    """At the very edge of a window: one more unit by rounding must not turn a sign."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    x = images(8)
+    gm = replace(ar.transform(net.eval(), example_inputs=x), fraction)
+    made = ar.compile(gm, x, margin_bits=0)
+    assert made.headroom(x).fits
+    output = run(*made.native, x.double().numpy())[0].output
+    assert np.abs(output - execute(made, x).numpy()).max() < 0.02 * np.abs(output).max()
+
+
+def test_a_window_has_a_margin_of_its_own():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.MaxPool2d(2), nn.ReLU()).eval()
+    x = images(8)
+    gm = ar.transform(net, example_inputs=x)
+    windows = []
+    for bits in (0, 1, 4):
+        plan = ar.compile(gm, x, margin_bits=3, window_margin_bits=bits).plan()
+        found = {s.name: s.attrs["window"] for s in plan.steps if s.attrs.get("comparison")}
+        windows.append(found)
+    assert all(windows[1][name] == windows[0][name] + 1 and windows[2][name] == windows[0][name] + 4
+               for name in windows[0] if "relu" not in name) and len(windows[0]) >= 3  # fmt: skip
+    same = ar.compile(gm, x, margin_bits=3).plan()
+    assert {s.name: s.attrs["window"] for s in same.steps if s.attrs.get("comparison")} == {
+        name: bits + 3 for name, bits in windows[0].items()
+    }

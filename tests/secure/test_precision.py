@@ -1,0 +1,115 @@
+"""What fixed point makes of a network is looked at before anybody relies on it."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import CompileError, CompileWarning
+from autorep_fx.secure.plaintext import off_by
+from autorep_fx.secure.precision import precision
+
+
+def network(logits=1.0, inputs=1.0):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+                          nn.Flatten(), nn.Linear(512, 10)).eval()  # fmt: skip
+    with torch.no_grad():
+        model[0].weight /= inputs
+        model[-1].weight *= logits
+        model[-1].bias *= logits
+    return model
+
+
+@pytest.mark.parametrize("logits", [1e-6, 1.0, 1e8])
+@pytest.mark.parametrize("inputs", [1e-6, 1.0, 65025.0])
+def test_the_scale_of_inputs_and_outputs_is_no_matter(logits, inputs):
+    x = torch.rand(32, 1, 8, 8) * inputs
+    model = network(logits, inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = ar.compile(ar.transform(model, example_inputs=x), x)
+    assert precision(made, *made.native, x.double()).error < 0.005
+    output = made.run(x[:8]).output
+    assert off_by(output.double(), model.double()(x[:8].double()).detach()) < 0.005
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-6, 0.0])
+@pytest.mark.parametrize("budget", [0, 200])
+def test_a_nearly_dead_channel_spoils_no_other(scale, budget):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                          nn.Linear(8, 4)).eval()  # fmt: skip
+    model[0].weight.data[5] *= scale
+    x = torch.randn(64, 3, 12, 12)
+    gm = ar.transform(model, calibration=x, relu_budget=budget).eval()
+    made = ar.compile(gm, x)
+    wanted = gm(x).detach()
+    assert (made.run(x).output - wanted).abs().max() < 0.005 * (wanted.max() - wanted.min())
+
+
+def coarse(large: float):
+    """A shortcut from a value that is small to one that is large: no scale of a channel helps."""
+
+    class Coarse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.act, self.large, self.last = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.relu = nn.ReLU()
+            with torch.no_grad():
+                self.large.weight.zero_()
+                self.large.bias.fill_(large)
+
+        def forward(self, x):
+            y = self.act(self.first(x))
+            return self.last(self.relu(self.large(y) + y) - self.large.bias)
+
+    return Coarse().eval()
+
+
+def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
+    x = torch.randn(64, 4)
+    compiled = ar.transform(coarse(3e3), example_inputs=x)
+    with pytest.warns(CompileWarning, match=r"fixed point is off by up to .*max_error=2.00%\), from step '\w+' on"):
+        ar.compile(compiled, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ar.compile(compiled, x, max_error=1.0)
+    with pytest.raises(CompileError, match="fixed point is off .* from step 'relu' on; bring the channels"):
+        ar.compile(ar.transform(coarse(1e6), example_inputs=x), x)
+    with pytest.raises(ValueError, match="max_error must be above 0"):
+        ar.compile(compiled, x, max_error=0)
+
+
+@pytest.mark.parametrize("logits, inputs, frac_bits, outcome", [
+    (1e-6, 1.0, 16, "off by"),
+    (1.0, 65025.0, 16, "off by"),
+    (1e8, 1.0, 16, "wrap around"),
+    (1.0, 1.0, 24, "wrap around"),
+    (1.0, 1.0, 16, None),
+])  # fmt: skip
+def test_crypten_s_one_format_is_looked_at_before_a_run(logits, inputs, frac_bits, outcome, monkeypatch):
+    monkeypatch.setattr("autorep_fx.secure.crypten.launch.load_crypten", lambda: pytest.skip("starts"))
+    x = torch.rand(64, 1, 8, 8) * inputs
+    made = ar.compile(ar.transform(network(logits, inputs), example_inputs=x), x, frac_bits=frac_bits)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            made.run(x, backend="crypten")
+        except pytest.skip.Exception:
+            told = " ".join(str(w.message) for w in said)
+        except CompileError as error:
+            told = str(error)
+    assert (outcome in told and f"frac_bits={frac_bits}" in told) if outcome else not told
+
+
+def test_what_the_native_runtime_cannot_run_is_said_when_compiling():
+    x = torch.randn(16, 3, 8, 8)
+    gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(), nn.Flatten(), nn.Linear(144, 2)), example_inputs=x)
+    with pytest.warns(CompileWarning, match="backend='native' cannot run this program.*PReLU"):
+        made = ar.compile(gm, x)
+    for use in (lambda: made.run(x), lambda: made.plan(), lambda: made.cost(), lambda: made.session()):
+        with pytest.raises(CompileError, match="keeps 144 PReLU positions"):
+            use()
