@@ -43,9 +43,9 @@ lint: build
 build: $(VENV)/.built
 
 $(VENV)/.dependencies: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: apt-get install python3.11 python3-venv"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	    { echo "Python 3.11 is needed, $(PYTHON) is another version: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	    { echo "no virtual environment could be made: apt-get install python3-venv"; exit 1; }
 	@echo "installing the dependencies into $(VENV) (once)"
