@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch is named with its version in every install, so that a build that is already at hand is used.
 TORCH := torch==2.13.0
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install $(TORCH)
+# -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
 .PHONY: help build demo test test-slow test-portable test-sanitize bench lint clean
 
