@@ -7,7 +7,7 @@ TORCH := torch==2.13.0
 # -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
-.PHONY: help build demo test test-slow test-portable test-sanitize bench lint clean
+.PHONY: help build demo test test-slow test-portable test-sanitize bench lint wheel clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-sanitize  the kernel tests under the address and undefined-behaviour sanitizers"
 	@echo "make bench          kernel microbenchmarks (BENCH=--benchmark-json=FILE to compare two commits)"
 	@echo "make lint           ruff"
+	@echo "make wheel          dist/: a wheel that needs no compiler, and the source archive that it was built from"
 	@echo "make build          only the set-up"
 	@echo "make clean          remove everything that was built"
 
@@ -41,6 +42,16 @@ bench: build
 lint: build
 	$(BIN)/ruff check autorep_fx tests benchmarks setup.py
 
+# From the source archive, so that nothing of this folder that is not in it can be needed or slip in; auditwheel puts
+# libgomp beside the kernels and names the oldest glibc that they run on.
+wheel: build
+	rm -rf build/wheel dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m build --no-isolation --outdir build/wheel > build/wheel.log 2>&1 || \
+	    { cat build/wheel.log; exit 1; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+	cp build/wheel/*.tar.gz dist
+	@ls dist
+
 build: $(VENV)/.built
 
 $(VENV)/.dependencies: pyproject.toml
@@ -61,4 +72,4 @@ $(VENV)/.built: $(VENV)/.dependencies setup.py CMakeLists.txt $(shell find csrc 
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build out autorep_fx/kernels/*.so *.egg-info
+	rm -rf $(VENV) build dist out autorep_fx/kernels/*.so *.egg-info
