@@ -1,0 +1,60 @@
+"""The programs of examples/, each run as a person would, and what they print."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(name: str, folder: Path) -> str:
+    """Standard output of an example that was started in another folder."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    example = subprocess.run(
+        [sys.executable, ROOT / "examples" / name], cwd=folder, env=env, capture_output=True, text=True
+    )
+    assert example.returncode == 0, example.stderr
+    return example.stdout
+
+
+def percentages(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"(\d+\.\d+)%", text)]
+
+
+def numbers(line: str) -> list[float]:
+    return [float(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?:\.\d+)?", line)]
+
+
+def test_own_network(tmp_path):
+    printed = run("own_network.py", tmp_path)
+    assert "2,048 ReLUs -> 200" in printed
+    accuracies = percentages(printed.splitlines()[-1])
+    assert len(accuracies) == 3 and min(accuracies) > 75
+    assert (tmp_path / "hybrid.safetensors").stat().st_size > 1000
+
+
+def test_search(tmp_path):
+    original, at_once, learnt, kept = run("search.py", tmp_path).splitlines()
+    assert [numbers(line)[0] for line in (original, at_once, learnt)] == [4608, 50, 50]
+    assert min(percentages("\n".join((original, at_once, learnt)))) > 80
+    assert sum(int(part.split()[-1]) for part in kept.split(",")) == 50
+
+
+def test_private_run(tmp_path):
+    printed = run("private_run.py", tmp_path)
+    answers, truth, error, here = printed.splitlines()[-4:]
+    pairs = list(zip(numbers(answers), numbers(truth), strict=True))
+    assert len(pairs) == 10 and sum(a == b for a, b in pairs) >= 7
+    assert numbers(error)[0] < 0.1
+    rounds = int(re.search(r"(\d+) rounds", printed).group(1))  # as predicted, and then as counted
+    assert numbers(here)[1] == rounds
+
+
+def test_compare_budgets(tmp_path):
+    rows = [numbers(line) for line in run("compare_budgets.py", tmp_path).splitlines()[1:]]
+    budgets, accuracies, _, _, offline, *_ = zip(*rows)
+    assert budgets == (4608, 1000, 200, 50, 0)
+    assert min(accuracies) > 80
+    assert list(offline) == sorted(set(offline), reverse=True)
