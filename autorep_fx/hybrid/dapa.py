@@ -69,8 +69,7 @@ def fit(
         ValueError: a degree or method out of range.
     """
     check_degree(degree)
-    if method not in FITS:
-        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {method!r}")
+    check_method(method)
     if degree > statistics.moments.degree:
         raise ValueError(f"degree {degree} needs statistics of that degree, these have {statistics.moments.degree}")
     sums = statistics.moments.over(where)
@@ -118,6 +117,11 @@ def gaussian_relu(mean: Tensor | float, std: Tensor | float) -> Tensor:
 def check_degree(degree: int) -> None:
     if degree not in DEGREES:
         raise ValueError(f"degree must be {DEGREES[0]} to {DEGREES[-1]}, got {degree!r}")
+
+
+def check_method(method: str) -> None:
+    if method not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {method!r}")
 
 
 def _fit_moments(powers: np.ndarray, cross: np.ndarray, degree: int) -> np.ndarray:

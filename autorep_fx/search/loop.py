@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -16,16 +15,16 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
-from ..graph.calibrate import Batches, calibrate_in_order, device_of, evaluating
-from ..graph.statistics import SiteStatistics
-from ..hybrid.activation import HybridActivation, relu_count
-from ..transform import fit_site
+from ..graph.calibrate import Batches, device_of, evaluating
+from ..hybrid.activation import relu_count
+from ..hybrid.fitting import fit_replaced
 from . import checkpoint
 from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .methods import Method
 from .objective import objective
 from .ranges import RangeWatch, with_excess
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,39 +33,6 @@ _BN_BATCHES = 32
 
 class SearchError(AutorepError, RuntimeError):
     """A run stopped because its loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a loop needs to know; documented at :func:`autorep_fx.search.search`."""
-
-    epochs: int
-    lr: float = 1e-3
-    warmup: float = 0.05
-    coeff_lr: float | None = None
-    gate_lr: float | None = None
-    mask_phase: float = 0.6
-    refit_phase: float = 0.3
-    coeff_clip: float = 1.0
-    growth: float | None = 0.5
-    growth_weight: float = 0.1
-    grad_clip: float | None = 1.0
-    temperature: float = 4.0
-    feature_weight: float = 0.0
-    mixed: bool | None = None
-    compile: bool = False
-    seed: int = 0
-    checkpoint_dir: str | os.PathLike | None = None
-    resume: bool = False
-    tensorboard: str | os.PathLike | None = None
-    progress: bool | None = None
-
-    def __post_init__(self):
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        for name in ("warmup", "mask_phase", "refit_phase"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a fraction from 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass
@@ -249,12 +215,7 @@ class Loop:
         """Fit the polynomials to what arrives at the replaced positions now."""
         if self.fit_batches is None:
             return
-
-        def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-            fit_site(site, statistics, site.degree, "traced", self.settings.growth, ~site.keep)
-
-        degree = max(site.degree for site in self.method.sites.values())
-        calibrate_in_order(self.gm, self.fit_batches, HybridActivation, fit, degree, progress=False)
+        fit_replaced(self.gm, self.fit_batches, self.settings.fitting, progress=False)
         self._clip_coeffs()
         self._synchronize()
 

@@ -212,3 +212,6 @@ class Snl(_Gated):
             self.weight *= _SNL_GROWTH ** (self.progress - self.moved)
         self.moved = self.progress
         return left <= self.budget
+
+
+METHODS: dict[str, type[_Gated]] = {"autorep": AutoRep, "snl": Snl}

@@ -20,7 +20,8 @@ from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..transform import transform
 from .evaluation import accuracy
-from .search import METHODS, finetune, search
+from .methods import METHODS
+from .search import finetune, search
 
 log = logging.getLogger(__name__)
 

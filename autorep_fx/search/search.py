@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -13,12 +14,11 @@ from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
-from ..transform import fit_all
-from .loop import History, Loop, Settings
-from .methods import AutoRep, Method, Snl
+from ..hybrid.fitting import fit_all
+from .loop import History, Loop
+from .methods import METHODS, Method
+from .settings import Settings
 
-METHODS = {"autorep": AutoRep, "snl": Snl}
-STARTS = ("score", "uniform")
 _SNL_PENALTY = 1e-5
 _FIT_BATCHES = 4
 
@@ -30,31 +30,31 @@ def search(
     *,
     relu_budget: int,
     teacher: nn.Module | None = None,
-    method: str = "autorep",
+    method: str = Settings.method,
     epochs: int = 20,
-    granularity: str = "element",
-    penalty: float | None = None,
-    initial: str = "score",
-    cost: Mapping[str, float] | None = None,
-    lr: float = 1e-3,
-    warmup: float = 0.05,
-    coeff_lr: float | None = None,
-    gate_lr: float | None = None,
-    mask_phase: float = 0.6,
-    refit_phase: float = 0.3,
-    coeff_clip: float = 1.0,
-    growth: float | None = 0.5,
-    growth_weight: float = 0.1,
-    grad_clip: float | None = 1.0,
-    temperature: float = 4.0,
-    feature_weight: float = 0.0,
-    mixed: bool | None = None,
-    compile: bool = False,
-    seed: int = 0,
-    checkpoint_dir: str | os.PathLike | None = None,
-    resume: bool = False,
-    tensorboard: str | os.PathLike | None = None,
-    progress: bool | None = None,
+    granularity: str = Settings.granularity,
+    penalty: float | None = Settings.penalty,
+    initial: str = Settings.initial,
+    cost: Mapping[str, float] | None = Settings.cost,
+    lr: float = Settings.lr,
+    warmup: float = Settings.warmup,
+    coeff_lr: float | None = Settings.coeff_lr,
+    gate_lr: float | None = Settings.gate_lr,
+    mask_phase: float = Settings.mask_phase,
+    refit_phase: float = Settings.refit_phase,
+    coeff_clip: float = Settings.coeff_clip,
+    growth: float | None = Settings.growth,
+    growth_weight: float = Settings.growth_weight,
+    grad_clip: float | None = Settings.grad_clip,
+    temperature: float = Settings.temperature,
+    feature_weight: float = Settings.feature_weight,
+    mixed: bool | None = Settings.mixed,
+    compile: bool = Settings.compile,
+    seed: int = Settings.seed,
+    checkpoint_dir: str | os.PathLike | None = Settings.checkpoint_dir,
+    resume: bool = Settings.resume,
+    tensorboard: str | os.PathLike | None = Settings.tensorboard,
+    progress: bool | None = Settings.progress,
 ) -> History:
     """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` ReLUs a sample.
 
@@ -109,17 +109,7 @@ def search(
             that they were fitted to. The last checkpoint stays.
         FormatError: a checkpoint to resume from that cannot be read or is of another run.
     """
-    settings = Settings(
-        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, gate_lr=gate_lr, mask_phase=mask_phase,
-        refit_phase=refit_phase, coeff_clip=coeff_clip, growth=growth, growth_weight=growth_weight, grad_clip=grad_clip,
-        temperature=temperature, feature_weight=feature_weight, mixed=mixed, compile=compile, seed=seed,
-        checkpoint_dir=checkpoint_dir, resume=resume, tensorboard=tensorboard, progress=progress,
-    )  # fmt: skip
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if initial not in STARTS:
-        raise ValueError(f"initial must be one of {', '.join(STARTS)}, got {initial!r}")
-    one_shot.check_granularity(granularity)
+    settings = Settings.of(locals())
     everything = sites(gm)
     if not everything:
         raise BudgetError("the model has no activation that could be replaced")
@@ -129,7 +119,8 @@ def search(
     torch.manual_seed(seed)
     head = Batches(list(islice(train_loader, _FIT_BATCHES)), "train_loader")
     if any(site.statistics is None for site in everything.values()):
-        fit_all(gm, head, max(site.degree for site in everything.values()), "traced", growth, progress)
+        degree = max(site.degree for site in everything.values())
+        fit_all(gm, head, replace(settings.fitting, degree=degree), progress)
     one_shot.check_budget(relu_budget, int(sum(s.total * (cost or {}).get(n, 1.0) for n, s in everything.items())))
     for site in everything.values():
         site.set_keep(torch.ones_like(site.keep))
@@ -149,30 +140,25 @@ def finetune(
     *,
     teacher: nn.Module | None = None,
     epochs: int = 5,
-    lr: float = 1e-3,
-    warmup: float = 0.05,
-    coeff_lr: float | None = None,
-    coeff_clip: float = 1.0,
-    growth: float | None = 0.5,
-    growth_weight: float = 0.1,
-    grad_clip: float | None = 1.0,
-    temperature: float = 4.0,
-    feature_weight: float = 0.0,
-    mixed: bool | None = None,
-    compile: bool = False,
-    seed: int = 0,
-    checkpoint_dir: str | os.PathLike | None = None,
-    resume: bool = False,
-    tensorboard: str | os.PathLike | None = None,
-    progress: bool | None = None,
+    lr: float = Settings.lr,
+    warmup: float = Settings.warmup,
+    coeff_lr: float | None = Settings.coeff_lr,
+    coeff_clip: float = Settings.coeff_clip,
+    growth: float | None = Settings.growth,
+    growth_weight: float = Settings.growth_weight,
+    grad_clip: float | None = Settings.grad_clip,
+    temperature: float = Settings.temperature,
+    feature_weight: float = Settings.feature_weight,
+    mixed: bool | None = Settings.mixed,
+    compile: bool = Settings.compile,
+    seed: int = Settings.seed,
+    checkpoint_dir: str | os.PathLike | None = Settings.checkpoint_dir,
+    resume: bool = Settings.resume,
+    tensorboard: str | os.PathLike | None = Settings.tensorboard,
+    progress: bool | None = Settings.progress,
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
-    settings = Settings(
-        epochs=epochs, lr=lr, warmup=warmup, coeff_lr=coeff_lr, coeff_clip=coeff_clip, growth=growth,
-        growth_weight=growth_weight, grad_clip=grad_clip, mixed=mixed, compile=compile, seed=seed,
-        temperature=temperature, feature_weight=feature_weight, checkpoint_dir=checkpoint_dir, resume=resume,
-        tensorboard=tensorboard, progress=progress,
-    )  # fmt: skip
+    settings = Settings.of(locals())
     return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
 
 

@@ -1,0 +1,101 @@
+"""A transformed model gets its polynomials, and its budget: calibrate, fit, and fit again behind what was replaced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from ..errors import CalibrationError
+from ..graph.calibrate import Batches, calibrate, calibrate_in_order
+from ..graph.statistics import SiteStatistics
+from . import budget as one_shot
+from . import dapa
+from .activation import HybridActivation, sites
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How polynomials are fitted, and the home of the defaults.
+
+    Attributes:
+        degree: degree of the polynomials, 1 to 4.
+        fit: "traced" or "gaussian", the distribution to fit under.
+        growth: bound of the squares at degree 2 and fit "traced", see :func:`~autorep_fx.hybrid.dapa.fit`; None for the
+            plain least squares.
+    """
+
+    degree: int = 2
+    fit: str = "traced"
+    growth: float | None = 0.5
+
+    def __post_init__(self):
+        dapa.check_degree(self.degree)
+        dapa.check_method(self.fit)
+
+
+def fit_all(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bool | None = None) -> None:
+    """Calibrate with every activation in place, and fit each site over all its positions.
+
+    Raises:
+        CalibrationError: the data do not fit the model, or arrive at a site in another shape than it has.
+    """
+    for site in sites(gm).values():
+        if site.keep is not None:
+            site.set_keep(torch.ones_like(site.keep))
+    for name, statistics in calibrate(gm, batches, HybridActivation, fitting.degree, progress=progress).items():
+        site = gm.get_submodule(name)
+        if site.shape != statistics.shape:
+            raise CalibrationError(
+                f"site '{name}' has shape {site.shape}, the calibration data arrive there as {statistics.shape}"
+            )
+        fit_site(site, statistics, fitting)
+
+
+def apply_budget(
+    gm: fx.GraphModule,
+    batches: Batches,
+    relu_budget: int,
+    fitting: Fitting,
+    granularity: str = "element",
+    progress: bool | None = None,
+) -> None:
+    """Keep exactly ``relu_budget`` positions; fit the others' polynomials to what arrives there behind those before.
+
+    Raises:
+        BudgetError: budget out of range.
+        ValueError: unknown granularity.
+    """
+    total = sum(site.total for site in sites(gm).values())
+    one_shot.check_budget(relu_budget, total)
+    if 0 < relu_budget < total:
+        scores = one_shot.scores(gm, batches, progress)
+    else:  # nothing to choose
+        scores = {name: torch.zeros(site.shape) for name, site in sites(gm).items()}
+    for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
+        gm.get_submodule(name).set_keep(keep)
+    fit_replaced(gm, batches, fitting, progress)
+
+
+def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bool | None = None) -> None:
+    """Fit every site over its replaced positions, in order: each to what arrives behind the polynomials before it.
+
+    A site keeps the degree that it has.
+    """
+
+    def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
+        fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep)
+
+    degree = max((site.degree for site in sites(gm).values()), default=fitting.degree)
+    calibrate_in_order(gm, batches, HybridActivation, fit, degree, progress=progress)
+
+
+def fit_site(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None = None) -> None:
+    """Give a site the polynomials for what arrived there, over the positions of ``where`` (None: all)."""
+    result = dapa.fit(site.activation.in_float64, statistics, fitting.degree, fitting.fit, where, fitting.growth)
+    site.set_coeffs(result.coeffs)
+    device = site.keep.device
+    site.statistics = statistics
+    site.fit_error = result.error.float().to(device)
+    site.input_range = torch.stack([statistics.low.min(), statistics.high.max()]).float().to(device)
