@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..graph.calibrate import device_of, evaluating
 
@@ -14,31 +14,48 @@ from ..graph.calibrate import device_of, evaluating
 def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
     """Running statistics of the network as it is: for each channel the median of what the batches have.
 
-    Not their mean: squares make much of an input that is far out, and a single batch would decide.
+    Not their mean: squares make much of an input that is far out, and a single batch would decide. Every batch counts
+    by its samples, so that a short last one decides nothing either. The variance is about the median of the means: one
+    about each batch's own mean is too small where batches have few samples.
     """
     norms = [m for m in model.modules()
              if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
     if not norms:
         return
     device, momenta, seen = device_of(model), [norm.momentum for norm in norms], [[] for _ in norms]
-    training = model.training
+    samples, training = [], model.training
     model.train()
     try:
         for norm in norms:
             norm.momentum = 1.0  # the running statistics are those of the last batch
         for x, _ in loader:
             model(x.to(device))
+            samples.append(len(x))
             for norm, found in zip(norms, seen):
                 found.append(torch.stack([norm.running_mean, norm.running_var]))
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
         model.train(training)
+    if not samples:
+        return
+    weights = torch.tensor(samples, dtype=torch.float64)
     for norm, found in zip(norms, seen):
-        if found:
-            mean, variance = torch.stack(found).median(0).values
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
+        means, variances = torch.stack(found, 1)
+        norm.running_mean.copy_(weighted_median(means, weights))
+        norm.running_var.copy_(weighted_median(variances + (means - norm.running_mean).square(), weights))
+
+
+def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+    """Of each column of ``values`` (n, m) the value with half of the ``weights`` (n,) on either side, (m,).
+
+    Where a half ends exactly between two values it is their mean.
+    """
+    ordered, order = values.sort(0)
+    below = weights.to(values.device)[order].cumsum(0)
+    half = weights.sum() / 2
+    low, high = ((below < half).sum(0), (below <= half).sum(0))
+    return (ordered.gather(0, low[None]) + ordered.gather(0, high[None]))[0] / 2
 
 
 @torch.no_grad()

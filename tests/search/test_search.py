@@ -18,7 +18,7 @@ from autorep_fx.graph.calibrate import SiteWalk
 from autorep_fx.hybrid.activation import HybridActivation
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search import SearchError
-from autorep_fx.search.evaluation import accuracy, refresh_batch_norm
+from autorep_fx.search.evaluation import accuracy, refresh_batch_norm, weighted_median
 from autorep_fx.search.ranges import with_excess
 
 HERE = Path(__file__).parent
@@ -235,6 +235,31 @@ def test_one_batch_does_not_decide_the_batch_statistics():
     (norm,) = model
     assert (norm.running_mean - 1).abs().max() < 0.2 and (norm.running_var - 4).abs().max() < 0.5
     assert norm.momentum == 0.1 and model.training
+
+
+def test_a_short_last_batch_does_not_decide_the_batch_statistics():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    (norm,), x = model, torch.randn(65, 3, 4, 4) * 2 + 1
+    refresh_batch_norm(model, [(x[:64], None), (x[64:] * 0.01, None)])
+    assert (norm.running_mean - 1).abs().max() < 0.2 and (norm.running_var - 4).abs().max() < 0.5
+
+
+def test_batches_of_few_samples_have_the_variance_of_all():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    (norm,), x = model, torch.randn(200, 3, 1, 1) * 2 + torch.randn(200, 3, 4, 4) * 0.1
+    refresh_batch_norm(model, [(x[i : i + 2], None) for i in range(0, 200, 2)])
+    whole = x.transpose(0, 1).flatten(1).var(1)
+    assert (norm.running_var > 0.4 * whole).all()  # about each batch's own mean it is a quarter
+
+
+def test_weighted_median():
+    values = torch.tensor([[5.0, 1.0], [1.0, 2.0], [3.0, 9.0]])
+    assert weighted_median(values, torch.tensor([1.0, 1.0, 1.0])).tolist() == [3.0, 2.0]
+    assert weighted_median(values, torch.tensor([5.0, 1.0, 1.0])).tolist() == [5.0, 1.0]
+    assert weighted_median(values[:2], torch.tensor([1.0, 1.0])).tolist() == [3.0, 1.5]
+    assert weighted_median(values[:1], torch.tensor([7.0])).tolist() == [5.0, 1.0]
 
 
 def test_tensorboard_scalars(tmp_path, trained_digits):
