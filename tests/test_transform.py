@@ -128,6 +128,27 @@ def test_torch_compile_with_the_default_backend(kind):
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "labels,message",
+    [
+        (torch.tensor([1, 10]), "calibration batch 0 has labels from 1 to 10, and the model has 10 classes"),
+        (torch.tensor([-1, 0]), "batch 0 has labels from -1 to 0"),
+        (torch.tensor([[1], [2]]), r"must have labels of shape \(2,\).*flatten"),
+        (torch.tensor([True, False]), "must have an integer tensor of labels"),
+        (torch.tensor([[1.0], [2.0]]), r"targets of shape \(2, 1\), the model returns \(2, 10\)"),
+    ],
+)
+def test_bad_labels_are_named(labels, message):
+    with pytest.raises(CalibrationError, match=message):
+        ar.transform(build(PlainModules), calibration=[(images(2), labels)], relu_budget=10)
+
+
+def test_labels_of_any_integer_type_score_alike():
+    gms = [ar.transform(build(PlainModules), calibration=[(images(2), torch.tensor([1, 2], dtype=dtype))],
+                        relu_budget=100) for dtype in (torch.uint8, torch.int64)]  # fmt: skip
+    assert all(torch.equal(a.keep, b.keep) for a, b in zip(*(ar.sites(gm).values() for gm in gms)))
+
+
 @pytest.mark.parametrize("budget", [-1, 10**9, 1.5, True])
 def test_bad_budget_says_what_is_allowed(budget):
     with pytest.raises(BudgetError, match="0 to 2,500 is allowed|whole number"):

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.labels import fault_of_classes, fault_of_labels
 from .activation import HybridActivation
 
 GRANULARITIES = ("element", "channel", "layer")
@@ -44,6 +45,9 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
     outputs.
 
     Sites must be fitted and have nothing replaced.
+
+    Raises:
+        CalibrationError: labels that do not fit what the model returns; names the batch.
     """
     generator = torch.Generator().manual_seed(seed)
     probe = _Probe(gm)
@@ -53,8 +57,8 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
                disable=None if progress is None else not progress)  # fmt: skip
     with evaluating(gm), torch.enable_grad():
         for i, (x, labels) in enumerate(bar):
-            output = probe.walk(x, f"{batches.name} batch {i}")
-            loss = _loss(output, labels, generator)
+            where = f"{batches.name} batch {i}"
+            loss = _loss(probe.walk(x, where), labels, generator, where)
             grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)
             for (name, change), grad in zip(probe.changes.items(), grads):
                 effect = 0 if grad is None else (grad * change).double().square().sum(0).cpu()
@@ -63,16 +67,20 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
     return {name: total / samples for name, total in totals.items()}
 
 
-def _loss(output, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str) -> Tensor:
     if not isinstance(output, Tensor):
         raise CalibrationError(f"the model returns {type(output).__name__}; scores need one tensor of outputs")
     if labels is None:
         signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
         return (output * signs).sum()
-    labels = labels.to(output.device)
     if labels.is_floating_point():
-        return F.mse_loss(output, labels, reduction="sum")
-    return F.cross_entropy(output, labels, reduction="sum")
+        if labels.shape != output.shape:
+            raise CalibrationError(f"{where} has targets of shape {tuple(labels.shape)}, the model returns "
+                                   f"{tuple(output.shape)}")  # fmt: skip
+        return F.mse_loss(output, labels.to(output.device), reduction="sum")
+    if fault := fault_of_labels(labels, len(output)) or fault_of_classes(labels, output):
+        raise CalibrationError(f"{where} {fault}")
+    return F.cross_entropy(output, labels.long().to(output.device), reduction="sum")
 
 
 def check_budget(budget: int, total: int) -> None:

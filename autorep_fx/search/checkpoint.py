@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import numbers
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import fx
 
 from ..errors import FormatError
+from ..hybrid.activation import sites
+from .settings import Settings
 
 _NAME = "last.pt"
+
+
+def identity(settings: Settings, gm: fx.GraphModule, batches: int, teacher: bool) -> dict[str, Any]:
+    """What a run and the one that goes on from its checkpoint must share, in plain types.
+
+    Args:
+        batches: of an epoch.
+        teacher: whether there is one.
+    """
+    everything = sites(gm).values()
+    run = {name: _plain(value) for name, value in settings.deciding().items()}
+    run |= {"batches an epoch": batches, "teacher": teacher, "degree": max((s.degree for s in everything), default=0)}
+    if settings.relu_budget is None:  # masks as they are
+        masks = b"".join(site.keep.cpu().numpy().tobytes() for site in everything if site.keep is not None)
+        kept, total = (sum(getattr(site, name) for site in everything) for name in ("kept", "total"))
+        run["masks"] = f"{kept} kept ({hashlib.sha256(masks).hexdigest()[:8]})" if kept < total else "all kept"
+    return run
 
 
 def write(folder: str | os.PathLike, state: dict[str, Any]) -> None:
@@ -21,16 +44,32 @@ def write(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     os.replace(partial, folder / _NAME)
 
 
-def read(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """The last state in ``folder``, or None if there is none.
+def read(folder: str | os.PathLike, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The last state in ``folder``, or None if there is none. ``run`` is the :func:`identity` of the one to go on.
 
     Raises:
-        FormatError: the file cannot be read; names it.
+        FormatError: the file cannot be read, or is of another run; names it, and every argument that differs.
     """
     path = Path(folder) / _NAME
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = state["run"]
+        differs = [f"{key} is {theirs.get(key)} there and {run.get(key)} here"
+                   for key in {**run, **theirs} if theirs.get(key) != run.get(key)]  # fmt: skip
     except Exception as error:
-        raise FormatError(f"{path} is not a readable checkpoint: {error}") from error
+        raise FormatError(f"{path} is not a readable checkpoint of this version: {error!r}") from error
+    if differs:
+        raise FormatError(
+            f"{path} is of another run: {'; '.join(differs)}. Resume with the same arguments, or use another folder"
+        )
+    return state
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)  # NumPy's too

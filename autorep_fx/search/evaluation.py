@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph.calibrate import device_of, evaluating
+from .loaders import check_classes
 
 
 @torch.no_grad()
@@ -59,11 +60,19 @@ def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, loader: Iterable) -> float:
-    """Fraction of a loader's samples whose class the model predicts, in eval mode."""
+def accuracy(model: nn.Module, loader: Iterable, name: str = "loader") -> float:
+    """Fraction of a loader's samples whose class the model predicts, in eval mode.
+
+    Raises:
+        ValueError: no batches, or labels that are none of the model's classes; calls the loader ``name``.
+    """
     device, seen, correct = device_of(model), 0, 0
     with evaluating(model):
-        for x, labels in loader:
-            correct += int((model(x.to(device)).argmax(1) == labels.to(device)).sum())
+        for i, (x, labels) in enumerate(loader):
+            output = model(x.to(device))
+            check_classes(labels, output, f"{name} batch {i}")
+            correct += int((output.argmax(1) == labels.to(device)).sum())
             seen += len(labels)
-    return correct / max(seen, 1)
+    if not seen:
+        raise ValueError(f"{name} gave no batch")
+    return correct / seen

@@ -21,6 +21,7 @@ from ..hybrid.fitting import fit_replaced
 from . import checkpoint
 from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
+from .loaders import Loader, check_classes
 from .methods import Method
 from .objective import objective
 from .ranges import RangeWatch, with_excess
@@ -54,25 +55,29 @@ class History:
 
 
 class Loop:
-    """One run over a GraphModule, in place. ``fit_batches``: what the polynomials are fitted again to, if they are."""
+    """One run over a GraphModule, in place. A call does it; until then nothing is changed.
+
+    Raises:
+        ValueError: loaders or a teacher that cannot be used.
+        FormatError: a checkpoint to resume from that cannot be read or is of another run.
+    """
 
     def __init__(
         self,
         gm: fx.GraphModule,
-        method: Method,
         train_loader: Iterable,
         val_loader: Iterable | None,
         teacher: nn.Module | None,
         settings: Settings,
-        fit_batches: Batches | None = None,
     ):
-        self.gm, self.method, self.train_loader, self.val_loader = gm, method, train_loader, val_loader
-        self.teacher, self.settings, self.fit_batches = teacher, settings, fit_batches
+        self.gm, self.teacher, self.settings = gm, teacher, settings
+        self.train_loader = Loader(train_loader, "train_loader")
+        self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader")
+        if self.val_loader is not None:
+            next(iter(self.val_loader), None)  # what is wrong with it shows now, not after an epoch
         self.features = teacher is not None and settings.feature_weight > 0
         if self.features:
             self.teacher = teacher_with_features(teacher, gm)
-        replaces = method.moves_masks or any(site.kept < site.total for site in method.sites.values())
-        self.holds = replaces and method.trains_coeffs and settings.growth is not None and settings.growth_weight > 0
         self.predict = torch.compile(self.teacher) if settings.compile and teacher is not None else self.teacher
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
@@ -80,22 +85,36 @@ class Loop:
         self.main = not self.distributed or dist.get_rank() == 0
         # On a CPU the plain operations are slower with it, the compiled ones faster.
         self.channels_last = self.device.type == "cuda" or settings.compile
-        self.mask_steps = (
-            math.ceil(settings.mask_phase * settings.epochs * len(train_loader)) if method.moves_masks else 0
-        )
-        self.refit_epochs = math.ceil(settings.refit_phase * settings.epochs) if method.refits else 0
+        self.run = checkpoint.identity(settings, gm, len(self.train_loader), teacher is not None)
+        resumes = settings.resume and settings.checkpoint_dir is not None
+        self.saved = checkpoint.read(settings.checkpoint_dir, self.run) if resumes else None
         self.history = History()
 
-    def __call__(self) -> History:
+    def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
+        """Train as ``method`` says; ``fit_batches``: what the polynomials are fitted again to, if they are."""
         s = self.settings
-        saved = checkpoint.read(s.checkpoint_dir) if s.resume and s.checkpoint_dir is not None else None
+        self.method, self.fit_batches = method, fit_batches
+        replaces = method.moves_masks or any(site.kept < site.total for site in method.sites.values())
+        self.holds = replaces and method.trains_coeffs and s.growth is not None and s.growth_weight > 0
+        steps = math.ceil(s.mask_phase * s.epochs * len(self.train_loader))
+        self.mask_steps = max(steps, 1) if method.moves_masks else 0
+        self.refit_epochs = math.ceil(s.refit_phase * s.epochs) if method.refits else 0
+        try:
+            self._train()
+        finally:  # also of a run that is interrupted: an ordinary module, its masks as they are
+            method.release()
+            self.gm.to(memory_format=torch.contiguous_format).eval()
+        return self.history
+
+    def _train(self) -> None:
+        s = self.settings
         self.method.start()
-        if saved is not None and saved["settled"]:
+        if self.saved is not None and self.saved["settled"]:
             self.method.settle()  # drops the gates; the masks come from the file
             self.mask_steps = 0
         self._synchronize()
         self.optimizer = self._optimizer()
-        first = self._restore(saved) if saved is not None else 0
+        first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
             self.gm.to(memory_format=torch.channels_last)
         self.model = self._wrapped()
@@ -104,20 +123,18 @@ class Loop:
             self._epoch(epoch)
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
+        if self.method.gate_parameters():  # the loader gave fewer batches than its length says
+            self._settle()
         self._refresh_batch_norm()
-        self.gm.to(memory_format=torch.contiguous_format).eval()
         if self.writer:
             self.writer.close()
-        return self.history
 
     # --- one epoch ---------------------------------------------------------------------------------------------------
 
     def _epoch(self, epoch: int) -> None:
         s, steps = self.settings, len(self.train_loader)
         torch.manual_seed(s.seed * 1_000_003 + epoch)
-        for owner in (self.train_loader, getattr(self.train_loader, "sampler", None)):
-            if hasattr(owner, "set_epoch"):
-                owner.set_epoch(epoch)
+        self.train_loader.set_epoch(epoch)
         if 0 < epoch < self.refit_epochs:
             self._refit()
         self.gm.train()
@@ -128,7 +145,7 @@ class Loop:
         for i, (x, labels) in enumerate(bar):
             step = epoch * steps + i
             x, labels = x.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-            loss, output = self._step(x, labels, step)
+            loss, output = self._step(x, labels, step, f"train_loader batch {i}")
             if not math.isfinite(loss):
                 raise SearchError(self._explain(epoch, i, x))
             total, seen = total + loss * len(x), seen + len(x)
@@ -138,16 +155,16 @@ class Loop:
                     loss=f"{total / seen:.3f}", acc=f"{correct / seen:.1%}", relus=f"{relu_count(self.gm):,}"
                 )
         if not seen:
-            raise ValueError("train_loader gave no batch")
+            raise ValueError(f"train_loader gave no batch in epoch {epoch + 1}")
         h = self.history
         h.loss.append(total / seen)
         h.accuracy.append(correct / seen)
         h.relus.append(relu_count(self.gm))
         if self.val_loader is not None:
-            h.val_accuracy.append(accuracy(self.gm, self.val_loader))
+            h.val_accuracy.append(accuracy(self.gm, self.val_loader, "val_loader"))
         self._log(epoch)
 
-    def _step(self, x: Tensor, labels: Tensor, step: int) -> tuple[float, Tensor]:
+    def _step(self, x: Tensor, labels: Tensor, step: int, where: str) -> tuple[float, Tensor]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
@@ -161,12 +178,13 @@ class Loop:
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
-            output = self.model(x)
+            output = self._forward(x, where)
         excess = 0.0
         if self.holds:
             output, excess = output
         if self.features:
             (output, mine), (target, theirs) = output, target
+        check_classes(labels, output, where)
         loss = objective(output, labels, target, s.temperature) + s.growth_weight * excess
         if self.features:
             loss = loss + s.feature_weight * self.feature_loss(mine, theirs)
@@ -185,6 +203,17 @@ class Loop:
             if done or step + 1 == self.mask_steps:
                 self._settle()
         return value, output
+
+    def _forward(self, x: Tensor, where: str):
+        try:
+            return self.model(x)
+        except ValueError as error:
+            if len(x) > 1:
+                raise
+            raise ValueError(
+                f"{where} has one sample, of which a batch norm has no statistics; drop a last short batch "
+                f"(drop_last=True) or choose another batch size: {error}"
+            ) from error
 
     def _clip_gradients(self) -> None:
         """One batch on which the squares run away must not fill Adam's second moments for the next thousand steps."""
@@ -249,8 +278,7 @@ class Loop:
 
     def _refresh_batch_norm(self) -> None:
         """Running statistics of the final network, instead of an average over networks that are gone."""
-        if hasattr(self.train_loader, "set_epoch"):
-            self.train_loader.set_epoch(self.settings.epochs)
+        self.train_loader.set_epoch(self.settings.epochs)
         torch.manual_seed(self.settings.seed)
         refresh_batch_norm(self.gm, islice(self.train_loader, _BN_BATCHES))
         self._synchronize()
@@ -264,7 +292,7 @@ class Loop:
     def _state(self, epochs_done: int) -> dict:
         return {
             "epoch": epochs_done,
-            "epochs": self.settings.epochs,
+            "run": self.run,
             "settled": self.method.moves_masks and not self.method.gate_parameters(),
             "model": self.gm.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -273,11 +301,6 @@ class Loop:
         }
 
     def _restore(self, saved: dict) -> int:
-        if saved["epochs"] != self.settings.epochs:
-            raise FormatError(
-                f"the checkpoint in {self.settings.checkpoint_dir} is of a run of {saved['epochs']} epochs, this one "
-                f"has {self.settings.epochs}; resume with the same settings, or use another folder"
-            )
         try:
             self.gm.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])

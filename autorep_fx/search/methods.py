@@ -44,6 +44,13 @@ class Method:
         """Fix the masks at the budget; returns how many positions above it the schedule ended (negative: below)."""
         return 0
 
+    def release(self) -> None:
+        """Take the gates from the sites, wherever the run is; the masks stay as they are."""
+        for site in self.sites.values():
+            if site.gate is not None:
+                site.gate = None
+                site.set_keep(site.keep)  # the coefficients train or not as the masks say
+
     def gate_parameters(self) -> list[Tensor]:
         return [site.gate.theta for site in self.sites.values() if site.gate is not None]
 

@@ -17,7 +17,15 @@ def objective(output: Tensor, labels: Tensor, teacher: Tensor | None, temperatur
         output: logits (N, classes).
         labels: (N,) int64.
         teacher: logits of the unreplaced network on the same inputs, or None.
+
+    Raises:
+        ValueError: the teacher tells other classes apart.
     """
+    if teacher is not None and teacher.shape != output.shape:
+        raise ValueError(
+            f"teacher returns logits of shape {tuple(teacher.shape)} where gm returns {tuple(output.shape)}; give the "
+            "model that gm was made from, or one with the same classes"
+        )
     loss = F.cross_entropy(output.float(), labels)
     if teacher is not None:
         soft = F.log_softmax(output.float() / temperature, 1)

@@ -63,9 +63,9 @@ def search(
 
     Args:
         gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
-        train_loader: batches (inputs, integer labels), re-iterable. If it (or its ``sampler``) has ``set_epoch``, that
-            is called, so that each epoch can be repeated exactly. In a process group it must give each rank its own
-            part.
+        train_loader: batches (inputs, integer labels), re-iterable, with a length. If it (or its ``sampler``) has
+            ``set_epoch``, that is called, so that each epoch can be repeated exactly. In a process group it must give
+            each rank its own part.
         val_loader: batches for the accuracy of each epoch.
         relu_budget: elements per sample that keep their activation at the end (units of ``cost`` where that is given).
         teacher: the unreplaced network, to distil from; runs in eval mode and is not changed.
@@ -98,16 +98,22 @@ def search(
             compiling for each of the two phases; needs a C++ compiler. Rounding differs from the plain run.
         seed: decides everything random here.
         checkpoint_dir: folder for a checkpoint every epoch.
-        resume: go on from the checkpoint there, if there is one, to the same result as without the interruption.
+        resume: go on from the checkpoint there, if there is one, to the same result as without the interruption; needs
+            the same arguments.
         tensorboard: folder for scalars.
         progress: progress bars; None shows them on a terminal only.
 
     Raises:
         BudgetError: budget out of range.
-        ValueError: an unknown method, granularity or start, or a setting out of range.
+        ValueError: an unknown method, granularity or start, or a setting out of range; a loader that cannot be walked
+            again, or gives anything but (inputs, labels): names it, the batch and the way out.
         SearchError: the loss is no longer finite; names the epoch, the step and the sites whose inputs left the range
             that they were fitted to. The last checkpoint stays.
-        FormatError: a checkpoint to resume from that cannot be read or is of another run.
+        FormatError: a checkpoint to resume from that cannot be read, or is of a run with other arguments; names them.
+            ``gm`` is unchanged then.
+
+    A run that ends by an exception or an interruption leaves ``gm`` with the masks and weights as they were then, in
+    eval mode.
     """
     settings = Settings.of(locals())
     everything = sites(gm)
@@ -115,9 +121,10 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if any(name not in everything for name in cost or {}):
         raise ValueError(f"cost names '{next(n for n in cost if n not in everything)}', which is not a site")
+    loop = Loop(gm, train_loader, val_loader, teacher, settings)
 
     torch.manual_seed(seed)
-    head = Batches(list(islice(train_loader, _FIT_BATCHES)), "train_loader")
+    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader")
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, replace(settings.fitting, degree=degree), progress)
@@ -130,7 +137,7 @@ def search(
     else:
         start = _ranked(gm, head, cost, progress) if initial == "score" else _uniform(everything, seed)
     moving = METHODS[method](gm, relu_budget, granularity, penalty, start, cost)
-    return Loop(gm, moving, train_loader, val_loader, teacher, settings, head)()
+    return loop(moving, head)
 
 
 def finetune(
@@ -159,7 +166,7 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
     settings = Settings.of(locals())
-    return Loop(gm, Method(gm), train_loader, val_loader, teacher, settings)()
+    return Loop(gm, train_loader, val_loader, teacher, settings)(Method(gm))
 
 
 def _ranked(gm: fx.GraphModule, batches: Batches, cost: Mapping[str, float] | None, progress) -> dict[str, Tensor]:

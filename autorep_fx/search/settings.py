@@ -67,6 +67,11 @@ class Settings:
         """Those of a call's arguments that are settings."""
         return cls(**{field.name: arguments[field.name] for field in fields(cls) if field.name in arguments})
 
+    def deciding(self) -> dict[str, Any]:
+        """Those that decide what a run ends with."""
+        aside = ("checkpoint_dir", "resume", "tensorboard", "progress")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in aside}
+
     @property
     def fitting(self) -> Fitting:
         """How the polynomials are fitted, before the run and again in it."""
