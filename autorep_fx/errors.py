@@ -1,4 +1,4 @@
-"""Every exception that this package raises on purpose. Each message names the argument or node, and the way out."""
+"""Every exception and warning that this package raises on purpose; each names the argument or node, and the way out."""
 
 
 class AutorepError(Exception):
@@ -11,6 +11,10 @@ class TraceError(AutorepError):
 
 class CalibrationError(AutorepError, ValueError):
     """The calibration data are empty, not finite, or do not fit the model."""
+
+
+class CalibrationWarning(UserWarning):
+    """Calibration data were used, but not all of them."""
 
 
 class BudgetError(AutorepError, ValueError):

@@ -40,7 +40,8 @@ def transform(
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
         example_inputs: a batch, to learn the shapes of the sites from when there is no calibration.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
-            whose first entry is the input and whose second may be the labels, used in the score); walked three times.
+            whose first entry is the input and whose second may be the labels, used in the score); walked four times. A
+            sample whose largest |x| is many times that of the others is left out, with a CalibrationWarning.
         relu_budget: elements per sample that keep their activation.
         degree: degree of the polynomials, 1 to 4.
         granularity: "element", "channel" or "layer": what is kept or replaced as one.
@@ -65,7 +66,7 @@ def transform(
 
     gm = hybridize(Canonicalize()(trace(model)), degree)
     if calibration is not None:
-        batches = Batches(calibration)
+        batches = Batches(calibration, leave_out=True)
         fit_all(gm, batches, fitting, progress)
         if relu_budget is not None:
             apply_budget(gm, batches, relu_budget, fitting, granularity, progress)

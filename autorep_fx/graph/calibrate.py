@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from tqdm.auto import tqdm
 
-from ..errors import CalibrationError
+from ..errors import CalibrationError, CalibrationWarning
+from . import outliers
 from .canonicalize import site_nodes
 from .statistics import SiteStatistics
 
 _CHUNK = 128
+_NAMED = 5
 
 
 class Batches:
@@ -22,13 +25,17 @@ class Batches:
     Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple
     whose first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
 
+    With ``leave_out``, samples that are far out (:mod:`~autorep_fx.graph.outliers`) are left out of every walk, and the
+    first one, which looks at all samples once before, names them in a CalibrationWarning.
+
     Raises:
         CalibrationError: on the first walk past a batch that is empty, not finite, not floating point, or of another
             shape than the first; and for no batches at all.
     """
 
-    def __init__(self, data: Tensor | Iterable, name: str = "calibration"):
+    def __init__(self, data: Tensor | Iterable, name: str = "calibration", leave_out: bool = False):
         self.name = name
+        self.limit = None if leave_out else torch.inf  # of a sample's largest |x|; None: not known yet
         if _is_labelled_pair(data):
             data = list(zip(data[0].split(_CHUNK), data[1].split(_CHUNK)))
         elif isinstance(data, Tensor):
@@ -42,6 +49,32 @@ class Batches:
         self.data = data
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        if self.limit is None:
+            self.limit = self._find_limit()
+        for x, labels in self._checked():
+            inside = outliers.largest(x) <= self.limit
+            if inside.all():
+                yield x, labels
+            elif inside.any():
+                yield x[inside], None if labels is None else labels[inside.to(labels.device)]
+
+    def _find_limit(self) -> float:
+        maxima = [outliers.largest(x).cpu() for x, _ in self._checked()]
+        together = torch.cat(maxima)
+        limit = outliers.limit(together)
+        if out := int((together > limit).sum()):
+            named = [f"batch {i} sample {j} ({float(m[j]):.3g})" for i, m in enumerate(maxima)
+                     for j in (m > limit).nonzero().flatten().tolist()][:_NAMED]  # fmt: skip
+            warnings.warn(
+                f"{out} of {len(together)} samples of {self.name} are left out, their largest |x| is above "
+                f"{limit:.3g}, many times the others': {', '.join(named)}{', ...' if out > _NAMED else ''}. Remove "
+                "broken samples; if the model will see such inputs, scale them so that they are no exception",
+                CalibrationWarning,
+                stacklevel=2,
+            )
+        return limit
+
+    def _checked(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         shape = None
         for i, batch in enumerate(self.data):
             x, labels = self._split(batch)

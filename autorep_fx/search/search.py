@@ -124,7 +124,7 @@ def search(
     loop = Loop(gm, train_loader, val_loader, teacher, settings)
 
     torch.manual_seed(seed)
-    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader")
+    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", leave_out=True)
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, replace(settings.fitting, degree=degree), progress)
