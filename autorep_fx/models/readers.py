@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
+import math
 import os
-import pickle
 import zlib
 from pathlib import Path
 
@@ -13,7 +12,11 @@ import numpy as np
 import torch
 
 from ..errors import FormatError
+from . import plain_pickle
 from .loader import Images
+
+#: Bytes of one file, unpacked; the training batch of CIFAR-100, the largest that is read, has 155 million.
+_LARGEST = 1 << 28
 
 Split = tuple[Images, Images]
 
@@ -58,7 +61,7 @@ def fashion_mnist(folder: str | os.PathLike, size: int = 32) -> Split:
 def cifar(folder: str | os.PathLike) -> Split:
     """CIFAR-10 or CIFAR-100 from the folder of the python archive (``cifar-10-batches-py`` or ``cifar-100-python``).
 
-    The batches are pickles: they are read by an unpickler that admits arrays and plain containers only.
+    The batches are pickles: they are read without running them (:mod:`~autorep_fx.models.plain_pickle`).
 
     Raises:
         FileNotFoundError: names the file that is missing.
@@ -113,53 +116,53 @@ def _read_idx(folder: Path, name: str, dims: int) -> np.ndarray:
     path = next((p for p in (folder / f"{name}.gz", folder / name) if p.exists()), None)
     if path is None:
         raise FileNotFoundError(f"neither {name} nor {name}.gz is in {folder}")
+    head = 4 + 4 * dims
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(head)
+            if len(start) < head or start[:4] != bytes([0, 0, 8, dims]):
+                raise FormatError(f"{path} is not an IDX file of unsigned bytes with {dims} dimensions")
+            shape = tuple(np.frombuffer(start, ">u4", dims, 4).tolist())
+            size = math.prod(shape)
+            if size > _LARGEST:
+                raise FormatError(f"{path} announces {shape}, more than the {_LARGEST:,} bytes that are read")
+            body = file.read(size + 1)  # no more, whatever a small compressed file may unpack to
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path} is truncated or not gzip: {error}") from error
-    if len(data) < 4 + 4 * dims or data[:4] != bytes([0, 0, 8, dims]):
-        raise FormatError(f"{path} is not an IDX file of unsigned bytes with {dims} dimensions")
-    shape = tuple(np.frombuffer(data, ">u4", dims, 4).astype(int))
-    body = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
-    if body.size != np.prod(shape) or (dims == 3 and shape[1:] != (28, 28)):
-        raise FormatError(f"{path} announces {shape} and holds {body.size} bytes; it is truncated or another data set")
-    return body.reshape(shape).copy()
-
-
-class _ArraysOnly(pickle.Unpickler):
-    _ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-        ("numpy.core.numeric", "_frombuffer"), ("numpy._core.numeric", "_frombuffer"),
-    }  # fmt: skip
-
-    def find_class(self, module: str, name: str):
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
+    if len(body) != size or (dims == 3 and shape[1:] != (28, 28)):
+        holds = "more" if len(body) > size else f"{len(body)} bytes"
+        raise FormatError(f"{path} announces {shape} and holds {holds}; it is truncated or another data set")
+    return np.frombuffer(body, np.uint8).reshape(shape).copy()
 
 
 def _read_cifar(path: Path, label: bytes, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    if path.stat().st_size > _LARGEST:
+        raise FormatError(f"{path} has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} that are read")
     try:
-        batch = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[label], dtype=np.int64)
-        if (
-            pixels.dtype != np.uint8
-            or pixels.shape != (len(labels), 3072)
-            or not ((labels >= 0) & (labels < classes)).all()
-        ):
+        batch = plain_pickle.loads(path.read_bytes())
+        pixels, labels = (batch.get(key) for key in (b"data", label)) if isinstance(batch, dict) else (None, None)
+        if not isinstance(pixels, np.ndarray) or not isinstance(labels, list):
+            raise ValueError(f"it has no array 'data' and list '{label.decode()}'")
+        if pixels.shape != (len(labels), 3072):
             raise ValueError(f"data of shape {pixels.shape} and {len(labels)} labels")
-    except Exception as error:
+        if not all(type(n) is int and 0 <= n < classes for n in labels):
+            raise ValueError(f"labels that are not whole numbers below {classes}")
+    except ValueError as error:
         raise FormatError(f"{path} is truncated or not a CIFAR batch: {error}") from error
-    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy()), torch.from_numpy(labels)
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels)
 
 
 def _read_text(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    return path.read_text()
+    if path.stat().st_size > _LARGEST:
+        raise FormatError(f"{path} has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} that are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not text: {error}") from error
 
 
 def _read_jpeg(path: Path) -> torch.Tensor:
@@ -168,10 +171,12 @@ def _read_jpeg(path: Path) -> torch.Tensor:
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as image:  # reads the header alone
+            if image.size != (64, 64):
+                raise FormatError(f"{path} is {image.width}x{image.height}, not 64x64")
             pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except FormatError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path} is not a readable image: {error}") from error
-    if pixels.shape != (64, 64, 3):
-        raise FormatError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, not 64x64")
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)

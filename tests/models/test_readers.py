@@ -1,7 +1,9 @@
 """Readers on small archives in the real formats, made here; and what they say of broken ones."""
 
 import gzip
+import io
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -75,12 +77,53 @@ def test_cifar_refuses_broken_and_hostile_files(tmp_path):
         def __reduce__(self):
             return (print, ("run",))
 
-    (folder / "data_batch_3").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(FormatError, match="asks for builtins.print"):
+    good = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}
+    for content, message in [
+        (Hostile(), "asks for builtins.print"),
+        ({**good, b"data": good[b"data"].astype(np.int64)}, "has an array of 'i8'"),
+        ({**good, b"data": np.array([Hostile()])}, "has an array of 'O8'|asks for"),
+        ({**good, b"data": np.asfortranarray(np.zeros((3, 2), np.uint8))}, "Fortran"),
+        ({**good, b"data": np.zeros((2, 3071), np.uint8)}, r"data of shape \(2, 3071\) and 2 labels"),
+        ({**good, b"data": b"bytes"}, "no array 'data'"),
+        ({**good, b"labels": [1]}, "1 labels"),
+        ({**good, b"labels": [1, 10]}, "whole numbers below 10"),
+        ({**good, b"labels": [1, True]}, "whole numbers below 10"),
+        ([1, 2], "no array 'data' and list 'labels'"),
+    ]:
+        (folder / "data_batch_3").write_bytes(pickle.dumps(content, protocol=4))
+        with pytest.raises(FormatError, match=f"data_batch_3.*({message})"):
+            cifar(folder)
+    with (folder / "data_batch_3").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FormatError, match="data_batch_3 has 1,099,511,627,776 bytes, more than"):
         cifar(folder)
     (folder / "data_batch_3").unlink()
     with pytest.raises(FileNotFoundError, match="data_batch_3"):
         cifar(folder)
+
+
+def test_compressed_files_that_unpack_to_more_than_they_should(fashion):
+    path = fashion / "train-images-idx3-ubyte.gz"
+    head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (2, 28, 28))
+    path.write_bytes(gzip.compress(head + bytes(1 << 26)))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match=r"train-images-idx3-ubyte.gz announces \(2, 28, 28\) and holds more"):
+        fashion_mnist(fashion)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23  # the 64 MB were never unpacked
+    tracemalloc.stop()
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12))
+    with pytest.raises(FormatError, match="announces .* more than the 268,435,456 bytes that are read"):
+        fashion_mnist(fashion)
+
+
+def _jpeg_of_size(width, height):
+    """A JPEG file that announces a size, and has next to no data."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "JPEG")
+    data = bytearray(buffer.getvalue())
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(data)
 
 
 def test_tiny_imagenet(tmp_path):
@@ -98,7 +141,13 @@ def test_tiny_imagenet(tmp_path):
     notes.write_text("val_0.JPEG\tn03\n")
     with pytest.raises(FormatError, match="line 1"):
         tiny_imagenet(tmp_path)
-    (tmp_path / "train" / "n01" / "images" / "n01_0.JPEG").write_bytes(b"no image")
+    image = tmp_path / "train" / "n01" / "images" / "n01_0.JPEG"
+    for size, message in [((65, 64), "is 65x64, not 64x64"), ((20_000, 20_000), "not a readable image|not 64x64")]:
+        image.write_bytes(_jpeg_of_size(*size))
+        notes.write_text("val_0.JPEG\tn02\n")
+        with pytest.raises(FormatError, match=message):
+            tiny_imagenet(tmp_path)
+    image.write_bytes(b"no image")
     notes.write_text("val_0.JPEG\tn02\n")
     with pytest.raises(FormatError, match="n01_0.JPEG"):
         tiny_imagenet(tmp_path)
