@@ -55,16 +55,21 @@ def read(folder: str | os.PathLike, run: dict[str, Any]) -> dict[str, Any] | Non
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = state["run"]
-        differs = [f"{key} is {theirs.get(key)} there and {run.get(key)} here"
-                   for key in {**run, **theirs} if theirs.get(key) != run.get(key)]  # fmt: skip
+        theirs = dict(state["run"])
     except Exception as error:
         raise FormatError(f"{path} is not a readable checkpoint of this version: {error!r}") from error
+    check_same(path, theirs, run)
+    return state
+
+
+def check_same(path: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """Raise FormatError, which names what differs, unless the run in ``path`` is the one that is asked for."""
+    differs = [f"{key} is {theirs.get(key)} there and {mine.get(key)} here"
+               for key in {**mine, **theirs} if theirs.get(key) != mine.get(key)]  # fmt: skip
     if differs:
         raise FormatError(
             f"{path} is of another run: {'; '.join(differs)}. Resume with the same arguments, or use another folder"
         )
-    return state
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..transform import transform
+from . import checkpoint
 from .evaluation import accuracy
 from .methods import METHODS
 from .search import finetune, search
@@ -104,7 +105,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a recipe reached; accuracies are fractions of the test set."""
+    """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said."""
 
     method: str
     relu_budget: int
@@ -113,6 +114,7 @@ class Outcome:
     original_accuracy: float
     relus: int
     history: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class Experiment:
@@ -173,14 +175,19 @@ class Experiment:
 
         A run whose outcome is there already is not repeated when ``resume`` is set; one that was interrupted goes on
         from its last epoch.
+
+        Raises:
+            FormatError: with ``resume``, what is there is of a run with other options; names them.
         """
         options = {"seed": 0, "method": "autorep", **self.recipe.search, **overrides}
         if options["method"] not in (*METHODS, ONE_SHOT):
             raise ValueError(f"method must be one of {', '.join((*METHODS, ONE_SHOT))}, got {options['method']!r}")
         method, budget, seed = options["method"], options["relu_budget"], options["seed"]
         target = self.folder / f"{method}-{budget}-{seed}"
-        if resume and (target / "outcome.json").exists():
-            return Outcome(**json.loads((target / "outcome.json").read_text()))
+        if resume and (path := target / "outcome.json").exists():
+            done = Outcome(**json.loads(path.read_text()))
+            checkpoint.check_same(path, done.options, options)
+            return done
         original, original_accuracy = self.original()
         train, test = self.loaders(seed)
         shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
@@ -194,7 +201,7 @@ class Experiment:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)
         outcome = Outcome(
-            method, budget, seed, self.accuracy(gm), original_accuracy, relu_count(gm), asdict(history)
+            method, budget, seed, self.accuracy(gm), original_accuracy, relu_count(gm), asdict(history), options
         )
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))

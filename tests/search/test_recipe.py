@@ -46,6 +46,9 @@ def test_a_small_recipe_runs_and_is_not_repeated(tmp_path, method, capsys):
     assert main([*arguments, "--resume"]) == 0
     assert capsys.readouterr().out == first
     assert (tmp_path / f"{method}-100-0" / "hybrid.safetensors").stat().st_mtime_ns == written
+    (tmp_path / "small.toml").write_text(SMALL + "temperature = 2.0\n")
+    assert main([*arguments, "--resume"]) == 2
+    assert "outcome.json is of another run: temperature is None there and 2.0 here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
