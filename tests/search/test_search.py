@@ -95,9 +95,10 @@ def test_snl_replaces_by_the_identity(trained_digits):
         assert torch.equal(site.coeffs, torch.tensor([0.0, 1.0, 0.0])[:, None].expand_as(site.coeffs))
 
 
-def test_beats_the_one_shot_budget_at_two_percent(trained_digits):
+def test_beats_the_one_shot_budget_at_half_a_percent(trained_digits):
+    """Over seeds and instruction sets: 3 to 13 points above the one-shot budget, at most 0.6 below the original."""
     model, train, test = trained_digits
-    budget, epochs = ar.relu_count(model) // 50, 6
+    budget, epochs = ar.relu_count(model) // 200, 6
     loader, val = ImageLoader(train, 64, train=True, pad=1), ImageLoader(test, 360)
     before = copy.deepcopy(model.state_dict())
     calibration = (train.normalized(slice(512)), train.labels[:512])
@@ -105,8 +106,8 @@ def test_beats_the_one_shot_budget_at_two_percent(trained_digits):
     searched = ar.transform(model)
     ar.search(searched, loader, relu_budget=budget, teacher=model, epochs=epochs, progress=False)
     assert ar.relu_count(searched) == ar.relu_count(one_shot) == budget
-    assert accuracy(searched, val) > accuracy(one_shot, val)
-    assert accuracy(searched, val) >= accuracy(model, val) - 0.005
+    assert accuracy(searched, val) > accuracy(one_shot, val) + 0.01
+    assert accuracy(searched, val) >= accuracy(model, val) - 0.02
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())  # the teacher is left alone
 
 
@@ -161,7 +162,7 @@ def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits):
     with pytest.raises(FormatError, match="last.pt"):
         ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path, resume=True)
     resumable_search(tmp_path / "other", False)
-    with pytest.raises(FormatError, match="relu_budget is 150 there and 9 here.*epochs is 5 there and 2 here"):
+    with pytest.raises(FormatError, match="epochs is 5 there and 2 here; relu_budget is 150 there and 9 here"):
         ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path / "other",
                   resume=True)  # fmt: skip
 
