@@ -106,6 +106,8 @@ def tiny_imagenet(folder: str | os.PathLike) -> Split:
 
 
 def _split(pixels: torch.Tensor, labels: torch.Tensor, train: int, classes: int) -> Split:
+    if not train:
+        raise FormatError("the data set has no images to train on")
     seen = pixels[:train].double() / 255
     mean, std = (tuple(v.tolist()) for v in (seen.mean((0, 2, 3)), seen.std((0, 2, 3))))
     images = Images(pixels, labels, mean, std, classes)

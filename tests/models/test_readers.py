@@ -51,6 +51,15 @@ def test_fashion_mnist_names_a_broken_file(fashion):
         fashion_mnist(fashion, size=20)
 
 
+def test_a_data_set_without_images_is_named(fashion):
+    for kind, empty in (("images-idx3", np.zeros((0, 28, 28), np.uint8)), ("labels-idx1", np.zeros(0, np.uint8))):
+        for path in fashion.glob(f"train-{kind}-ubyte*"):
+            path.unlink()
+        (fashion / f"train-{kind}-ubyte").write_bytes(_idx(empty))
+    with pytest.raises(FormatError, match="no images to train on"):
+        fashion_mnist(fashion)
+
+
 def _cifar(folder, label, names, n=4, classes=10):
     folder.mkdir()
     for name in names:
