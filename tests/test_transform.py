@@ -8,7 +8,7 @@ import torch
 from architectures import ARCHITECTURES, PlainModules, SharedActivation, build, images
 
 import autorep_fx as ar
-from autorep_fx.errors import BudgetError
+from autorep_fx.errors import BudgetError, CalibrationError
 
 KINDS = [kind for kind, _ in ARCHITECTURES]
 

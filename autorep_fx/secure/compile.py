@@ -13,6 +13,7 @@ from ..errors import CompileError, CompileWarning
 from ..graph.attached import attached, attached_to_all
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
+from ..graph.outliers import outlying
 from ..graph.settle import SettleWeights
 from ..graph.unwrap import private_copy
 from .lower.inline import InlineLeaves
@@ -75,7 +76,8 @@ def compile(
         TypeError: ``gm`` is not a GraphModule.
 
     Warns:
-        CompileWarning: the native runtime cannot run the program and CrypTen can; or ``max_error`` is exceeded.
+        CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
+            ``example_inputs`` are far out and were left out.
     """
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -106,6 +108,7 @@ def compile(
         largest = float(x.abs().max()) * 2.0**margin_bits
         within = InputRange.given(-largest, largest, x.shape[1])
     else:
+        x = _without_outliers(x)
         within = InputRange.of_examples(x.numpy())
     if ranges == "worst":
         program, reach = equalized(program, worst_case(program, within))
@@ -142,6 +145,20 @@ def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")
     return program
+
+
+def _without_outliers(x: Tensor) -> Tensor:
+    """One broken picture among hundreds would take the precision of all others."""
+    out = outlying(x)
+    if out.any():
+        samples = ", ".join(map(str, out.nonzero().flatten()[:5].tolist()))
+        warnings.warn(
+            f"{int(out.sum())} of {len(x)} example_inputs are far out of the others' range and are left out (sample "
+            f"{samples}); a run will refuse such inputs. Give input_range= to have them answered",
+            CompileWarning,
+            3,
+        )
+    return x[~out]
 
 
 def _with_probes(

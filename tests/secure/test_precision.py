@@ -113,3 +113,18 @@ def test_what_the_native_runtime_cannot_run_is_said_when_compiling():
     for use in (lambda: made.run(x), lambda: made.plan(), lambda: made.cost(), lambda: made.session()):
         with pytest.raises(CompileError, match="keeps 144 PReLU positions"):
             use()
+
+
+def test_one_broken_example_costs_no_precision_and_is_named():
+    x = torch.rand(128, 1, 8, 8)
+    x[7, 0, 4, 4] = 255.0
+    model = network()
+    with pytest.warns(CompileWarning, match=r"1 of 128 example_inputs are far out .*\(sample 7\).*input_range="):
+        made = ar.compile(ar.transform(model, example_inputs=x), x)
+    assert precision(made, *made.native, x[:7].double()).error < 0.005
+    with pytest.raises(ValueError, match="255 in sample 7"):
+        made.run(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        wide = ar.compile(ar.transform(model, example_inputs=x), x, input_range=(0.0, 255.0), max_error=1.0)
+    assert (wide.run(x[6:9]).output - model(x[6:9])).abs().max() < 0.02 * model(x[6:9]).abs().max()
