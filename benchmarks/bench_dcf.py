@@ -6,6 +6,8 @@ from rows import TIERS
 
 from autorep_fx import kernels
 
+HASH_KEY = bytes(range(16))
+
 
 def inputs(rng, n, bits, payloads):
     def words(*shape):
@@ -34,14 +36,14 @@ def run(benchmark, measure, rng, n, tier, what, bits, payloads, threads, rounds=
         pytest.skip("minutes")
     benchmark.group = f"{what}_dcf bits={bits} payloads={payloads} n={n}" + (" threads" if rounds > 7 else "")
     alpha, x, payload, r0, r1 = inputs(rng, n, bits, payloads)
-    key = kernels.gen_dcf(alpha, payload, r0, r1, bits=bits)
+    key = kernels.gen_dcf(alpha, payload, r0, r1, bits=bits, hash_key=HASH_KEY)
     out = np.empty_like(payload)
     iterations = 1 if n > 2**14 or tier == "portable" else 2**15 // n
     timed = dict(n=n, moved=key.nbytes, tier=tier, threads=threads, rounds=rounds, iterations=iterations)
     with kernels.use(tier=tier, threads=threads):
         if what == "gen":
             copy = np.empty_like(key)
-            measure(lambda: kernels.gen_dcf(alpha, payload, r0, r1, bits=bits, out=copy), **timed)
+            measure(lambda: kernels.gen_dcf(alpha, payload, r0, r1, bits=bits, hash_key=HASH_KEY, out=copy), **timed)
             np.testing.assert_array_equal(copy, key)
         else:
             measure(lambda: kernels.eval_dcf(key, r0, x, party=0, out=out), **timed)

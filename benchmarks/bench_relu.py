@@ -8,6 +8,7 @@ from autorep_fx import kernels
 from autorep_fx.kernels import reference
 
 BITS, SHIFT = 20, 18
+HASH_KEY = bytes(range(16))
 
 
 @pytest.mark.parametrize("n", [2**12, 2**16])
@@ -21,7 +22,7 @@ def test_relu_fss(benchmark, measure, one_thread, rng, n, row):
     one = rng.integers(0, 2**64, (n, 3), dtype=np.uint64)
     zero = one.copy()
     alpha, payload = kernels.deal_relu_(r, bits=BITS, shares=zero)
-    key = kernels.gen_dcf(alpha, payload, *roots, bits=BITS - 1)
+    key = kernels.gen_dcf(alpha, payload, *roots, bits=BITS - 1, hash_key=HASH_KEY)
     rounds = 3 if row == "portable" else 15
     with kernels.use(tier=row):
         z = measure(

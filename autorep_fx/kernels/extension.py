@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 1
+_ABI = 2
 _extension = None
 
 

@@ -162,7 +162,7 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
   py::array result = output(out, {k.n}, m);
   refuse_overlap(result, m, "m_window");
   ReluArgs a{};
-  a.eval = DcfEvalArgs{&k.layout, &fixed_key(), data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(m),
+  a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(m),
                        mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
   a.shares = data<uint64_t>(s);
   py::gil_scoped_release release;

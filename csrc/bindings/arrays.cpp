@@ -73,6 +73,12 @@ uint64_t need_word(const Whole& whole, const char* name) {
   return word;
 }
 
+const uint8_t* need_16_bytes(const py::bytes& value, const char* name) {
+  const Py_ssize_t size = PyBytes_GET_SIZE(value.ptr());
+  if (size != 16) bad_value(name, "expected 16 bytes, got " + std::to_string(size));
+  return reinterpret_cast<const uint8_t*>(PyBytes_AS_STRING(value.ptr()));
+}
+
 py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize) {
   return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
 }

@@ -41,6 +41,9 @@ void need_range(Whole& whole, const char* name, int64_t low, int64_t high);
 // 0 to 2^64 - 1.
 uint64_t need_word(const Whole& whole, const char* name);
 
+// The bytes of an AES key or seed, valid as long as `value` is. Raises unless there are 16.
+const uint8_t* need_16_bytes(const py::bytes& value, const char* name);
+
 // A new array of `itemsize`-byte integers.
 py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize);
 

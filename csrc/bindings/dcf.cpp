@@ -9,7 +9,7 @@
 namespace autorep {
 
 DcfKey read_dcf_key(const py::object& value, const char* name) {
-  DcfKey k{ring64(value, name), {}, 0};
+  DcfKey k{ring64(value, name), {}, {}, 0};
   if (k.array.ndim() != 1 || k.array.size() < kDcfHeaderWords)
     bad_value(name, "not a comparison key: expected one dimension and at least 8 words, got shape " + shape_text(shape_of(k.array)));
   const uint64_t* h = data<uint64_t>(k.array);
@@ -20,6 +20,7 @@ DcfKey read_dcf_key(const py::object& value, const char* name) {
   if (h[4] != static_cast<uint64_t>(k.array.size()) || k.array.size() != dcf_words(k.layout, k.n))
     bad_value(name, "wrong length: " + std::to_string(k.n) + " elements take " + std::to_string(dcf_words(k.layout, k.n)) +
                         " words, got " + std::to_string(k.array.size()));
+  k.hash_key = expand_key(reinterpret_cast<const uint8_t*>(h + kDcfHashKeyWord));
   return k;
 }
 
@@ -32,8 +33,8 @@ void need_below(const py::array& a, const char* name, int bits) {
 
 namespace {
 
-py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1, Whole bits,
-              const py::object& out) {
+py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1,
+              const py::bytes& hash_key, Whole bits, const py::object& out) {
   need_range(bits, "bits", 1, 63);
   const py::array al = ring64(alpha, "alpha"), pay = ring64(payload, "payload");
   const py::array r0 = ring64(root0, "root0"), r1 = ring64(root1, "root1");
@@ -44,13 +45,16 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   need_shape(r0, "root0", {n, 2});
   need_shape(r1, "root1", {n, 2});
   need_below(al, "alpha", static_cast<int>(bits));
+  const uint8_t* aes_key = need_16_bytes(hash_key, "hash_key");
   const DcfLayout layout = dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)));
   const int64_t words = dcf_words(layout, n);
   py::array key = output(out, {words}, py::array(py::dtype::of<uint64_t>(), 0));
   auto* to = mutable_data<uint64_t>(key);
-  const uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n), uint64_t(words)};
+  uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n), uint64_t(words)};
+  std::memcpy(header + kDcfHashKeyWord, aes_key, 16);
   std::memcpy(to, header, sizeof header);
-  DcfGenArgs a{&layout, &fixed_key(), data<uint64_t>(al), data<uint64_t>(pay), {data<uint64_t>(r0), data<uint64_t>(r1)},
+  const RoundKeys round_keys = expand_key(aes_key);
+  DcfGenArgs a{&layout, &round_keys, data<uint64_t>(al), data<uint64_t>(pay), {data<uint64_t>(r0), data<uint64_t>(r1)},
                to + kDcfHeaderWords, n, (n + kDcfBlock - 1) / kDcfBlock - 1};
   {
     py::gil_scoped_release release;
@@ -67,7 +71,7 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
   py::array result = output(out, {k.n, k.layout.payloads}, py::array(py::dtype::of<uint64_t>(), 0));
-  DcfEvalArgs a{&k.layout, &fixed_key(), data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(points),
+  DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(points),
                 mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
   py::gil_scoped_release release;
   if (k.n) kernels().eval_dcf(a, threads_for(k.n, 512));
@@ -77,7 +81,8 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
 }  // namespace
 
 void bind_dcf(py::module_& m) {
-  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"), py::arg("bits"), py::arg("out"));
+  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"),
+        py::arg("hash_key"), py::arg("bits"), py::arg("out"));
   m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"), py::arg("out"));
   m.def("dcf_words", [](Whole n, Whole bits, Whole payloads) {
     need_range(n, "n", 0, int64_t(1) << 40);

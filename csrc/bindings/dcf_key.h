@@ -2,12 +2,14 @@
 #pragma once
 #include "bindings/arrays.h"
 #include "compare/dcf_layout.h"
+#include "prg/key_schedule.h"
 
 namespace autorep {
 
 struct DcfKey {
   py::array array;
   DcfLayout layout;
+  RoundKeys hash_key;
   int64_t n;
 };
 

@@ -9,12 +9,6 @@
 namespace autorep {
 namespace {
 
-RoundKeys seed_key(const py::bytes& seed) {
-  const std::string text = seed;
-  if (text.size() != 16) bad_value("seed", "expected 16 bytes, got " + std::to_string(text.size()));
-  return expand_key(reinterpret_cast<const uint8_t*>(text.data()));
-}
-
 void run(const RoundKeys& key, const Whole& purpose_, const Whole& offset_, StreamOp op, const uint64_t* a, py::array& out) {
   const uint64_t purpose = need_word(purpose_, "purpose"), offset = need_word(offset_, "offset");
   StreamArgs args{&key, purpose, offset, op, a, mutable_data<uint64_t>(out), out.size()};
@@ -28,7 +22,7 @@ py::array prg_words(const py::bytes& seed, Whole purpose, Whole offset, const st
                     const py::object& out) {
   for (py::ssize_t s : shape)
     if (s < 0) bad_value("shape", "sizes must not be negative, got " + shape_text(shape));
-  const RoundKeys key = seed_key(seed);
+  const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
   py::array result = output(out, shape, py::array(py::dtype::of<uint64_t>(), 0));
   run(key, purpose, offset, StreamOp::set, nullptr, result);
   return result;
@@ -36,7 +30,7 @@ py::array prg_words(const py::bytes& seed, Whole purpose, Whole offset, const st
 
 template <StreamOp op>
 py::array prg_merge(const py::object& a, const py::bytes& seed, Whole purpose, Whole offset, const py::object& out) {
-  const RoundKeys key = seed_key(seed);
+  const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
   const py::array source = ring64(a, "a");
   py::array result = output(out, shape_of(source), source);
   run(key, purpose, offset, op, data<uint64_t>(source), result);

@@ -8,8 +8,11 @@
 //    the payload, and to the right to zero.
 //
 // G is a correlation-robust hash of the seed under small public tweaks: H_c(s) = AES(z) ^ z with z = sigma(s) ^ c,
-// sigma(hi, lo) = (hi ^ lo, hi) and a fixed public key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf; i = 0
+// sigma(hi, lo) = (hi ^ lo, hi) under a public AES key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf; i = 0
 // is the child at a level, and i = 1, 2 (leaf: 0, 1) the values.
+//
+// The AES key is the batch's own, in the header of the key that both parties get, and nobody knows it before: hashes that are
+// computed ahead are of no use, and guesses at the seeds of one batch tell nothing about another's.
 //
 // Source: Boyle, Chandran, Gilboa, Gupta, Ishai, Kumar, Rathee, EUROCRYPT 2021 (ePrint 2020/1392), figure 1; the hash: Guo,
 // Katz, Wang, Yu, IEEE S&P 2020 (ePrint 2019/074), section 7. We differ in folding the last two levels into the leaves.

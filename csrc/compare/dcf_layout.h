@@ -1,6 +1,6 @@
 // Where things are in a batch of comparison keys. The same for every tier.
 //
-//   header (8 words)   format, input bits, payloads, number of elements, words in all, 3 zero words
+//   header (8 words)   format, input bits, payloads, number of elements, words in all, 2 words of the hash's AES key, zero
 //   block 0, block 1, ...   16 elements each, the last one padded
 //
 // A block, all numbers native words, 16 elements side by side in every row:
@@ -19,7 +19,8 @@
 namespace autorep {
 
 enum : int64_t { kDcfBlock = 16, kDcfHeaderWords = 8 };
-enum : uint64_t { kDcfFormat = 0x3130666364786661 };  // "afxdcf01"
+enum : int64_t { kDcfHashKeyWord = 5 };  // of the header
+enum : uint64_t { kDcfFormat = 0x3230666364786661 };  // "afxdcf02"
 
 // Plain numbers: the tiers read them and call nothing.
 struct DcfLayout {

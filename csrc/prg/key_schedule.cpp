@@ -37,11 +37,4 @@ RoundKeys expand_key(const uint8_t key[16]) {
   return rk;
 }
 
-const RoundKeys& fixed_key() {
-  static const uint8_t pi[16] = {0x24, 0x3f, 0x6a, 0x88, 0x85, 0xa3, 0x08, 0xd3,
-                                 0x13, 0x19, 0x8a, 0x2e, 0x03, 0x70, 0x73, 0x44};
-  static const RoundKeys rk = expand_key(pi);
-  return rk;
-}
-
 }  // namespace autorep

@@ -1,4 +1,4 @@
-// AES-128 round keys, computed in constant time (the key is a secret seed).
+// AES-128 round keys, computed in constant time (the key may be a secret seed).
 #pragma once
 #include <cstdint>
 
@@ -10,8 +10,5 @@ struct alignas(16) RoundKeys {
 };
 
 RoundKeys expand_key(const uint8_t key[16]);
-
-// The public key of the fixed permutation under comparison keys: the first 128 bits of the fraction of pi.
-const RoundKeys& fixed_key();
 
 }  // namespace autorep

@@ -3,4 +3,5 @@
 import numpy as np
 
 EDGES = np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1], dtype=np.uint64)
+HASH_KEY = bytes(range(16))
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 101, 1000]  # around the vector lengths of every tier

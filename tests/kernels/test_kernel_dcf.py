@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from kernel_cases import HASH_KEY
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -10,7 +11,7 @@ def roots(ring, n):
 
 
 def both(alpha, payload, x, bits, r):
-    key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
+    key = kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY)
     return sum(kernels.eval_dcf(key, r[p], x, party=p) for p in (0, 1))
 
 
@@ -47,8 +48,8 @@ def test_edges_and_random_points(tier, ring, bits):
 def test_equals_reference(tier, ring, n, bits, payloads):
     alpha, x = ring((2, n)) >> np.uint64(64 - bits)
     payload, r = ring((n, payloads)), roots(ring, n)
-    key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
-    np.testing.assert_array_equal(key, reference.gen_dcf(alpha, payload, *r, bits=bits))
+    key = kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY)
+    np.testing.assert_array_equal(key, reference.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY))
     assert key.size == kernels.dcf_words(n, bits=bits, payloads=payloads)
     assert key.size == reference.dcf_words(n, bits=bits, payloads=payloads)
     for p in (0, 1):
@@ -64,7 +65,7 @@ def test_threads_make_the_same_keys(tier, ring):
     results = []
     for threads in (1, 3):
         with kernels.use(threads=threads):
-            key = kernels.gen_dcf(alpha, payload, *r, bits=19)
+            key = kernels.gen_dcf(alpha, payload, *r, bits=19, hash_key=HASH_KEY)
             results.append([key, kernels.eval_dcf(key, r[1], x, party=1)])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -86,7 +87,7 @@ def test_one_party_sees_only_random_words(ring, alpha_value):
     alpha = np.full(n, alpha_value, np.uint64)
     r = kernels.prg_words(bytes(16), 1, (n, 2)), kernels.prg_words(bytes(16), 2, (n, 2))
     for payload in (np.zeros((n, 3), np.uint64), np.full((n, 3), 2**64 - 1, np.uint64)):
-        key = kernels.gen_dcf(alpha, payload, *r, bits=bits)
+        key = kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY)
         blocks = key[8:].reshape(-1, 16 * (2 + 6 * 5 + 4 * 3))
         control, corrections = blocks[:, :32], blocks[:, 32:]
         live = (control >> np.uint64(2)) & np.uint64(0x3F)  # the six levels above the leaves
@@ -105,20 +106,36 @@ def test_one_party_sees_only_random_words(ring, alpha_value):
             uniform(kernels.eval_dcf(key, r[p], ring(n) >> np.uint64(56), party=p))
 
 
+def test_each_batch_has_its_own_hash(tier, ring):
+    """The key carries the hash's AES key, and with the same secrets everything differs between batches."""
+    n, bits = 208, 19
+    alpha, x = ring((2, n)) >> np.uint64(64 - bits)
+    payload, r = ring((n, 3)), roots(ring, n)
+    first, second = (kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=k) for k in (HASH_KEY, HASH_KEY[::-1]))
+    assert first[5:7].tobytes() == HASH_KEY
+    np.testing.assert_array_equal(second, reference.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY[::-1]))
+    corrections = [k[8:].reshape(n // 16, -1)[:, 32:] for k in (first, second)]  # behind the rows of control bits
+    assert (corrections[0] != corrections[1]).all()
+    second[5:7] = first[5:7]
+    got = sum(kernels.eval_dcf(second, r[p], x, party=p) for p in (0, 1))
+    assert (got != expected(alpha, payload, x)).all()
+
+
 def test_a_wrong_root_gives_noise(ring):
     n = 1000
     alpha, x = ring((2, n)) >> np.uint64(45)
     payload, r = ring((n, 1)), roots(ring, n)
-    key = kernels.gen_dcf(alpha, payload, *r, bits=19)
+    key = kernels.gen_dcf(alpha, payload, *r, bits=19, hash_key=HASH_KEY)
     got = kernels.eval_dcf(key, r[0] ^ np.uint64(2), x, party=0) + kernels.eval_dcf(key, r[1], x, party=1)
     assert (got != expected(alpha, payload, x)).all()
 
 
+GOOD = dict(bits=5, hash_key=HASH_KEY)
 A, P, R = np.zeros(4, np.uint64), np.zeros((4, 3), np.uint64), np.zeros((4, 2), np.uint64)
 
 
 def good_key():
-    return kernels.gen_dcf(A, P, R, R, bits=5)
+    return kernels.gen_dcf(A, P, R, R, **GOOD)
 
 
 def damaged(index, value):
@@ -130,17 +147,19 @@ def damaged(index, value):
 @pytest.mark.parametrize(
     "call, error, name",
     [
-        (lambda: kernels.gen_dcf(A, P, R, R, bits=0), ValueError, "bits"),
-        (lambda: kernels.gen_dcf(A, P, R, R, bits=None), TypeError, "bits"),
-        (lambda: kernels.gen_dcf(A, P, R, R, bits=64), ValueError, "bits"),
-        (lambda: kernels.gen_dcf(A + np.uint64(32), P, R, R, bits=5), ValueError, "alpha"),
-        (lambda: kernels.gen_dcf(A[None], P, R, R, bits=5), ValueError, "alpha"),
-        (lambda: kernels.gen_dcf(A, P[:, :0], R, R, bits=5), ValueError, "payload"),
-        (lambda: kernels.gen_dcf(A, P[:3], R, R, bits=5), ValueError, "payload"),
-        (lambda: kernels.gen_dcf(A, np.zeros((4, 4), np.uint64), R, R, bits=5), ValueError, "payload"),
-        (lambda: kernels.gen_dcf(A, P, R[:3], R, bits=5), ValueError, "root0"),
-        (lambda: kernels.gen_dcf(A, P, R, A, bits=5), ValueError, "root1"),
-        (lambda: kernels.gen_dcf(A.astype(np.uint8), P, R, R, bits=5), TypeError, "alpha"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=0, hash_key=HASH_KEY), ValueError, "bits"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=None, hash_key=HASH_KEY), TypeError, "bits"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=64, hash_key=HASH_KEY), ValueError, "bits"),
+        (lambda: kernels.gen_dcf(A + np.uint64(32), P, R, R, **GOOD), ValueError, "alpha"),
+        (lambda: kernels.gen_dcf(A[None], P, R, R, **GOOD), ValueError, "alpha"),
+        (lambda: kernels.gen_dcf(A, P[:, :0], R, R, **GOOD), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, P[:3], R, R, **GOOD), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, np.zeros((4, 4), np.uint64), R, R, **GOOD), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, P, R[:3], R, **GOOD), ValueError, "root0"),
+        (lambda: kernels.gen_dcf(A, P, R, A, **GOOD), ValueError, "root1"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=5, hash_key=b"short"), ValueError, "hash_key"),
+        (lambda: kernels.gen_dcf(A, P, R, R, bits=5, hash_key=None), TypeError, "hash_key"),
+        (lambda: kernels.gen_dcf(A.astype(np.uint8), P, R, R, **GOOD), TypeError, "alpha"),
         (lambda: kernels.eval_dcf(A, R, A, party=0), ValueError, "key"),
         (lambda: kernels.eval_dcf(good_key()[:-1], R, A, party=0), ValueError, "key: wrong length"),
         (lambda: kernels.eval_dcf(damaged(0, 0), R, A, party=0), ValueError, "key: .*version"),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kernel_cases import SIZES
+from kernel_cases import HASH_KEY, SIZES
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -125,7 +125,7 @@ def test_relu_equals_reference(tier, ring, n, bits):
     want = reference.deal_relu_(r_window, bits=bits, shares=c)
     for got, w in zip((alpha, payload, a), (*want, c), strict=True):
         np.testing.assert_array_equal(got, w)
-    key = kernels.gen_dcf(alpha, payload, b, b[::-1], bits=bits - 1)
+    key = kernels.gen_dcf(alpha, payload, b, b[::-1], bits=bits - 1, hash_key=HASH_KEY)
     for p in (0, 1):
         got = kernels.relu_fss(key, b, m_window, a, party=p)
         np.testing.assert_array_equal(got, reference.relu_fss(key, b, m_window, a, party=p))
@@ -140,7 +140,7 @@ def test_relu_of_every_value_under_every_mask(tier, ring, bits):
     roots, one = (ring((n, 2)), ring((n, 2))), ring((n, 3))
     zero = one.copy()
     alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=zero)
-    key = kernels.gen_dcf(alpha, payload, *roots, bits=bits - 1)
+    key = kernels.gen_dcf(alpha, payload, *roots, bits=bits - 1, hash_key=HASH_KEY)
     z = sum(kernels.relu_fss(key, roots[p], m_window, (zero, one)[p], party=p) for p in (0, 1))
     np.testing.assert_array_equal(z.view(np.int64), np.maximum(x, 0))
 
@@ -150,7 +150,7 @@ def test_relu_threads_and_chunks(ring):
     r_window, m_window = ring((2, n)) >> np.uint64(44)
     shares, root = ring((n, 3)), ring((n, 2))
     alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=shares.copy())
-    key = kernels.gen_dcf(alpha, payload, root, root + np.uint64(2), bits=bits - 1)
+    key = kernels.gen_dcf(alpha, payload, root, root + np.uint64(2), bits=bits - 1, hash_key=HASH_KEY)
     want = reference.relu_fss(key, root, m_window, shares, party=0)
     for tier in kernels.available_tiers():
         with kernels.use(tier=tier, threads=2):

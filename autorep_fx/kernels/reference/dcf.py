@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from .common import U64, deliver
-from .prg import FIXED_KEY, aes
+from .prg import aes
 
-_DCF_FORMAT = int.from_bytes(b"afxdcf01", "little")
+_DCF_FORMAT = int.from_bytes(b"afxdcf02", "little")
 
 
-def _hash(seeds, tweak):
+def _hash(key, seeds, tweak):
     """H_c(s) = AES(z) ^ z, z = sigma(s) ^ c; seeds (n, 2), low word first; tweak a number or one for each seed."""
     z = np.stack([seeds[:, 1] ^ np.asarray(tweak, U64), seeds[:, 0] ^ seeds[:, 1]], -1)
-    return aes(FIXED_KEY, z) ^ z
+    return aes(key, z) ^ z
 
 
-def _values(seeds, tweak, payloads):
+def _values(key, seeds, tweak, payloads):
     """The pseudo-random values of a node: words of H_tweak, H_(tweak + 1)."""
-    words = [_hash(seeds, tweak + U64(i)) for i in range((payloads + 1) // 2)]
+    words = [_hash(key, seeds, tweak + U64(i)) for i in range((payloads + 1) // 2)]
     return np.concatenate(words, -1)[:, :payloads]
 
 
@@ -36,7 +36,7 @@ def _bit(v, i):
     return (v >> U64(i)) & U64(1)
 
 
-def _dcf_pack(n, bits, payloads, left, right, levels, leaves):
+def _dcf_pack(n, bits, payloads, hash_key, left, right, levels, leaves):
     """The layout that csrc/compare/dcf_layout.h describes."""
 
     def value_rows(v):
@@ -46,18 +46,21 @@ def _dcf_pack(n, bits, payloads, left, right, levels, leaves):
     def blocked(a):
         return a.reshape(-1, 16, *a.shape[1:])
 
+    def with_header(body):
+        header = [_DCF_FORMAT, bits, payloads, n, 8 + body.size, *np.frombuffer(hash_key, U64), 0]
+        return np.concatenate([np.array(header, U64), body])
+
     if n == 0:
-        return np.array([_DCF_FORMAT, bits, payloads, 0, 8, 0, 0, 0], U64)
+        return with_header(np.zeros(0, U64))
     rows = [blocked(left), blocked(right)]
     for seed, value in levels:
         rows += [blocked(seed).reshape(-1, 32), *value_rows(blocked(value))]
     for value in leaves:
         rows += value_rows(blocked(value))
-    body = np.concatenate(rows, -1).ravel()
-    return np.concatenate([np.array([_DCF_FORMAT, bits, payloads, n, 8 + body.size, 0, 0, 0], U64), body])
+    return with_header(np.concatenate(rows, -1).ravel())
 
 
-def gen_dcf(alpha, payload, root0, root1, *, bits, out=None):
+def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
     n, payloads = payload.shape
     pad = [(0, -n % 16)]
     alpha = np.pad(alpha.view(U64), pad)
@@ -73,8 +76,8 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, out=None):
 
     for bit in range(bits - 1, leaf_bits - 1, -1):
         go = _bit(alpha, bit)
-        child = [[_control(_hash(s[p], U64(4 * d))) for d in (0, 1)] for p in (0, 1)]
-        value = [[_values(s[p], U64(4 * d + 1), payloads) for d in (0, 1)] for p in (0, 1)]
+        child = [[_control(_hash(hash_key, s[p], U64(4 * d))) for d in (0, 1)] for p in (0, 1)]
+        value = [[_values(hash_key, s[p], U64(4 * d + 1), payloads) for d in (0, 1)] for p in (0, 1)]
         pick = [np.where(go[:, None] == 1, value[p][1], value[p][0]) for p in (0, 1)]
         lose = [np.where(go[:, None] == 1, value[p][0], value[p][1]) for p in (0, 1)]
         value_cw = signed(lose[1] - lose[0] - due + go[:, None] * payload)
@@ -91,13 +94,14 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, out=None):
             t[p] = control ^ t[p] & np.where(go == 1, tr, tl)
     for j in range(1 << leaf_bits):
         below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(U64)
-        v = [_values(s[p], U64(8 + 2 * j), payloads) for p in (0, 1)]
+        v = [_values(hash_key, s[p], U64(8 + 2 * j), payloads) for p in (0, 1)]
         leaves.append(signed(v[1] - v[0] - due + below[:, None] * payload))
-    return deliver(_dcf_pack(n, bits, payloads, left, right, levels, leaves), out)
+    return deliver(_dcf_pack(n, bits, payloads, hash_key, left, right, levels, leaves), out)
 
 
 def eval_dcf(key, root, x, *, party, out=None):
     bits, payloads, n = (int(v) for v in key[1:4])
+    hash_key = key[5:7].tobytes()
     leaf_bits = min(bits, 2)
     s, t = _clear(root), np.full(n, party, U64)
     x = x.view(U64)
@@ -121,12 +125,12 @@ def eval_dcf(key, root, x, *, party, out=None):
     for bit in range(bits - 1, leaf_bits - 1, -1):
         go = _bit(x, bit)
         seed_cw, value_cw = take(2), take_values()
-        total = total + _values(s, go * U64(4) + U64(1), payloads) + t[:, None] * value_cw
-        child, control = _control(_hash(s, go * U64(4)))
+        total = total + _values(hash_key, s, go * U64(4) + U64(1), payloads) + t[:, None] * value_cw
+        child, control = _control(_hash(hash_key, s, go * U64(4)))
         s = child ^ t[:, None] * seed_cw
         t = control ^ t & np.where(go == 1, _bit(right, bit), _bit(left, bit))
     leaf = x & U64((1 << leaf_bits) - 1)
-    total = total + _values(s, U64(8) + U64(2) * leaf, payloads)
+    total = total + _values(hash_key, s, U64(8) + U64(2) * leaf, payloads)
     for j in range(1 << leaf_bits):
         total = total + (t * (leaf == j))[:, None] * take_values()
     return deliver(U64(0) - total if party else total, out)

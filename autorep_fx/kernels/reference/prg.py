@@ -26,7 +26,6 @@ def _sbox():
 
 _SBOX = _sbox()
 _SHIFT_ROWS = np.array([(i + 4 * (i % 4)) % 16 for i in range(16)])
-FIXED_KEY = bytes.fromhex("243f6a8885a308d313198a2e03707344")
 
 
 def _round_keys(key):

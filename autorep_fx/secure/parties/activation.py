@@ -16,12 +16,14 @@ the client's half from its seed, the server's sent:
     bits      (k + 1, words)  planes of the mask's window and of u                     gmw
     product   (ANDs, words)   products of the AND triples                              gmw
 
-and, with ``fss``, the comparison key to both. Truncation is exact up to one unit of 2**-f, unbiased, and never wraps.
-Source: docs/protocol.md; kernels.activation_step, kernels.relu_fss.
+and, with ``fss``, the comparison key to both, with the public AES key of its hash, drawn anew each time. Truncation is
+exact up to one unit of 2**-f, unbiased, and never wraps. Source: docs/protocol.md; kernels.activation_step,
+kernels.relu_fss.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -72,7 +74,7 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     if a["comparison"] == "fss":
         alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
         roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
-        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1)
+        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=os.urandom(16))
     _deal_gmw(step, index, r, window, mine, client, server)
     return buffer, None
 
