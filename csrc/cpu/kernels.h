@@ -206,34 +206,40 @@ struct DecodeArgs {
   int real_bytes;
 };
 
+// Every kernel, once: the table below and each tier's copy of it (cpu/tier.h) are made from this list.
+#define AR_KERNELS(X) \
+  X(void, beaver_square, BeaverSquareArgs) \
+  X(void, stream, StreamArgs) \
+  X(void, tiles, TileArgs) \
+  X(void, fir_split, FirArgs) \
+  X(void, fir_input, FirArgs) \
+  X(void, fir_output, FirArgs) \
+  X(void, rows, RowArgs) \
+  X(void, gen_dcf, DcfGenArgs) \
+  X(void, eval_dcf, DcfEvalArgs) \
+  X(void, activation_step, ActivationArgs) \
+  X(void, deal_powers, DealPowersArgs) \
+  X(void, window, WindowArgs) \
+  X(void, deal_relu, DealReluArgs) \
+  X(void, relu_fss, ReluArgs) \
+  X(bool, encode, EncodeArgs) \
+  X(void, decode, DecodeArgs) \
+  X(void, pack_bits, PackArgs) \
+  X(void, unpack_bits, UnpackArgs) \
+  X(void, borrow_bits, BorrowArgs) \
+  X(void, carry_open, CarryArgs) \
+  X(void, carry_close, CarryArgs) \
+  X(void, deal_and, DealAndArgs) \
+  X(void, and_close, AndArgs) \
+  X(void, select, SelectArgs) \
+  X(void, deal_select, DealSelectArgs)
+
 struct Kernels {
   const char* tier;
-  void (*beaver_square)(const BeaverSquareArgs&, int threads);
-  void (*stream)(const StreamArgs&, int threads);
-  void (*tiles)(const TileArgs&, int threads);
   int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
-  void (*fir_split)(const FirArgs&, int threads);
-  void (*fir_input)(const FirArgs&, int threads);
-  void (*fir_output)(const FirArgs&, int threads);
-  void (*rows)(const RowArgs&, int threads);
-  void (*gen_dcf)(const DcfGenArgs&, int threads);
-  void (*eval_dcf)(const DcfEvalArgs&, int threads);
-  void (*activation_step)(const ActivationArgs&, int threads);
-  void (*deal_powers)(const DealPowersArgs&, int threads);
-  void (*window)(const WindowArgs&, int threads);
-  void (*deal_relu)(const DealReluArgs&, int threads);
-  void (*relu_fss)(const ReluArgs&, int threads);
-  bool (*encode)(const EncodeArgs&, int threads);
-  void (*decode)(const DecodeArgs&, int threads);
-  void (*pack_bits)(const PackArgs&, int threads);
-  void (*unpack_bits)(const UnpackArgs&, int threads);
-  void (*borrow_bits)(const BorrowArgs&, int threads);
-  void (*carry_open)(const CarryArgs&, int threads);
-  void (*carry_close)(const CarryArgs&, int threads);
-  void (*deal_and)(const DealAndArgs&, int threads);
-  void (*and_close)(const AndArgs&, int threads);
-  void (*select)(const SelectArgs&, int threads);
-  void (*deal_select)(const DealSelectArgs&, int threads);
+#define AR_ENTRY(result, name, args) result (*name)(const args&, int threads);
+  AR_KERNELS(AR_ENTRY)
+#undef AR_ENTRY
 };
 
 }  // namespace autorep

@@ -28,35 +28,9 @@ namespace AR_TIER {
 #define AR_STRING_(x) #x
 #define AR_STRING(x) AR_STRING_(x)
 
-static const Kernels table = {
-    AR_STRING(AR_TIER),
-    beaver_square,
-    stream,
-    tiles,
-    fir_least_tiles,
-    fir_split,
-    fir_input,
-    fir_output,
-    rows,
-    gen_dcf,
-    eval_dcf,
-    activation_step,
-    deal_powers,
-    window,
-    deal_relu,
-    relu_fss,
-    encode,
-    decode,
-    pack_bits,
-    unpack_bits,
-    borrow_bits,
-    carry_open,
-    carry_close,
-    deal_and,
-    and_close,
-    select,
-    deal_select,
-};
+#define AR_ENTRY(result, name, args) name,
+static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, AR_KERNELS(AR_ENTRY)};
+#undef AR_ENTRY
 
 }  // namespace AR_TIER
 }  // namespace autorep
