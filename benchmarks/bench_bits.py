@@ -23,7 +23,8 @@ def inputs(rng, n):
 
     levels, nodes = [], BITS - 1
     while nodes > 1:
-        levels.append([plane(s) for s in kernels.carry_shapes(nodes, words)])
+        pairs = nodes // 2
+        levels.append([plane((rows, words)) for rows in (pairs, 2 * pairs - 1, 2 * pairs - 1, 3 * pairs - 1)])
         nodes = (nodes + 1) // 2
     select = [plane(n) for _ in range(3)] + [plane(n).astype(np.uint32) for _ in range(2)]
     return plane(n), plane((BITS, words)), levels, plane(words), select
@@ -62,13 +63,13 @@ def test_sign(benchmark, measure, one_thread, rng, n, row):
 @pytest.mark.parametrize("n", [2**16, 2**19])
 @pytest.mark.parametrize("row", [*TIERS, "numpy"])
 def test_select(benchmark, measure, one_thread, rng, n, row):
-    benchmark.group = f"relu_gmw n={n}"
+    benchmark.group = f"select n={n}"
     m, _, _, v, (u, ua, alpha, ub, beta) = inputs(rng, n)
-    want = reference.relu_gmw(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0)
+    want = reference.select(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0)
     module = reference if row == "numpy" else kernels
     with kernels.use(tier=None if row == "numpy" else row):
         got = measure(
-            lambda: module.relu_gmw(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0), n=n, moved=48 * n, tier=row
+            lambda: module.select(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0), n=n, moved=48 * n, tier=row
         )
     np.testing.assert_array_equal(got, want)
 

@@ -14,37 +14,33 @@ environment variable `AUTOREP_FX_CPU` or `set_tier` names another; an unsupporte
 """
 
 from .bits import (
-    and_close,
     borrow_bits,
     carry_close,
     carry_open,
-    carry_shapes,
     deal_and_,
-    deal_gmw_,
+    deal_select_,
     pack_bits,
-    relu_gmw,
+    select,
     unpack_bits,
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .extension import available, available_tiers, num_threads, set_num_threads, set_tier, tier, use
-from .prg import prg_add, prg_sub, prg_words, prg_xor
-from .ring import beaver_square, conv2d, decode, encode, linear, matmul, pack_weight, prepare_conv2d
+from .prg import prg_words
+from .ring import beaver_square, conv2d, decode, encode, linear, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
     "activation_step",
-    "and_close",
     "available",
     "available_tiers",
     "beaver_square",
     "borrow_bits",
     "carry_close",
     "carry_open",
-    "carry_shapes",
     "conv2d",
     "dcf_words",
     "deal_and_",
-    "deal_gmw_",
+    "deal_select_",
     "deal_powers_",
     "deal_relu_",
     "decode",
@@ -52,17 +48,13 @@ __all__ = [
     "eval_dcf",
     "gen_dcf",
     "linear",
-    "matmul",
     "num_threads",
     "pack_bits",
     "pack_weight",
     "prepare_conv2d",
-    "prg_add",
-    "prg_sub",
     "prg_words",
-    "prg_xor",
     "relu_fss",
-    "relu_gmw",
+    "select",
     "set_num_threads",
     "set_tier",
     "tier",

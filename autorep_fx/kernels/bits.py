@@ -7,7 +7,7 @@ The sign of `x = m - r` for public windows `m` and XOR-shared windows of `r`, `k
 
     g, p = borrow_bits(pack_bits(m, bits=k)[:-1], r_planes[:-1], party=party)
     while len(g) > 1:                                        # ceil(log2(k - 1)) exchanges
-        a, b, c = triple                                     # from the dealer, shapes by carry_shapes(len(g), words)
+        a, b, c = triple                                     # from the dealer
         message = carry_open(g, p, a, b)
         received = exchange(message)
         g, p = carry_close(g, p, message, received, a, b, c, party=party)
@@ -37,19 +37,13 @@ def borrow_bits(m_planes, r_planes, *, party):
     return load().borrow_bits(m_planes, r_planes, party)
 
 
-def carry_shapes(nodes, words):
-    """Shapes of (a, b, c, message) for the level of the tree that has this many nodes; it leaves ceil(nodes / 2)."""
-    pairs = nodes // 2
-    return (pairs, words), (2 * pairs - 1, words), (2 * pairs - 1, words), (3 * pairs - 1, words)
-
-
 def carry_open(g, p, a, b, *, out=None):
     """This party's message for one level of the tree, which merges neighbours: `g1 ^ (p1 & g0)`, `p1 & p0`.
 
-    g, p: (nodes, words), nodes >= 2, node 0 the lowest. a, b: XOR shares of random planes. Rows go from the top pair
-    down to pair 0: a masks p1; b masks g0 of every pair, then p0 of every pair but the lowest (nothing ever propagates
-    into it). Returns the (3 * pairs - 1, words) planes `p1 ^ a`, `g0 ^ b`, `p0 ^ b`, for the other party. Two ANDs with
-    one operand in common open 3 bits, not 4.
+    g, p: (nodes, words), nodes >= 2, node 0 the lowest. a (pairs, words), b (2 * pairs - 1, words), pairs = nodes // 2:
+    XOR shares of random planes. Rows go from the top pair down to pair 0: a masks p1; b masks g0 of every pair, then p0
+    of every pair but the lowest (nothing ever propagates into it). Returns the (3 * pairs - 1, words) planes `p1 ^ a`,
+    `g0 ^ b`, `p0 ^ b`, for the other party. Two ANDs with one operand in common open 3 bits, not 4.
     """
     return load().carry_open(g, p, a, b, out)
 
@@ -57,8 +51,8 @@ def carry_open(g, p, a, b, *, out=None):
 def carry_close(g, p, message, received, a, b, c, *, party):
     """The next level's (g, p), from both parties' messages.
 
-    c: XOR shares of `a & b`, row i of b with row i % pairs of a. An odd node at the top is carried over. Row 0 of the
-    new p is zero and of no meaning.
+    c: XOR shares of `a & b`, shaped like b: row i of b with row i % pairs of a. An odd node at the top is carried over.
+    Row 0 of the new p is zero and of no meaning.
     """
     return load().carry_close(g, p, message, received, a, b, c, party)
 
@@ -71,25 +65,20 @@ def deal_and_(a0, b0, a1, b1, *, c):
     load().deal_and_(a0, b0, a1, b1, c)
 
 
-def and_close(d, e, a, b, c, *, party, out=None):
-    """XOR share of `x & y` bit by bit, from the opened `d = x ^ a`, `e = y ^ b` and the triple. All of one shape."""
-    return load().and_close(d, e, a, b, c, party, out)
-
-
-def relu_gmw(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
+def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
     """This party's share of `relu(x)`, `x = y >> shift`, once `v = drelu ^ u` is open. No message.
 
     m: (n,), public, `|y| < 2**62`. v: ceil(n / 64) words of bits. u, ua, ub, alpha, beta: shares, (n,), from the
     dealer: a random bit u, u * alpha, u * beta, and alpha, beta as in `activation_step`; ub and beta uint64, or both
     uint32 (high halves) where shift is at most 32. Error in x as there.
     """
-    return load().relu_gmw(m, v, u, ua, ub, alpha, beta, shift, party, out)
+    return load().select(m, v, u, ua, ub, alpha, beta, shift, party, out)
 
 
-def deal_gmw_(r, u_bits, *, shift, u, ua, ub):
-    """The dealer's half of `relu_gmw`: u, ua, ub hold one party's shares and become the other's.
+def deal_select_(r, u_bits, *, shift, u, ua, ub):
+    """The dealer's half of `select`: u, ua, ub hold one party's shares and become the other's.
 
     For alpha and beta there is `deal_powers_`. r: (n,), the masks. u_bits: ceil(n / 64) words, both random bits
     combined.
     """
-    load().deal_gmw_(r, u_bits, u, ua, ub, shift)
+    load().deal_select_(r, u_bits, u, ua, ub, shift)

@@ -18,20 +18,5 @@ def prg_words(seed, purpose, shape, offset=0, *, out=None):
     return load().prg_words(seed, purpose, offset, _shape(shape), out)
 
 
-def prg_add(a, seed, purpose, offset=0, *, out=None):
-    """`a + prg_words(seed, purpose, a.shape, offset)` in one pass. out may be a. See `prg_words`."""
-    return load().prg_add(a, seed, purpose, offset, out)
-
-
-def prg_sub(a, seed, purpose, offset=0, *, out=None):
-    """`a - prg_words(seed, purpose, a.shape, offset)` in one pass: the other party's half. out may be a."""
-    return load().prg_sub(a, seed, purpose, offset, out)
-
-
-def prg_xor(a, seed, purpose, offset=0, *, out=None):
-    """`a ^ prg_words(seed, purpose, a.shape, offset)` in one pass, for XOR shares. out may be a."""
-    return load().prg_xor(a, seed, purpose, offset, out)
-
-
 def _shape(shape):
     return [shape] if isinstance(shape, int) else list(shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .extension import load
 
 
@@ -68,14 +66,6 @@ def linear(x, weight, *, bias=None, add=None, out=None):
     ext = load()
     _need_packed(ext, weight)
     return ext.linear(x, weight, bias, add, out)
-
-
-def matmul(a, b, *, add=None, out=None):
-    """`a @ b + add` in the ring, a: (m, k), b: (k, n). Packs b each time; `pack_weight` and `linear` do so once."""
-    b = np.asarray(b)
-    if b.ndim != 2:
-        raise ValueError(f"b: expected 2 dimensions, got shape {b.shape}")
-    return linear(a, pack_weight(b.T), add=add, out=out)
 
 
 def encode(x, frac_bits, *, out=None):

@@ -125,23 +125,6 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
   kernels().deal_and(args, plane_threads(y0.size()));
 }
 
-py::array and_close(const py::object& d, const py::object& e, const py::object& a, const py::object& b, const py::object& c,
-                    Whole party, const py::object& out) {
-  const py::array dd = ring64(d, "d"), ee = ring64(e, "e"), aa = ring64(a, "a"), bb = ring64(b, "b"), cc = ring64(c, "c");
-  const auto shape = shape_of(dd);
-  need_shape(ee, "e", shape);
-  need_shape(aa, "a", shape);
-  need_shape(bb, "b", shape);
-  need_shape(cc, "c", shape);
-  need_range(party, "party", 0, 1);
-  py::array result = output(out, shape, dd);
-  const AndArgs args{data<uint64_t>(dd), data<uint64_t>(ee), data<uint64_t>(aa), data<uint64_t>(bb), data<uint64_t>(cc),
-                     mutable_data<uint64_t>(result), dd.size(), static_cast<int>(party)};
-  py::gil_scoped_release release;
-  kernels().and_close(args, plane_threads(args.n));
-  return result;
-}
-
 // beta and ub are both stored whole, or by their high halves.
 int width_of(const py::object& value) {
   return py::isinstance<py::array>(value) && py::reinterpret_borrow<py::array>(value).itemsize() == 4 ? 4 : 8;
@@ -192,9 +175,8 @@ void bind_bits(py::module_& m) {
   m.def("carry_open", &carry_open);
   m.def("carry_close", &carry_close);
   m.def("deal_and_", &deal_and);
-  m.def("and_close", &and_close);
-  m.def("relu_gmw", &select);
-  m.def("deal_gmw_", &deal_select);
+  m.def("select", &select);
+  m.def("deal_select_", &deal_select);
 }
 
 }  // namespace autorep

@@ -92,11 +92,5 @@ static void deal_and(const DealAndArgs& a, int threads) {
   }
 }
 
-static void and_close(const AndArgs& a, int threads) {
-  const uint64_t first = a.party == 0 ? ~uint64_t(0) : 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < a.n; ++i) a.out[i] = and_share(a.d[i], a.e[i], a.a[i], a.b[i], a.c[i], first);
-}
-
 }  // namespace AR_TIER
 }  // namespace autorep

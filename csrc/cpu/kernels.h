@@ -24,13 +24,10 @@ struct BeaverSquareArgs {
   int frac_bits, party;
 };
 
-// out[i] = a[i] op word[offset + i] of the stream (key, purpose), i < n. With `set`, a is null. out may be a.
-enum class StreamOp { set, add, sub, exclusive_or };
+// out[i] = word[offset + i] of the stream (key, purpose), i < n.
 struct StreamArgs {
   const RoundKeys* key;
   uint64_t purpose, offset;
-  StreamOp op;
-  const uint64_t* a;
   uint64_t* out;
   int64_t n;
 };
@@ -167,12 +164,6 @@ struct DealAndArgs {
   uint64_t* c;
   int64_t a_rows, b_rows, words;
 };
-struct AndArgs {
-  const uint64_t *d, *e, *a, *b, *c;
-  uint64_t* out;
-  int64_t n;
-  int party;
-};
 
 // See compare/select.h. v: ceil(n / 64) words of bits; beta and ub as wide as beta_bytes says.
 struct SelectArgs {
@@ -230,7 +221,6 @@ struct DecodeArgs {
   X(void, carry_open, CarryArgs) \
   X(void, carry_close, CarryArgs) \
   X(void, deal_and, DealAndArgs) \
-  X(void, and_close, AndArgs) \
   X(void, select, SelectArgs) \
   X(void, deal_select, DealSelectArgs)
 

@@ -23,15 +23,6 @@ static void stream_blocks(const RoundKeys& rk, uint64_t purpose, uint64_t block,
   }
 }
 
-AR_INLINE void stream_merge(StreamOp op, const uint64_t* a, const uint64_t* s, uint64_t* out, int64_t n) {
-  switch (op) {
-    case StreamOp::set: memcpy(out, s, size_t(n) * 8); break;
-    case StreamOp::add: for (int64_t i = 0; i < n; ++i) out[i] = a[i] + s[i]; break;
-    case StreamOp::sub: for (int64_t i = 0; i < n; ++i) out[i] = a[i] - s[i]; break;
-    case StreamOp::exclusive_or: for (int64_t i = 0; i < n; ++i) out[i] = a[i] ^ s[i]; break;
-  }
-}
-
 static void stream(const StreamArgs& args, int threads) {
   enum { kWords = 512 };  // a chunk: stays in the first-level cache, and a multiple of every tier's group
   static_assert(kWords % (2 * kAesBlocks) == 0, "chunks are whole groups");
@@ -43,8 +34,8 @@ static void stream(const StreamArgs& args, int threads) {
     const int64_t start = c * kWords, have = min64(kWords, end - start);
     const int64_t group = 2 * kAesBlocks;
     stream_blocks(*args.key, args.purpose, first + uint64_t(start / 2), (have + group - 1) / group, words);
-    const int64_t skip = c == 0 ? odd : 0, at = start + skip - odd;
-    stream_merge(args.op, args.a ? args.a + at : nullptr, words + skip, args.out + at, have - skip);
+    const int64_t skip = c == 0 ? odd : 0;
+    memcpy(args.out + start + skip - odd, words + skip, size_t(have - skip) * 8);
   }
 }
 

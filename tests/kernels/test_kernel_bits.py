@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kernel_cases import SIZES
+from kernel_cases import SIZES, carry_shapes
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -22,7 +22,7 @@ def test_packing_equals_reference_and_comes_back(tier, ring, n, shift, bits):
 @pytest.mark.parametrize("party", [0, 1])
 def test_one_level_equals_reference(tier, ring, words, nodes, party):
     g, p = ring((nodes, words)), ring((nodes, words))
-    shapes = kernels.carry_shapes(nodes, words)
+    shapes = carry_shapes(nodes, words)
     a, b, c, received = (ring(s) for s in shapes)
     message = kernels.carry_open(g, p, a, b)
     np.testing.assert_array_equal(message, reference.carry_open(g, p, a, b))
@@ -43,10 +43,7 @@ def test_triples_equal_reference_and_work(tier, ring, rows, words):
     kernels.deal_and_(a[0], b[0], a[1], b[1], c=zero)
     reference.deal_and_(a[0], b[0], a[1], b[1], c=want)
     np.testing.assert_array_equal(zero, want)
-    x, y = ring((rows, words)), ring((rows, words))[::-1].copy()
-    d, e = x ^ a[0] ^ a[1], y ^ (b[0] ^ b[1])[:rows]
-    share = [kernels.and_close(d, e, a[q], b[q][:rows], (zero, one)[q][:rows], party=q) for q in (0, 1)]
-    np.testing.assert_array_equal(share[0] ^ share[1], x & y)
+    np.testing.assert_array_equal(zero ^ one, np.tile(a[0] ^ a[1], (2, 1))[: 2 * rows - 1] & (b[0] ^ b[1]))
 
 
 def triples(ring, shapes):
@@ -61,7 +58,7 @@ def tree(ring, g, p):
     """Both parties through all levels; returns the carry's planes and the number of exchanges."""
     rounds = 0
     while len(g[0]) > 1:
-        t = triples(ring, kernels.carry_shapes(*g[0].shape))
+        t = triples(ring, carry_shapes(*g[0].shape))
         sent = [kernels.carry_open(g[q], p[q], *t[q][:2]) for q in (0, 1)]
         new = [kernels.carry_close(g[q], p[q], sent[q], sent[1 - q], *t[q], party=q) for q in (0, 1)]
         g, p = zip(*new, strict=True)
@@ -83,16 +80,13 @@ def test_drelu_of_every_value_under_every_mask(tier, ring, bits):
 
 
 def test_sign_of_additive_shares(tier, ring):
-    """CrypTen's sign: x = x0 + x1; generate is one AND of the parties' own bits, then the carry to the top bit."""
+    """x = x0 + x1 over all 64 bits: both propagate their own bits, generate is the AND of them, here already shared."""
     x = np.concatenate([ring(500), np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)])
     x0 = ring(x.size)[::-1].copy()
     own = [kernels.pack_bits(v, bits=64) for v in (x0, x - x0)]
     low = [o[:-1] for o in own]
-    a, b, c = ([ring(low[0].shape), ring(low[0].shape)[::-1].copy()] for _ in range(3))
-    c[0][...] = c[1]
-    kernels.deal_and_(a[0], b[0], a[1], b[1], c=c[0])
-    d, e = low[0] ^ a[0] ^ a[1], low[1] ^ b[0] ^ b[1]
-    g = [kernels.and_close(d, e, a[q], b[q], c[q], party=q) for q in (0, 1)]
+    half = ring(low[0].shape)
+    g = [half, half ^ low[0] & low[1]]
     carry, rounds = tree(ring, g, low)
     sign = own[0][-1] ^ own[1][-1] ^ carry
     np.testing.assert_array_equal(kernels.unpack_bits(sign[None], x.size), x >> np.uint64(63))
@@ -107,11 +101,11 @@ def test_select_equals_reference(tier, ring, n, shift, width):
     v = ring((n + 63) // 64)
     for party in (0, 1):
         args = (m, v, u, ua, ub, alpha, beta)
-        got = kernels.relu_gmw(*args, shift=shift, party=party)
-        np.testing.assert_array_equal(got, reference.relu_gmw(*args, shift=shift, party=party))
+        got = kernels.select(*args, shift=shift, party=party)
+        np.testing.assert_array_equal(got, reference.select(*args, shift=shift, party=party))
     dealt = [[x.copy() for x in (u, ua, ub)] for _ in range(2)]
     for module, arrays in zip((kernels, reference), dealt, strict=True):
-        module.deal_gmw_(m, v, shift=shift, **dict(zip(("u", "ua", "ub"), arrays, strict=True)))
+        module.deal_select_(m, v, shift=shift, **dict(zip(("u", "ua", "ub"), arrays, strict=True)))
     for x, y in zip(*dealt, strict=True):
         np.testing.assert_array_equal(x, y)
 
@@ -127,9 +121,9 @@ def test_relu_from_the_opened_bit(tier, ring, shift, width):
     one |= {k: ring(n).astype(width) for k in ("ub", "beta")}
     zero = {k: v.copy() for k, v in one.items()}
     kernels.deal_powers_(r, shift=shift, alpha=zero["alpha"], beta=zero["beta"])
-    kernels.deal_gmw_(r, u_bits, shift=shift, u=zero["u"], ua=zero["ua"], ub=zero["ub"])
+    kernels.deal_select_(r, u_bits, shift=shift, u=zero["u"], ua=zero["ua"], ub=zero["ub"])
     v = kernels.pack_bits((y >= 0).astype(np.uint64), bits=1)[0] ^ u_bits
-    z = sum(kernels.relu_gmw(m, v, shift=shift, party=q, **s) for q, s in enumerate((zero, one)))
+    z = sum(kernels.select(m, v, shift=shift, party=q, **s) for q, s in enumerate((zero, one)))
     error = z.view(np.int64) - np.where(y >= 0, y >> shift, 0)
     assert set(np.unique(error)) <= {0, 1}
     assert (error[y < 0] == 0).all()
@@ -142,7 +136,7 @@ def test_threads(ring):
         np.testing.assert_array_equal(planes, reference.pack_bits(v, shift=3, bits=21))
         np.testing.assert_array_equal(kernels.unpack_bits(planes, v.size), (v >> np.uint64(3)) & np.uint64(2**21 - 1))
         g, p = planes[:20], planes[1:]
-        a, b, c, received = (ring(s) for s in kernels.carry_shapes(*g.shape))
+        a, b, c, received = (ring(s) for s in carry_shapes(*g.shape))
         message = kernels.carry_open(g, p, a, b)
         want = reference.carry_close(g, p, message, received, a, b, c, party=0)
         got = kernels.carry_close(g, p, message, received, a, b, c, party=0)
@@ -181,11 +175,10 @@ MESSAGE = np.zeros((5, 2), np.uint64)
         (lambda: kernels.carry_close(G, G, MESSAGE, MESSAGE, A, B, B, party=3), ValueError, "party"),
         (lambda: kernels.deal_and_(A, B, G, B, c=B.copy()), ValueError, "a1"),
         (lambda: kernels.deal_and_(A, B, A, B, c=G.copy()), ValueError, "c:"),
-        (lambda: kernels.and_close(G, A, G, G, G, party=0), ValueError, "e:"),
-        (lambda: kernels.relu_gmw(V, V, V, V, V, V, V, shift=3, party=0), ValueError, "v:"),
-        (lambda: kernels.relu_gmw(V, V[:2], V, V, V, V, V, shift=63, party=0), ValueError, "shift"),
-        (lambda: kernels.relu_gmw(V, V[:2], V[:9], V, V, V, V, shift=3, party=0), ValueError, "u:"),
-        (lambda: kernels.deal_gmw_(V, V[:3], shift=3, u=V.copy(), ua=V.copy(), ub=V.copy()), ValueError, "u_bits"),
+        (lambda: kernels.select(V, V, V, V, V, V, V, shift=3, party=0), ValueError, "v:"),
+        (lambda: kernels.select(V, V[:2], V, V, V, V, V, shift=63, party=0), ValueError, "shift"),
+        (lambda: kernels.select(V, V[:2], V[:9], V, V, V, V, shift=3, party=0), ValueError, "u:"),
+        (lambda: kernels.deal_select_(V, V[:3], shift=3, u=V.copy(), ua=V.copy(), ub=V.copy()), ValueError, "u_bits"),
     ],
 )
 def test_bad_input_names_the_argument(call, error, name):

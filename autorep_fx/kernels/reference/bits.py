@@ -24,9 +24,9 @@ def borrow_bits(m_planes, r_planes, *, party):
     return ~m_planes & r_planes, r_planes ^ (~m_planes * U64(party == 0))
 
 
-def carry_shapes(nodes, words):
-    pairs = nodes // 2
-    return (pairs, words), (2 * pairs - 1, words), (2 * pairs - 1, words), (3 * pairs - 1, words)
+def _and(d, e, a, b, c, party):
+    """XOR share of `x & y` from the opened `d = x ^ a`, `e = y ^ b`."""
+    return c ^ (d & b) ^ (e & a) ^ (d & e if party == 0 else d & U64(0))
 
 
 def _pairs(g, p):
@@ -46,7 +46,7 @@ def carry_close(g, p, message, received, a, b, c, *, party):
     opened = message ^ received
     d, e = opened[:pairs], opened[pairs:]
     d, a = np.concatenate([d, d[:-1]]), np.concatenate([a, a[:-1]])
-    product = and_close(d, e, a, b, c, party=party)
+    product = _and(d, e, a, b, c, party)
     g_out = (g1 ^ product[:pairs])[::-1]
     p_out = np.concatenate([np.zeros_like(g[:1]), product[pairs:][::-1]])
     return np.concatenate([g_out, g[2 * pairs :]]), np.concatenate([p_out, p[2 * pairs :]])
@@ -57,15 +57,11 @@ def deal_and_(a0, b0, a1, b1, *, c):
     c ^= a & (b0 ^ b1)
 
 
-def and_close(d, e, a, b, c, *, party, out=None):
-    return deliver(c ^ (d & b) ^ (e & a) ^ (d & e if party == 0 else d & U64(0)), out)
-
-
 def _full(a):
     return a.view(U64) if a.itemsize == 8 else a.view(np.uint32).astype(U64) << U64(32)
 
 
-def relu_gmw(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
+def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
     v = unpack_bits(v[None], len(m))
     shifted = m.view(U64) + U64(1 << 62)
     mx = (shifted >> U64(shift)) - U64(1 << (62 - shift))
@@ -76,7 +72,7 @@ def relu_gmw(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
     return deliver(z.view(m.dtype), out)
 
 
-def deal_gmw_(r, u_bits, *, shift, u, ua, ub):
+def deal_select_(r, u_bits, *, shift, u, ua, ub):
     bit = unpack_bits(u_bits[None], len(r))
     r = r.view(U64)
     beta = (r >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(r)

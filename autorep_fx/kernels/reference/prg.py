@@ -61,15 +61,3 @@ def prg_words(seed, purpose, shape, offset=0, *, out=None):
     counters = np.arange(first, (offset + n + 1) // 2 + 1, dtype=U64)
     words = aes(seed, np.stack([counters, np.full_like(counters, purpose)], -1)).ravel()
     return deliver(words[offset - 2 * first :][:n].reshape(shape), out)
-
-
-def prg_add(a, seed, purpose, offset=0, *, out=None):
-    return deliver((a.view(U64) + prg_words(seed, purpose, a.shape, offset)).view(a.dtype), out)
-
-
-def prg_sub(a, seed, purpose, offset=0, *, out=None):
-    return deliver((a.view(U64) - prg_words(seed, purpose, a.shape, offset)).view(a.dtype), out)
-
-
-def prg_xor(a, seed, purpose, offset=0, *, out=None):
-    return deliver((a.view(U64) ^ prg_words(seed, purpose, a.shape, offset)).view(a.dtype), out)

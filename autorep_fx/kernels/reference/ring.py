@@ -67,10 +67,6 @@ def linear(x, weight, *, bias=None, add=None, out=None):
     return deliver(y.view(x.dtype), out)
 
 
-def matmul(a, b, *, add=None, out=None):
-    return linear(a, pack_weight(np.ascontiguousarray(b.T)), add=add, out=out)
-
-
 def encode(x, frac_bits, *, out=None):
     return deliver(np.round(np.asarray(x, np.float64) * 2.0**frac_bits).astype(np.int64).view(U64), out)
 

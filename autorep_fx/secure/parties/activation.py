@@ -87,7 +87,7 @@ def _deal_gmw(
     width = mine["bits"].shape[1]
     u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
     kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
-    k.deal_gmw_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
+    k.deal_select_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
     mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
     masks = (triple_masks(step, index, width, stream) for stream in (client, server))
     gmw.deal_products_(a["window"], *masks, mine["product"])

@@ -69,7 +69,7 @@ def relu(m: np.ndarray, v: np.ndarray, part: int, shares: dict[str, np.ndarray],
     """
     n = len(m)
     own = slice(part * n, (part + 1) * n)
-    return kernel().relu_gmw(
+    return kernel().select(
         m, v, *(shares[name][own] for name in ("u", "u_alpha", "u_beta")), alpha, beta, shift=shift, party=party
     )
 

@@ -139,7 +139,7 @@ class Compare:
         planes, u, ur = theirs.planes, theirs.u, theirs.ur
         planes ^= signed(kernels.pack_bits(r, bits=self.bits))
         nothing = np.zeros(self.n, np.uint32)  # no bits are cut off here
-        kernels.deal_gmw_(r, u_bits, shift=0, u=u.numpy(), ua=ur.numpy(), ub=nothing)
+        kernels.deal_select_(r, u_bits, shift=0, u=u.numpy(), ua=ur.numpy(), ub=nothing)
         for mine, other, products in zip(masks, theirs.masks, theirs.products):
             products ^= torch.from_numpy(carry.products((mine ^ other).numpy()))
         return [planes, u, ur, *theirs.products]

@@ -79,7 +79,7 @@ def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
     2. The sign of ``m - r``: the bits of m are public, those of r are XOR-shared, and the borrow into bit k - 1 is a
        tree of ANDs over k - 1 positions, 64 elements to a word, four nodes at a time (carry.py): one round a level.
     3. Open ``v = [x >= 0] ^ u`` with a random bit u.
-    4. ``x [x >= 0]`` is then local, from m, v and the shares of r, u and u r (kernels.relu_gmw).
+    4. ``x [x >= 0]`` is then local, from m, v and the shares of r, u and u r (kernels.select).
 
     Rounds: 5 (at every frac_bits that compiles the tree has 3 levels). At frac_bits 16 each party sends 22 1/8 bytes an
     element: 8 for m, 7 bits for each of 16 groups of the tree, and v; the dealer 66 1/8 (r's bits 6 1/8, the tree 44,
@@ -100,4 +100,4 @@ def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
         sign ^= ~m_planes[-1]
     v = (yield Message(signed(sign), sign.shape)).numpy() ^ sign
     nothing = np.zeros(len(m), np.uint32)  # no bits are cut off
-    return signed(kernels.relu_gmw(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
+    return signed(kernels.select(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
