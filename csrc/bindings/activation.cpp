@@ -12,7 +12,8 @@ namespace {
 // Sorted, distinct, within the positions.
 py::array keep_index(const py::object& keep, int64_t positions) {
   const py::array k = integers(keep, "keep", 8);
-  if (k.ndim() != 1) bad_value("keep", "expected one dimension of sorted positions, got shape " + shape_text(shape_of(k)));
+  if (k.ndim() != 1)
+    bad_value("keep", "expected one dimension of sorted positions, got shape " + shape_text(shape_of(k)));
   const auto* p = data<int64_t>(k);
   int64_t before = -1;
   for (py::ssize_t i = 0; i < k.size(); ++i) {
@@ -32,7 +33,8 @@ py::array matrix(const py::object& value, const char* name) {
 void refuse_overlap(const py::array& out, const py::array& other, const char* name) {
   const auto* a = static_cast<const char*>(out.data());
   const auto* b = static_cast<const char*>(other.data());
-  if (out.nbytes() && other.nbytes() && a < b + other.nbytes() && b < a + out.nbytes()) bad_value("out", std::string("must not overlap ") + name);
+  if (out.nbytes() && other.nbytes() && a < b + other.nbytes() && b < a + out.nbytes())
+    bad_value("out", std::string("must not overlap ") + name);
 }
 
 // beta and ab are stored whole, or, as 32-bit arrays, by their high halves.
@@ -42,8 +44,8 @@ int width_of(const py::object& beta) {
 
 py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
                           const py::object& beta, const py::object& alpha2, const py::object& ab,
-                          const py::object& linear, const py::object& relu, const py::object& keep, const py::object& add,
-                          const py::object& sub, const py::object& out) {
+                          const py::object& linear, const py::object& relu, const py::object& keep,
+                          const py::object& add, const py::object& sub, const py::object& out) {
   const py::array m = matrix(masked, "m");
   const auto shape = shape_of(m);
   const int beta_bytes = width_of(beta);
@@ -51,7 +53,8 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
   need_range(align, "align", 0, 63);
   need_range(party, "party", 0, 1);
   std::vector<py::array> held;
-  const auto take = [&](const py::object& value, const char* name, py::ssize_t bytes, const std::vector<py::ssize_t>& want) -> const void* {
+  const auto take = [&](const py::object& value, const char* name, py::ssize_t bytes,
+                        const std::vector<py::ssize_t>& want) -> const void* {
     if (value.is_none()) return nullptr;
     held.push_back(integers(value, name, bytes));
     need_shape(held.back(), name, want);
@@ -162,8 +165,9 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
   py::array result = output(out, {k.n}, m);
   refuse_overlap(result, m, "m_window");
   ReluArgs a{};
-  a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(m),
-                       mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
+  a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
+                       data<uint64_t>(m), mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
+                       static_cast<int>(party)};
   a.shares = data<uint64_t>(s);
   py::gil_scoped_release release;
   if (k.n) kernels().relu_fss(a, threads_for(k.n, 512));

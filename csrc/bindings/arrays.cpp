@@ -43,7 +43,8 @@ void need_shape(const py::array& a, const char* name, const std::vector<py::ssiz
 
 void need_range(int64_t value, const char* name, int64_t low, int64_t high) {
   if (value < low || value > high)
-    bad_value(name, "expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " + std::to_string(value));
+    bad_value(name,
+              "expected " + std::to_string(low) + " to " + std::to_string(high) + ", got " + std::to_string(value));
 }
 
 static py::object index_of(const Whole& whole, const char* name) {
@@ -83,7 +84,8 @@ py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::s
   return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
 }
 
-py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
+py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape,
+                   py::ssize_t itemsize) {
   if (!py::isinstance<py::array>(value)) bad_type(name, "expected a NumPy array");
   py::array a = py::reinterpret_borrow<py::array>(value);
   if (!is_ring(a, itemsize)) {

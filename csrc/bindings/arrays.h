@@ -1,5 +1,5 @@
-// What every binding does before it calls a kernel: turn Python objects into checked, contiguous buffers, with errors that
-// name the argument.
+// What every binding does before it calls a kernel: turn Python objects into checked, contiguous buffers, with errors
+// that name the argument.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -26,8 +26,8 @@ inline py::array ring64(const py::object& value, const char* name) { return inte
 // Raises unless `a` has exactly this shape.
 void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape);
 
-// A whole number as Python passed it. It is anything until need_range or need_word has looked at it, so that the error for
-// a wrong type can name the argument; then it is its value.
+// A whole number as Python passed it. It is anything until need_range or need_word has looked at it, so that the error
+// for a wrong type can name the argument; then it is its value.
 struct Whole {
   py::object given;
   int64_t value = 0;
@@ -51,7 +51,8 @@ py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::s
 py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
 
 // An array that is changed in place, under its own name in the errors; otherwise as output_bytes.
-py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
+py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape,
+                   py::ssize_t itemsize);
 
 // That of 64-bit elements, or a new array with the signedness of `like` where `out` is None.
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);

@@ -30,7 +30,8 @@ py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::
   need_range(shift, "shift", 0, 63);
   need_range(bits, "bits", 1, 64 - shift);
   py::array planes = output(out, {bits, (v.size() + 63) / 64}, like_u64());
-  const PackArgs a{data<uint64_t>(v), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift), static_cast<int>(bits)};
+  const PackArgs a{data<uint64_t>(v), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
+                   static_cast<int>(bits)};
   py::gil_scoped_release release;
   if (a.n) kernels().pack_bits(a, plane_threads(a.n));
   return planes;
@@ -40,7 +41,8 @@ py::array unpack_bits(const py::object& value, Whole n, const py::object& out) {
   const py::array planes = planes_of(value, "planes");
   need_range(planes.shape(0), "planes (rows)", 1, 64);
   need_range(n, "n", 0, planes.shape(1) * 64);
-  if ((n + 63) / 64 != planes.shape(1)) bad_value("n", std::to_string(n) + " elements do not take " + std::to_string(planes.shape(1)) + " words");
+  if ((n + 63) / 64 != planes.shape(1))
+    bad_value("n", std::to_string(n) + " elements do not take " + std::to_string(planes.shape(1)) + " words");
   py::array values = output(out, {n}, like_u64());
   const UnpackArgs a{data<uint64_t>(planes), mutable_data<uint64_t>(values), n, static_cast<int>(planes.shape(0))};
   py::gil_scoped_release release;
@@ -53,8 +55,8 @@ py::tuple borrow_bits(const py::object& m_planes, const py::object& r_planes, Wh
   need_shape(r, "r_planes", shape_of(m));
   need_range(party, "party", 0, 1);
   py::array g = new_array(shape_of(m), false, 8), p = new_array(shape_of(m), false, 8);
-  const BorrowArgs a{data<uint64_t>(m), data<uint64_t>(r), mutable_data<uint64_t>(g), mutable_data<uint64_t>(p), m.size(),
-                     static_cast<int>(party)};
+  const BorrowArgs a{data<uint64_t>(m), data<uint64_t>(r), mutable_data<uint64_t>(g), mutable_data<uint64_t>(p),
+                     m.size(), static_cast<int>(party)};
   {
     py::gil_scoped_release release;
     kernels().borrow_bits(a, plane_threads(a.n));
@@ -77,11 +79,13 @@ struct CarryInput {
   }
 };
 
-py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b, const py::object& out) {
+py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b,
+                     const py::object& out) {
   const CarryInput in(g, p, a, b);
   py::array message = output(out, {3 * in.pairs - 1, in.words}, like_u64());
   CarryArgs args{};
-  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a), args.b = data<uint64_t>(in.b);
+  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a),
+  args.b = data<uint64_t>(in.b);
   args.message = mutable_data<uint64_t>(message);
   args.nodes = in.nodes, args.words = in.words;
   py::gil_scoped_release release;
@@ -92,7 +96,8 @@ py::array carry_open(const py::object& g, const py::object& p, const py::object&
 py::tuple carry_close(const py::object& g, const py::object& p, const py::object& message, const py::object& received,
                       const py::object& a, const py::object& b, const py::object& c, Whole party) {
   const CarryInput in(g, p, a, b);
-  const py::array mine = planes_of(message, "message"), theirs = planes_of(received, "received"), products = planes_of(c, "c");
+  const py::array mine = planes_of(message, "message"), theirs = planes_of(received, "received"),
+                  products = planes_of(c, "c");
   need_shape(mine, "message", {3 * in.pairs - 1, in.words});
   need_shape(theirs, "received", {3 * in.pairs - 1, in.words});
   need_shape(products, "c", {2 * in.pairs - 1, in.words});
@@ -100,7 +105,8 @@ py::tuple carry_close(const py::object& g, const py::object& p, const py::object
   const int64_t rows = (in.nodes + 1) / 2;
   py::array g_out = new_array({rows, in.words}, false, 8), p_out = new_array({rows, in.words}, false, 8);
   CarryArgs args{};
-  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a), args.b = data<uint64_t>(in.b);
+  args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a),
+  args.b = data<uint64_t>(in.b);
   // carry_close only reads it
   args.message = const_cast<uint64_t*>(data<uint64_t>(mine));
   args.received = data<uint64_t>(theirs), args.c = data<uint64_t>(products);
@@ -113,11 +119,14 @@ py::tuple carry_close(const py::object& g, const py::object& p, const py::object
   return py::make_tuple(g_out, p_out);
 }
 
-void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, const py::object& b1, const py::object& c) {
-  const py::array x0 = planes_of(a0, "a0"), x1 = planes_of(a1, "a1"), y0 = planes_of(b0, "b0"), y1 = planes_of(b1, "b1");
+void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, const py::object& b1,
+              const py::object& c) {
+  const py::array x0 = planes_of(a0, "a0"), x1 = planes_of(a1, "a1"), y0 = planes_of(b0, "b0"),
+                  y1 = planes_of(b1, "b1");
   need_shape(x1, "a1", shape_of(x0));
   need_shape(y1, "b1", shape_of(y0));
-  if (x0.shape(0) < 1 || y0.shape(1) != x0.shape(1)) bad_value("b0", "does not fit to a0: " + shape_text(shape_of(y0)) + " and " + shape_text(shape_of(x0)));
+  if (x0.shape(0) < 1 || y0.shape(1) != x0.shape(1))
+    bad_value("b0", "does not fit to a0: " + shape_text(shape_of(y0)) + " and " + shape_text(shape_of(x0)));
   py::array products = in_place(c, "c", shape_of(y0), 8);
   const DealAndArgs args{data<uint64_t>(x0), data<uint64_t>(x1), data<uint64_t>(y0), data<uint64_t>(y1),
                          mutable_data<uint64_t>(products), x0.shape(0), y0.shape(0), x0.shape(1)};
@@ -130,38 +139,41 @@ int width_of(const py::object& value) {
   return py::isinstance<py::array>(value) && py::reinterpret_borrow<py::array>(value).itemsize() == 4 ? 4 : 8;
 }
 
-py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua, const py::object& ub,
-                 const py::object& alpha, const py::object& beta, Whole shift, Whole party, const py::object& out) {
+py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua,
+                 const py::object& ub, const py::object& alpha, const py::object& beta, Whole shift, Whole party,
+                 const py::object& out) {
   const py::array m = vector_of(masked, "m"), bits = vector_of(v, "v");
   const auto shape = shape_of(m);
   need_shape(bits, "v", {(m.size() + 63) / 64});
   const int bytes = width_of(beta);
   need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
   need_range(party, "party", 0, 1);
-  const py::array uu = ring64(u, "u"), uua = ring64(ua, "ua"), uub = integers(ub, "ub", bytes), al = ring64(alpha, "alpha"),
-                  be = integers(beta, "beta", bytes);
+  const py::array uu = ring64(u, "u"), uua = ring64(ua, "ua"), uub = integers(ub, "ub", bytes),
+                  al = ring64(alpha, "alpha"), be = integers(beta, "beta", bytes);
   need_shape(uu, "u", shape);
   need_shape(uua, "ua", shape);
   need_shape(uub, "ub", shape);
   need_shape(al, "alpha", shape);
   need_shape(be, "beta", shape);
   py::array result = output(out, shape, m);
-  const SelectArgs a{data<uint64_t>(m), data<uint64_t>(bits), data<uint64_t>(uu), data<uint64_t>(uua), data<uint64_t>(al),
-                     uub.data(), be.data(), mutable_data<uint64_t>(result), m.size(), static_cast<int>(shift),
-                     static_cast<int>(party), bytes};
+  const SelectArgs a{data<uint64_t>(m), data<uint64_t>(bits), data<uint64_t>(uu), data<uint64_t>(uua),
+                     data<uint64_t>(al), uub.data(), be.data(), mutable_data<uint64_t>(result), m.size(),
+                     static_cast<int>(shift), static_cast<int>(party), bytes};
   py::gil_scoped_release release;
   kernels().select(a, plane_threads(a.n));
   return result;
 }
 
-void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua, const py::object& ub, Whole shift) {
+void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua,
+                 const py::object& ub, Whole shift) {
   const py::array r = vector_of(mask, "r"), bits = vector_of(u_bits, "u_bits");
   need_shape(bits, "u_bits", {(r.size() + 63) / 64});
   const int bytes = width_of(ub);
   need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
-  py::array uu = in_place(u, "u", shape_of(r), 8), uua = in_place(ua, "ua", shape_of(r), 8), uub = in_place(ub, "ub", shape_of(r), bytes);
-  const DealSelectArgs a{data<uint64_t>(r), data<uint64_t>(bits), mutable_data<uint64_t>(uu), mutable_data<uint64_t>(uua),
-                         uub.mutable_data(), r.size(), static_cast<int>(shift), bytes};
+  py::array uu = in_place(u, "u", shape_of(r), 8), uua = in_place(ua, "ua", shape_of(r), 8),
+            uub = in_place(ub, "ub", shape_of(r), bytes);
+  const DealSelectArgs a{data<uint64_t>(r), data<uint64_t>(bits), mutable_data<uint64_t>(uu),
+                         mutable_data<uint64_t>(uua), uub.mutable_data(), r.size(), static_cast<int>(shift), bytes};
   py::gil_scoped_release release;
   kernels().deal_select(a, plane_threads(a.n));
 }

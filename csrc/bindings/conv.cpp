@@ -18,13 +18,16 @@ std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, Whole groups
   const int bytes = probe.itemsize() == 4 ? 4 : 8;
   const py::array w = ring_array(weight, "weight", bytes);
   if (w.ndim() != 2 && w.ndim() != 4)
-    bad_value("weight", "expected shape (outputs, inputs) or (outputs, inputs / groups, height, width), got " + shape_text(shape_of(w)));
+    bad_value("weight", "expected shape (outputs, inputs) or (outputs, inputs / groups, height, width), got " +
+                            shape_text(shape_of(w)));
   if (w.size() == 0) bad_value("weight", "has no elements, shape " + shape_text(shape_of(w)));
   const bool matrix = w.ndim() == 2;
   need_range(weight_bits, "weight_bits", 16, 64);
-  if (weight_bits != 16 && weight_bits != 32 && weight_bits != 64) bad_value("weight_bits", "expected 16, 32 or 64, got " + std::to_string(weight_bits));
+  if (weight_bits != 16 && weight_bits != 32 && weight_bits != 64)
+    bad_value("weight_bits", "expected 16, 32 or 64, got " + std::to_string(weight_bits));
   need_range(groups, "groups", 1, matrix ? 1 : w.shape(0));
-  if (w.shape(0) % groups) bad_value("groups", std::to_string(groups) + " does not divide the " + std::to_string(w.shape(0)) + " outputs");
+  if (w.shape(0) % groups)
+    bad_value("groups", std::to_string(groups) + " does not divide the " + std::to_string(w.shape(0)) + " outputs");
   const ConvShape shape{w.shape(0), w.shape(1), matrix ? 1 : w.shape(2), matrix ? 1 : w.shape(3), groups};
   const int stored = static_cast<int>(std::min<int64_t>(weight_bits / 8, bytes));
   std::unique_ptr<PackedWeight> packed;
@@ -32,12 +35,14 @@ std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, Whole groups
     py::gil_scoped_release release;
     packed = PackedWeight::pack(w.data(), shape, matrix, bytes, stored);
   }
-  if (!packed) bad_value("weight", "an element does not fit into weight_bits = " + std::to_string(weight_bits) + ", signed");
+  if (!packed)
+    bad_value("weight", "an element does not fit into weight_bits = " + std::to_string(weight_bits) + ", signed");
   return packed;
 }
 
 // What bias and add must look like, shared by both products.
-const void* optional(const py::object& value, const char* name, int bytes, const std::vector<py::ssize_t>& shape, py::array& keep) {
+const void* optional(const py::object& value, const char* name, int bytes, const std::vector<py::ssize_t>& shape,
+                     py::array& keep) {
   if (value.is_none()) return nullptr;
   keep = ring_array(value, name, bytes);
   need_shape(keep, name, shape);
@@ -54,12 +59,14 @@ py::array make_output(const py::object& out, const std::vector<py::ssize_t>& sha
 }
 
 // Checks everything but the elements.
-ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding, Pair dilation) {
+ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding,
+                      Pair dilation) {
   if (w.is_matrix) bad_value("weight", "is a matrix: use linear");
   const ConvShape& s = w.shape;
   if (shape.size() != 4) bad_value("x", "expected shape (batch, channels, height, width), got " + shape_text(shape));
   if (shape[1] != s.groups * s.inputs_per_group)
-    bad_value("x", "expected " + std::to_string(s.groups * s.inputs_per_group) + " channels, got " + std::to_string(shape[1]));
+    bad_value("x", "expected " + std::to_string(s.groups * s.inputs_per_group) + " channels, got " +
+                       std::to_string(shape[1]));
   for (int64_t v : {stride.first, stride.second}) need_range(v, "stride", 1, 1 << 20);
   for (int64_t v : {padding.first, padding.second}) need_range(v, "padding", 0, 1 << 20);
   for (int64_t v : {dilation.first, dilation.second}) need_range(v, "dilation", 1, 1 << 20);
@@ -70,7 +77,8 @@ ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight&
   if (room_h < 0 || room_w < 0)
     bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape));
   g.out_h = room_h / g.stride_h + 1, g.out_w = room_w / g.stride_w + 1;
-  if ((g.height + 2 * g.padding_h) > kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * shape[1] * std::max<int64_t>(1, g.batch)))
+  if ((g.height + 2 * g.padding_h) >
+      kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * shape[1] * std::max<int64_t>(1, g.batch)))
     bad_value("padding", "the padded input is too large");
   return g;
 }
@@ -93,14 +101,16 @@ py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pa
   return result;
 }
 
-void prepare_conv2d(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding, Pair dilation) {
+void prepare_conv2d(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding,
+                    Pair dilation) {
   for (const py::ssize_t n : shape) need_range(n, "x_shape", 0, 1 << 20);
   const ConvGeometry g = geometry(shape, w, stride, padding, dilation);
   py::gil_scoped_release release;
   if (fir_pays(w, g)) w.fir(g.stride_h);
 }
 
-py::array linear(const py::object& input, const PackedWeight& w, const py::object& bias, const py::object& add, const py::object& out) {
+py::array linear(const py::object& input, const PackedWeight& w, const py::object& bias, const py::object& add,
+                 const py::object& out) {
   if (!w.is_matrix) bad_value("weight", "is a convolution: use conv2d");
   const py::array x = ring_array(input, "x", w.ring_bytes);
   if (x.ndim() != 2 || x.shape(1) != w.shape.k())
@@ -123,8 +133,9 @@ py::array linear(const py::object& input, const PackedWeight& w, const py::objec
 void bind_conv(py::module_& m) {
   py::class_<PackedWeight>(m, "PackedWeight")
       .def_property_readonly("shape", [](const PackedWeight& w) -> py::tuple {
-        return w.is_matrix ? py::tuple(py::make_tuple(w.shape.outputs, w.shape.inputs_per_group))
-                           : py::tuple(py::make_tuple(w.shape.outputs, w.shape.inputs_per_group, w.shape.kernel_h, w.shape.kernel_w));
+        const ConvShape& s = w.shape;
+        if (w.is_matrix) return py::make_tuple(s.outputs, s.inputs_per_group);
+        return py::make_tuple(s.outputs, s.inputs_per_group, s.kernel_h, s.kernel_w);
       })
       .def_property_readonly("groups", [](const PackedWeight& w) { return w.shape.groups; })
       .def_property_readonly("ring_bits", [](const PackedWeight& w) { return 8 * w.ring_bytes; })

@@ -11,15 +11,17 @@ namespace autorep {
 DcfKey read_dcf_key(const py::object& value, const char* name) {
   DcfKey k{ring64(value, name), {}, {}, 0};
   if (k.array.ndim() != 1 || k.array.size() < kDcfHeaderWords)
-    bad_value(name, "not a comparison key: expected one dimension and at least 8 words, got shape " + shape_text(shape_of(k.array)));
+    bad_value(name, "not a comparison key: expected one dimension and at least 8 words, got shape " +
+                        shape_text(shape_of(k.array)));
   const uint64_t* h = data<uint64_t>(k.array);
   if (h[0] != kDcfFormat) bad_value(name, "not a comparison key, or one of another version");
-  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40)) bad_value(name, "the header is damaged");
+  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40))
+    bad_value(name, "the header is damaged");
   k.layout = dcf_layout(static_cast<int>(h[1]), static_cast<int>(h[2]));
   k.n = static_cast<int64_t>(h[3]);
   if (h[4] != static_cast<uint64_t>(k.array.size()) || k.array.size() != dcf_words(k.layout, k.n))
-    bad_value(name, "wrong length: " + std::to_string(k.n) + " elements take " + std::to_string(dcf_words(k.layout, k.n)) +
-                        " words, got " + std::to_string(k.array.size()));
+    bad_value(name, "wrong length: " + std::to_string(k.n) + " elements take " +
+                        std::to_string(dcf_words(k.layout, k.n)) + " words, got " + std::to_string(k.array.size()));
   k.hash_key = expand_key(reinterpret_cast<const uint8_t*>(h + kDcfHashKeyWord));
   return k;
 }
@@ -50,7 +52,8 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   const int64_t words = dcf_words(layout, n);
   py::array key = output(out, {words}, py::array(py::dtype::of<uint64_t>(), 0));
   auto* to = mutable_data<uint64_t>(key);
-  uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n), uint64_t(words)};
+  uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n),
+                                      uint64_t(words)};
   std::memcpy(header + kDcfHashKeyWord, aes_key, 16);
   std::memcpy(to, header, sizeof header);
   const RoundKeys round_keys = expand_key(aes_key);
@@ -71,8 +74,9 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
   py::array result = output(out, {k.n, k.layout.payloads}, py::array(py::dtype::of<uint64_t>(), 0));
-  DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r), data<uint64_t>(points),
-                mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1, static_cast<int>(party)};
+  DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
+                data<uint64_t>(points), mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
+                static_cast<int>(party)};
   py::gil_scoped_release release;
   if (k.n) kernels().eval_dcf(a, threads_for(k.n, 512));
   return result;

@@ -25,7 +25,8 @@ py::array prg_words(const py::bytes& seed, Whole purpose_, Whole offset_, const 
 }  // namespace
 
 void bind_prg(py::module_& m) {
-  m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("offset"), py::arg("shape"), py::arg("out"));
+  m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("offset"), py::arg("shape"),
+        py::arg("out"));
 }
 
 }  // namespace autorep

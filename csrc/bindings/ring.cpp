@@ -6,8 +6,8 @@
 namespace autorep {
 namespace {
 
-// How `offset` repeats over `shape`: element i uses offset[(i / inner) % count]. Raises where the shapes do not broadcast or
-// where the offset's own dimensions are not adjacent (it would need more than one period).
+// How `offset` repeats over `shape`: element i uses offset[(i / inner) % count]. Raises where the shapes do not
+// broadcast or where the offset's own dimensions are not adjacent (it would need more than one period).
 void broadcast_period(const std::vector<py::ssize_t>& shape, const py::array& offset, int64_t& inner, int64_t& count) {
   const std::vector<py::ssize_t> own = shape_of(offset);
   const auto fail = [&] {
@@ -64,8 +64,9 @@ py::array beaver_square(const py::object& epsilon, const py::object& r, const py
 }  // namespace
 
 void bind_ring(py::module_& m) {
-  m.def("beaver_square", &beaver_square, py::arg("epsilon"), py::arg("r"), py::arg("r2"), py::arg("offset") = py::none(),
-        py::kw_only(), py::arg("frac_bits"), py::arg("party"), py::arg("out") = py::none());
+  m.def("beaver_square", &beaver_square, py::arg("epsilon"), py::arg("r"), py::arg("r2"),
+        py::arg("offset") = py::none(), py::kw_only(), py::arg("frac_bits"), py::arg("party"),
+        py::arg("out") = py::none());
 }
 
 }  // namespace autorep

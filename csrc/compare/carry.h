@@ -2,8 +2,9 @@
 //
 // A node is (g, p): generates a carry, propagates one. Two neighbours merge, upper over lower:
 //   g = g1 ^ (p1 & g0),  p = p1 & p0
-// with two ANDs that share p1, by a triple with a common a: masks a for p1, b for g0, c for p0, and a & b, a & c. The lowest
-// node needs no p, ever. A level of `nodes` makes pairs = nodes / 2 merges; an odd node at the top goes on unchanged.
+// with two ANDs that share p1, by a triple with a common a: masks a for p1, b for g0, c for p0, and a & b, a & c. The
+// lowest node needs no p, ever. A level of `nodes` makes pairs = nodes / 2 merges; an odd node at the top goes on
+// unchanged.
 //
 // Rows: pairs from the top one down to pair 0.
 //   a        pairs rows
@@ -52,7 +53,8 @@ static void carry_close(const CarryArgs& a, int threads) {
       const int64_t pair = pairs - 1 - row, pr = pairs + row;
       const auto at = [&](const uint64_t* base, int64_t r) { return base + r * words + begin; };
       const uint64_t *g1 = at(a.g, 2 * pair + 1), *ra = at(a.a, row), *b = at(a.b, row), *c = at(a.c, row);
-      const uint64_t *d = at(a.message, row), *d2 = at(a.received, row), *e = at(a.message, pr), *e2 = at(a.received, pr);
+      const uint64_t *d = at(a.message, row), *d2 = at(a.received, row), *e = at(a.message, pr),
+                     *e2 = at(a.received, pr);
       uint64_t* g = a.g_out + pair * words + begin;
       uint64_t* p = a.p_out + pair * words + begin;
       for (int64_t w = 0; w < n; ++w) g[w] = g1[w] ^ and_share(d[w] ^ d2[w], e[w] ^ e2[w], ra[w], b[w], c[w], first);

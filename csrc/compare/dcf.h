@@ -1,21 +1,22 @@
 // Distributed comparison function: two keys that give additive shares of payload * [x < alpha], and say nothing alone.
 //
 // 1. Each party has a secret root (128 bits); the key, common to both, has one correction a level.
-// 2. A node is a seed s (lowest bit zero) and a control bit t. G(s) gives for each direction a child seed with its control
-//    bit and a value v. Where t is set the corrections are applied.
-// 3. On the path of alpha the parties' seeds differ and exactly one t is set; off it they agree, so that all that follows
-//    cancels. The value correction of a level makes the values that were collected on leaving the path to the left sum to
-//    the payload, and to the right to zero.
+// 2. A node is a seed s (lowest bit zero) and a control bit t. G(s) gives for each direction a child seed with its
+//    control bit and a value v. Where t is set the corrections are applied.
+// 3. On the path of alpha the parties' seeds differ and exactly one t is set; off it they agree, so that all that
+//    follows cancels. The value correction of a level makes the values that were collected on leaving the path to the
+//    left sum to the payload, and to the right to zero.
 //
 // G is a correlation-robust hash of the seed under small public tweaks: H_c(s) = AES(z) ^ z with z = sigma(s) ^ c,
-// sigma(hi, lo) = (hi ^ lo, hi) under a public AES key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf; i = 0
-// is the child at a level, and i = 1, 2 (leaf: 0, 1) the values.
+// sigma(hi, lo) = (hi ^ lo, hi) under a public AES key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf;
+// i = 0 is the child at a level, and i = 1, 2 (leaf: 0, 1) the values.
 //
-// The AES key is the batch's own, in the header of the key that both parties get, and nobody knows it before: hashes that are
-// computed ahead are of no use, and guesses at the seeds of one batch tell nothing about another's.
+// The AES key is the batch's own, in the header of the key that both parties get, and nobody knows it before: hashes
+// computed ahead are of no use, and a guess at the seeds of one batch is none at another's.
 //
-// Source: Boyle, Chandran, Gilboa, Gupta, Ishai, Kumar, Rathee, EUROCRYPT 2021 (ePrint 2020/1392), figure 1; the hash: Guo,
-// Katz, Wang, Yu, IEEE S&P 2020 (ePrint 2019/074), section 7. We differ in folding the last two levels into the leaves.
+// Source: Boyle, Chandran, Gilboa, Gupta, Ishai, Kumar, Rathee, EUROCRYPT 2021 (ePrint 2020/1392), figure 1; the hash:
+// Guo, Katz, Wang, Yu, IEEE S&P 2020 (ePrint 2019/074), section 7. We differ in folding the last two levels into the
+// leaves.
 #pragma once
 #include "cpu/kernels.h"
 #include "prg/aes.h"
@@ -49,15 +50,16 @@ AR_INLINE Blocks mask_of_control(Blocks y) { return Blocks{} - (low_twice(y) & (
 AR_INLINE Blocks choose(Blocks mask, Blocks yes, Blocks no) { return (mask & yes) | (~mask & no); }
 AR_INLINE Blocks negate_if(Blocks mask, Blocks x) { return (x ^ mask) - mask; }
 
-// The elements of one group: kAesBlocks of them, from `first`. Key blocks hold 16; a group may be half of one or several.
+// The elements of one group: kAesBlocks of them, from `first`. Key blocks hold 16; a group may be half of one or
+// several.
 struct Group {
   const DcfLayout* layout;
   uint64_t* key;  // block 0
   int64_t first, last_block;
 
   AR_INLINE_MEMBER int64_t element(int i) const { return first + i * kBlocksPerVector; }
-  // Row at `offset` words into the element's block, `width` words an element. A group may reach past the last block: its
-  // surplus elements then read that block, and are not written.
+  // Row at `offset` words into the element's block, `width` words an element. A group may reach past the last block:
+  // its surplus elements then read that block, and are not written.
   AR_INLINE_MEMBER uint64_t* at(int i, int64_t offset, int width) const {
     const int64_t e = element(i), block = min64(e / kDcfBlock, last_block);
     return key + block * layout->block_words + offset + e % kDcfBlock * width;

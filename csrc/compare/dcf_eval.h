@@ -21,7 +21,8 @@ AR_INLINE void collect(const Group& g, int64_t offset, const Blocks* t, const Bl
 
 // One group. x and roots are padded to whole groups by the caller; out has kPayloads words an element.
 template <int kPayloads>
-static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_words, const uint64_t* roots, uint64_t* out) {
+static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_words, const uint64_t* roots,
+                       uint64_t* out) {
   enum { kValues = (kPayloads + 1) / 2 };
   const DcfLayout& l = *a.layout;
   const Blocks low_bit = constant(1, 0), low_word = constant(~uint64_t(0), 0);

@@ -78,7 +78,8 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
       const Blocks tr = mask_of_control(child[0][1][i] ^ child[1][1][i]) ^ right[i];
       bits_left[i] |= (tl & one) << bit;
       bits_right[i] |= (tr & one) << bit;
-      const Blocks seed_cw = choose(right[i], child[0][0][i] ^ child[1][0][i], child[0][1][i] ^ child[1][1][i]) & ~low_bit;
+      const Blocks seed_cw =
+          choose(right[i], child[0][0][i] ^ child[1][0][i], child[0][1][i] ^ child[1][1][i]) & ~low_bit;
       if (g.inside(i)) store(g.at(i, offset, 2), seed_cw);
       const Blocks t_cw = choose(right[i], tr, tl);
       for (int p = 0; p < 2; ++p) {

@@ -1,11 +1,11 @@
 // Where things are in a batch of comparison keys. The same for every tier.
 //
-//   header (8 words)   format, input bits, payloads, number of elements, words in all, 2 words of the hash's AES key, zero
+//   header (8 words)   format, input bits, payloads, number of elements, words in all, AES key of the hash (2 words), 0
 //   block 0, block 1, ...   16 elements each, the last one padded
 //
 // A block, all numbers native words, 16 elements side by side in every row:
-//   control bits       two rows of words, left and right; bit i belongs to input bit i, so that a party picks by its x with
-//                      two ANDs for all levels at once
+//   control bits       two rows of words, left and right; bit i belongs to input bit i, so that a party picks by its x
+//                      with two ANDs for all levels at once
 //   one level for each input bit from the top, except the last leaf_bits:
 //     seed correction  16 x 2 words
 //     value correction 16 x 2 words (payloads 0 and 1) if payloads >= 2, then 16 x 1 word if payloads is odd

@@ -13,12 +13,14 @@ namespace AR_TIER {
 #if defined(AR_AVX512) || defined(AR_AVX2)
 // bytes[k]: byte k of each of 32 elements, shifted, in their order.
 AR_INLINE void bytes_of_32(const uint64_t* v, __m128i shift, __m256i* bytes) {
-  const __m256i pairs = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+  const __m256i pairs =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
   __m256i x[8], y[8];
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) {
     const __m128i* at = reinterpret_cast<const __m128i*>(v + 2 * j);
-    const __m256i four = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(at)), _mm_loadu_si128(at + 8), 1);
+    const __m256i four =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(at)), _mm_loadu_si128(at + 8), 1);
     x[j] = _mm256_shuffle_epi8(_mm256_srl_epi64(four, shift), pairs);
   }
 #pragma GCC unroll 4
@@ -49,7 +51,8 @@ AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* plane
   bytes_of_32(v, _mm_cvtsi32_si128(shift), low);
   bytes_of_32(v + 32, _mm_cvtsi32_si128(shift), high);
   for (int i = 0; i < bits; ++i) {
-    const __m128i up = _mm_cvtsi32_si128(7 - i % 8);  // the bit to the top of its byte; what crosses into the next is not read
+    // The bit to the top of its byte; what crosses into the next is not read.
+    const __m128i up = _mm_cvtsi32_si128(7 - i % 8);
     const uint32_t first = _mm256_movemask_epi8(_mm256_sll_epi16(low[i / 8], up));
     const uint32_t second = _mm256_movemask_epi8(_mm256_sll_epi16(high[i / 8], up));
     planes[i * kLineWords] = uint64_t(second) << 32 | first;

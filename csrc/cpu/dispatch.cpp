@@ -63,7 +63,8 @@ const Kernels* find(const std::string& name, const char* source) {
     if (name == t.name && t.supported) return t.get();
   std::string have;
   for (const std::string& t : available_tiers()) have += (have.empty() ? "" : ", ") + t;
-  throw std::invalid_argument(std::string(source) + ": CPU tier '" + name + "' is not available here; available: " + have);
+  throw std::invalid_argument(std::string(source) + ": CPU tier '" + name +
+                              "' is not available here; available: " + have);
 }
 
 std::atomic<const Kernels*> current{nullptr};

@@ -1,8 +1,8 @@
 // The table of kernels that one CPU tier provides.
 //
-// Every entry is a raw-pointer function with int64_t sizes. The caller has checked shapes, types and contiguity, owns all
-// memory, and has released Python's lock. No entry allocates on behalf of the caller, throws, or branches or addresses
-// memory by secret data.
+// Every entry is a raw-pointer function with int64_t sizes. The caller has checked shapes, types and contiguity, owns
+// all memory, and has released Python's lock. No entry allocates on behalf of the caller, throws, or branches or
+// addresses memory by secret data.
 #pragma once
 #include <cstdint>
 
@@ -44,8 +44,8 @@ struct TileArgs {
 };
 
 // See ring/fir.h and ring/fir_convolve.cpp. The phases of the padded input are planes, input_rows, kFirStep phases, and
-// tile_columns + 1 samples; tile t of a row begins at sample t of each phase. Of all rows of tiles, image by image, `rows`
-// are worked on, from first_row. places: one for each product, row by row.
+// tile_columns + 1 samples; tile t of a row begins at sample t of each phase. Of all rows of tiles, image by image,
+// `rows` are worked on, from first_row. places: one for each product, row by row.
 enum : int64_t { kFirStep = 4, kFirTaps = 3, kFirProducts = 8 };
 struct FirPlace {
   void *v, *m;                // of tile 0: an input to a product (channel after channel), and what the product gave
@@ -88,9 +88,9 @@ struct DcfEvalArgs {
   int party;
 };
 
-// See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept, keep
-// increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m. beta and ab
-// have beta_bytes 8 (shift 0..62), or 4: their high halves (shift 0..32).
+// See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept,
+// keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m.
+// beta and ab have beta_bytes 8 (shift 0..62), or 4: their high halves (shift 0..32).
 struct ActivationArgs {
   const uint64_t *m, *alpha, *alpha2, *relu, *add, *sub;
   const void *beta, *ab;
@@ -181,7 +181,8 @@ struct DealSelectArgs {
   int shift, beta_bytes;
 };
 
-// See ring/fixed_point.h. encode: scale = 2^frac_bits, false where an element does not fit (it becomes 0); decode: its inverse.
+// See ring/fixed_point.h. encode: scale = 2^frac_bits, false where an element does not fit (it becomes 0); decode: its
+// inverse.
 struct EncodeArgs {
   const void* x;
   uint64_t* out;

@@ -1,7 +1,7 @@
 // All kernels of one tier. Included by exactly one tier_*.cpp, which defines AR_TIER.
 //
-// Everything lives in a namespace named after the tier and uses no inline function of the standard library: one that was
-// compiled with AVX-512 here could be the copy that the linker keeps for the whole program.
+// Everything lives in a namespace named after the tier and uses no inline function of the standard library: one that
+// was compiled with AVX-512 here could be the copy that the linker keeps for the whole program.
 #pragma once
 #include <omp.h>
 #include <stdint.h>

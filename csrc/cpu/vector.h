@@ -1,4 +1,5 @@
-// Vectors of ring elements, as GCC and Clang vector types: `a * b` on them is vpmullq, or vpmuludq pieces, as the tier has.
+// Vectors of ring elements, as GCC and Clang vector types: `a * b` on them is vpmullq, or vpmuludq pieces, as the tier
+// has.
 #pragma once
 #include <stdint.h>
 #include <string.h>

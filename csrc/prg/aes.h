@@ -1,7 +1,7 @@
 // AES-128 on many blocks at once, one implementation per tier: VAES on 512 bits, AES-NI, or bit planes in plain words.
 //
-// A tier provides the vector type Blocks, holding kBlocksPerVector 128-bit blocks (low word first), and kAesVectors, how
-// many of them it wants in flight; kAesBlocks is their product.
+// A tier provides the vector type Blocks, holding kBlocksPerVector 128-bit blocks (low word first), and kAesVectors,
+// how many of them it wants in flight; kAesBlocks is their product.
 #pragma once
 #include "cpu/vector.h"
 #include "prg/key_schedule.h"

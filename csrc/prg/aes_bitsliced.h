@@ -1,5 +1,5 @@
-// AES-128 without AES instructions and without tables (a table look-up by a secret byte shows in the cache): the state of
-// 128 blocks as 128 bit planes, so that rows and columns are only names and the S-box is a circuit.
+// AES-128 without AES instructions and without tables (a table look-up by a secret byte shows in the cache): the state
+// of 128 blocks as 128 bit planes, so that rows and columns are only names and the S-box is a circuit.
 #pragma once
 #include "cpu/vector.h"
 #include "prg/key_schedule.h"

@@ -8,8 +8,8 @@
 //   kept:     z = relu                                     << align
 //   out = z + add - sub
 //
-// with beta = msb(r) 2^(64-t), ab = 2 alpha beta - beta^2. For t <= 32 both are multiples of 2^32 (beta^2 is 0), and their
-// high halves are enough: 32-bit arrays.
+// with beta = msb(r) 2^(64-t), ab = 2 alpha beta - beta^2. For t <= 32 both are multiples of 2^32 (beta^2 is 0), and
+// their high halves are enough: 32-bit arrays.
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/vector.h"
@@ -20,7 +20,8 @@ namespace AR_TIER {
 AR_INLINE uint64_t full(uint32_t high) { return uint64_t(high) << 32; }
 AR_INLINE uint64_t full(uint64_t all) { return all; }
 
-// B: uint32_t for high halves, or uint64_t. kForm: 0 identity everywhere, 1 square everywhere, 2 by `linear`. Positions [begin, end) of one sample.
+// B: uint32_t for high halves, or uint64_t. kForm: 0 identity everywhere, 1 square everywhere, 2 by `linear`. Positions
+// [begin, end) of one sample.
 template <class B, int kForm, bool kAdd, bool kSub>
 static void activation_run(const ActivationArgs& a, int64_t row, int64_t begin, int64_t end) {
   const int64_t at = row * a.positions;
@@ -79,7 +80,9 @@ AR_INLINE ActivationRun activation_form(const ActivationArgs& a) {
 }
 
 static void activation_step(const ActivationArgs& a, int threads) {
-  const ActivationRun run = !a.alpha ? nullptr : a.beta_bytes == 4 ? activation_form<uint32_t>(a) : activation_form<uint64_t>(a);
+  const ActivationRun run = !a.alpha            ? nullptr
+                            : a.beta_bytes == 4 ? activation_form<uint32_t>(a)
+                                                : activation_form<uint64_t>(a);
   enum { kChunk = 4096 };
   const int64_t chunks = (a.positions + kChunk - 1) / kChunk;
 #pragma omp parallel for schedule(static) num_threads(threads)

@@ -45,7 +45,8 @@ void run_tiles(TileArgs& a, const PackedWeight& w) {
   kernels().tiles(a, threads);
 }
 
-void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add, void* out) {
+void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
+              void* out) {
   if (fir_pays(w, g)) return fir_convolve(x, w, g, bias, add, out);
   const ConvShape& s = w.shape;
   const int64_t bytes = w.ring_bytes, channels = s.groups * s.inputs_per_group;
@@ -53,13 +54,15 @@ void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const
   const char* input = static_cast<const char*>(x);
   if (g.padding_h || g.padding_w) input = padded(input, g.batch * channels, g, height, width, bytes);
   if (w.by_rows) {
-    RowArgs a{input, w.data, bias, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height, width,
-              s.kernel_h, s.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.out_h, g.out_w, w.ring_bytes};
+    RowArgs a{input, w.data, bias, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height,
+              width, s.kernel_h, s.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.out_h, g.out_w,
+              w.ring_bytes};
     kernels().rows(a, threads_for_products(g.batch * s.outputs * s.k() * g.out_h * g.out_w));
     return;
   }
   const int64_t plane = height * width * bytes, image = channels * plane, pixels_per_image = g.out_h * g.out_w;
-  std::vector<int64_t> k_offset(static_cast<size_t>(s.k())), pixel_offset(static_cast<size_t>(g.batch * pixels_per_image));
+  std::vector<int64_t> k_offset(static_cast<size_t>(s.k())),
+      pixel_offset(static_cast<size_t>(g.batch * pixels_per_image));
   auto k = k_offset.begin();
   for (int64_t c = 0; c < s.inputs_per_group; ++c)
     for (int64_t ky = 0; ky < s.kernel_h; ++ky)

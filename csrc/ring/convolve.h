@@ -14,7 +14,8 @@ struct ConvGeometry {
 };
 
 // out (batch, outputs, out_h, out_w) = conv(x, w) + bias[oc] + add; bias and add may be null. All contiguous.
-void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add, void* out);
+void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
+              void* out);
 
 // out (batch, outputs) = x (batch, k) w^T + bias + add.
 void multiply(const void* x, int64_t batch, const PackedWeight& w, const void* bias, const void* add, void* out);
@@ -24,6 +25,7 @@ void run_tiles(TileArgs& a, const PackedWeight& w);
 
 // Whether short filters (ring/fir.h) take less time here, and the same convolution with them.
 bool fir_pays(const PackedWeight& w, const ConvGeometry& g);
-void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add, void* out);
+void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
+                  void* out);
 
 }  // namespace autorep

@@ -4,9 +4,9 @@
 //
 //   y = out(filters(h) * in(x)),      in, out, filters: sums and differences only, * element by element
 //
-// with 8 products for four outputs where the plain filter takes 12 (stride 1), 5 for two instead of 6 (stride 2); in two
-// dimensions 64 for 144 and 25 for 36. It is Karatsuba's product, transposed, applied to the even and odd parts of the
-// sequence and again to their halves. Winograd's filters need still fewer, but divide by two, which Z_2^64 cannot.
+// with 8 products for four outputs where the plain filter takes 12 (stride 1), 5 for two instead of 6 (stride 2); in
+// two dimensions 64 for 144 and 25 for 36. It is Karatsuba's product, transposed, applied to the even and odd parts of
+// the sequence and again to their halves. Winograd's filters need still fewer, but divide by two, which Z_2^64 cannot.
 //
 // Source: Mou and Duhamel, "Short-length FIR filters and their use in fast nonrecursive filtering" (1991), section III.
 #pragma once
@@ -51,8 +51,8 @@ struct Fir<2> {
   }
 };
 
-// Filters are four times the weights: where products are slow, reading them for a few tiles already pays. Inputs are made in
-// vectors of one register each, because a line of them and its differences should fit.
+// Filters are four times the weights: where products are slow, reading them for a few tiles already pays. Inputs are
+// made in vectors of one register each, because a line of them and its differences should fit.
 #ifdef AR_AVX512
 enum : int64_t { fir_least_tiles = 16, kFirVector = 64 };
 #else
@@ -149,7 +149,8 @@ AR_INLINE void fir_put(V four, T* out, const T* add, int64_t to, int64_t out_w) 
 
 // A vector of channels of one tile: what the products give, written to its pixels inside the image.
 template <class T, class V, int kStride>
-AR_INLINE void fir_tile(const FirArgs& a, int64_t image, int64_t tile_row, int64_t tile_column, int64_t tile, int64_t oc) {
+AR_INLINE void fir_tile(const FirArgs& a, int64_t image, int64_t tile_row, int64_t tile_column, int64_t tile,
+                        int64_t oc) {
   using F = Fir<kStride>;
   enum { kLanes = sizeof(V) / sizeof(T) };
   V across[F::kOutputs][F::kProducts];
@@ -181,7 +182,8 @@ AR_INLINE void fir_tile(const FirArgs& a, int64_t image, int64_t tile_row, int64
         Q four[4];
         for (int i = 0; i < 4; ++i) four[i] = load<Q>(&y[r * F::kOutputs + i][lane]);
         transpose4(four);
-        for (int i = 0; i < 4; ++i) fir_put<T, F::kOutputs>(four[i], out, add, (lane + i) * plane + r * a.out_w, a.out_w);
+        for (int i = 0; i < 4; ++i)
+          fir_put<T, F::kOutputs>(four[i], out, add, (lane + i) * plane + r * a.out_w, a.out_w);
       }
     return;
   }
@@ -212,12 +214,14 @@ static void fir_split(const FirArgs& a, int threads) {
 }
 
 static void fir_input(const FirArgs& a, int threads) {
-  if (a.ring_bytes == 8) return a.stride == 1 ? fir_input_typed<uint64_t, 1>(a, threads) : fir_input_typed<uint64_t, 2>(a, threads);
+  if (a.ring_bytes == 8)
+    return a.stride == 1 ? fir_input_typed<uint64_t, 1>(a, threads) : fir_input_typed<uint64_t, 2>(a, threads);
   a.stride == 1 ? fir_input_typed<uint32_t, 1>(a, threads) : fir_input_typed<uint32_t, 2>(a, threads);
 }
 
 static void fir_output(const FirArgs& a, int threads) {
-  if (a.ring_bytes == 8) return a.stride == 1 ? fir_output_typed<uint64_t, 1>(a, threads) : fir_output_typed<uint64_t, 2>(a, threads);
+  if (a.ring_bytes == 8)
+    return a.stride == 1 ? fir_output_typed<uint64_t, 1>(a, threads) : fir_output_typed<uint64_t, 2>(a, threads);
   a.stride == 1 ? fir_output_typed<uint32_t, 1>(a, threads) : fir_output_typed<uint32_t, 2>(a, threads);
 }
 

@@ -1,5 +1,5 @@
-// 3x3 convolution by short filters: input into phases, and then, some rows of tiles at a time, differences of the input, a
-// matrix product for each filter, sums into the output.
+// 3x3 convolution by short filters: input into phases, and then, some rows of tiles at a time, differences of the
+// input, a matrix product for each filter, sums into the output.
 #include <algorithm>
 #include <vector>
 
@@ -39,7 +39,8 @@ bool fir_pays(const PackedWeight& w, const ConvGeometry& g) {
   return g.batch * tiles_over(g.out_h, taps) * tiles_over(g.out_w, taps) >= kernels().fir_least_tiles;
 }
 
-void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add, void* out) {
+void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
+                  void* out) {
   const ConvShape& s = w.shape;
   const FirTaps& taps = fir_taps(g.stride_h);
   const FirPlan& plan = fir_plan(g.stride_h);

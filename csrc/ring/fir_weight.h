@@ -15,7 +15,8 @@ struct FirTaps {
 };
 const FirTaps& fir_taps(int64_t stride);
 
-// In two dimensions, filters are pairs, and those that serve equally many products make a group: one, two or four copies.
+// In two dimensions, filters are pairs, and those that serve equally many products make a group: one, two or four
+// copies.
 struct FirGroup {
   int copies;
   std::vector<int> sums;  // of each filter: bit 3 ky + kx
@@ -30,7 +31,8 @@ struct FirPlan {
 const FirPlan& fir_plan(int64_t stride);
 
 struct FirWeight {
-  std::vector<std::unique_ptr<PackedWeight>> groups;  // 1x1 kernels: the filters one after the other, each with all outputs
+  // 1x1 kernels: the filters one after the other, each with all outputs.
+  std::vector<std::unique_ptr<PackedWeight>> groups;
 };
 std::unique_ptr<FirWeight> make_fir(const PackedWeight& w, int64_t stride);
 

@@ -5,12 +5,13 @@
 namespace autorep {
 namespace AR_TIER {
 
-// Weights of up to 32 bits, signed: two products. w * x = w * lo + 2^32 * w * hi, where lo is the signed low half of x and hi
-// takes up its sign.
+// Weights of up to 32 bits, signed: two products. w * x = w * lo + 2^32 * w * hi, where lo is the signed low half of x
+// and hi takes up its sign.
 template <class W>
 struct SplitTile {
   template <int kUsed>
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<uint64_t> sums) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row,
+                  Sums<uint64_t> sums) {
     __m256i low[kUsed], high[kUsed];
     for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)sums.get<V256>(p), high[p] = _mm256_setzero_si256();
     const __m256i half = _mm256_set1_epi64x(int64_t(1) << 31);
@@ -31,7 +32,8 @@ struct SplitTile {
 template <>
 struct SplitTile<int64_t> {
   template <int kUsed>
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const int64_t* w, int64_t row, Sums<uint64_t> sums) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const int64_t* w, int64_t row,
+                  Sums<uint64_t> sums) {
     __m256i low[kUsed], high[kUsed];
     for (int p = 0; p < kUsed; ++p) low[p] = (__m256i)sums.get<V256>(p), high[p] = _mm256_setzero_si256();
     for (int64_t k = 0; k < kn; ++k) {

@@ -2,10 +2,10 @@
 //
 //   out[pixel, oc] = sum over k of input[pixel_offset[pixel] + k_offset[k]] * weight[oc, k]
 //
-// There is no im2col: a tile of kPixels pixels keeps one pointer each, and the k-th operand of every pixel lies at the same
-// distance from it. A panel of output channels is kept in the first-level cache while the pixels of a block pass by it.
-// The multiplications are the bound (vpmullq: two a cycle on Zen 5), so weights may be stored narrow: widening them as they
-// are loaded costs nothing and saves memory traffic where a layer has more weights than pixels.
+// There is no im2col: a tile of kPixels pixels keeps one pointer each, and the k-th operand of every pixel lies at the
+// same distance from it. A panel of output channels is kept in the first-level cache while the pixels of a block pass
+// by it. The multiplications are the bound (vpmullq: two a cycle on Zen 5), so weights may be stored narrow: widening
+// them as they are loaded costs nothing and saves memory traffic where a layer has more weights than pixels.
 #pragma once
 #include "cpu/kernels.h"
 #include "ring/lanes.h"
@@ -48,10 +48,12 @@ static void tile(const char* const* pixel, const int64_t* k_offset, int64_t kn, 
 // The tile over a whole panel, as many vectors at a time as the registers hold.
 template <class T, class W, int kUsed>
 struct PanelTile {
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<T> sums) {
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row,
+                  Sums<T> sums) {
     enum { kLanes = Lanes<T>::count, kMost = Lanes<T>::most };
     int64_t v = 0;
-    for (; v + kMost * kLanes <= row; v += kMost * kLanes) tile<T, W, kMost, kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
+    for (; v + kMost * kLanes <= row; v += kMost * kLanes)
+      tile<T, W, kMost, kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
     for (; v < row; v += kLanes) tile<T, W, 1, kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
   }
 };
@@ -59,8 +61,10 @@ struct PanelTile {
 #ifdef AR_AVX2
 template <class W, int kUsed>
 struct PanelTile<uint64_t, W, kUsed> {
-  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row, Sums<uint64_t> sums) {
-    for (int64_t v = 0; v < row; v += 4) SplitTile<W>::template run<kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
+  static void run(const char* const* pixel, const int64_t* k_offset, int64_t kn, const W* w, int64_t row,
+                  Sums<uint64_t> sums) {
+    for (int64_t v = 0; v < row; v += 4)
+      SplitTile<W>::template run<kUsed>(pixel, k_offset, kn, w + v, row, sums.shifted(v));
   }
 };
 #endif
@@ -95,7 +99,8 @@ static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t oc, i
 }
 
 template <class T>
-static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t oc, int64_t width, int64_t row, const T* c) {
+static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t oc, int64_t width, int64_t row,
+                        const T* c) {
   const bool by_four = Lanes<T>::count > 1 && a.pixel_stride == 1;
   for (int64_t done = 0; done < count;) {
     // One image at a time: within it, pixels lie `pixel_stride` apart.

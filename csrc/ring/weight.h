@@ -15,8 +15,9 @@ struct ConvShape {
   int64_t outputs_per_group() const { return outputs / groups; }
 };
 
-// A panel holds `panel` output channels side by side for each k, zero where the group has fewer; groups, then panels, then
-// k. With `by_rows` (few outputs a group) the weights stay in their order. Elements take `bytes`, sign-extended on use.
+// A panel holds `panel` output channels side by side for each k, zero where the group has fewer; groups, then panels,
+// then k. With `by_rows` (few outputs a group) the weights stay in their order. Elements take `bytes`, sign-extended on
+// use.
 struct PackedWeight {
   PackedWeight();
   ~PackedWeight();
@@ -36,7 +37,8 @@ struct PackedWeight {
   const FirWeight& fir(int64_t stride) const;
 
   // `weight`: outputs x k elements of the ring. Returns null where a weight does not fit into `bytes`, signed.
-  static std::unique_ptr<PackedWeight> pack(const void* weight, ConvShape shape, bool is_matrix, int ring_bytes, int bytes);
+  static std::unique_ptr<PackedWeight> pack(const void* weight, ConvShape shape, bool is_matrix, int ring_bytes,
+                                            int bytes);
 
  private:
   int64_t index(int64_t oc, int64_t k) const;
