@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tables
 import targets
 
 from autorep_fx import kernels
@@ -46,7 +47,8 @@ def measure(benchmark):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    for i, line in enumerate(targets.lines(_results)):
-        if i == 0:
-            terminalreporter.section("kernel speed targets (one machine, one run; medians)")
-        terminalreporter.write_line(line)
+    for title, found in (("targets", targets.lines(_results)), ("tables of docs/kernels.md", tables.lines(_results))):
+        for i, line in enumerate(found):
+            if i == 0:
+                terminalreporter.section(f"kernel speed: {title} (one machine, one run; medians)")
+            terminalreporter.write_line(line)

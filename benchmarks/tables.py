@@ -1,0 +1,67 @@
+"""The tables of docs/kernels.md, in Markdown, from what a benchmark run measured. Printed at its end."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "GB/s": lambda seconds, info: info["bytes"] / seconds / 1e9,
+    "M/s": lambda seconds, info: info["n"] / seconds / 1e6,
+    "ns": lambda seconds, info: seconds / info["n"] * 1e9,
+}
+
+# What is told of each kernel: name, its test with a place for the row, unit.
+_KERNELS = [
+    ("activation step, GB/s moved", "test_activation[{}-1048576]", "GB/s"),
+    ("`beaver_square`, GB/s moved", "test_beaver_square[{}-1048576]", "GB/s"),
+    ("`gen_dcf`, 19 bits, 3 payloads, M/s (2^14)", "test_dcf[19-3-gen-{}-16384]", "M/s"),
+    ("`eval_dcf`, the same", "test_dcf[19-3-eval-{}-16384]", "M/s"),
+    ("`relu_fss`, M/s (2^16)", "test_relu_fss[{}-65536]", "M/s"),
+    ("bit-sliced sign, 20 bits, M/s (2^16)", "test_sign[{}-65536]", "M/s"),
+    ("`select`, ns an element (2^16)", "test_select[{}-65536]", "ns"),
+    ("`prg_words`, GB/s", "test_prg[{}-1048576]", "GB/s"),
+    ("`encode` float32, ns an element", "test_fixed_point[encode-{}-1048576]", "ns"),
+]
+_ROWS = ["avx512", "avx2", "portable", "torch int64", "numpy", "memory copy"]
+_CONV_ROWS = [f"{t} w{b}" for t in _ROWS[:3] for b in (64, 16)] + ["avx512 ring32", "torch fp32", "torch int64"]
+
+
+def lines(results):
+    """results: {test name: (median seconds, extra_info, fastest)}. Yields the tables' lines, of what was measured."""
+    yield from _table("billions of multiply-adds a second", _CONV_ROWS, _convolutions(results))
+    yield from _table("2^20 elements, unless it says otherwise", _ROWS, _kernels(results))
+
+
+def _kernels(results):
+    for name, test, unit in _KERNELS:
+        found = {row: results[test.format(row)] for row in _ROWS if test.format(row) in results}
+        yield name, {row: _UNITS[unit](seconds, info) for row, (seconds, info, _) in found.items()}
+
+
+def _convolutions(results):
+    layers: dict[str, dict[str, tuple[float, dict]]] = {}
+    for test, (seconds, info, _) in results.items():
+        if match := re.fullmatch(r"test_conv\[(.+)-(\d+)to(\d+)_(\d+)x(\d)s(\d)\]", test):
+            row, i, o, size, kernel, stride = match.groups()
+            layer = f"{info['per_network']} x {i} to {o}, {size}x{size}, {kernel}x{kernel} / {stride}"
+            layers.setdefault(layer, {})[row] = seconds, info
+    for layer, found in layers.items():
+        yield layer, {row: info["n"] / seconds / 1e9 for row, (seconds, info) in found.items()}
+    whole = {
+        row: sum(found[row][0] * found[row][1]["per_network"] for found in layers.values()) * 1e3
+        for row in _CONV_ROWS
+        if layers and all(row in found for found in layers.values())
+    }
+    yield "all, milliseconds", whole
+
+
+def _table(title, columns, rows):
+    rows = [(name, cells) for name, cells in rows if cells]
+    columns = [c for c in columns if any(c in cells for _, cells in rows)]
+    if not columns:
+        return
+    yield f"| {title} | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for name, cells in rows:
+        yield f"| {name} | " + " | ".join(f"{cells[c]:.3g}" if c in cells else "" for c in columns) + " |"
+    yield ""
