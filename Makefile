@@ -7,14 +7,15 @@ TORCH := torch==2.13.0
 # -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
-.PHONY: help build demo test test-slow test-portable test-sanitize bench lint wheel clean
+.PHONY: help build demo test test-slow test-portable test-sanitize soak bench lint wheel clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
 	@echo "make test           all tests but the slow ones"
 	@echo "make test-slow      the slow ones"
 	@echo "make test-portable  the kernel tests on the portable tier"
-	@echo "make test-sanitize  the kernel tests under the address and undefined-behaviour sanitizers"
+	@echo "make test-sanitize  kernels and parties under the address and undefined-behaviour sanitizers"
+	@echo "make soak           private sessions until one fails (SOAK=\"--seconds 600\" to stop)"
 	@echo "make bench          kernel microbenchmarks (BENCH=--benchmark-json=FILE to compare two commits)"
 	@echo "make lint           ruff"
 	@echo "make wheel          dist/: a wheel that needs no compiler, and the source archive that it was built from"
@@ -34,7 +35,10 @@ test-portable: build
 	AUTOREP_FX_CPU=portable $(BIN)/python -m pytest tests/kernels
 
 test-sanitize: build
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/kernels/sanitize.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/sanitize.py
+
+soak: build
+	$(BIN)/python tests/secure/soak.py $(SOAK)
 
 bench: build
 	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=median,iqr $(BENCH)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Builds the kernels with the address and undefined-behaviour sanitizers and runs their tests under them.
+"""Builds the kernels with the address and undefined-behaviour sanitizers and runs under them what uses them.
 
-The build goes to build/sanitize; the installed extension stays as it is. Arguments are passed on to pytest.
+That is the tests of the kernels, those of the parties (threads of one process), and sessions of three processes on both
+networks of secure/soak.py. The build goes to build/sanitize; the installed extension stays as it is.
 """
 
 import os
@@ -9,8 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
+RUNS = [
+    ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels", "tests/secure/parties"],
+    ["tests/secure/soak.py", "--sessions", "4"],
+]
 
 
 def main():
@@ -34,8 +39,7 @@ def main():
         "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps memory at exit
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    tests = ["tests/kernels", "-q", "-p", "no:cacheprovider", *sys.argv[1:]]
-    return subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, env=environment).returncode
+    return max(subprocess.run([sys.executable, *run], cwd=ROOT, env=environment).returncode for run in RUNS)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,20 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
     np.testing.assert_allclose(difference(), shown, atol=1e-3)  # the server reads the input
 
 
+def test_every_comparison_key_hashes_under_a_key_of_its_own():
+    """The AES key in a key's header: the same for both parties, another at each step of each inference."""
+    plan, (numbers, _) = programs(0.5, "fss")
+    trio, client, server = connect(plan, numbers, timeout=20), {}, {}
+    record(trio.client.links["dealer"], client)
+    record(trio.server.links["dealer"], server)
+    run(plan, numbers, INPUTS[0], INPUTS[1], trio=trio)
+    keys = [(step, i, key) for step, found in client.items() for i, key in enumerate(found)]
+    assert len(keys) == 2 * 2  # two sites, two inferences
+    for step, i, key in keys:
+        np.testing.assert_array_equal(server[step][i][-len(key) :], key)
+    assert len({key[40:56].tobytes() for _, _, key in keys}) == len(keys)
+
+
 def test_streams_do_not_overlap():
     seed = bytes(range(16))
     parts = [
