@@ -2,8 +2,8 @@
 """Private sessions again and again, each with new processes, for what goes wrong once in a thousand of them.
 
 Two networks take turns: a small one at odd shapes, and one like AlexNet on 224x224 images. Each session answers a
-batch of one and a batch of three, by comparison keys and by the bit-sliced comparison in turn. Every answer is held
-against the plaintext network. It ends at the first failure, with what the party said.
+batch of one and a batch of three, with comparison keys or bit-sliced comparison and one or two threads a party, in
+turn. Every answer is held against the plaintext network. It ends at the first failure, with what the party said.
 """
 
 import argparse
@@ -60,9 +60,9 @@ class Case:
         with torch.no_grad():
             self.answers = [self.gm(batch) for batch in self.inputs]
 
-    def session(self, comparison):
+    def session(self, comparison, threads):
         # Long, because a soak runs at low priority beside other work.
-        with self.program.session(comparison=comparison, timeout=1800) as session:
+        with self.program.session(comparison=comparison, threads=threads, timeout=1800) as session:
             for x, want in zip(self.inputs, self.answers, strict=True):
                 got = session.run(x).output
                 np.testing.assert_allclose(got, want, rtol=0, atol=0.02 + 0.02 * float(want.abs().max()))
@@ -78,16 +78,16 @@ def main():
     names = list(NETWORKS) if options.network == "both" else [options.network]
     cases = [Case(name) for name in names]
     start = time.monotonic()
-    for done, (case, comparison) in enumerate(itertools.cycle(itertools.product(cases, ("fss", "gmw")))):
+    for done, (case, *how) in enumerate(itertools.cycle(itertools.product(cases, ("fss", "gmw"), (1, 2)))):
         seconds = time.monotonic() - start
         print(f"\r{done} sessions passed in {seconds:.0f} s", end="", flush=True)
         if done == options.sessions or options.seconds is not None and seconds > options.seconds:
             print()
             return
         try:
-            case.session(comparison)
+            case.session(*how)
         except BaseException:
-            print(f"\nsession {done + 1} failed: {case.name}, {comparison}")
+            print(f"\nsession {done + 1} failed: {case.name}, {how}")
             raise
 
 
