@@ -127,7 +127,7 @@ py::array window(const py::object& value, const py::object& keep, Whole shift, W
     kept = keep_index(keep, a.positions);
     a.keep = data<int64_t>(kept), a.kept = kept.size();
   }
-  py::array result = output(out, {a.batch, a.kept}, py::array(py::dtype::of<uint64_t>(), 0));
+  py::array result = output(out, {a.batch, a.kept});
   refuse_overlap(result, v, "v");
   a.v = data<uint64_t>(v), a.out = mutable_data<uint64_t>(result);
   a.shift = static_cast<int>(shift), a.bits = static_cast<int>(bits);

@@ -102,6 +102,10 @@ py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& sh
   return in_place(out, "out", shape, itemsize);
 }
 
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape) {
+  return out.is_none() ? new_array(shape, false, 8) : output_bytes(out, shape, 8);
+}
+
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {
   return out.is_none() ? new_array(shape, like.dtype().kind() == 'i', 8) : output_bytes(out, shape, 8);
 }

@@ -54,7 +54,8 @@ py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& sh
 py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape,
                    py::ssize_t itemsize);
 
-// That of 64-bit elements, or a new array with the signedness of `like` where `out` is None.
+// That of 64-bit elements, or a new array where `out` is None: unsigned, or with the signedness of `like`.
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape);
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
 
 template <class T>

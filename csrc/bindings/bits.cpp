@@ -6,11 +6,6 @@
 namespace autorep {
 namespace {
 
-const py::array& like_u64() {
-  static const py::array* kind = new py::array(py::dtype::of<uint64_t>(), 0);
-  return *kind;
-}
-
 py::array planes_of(const py::object& value, const char* name) {
   py::array a = ring64(value, name);
   if (a.ndim() != 2) bad_value(name, "expected planes of shape (rows, words), got " + shape_text(shape_of(a)));
@@ -29,7 +24,7 @@ py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::
   const py::array v = vector_of(value, "v");
   need_range(shift, "shift", 0, 63);
   need_range(bits, "bits", 1, 64 - shift);
-  py::array planes = output(out, {bits, (v.size() + 63) / 64}, like_u64());
+  py::array planes = output(out, {bits, (v.size() + 63) / 64});
   const PackArgs a{data<uint64_t>(v), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
                    static_cast<int>(bits)};
   py::gil_scoped_release release;
@@ -43,7 +38,7 @@ py::array unpack_bits(const py::object& value, Whole n, const py::object& out) {
   need_range(n, "n", 0, planes.shape(1) * 64);
   if ((n + 63) / 64 != planes.shape(1))
     bad_value("n", std::to_string(n) + " elements do not take " + std::to_string(planes.shape(1)) + " words");
-  py::array values = output(out, {n}, like_u64());
+  py::array values = output(out, {n});
   const UnpackArgs a{data<uint64_t>(planes), mutable_data<uint64_t>(values), n, static_cast<int>(planes.shape(0))};
   py::gil_scoped_release release;
   if (n) kernels().unpack_bits(a, plane_threads(n));
@@ -82,7 +77,7 @@ struct CarryInput {
 py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b,
                      const py::object& out) {
   const CarryInput in(g, p, a, b);
-  py::array message = output(out, {3 * in.pairs - 1, in.words}, like_u64());
+  py::array message = output(out, {3 * in.pairs - 1, in.words});
   CarryArgs args{};
   args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a),
   args.b = data<uint64_t>(in.b);

@@ -50,7 +50,7 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   const uint8_t* aes_key = need_16_bytes(hash_key, "hash_key");
   const DcfLayout layout = dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)));
   const int64_t words = dcf_words(layout, n);
-  py::array key = output(out, {words}, py::array(py::dtype::of<uint64_t>(), 0));
+  py::array key = output(out, {words});
   auto* to = mutable_data<uint64_t>(key);
   uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n),
                                       uint64_t(words)};
@@ -73,7 +73,7 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
   need_shape(points, "x", {k.n});
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
-  py::array result = output(out, {k.n, k.layout.payloads}, py::array(py::dtype::of<uint64_t>(), 0));
+  py::array result = output(out, {k.n, k.layout.payloads});
   DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
                 data<uint64_t>(points), mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
                 static_cast<int>(party)};

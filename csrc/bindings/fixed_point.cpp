@@ -21,7 +21,7 @@ py::array encode(const py::object& value, Whole frac_bits, const py::object& out
     bad_type("x", "expected native float32 or float64, got dtype " + std::string(py::str(given.dtype())));
   const py::array x = py::array::ensure(given, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_);
   need_range(frac_bits, "frac_bits", 0, 61);
-  py::array result = output(out, shape_of(x), py::array(py::dtype::of<uint64_t>(), 0));
+  py::array result = output(out, shape_of(x));
   const EncodeArgs a{x.data(), mutable_data<uint64_t>(result), x.size(), std::ldexp(1.0, static_cast<int>(frac_bits)),
                      static_cast<int>(size)};
   bool fits = true;

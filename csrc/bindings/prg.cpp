@@ -13,7 +13,7 @@ py::array prg_words(const py::bytes& seed, Whole purpose_, Whole offset_, const 
     if (s < 0) bad_value("shape", "sizes must not be negative, got " + shape_text(shape));
   const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
   const uint64_t purpose = need_word(purpose_, "purpose"), offset = need_word(offset_, "offset");
-  py::array result = output(out, shape, py::array(py::dtype::of<uint64_t>(), 0));
+  py::array result = output(out, shape);
   const StreamArgs a{&key, purpose, offset, mutable_data<uint64_t>(result), result.size()};
   // The counter is 64 bits of blocks; only offsets that no caller reaches could wrap.
   if (uint64_t(a.n) > ~offset) bad_value("offset", "the stream ends at word 2**64");
