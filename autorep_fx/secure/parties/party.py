@@ -11,6 +11,7 @@ from ..link.count import Count
 from ..link.message import REQUEST
 from ..plan import local
 from ..plan.plan import VERSION, Plan, Step
+from ..plan.validate import check_plan
 
 #: Fills in the value of a step: (its index, the step, values of its inputs).
 Visit = Callable[[int, Step, list[np.ndarray]], np.ndarray | None]
@@ -36,12 +37,15 @@ class Party:
     Args:
         plan: what everyone knows.
         links: the channels to the other two, by name.
+
+    Raises:
+        FormatError: no plan that could be run; names the step.
     """
 
     name = ""
 
     def __init__(self, plan: Plan, **links: Channel):
-        self.plan, self.links, self.clock = plan, links, Clock()
+        self.plan, self.links, self.clock = check_plan(plan), links, Clock()
         for channel in links.values():
             channel.clock = self.clock
             channel.steps = tuple(step.name for step in plan.steps)

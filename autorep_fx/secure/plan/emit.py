@@ -26,11 +26,11 @@ def emit(
         if node.op == "input":
             attrs.update(within.attrs)
         elif node.op == "local":
-            attrs["shifts"] = [max(e[i] for i in inputs) - e[i] for i in inputs]
+            attrs["shifts"] = tuple(max(e[i] for i in inputs) - e[i] for i in inputs)
             if attrs["kind"] == "times":
                 attrs["factor"], attrs["up"] = number(node)
         elif node.op == "constant":
-            numbers[node.name] = Numbers(constant=encode(node.constant, out))
+            numbers[node.name] = Numbers(constant=np.asarray(encode(node.constant, out)))
         elif node.op == "map":
             attrs["weight_bits"] = node.frac_bits
             numbers[node.name] = _map_numbers(nodes, node, e)

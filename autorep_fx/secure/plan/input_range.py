@@ -18,6 +18,9 @@ from .plan import Plan
 #: By how much of its span each channel's range is wider than what the examples show, on either side.
 PAD = 0.25
 
+#: What a sample is described by; the last two are of pictures only.
+STATISTICS = ("mean", "standard deviation", "difference down", "difference across")
+
 #: With fewer values than this a channel's own range says little: it takes that of all channels.
 _ENOUGH = 64
 
@@ -95,9 +98,9 @@ class InputRange:
         span = np.where(self.high > self.low, self.high - self.low, 1.0)
         z = (x - self.low.reshape(shape)) / span.reshape(shape)
         axes = tuple(range(1, x.ndim))
-        found = {"mean": z.mean(axes), "standard deviation": z.std(axes)}
+        found = dict(zip(STATISTICS, (z.mean(axes), z.std(axes))))
         if x.ndim >= 4:
-            for name, axis in (("difference down", -2), ("difference across", -1)):
+            for name, axis in zip(STATISTICS[2:], (-2, -1)):
                 found[name] = np.abs(np.diff(z, axis=axis)).mean(axes) if x.shape[axis] > 1 else np.zeros(len(x))
         return found
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..canonical import digest, to_json
+
 #: Changes whenever a plan means something else or a message looks different.
-VERSION = 1
+VERSION = 2
 
 #: |y| of a masked wire must stay below 2**ROOM ring units: its truncation needs |y| < 2**62.
 ROOM = 61
@@ -26,7 +26,8 @@ class Step:
         inputs: names of earlier results.
         shape: shape of the result without the batch.
         frac_bits: exponent of the result.
-        attrs: public parameters: numbers, tuples, strings, and NumPy arrays of indices.
+        attrs: public parameters: numbers, tuples, strings, slices, tables, and NumPy arrays of positions
+            (int64, increasing) or of a bool for each element.
     """
 
     name: str
@@ -83,9 +84,8 @@ class Plan:
         return Plan(tuple(steps))
 
     def digest(self) -> bytes:
-        """16 bytes that two parties compare before they start."""
-        text = json.dumps([VERSION, *(_plain(vars(s)) for s in self.steps)], sort_keys=True)
-        return hashlib.sha256(text.encode()).digest()[:16]
+        """16 bytes that two parties compare before they start: of the one text that says everything in the plan."""
+        return digest([VERSION, *(to_json(step) for step in self.steps)])[:16]
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "frac_bits", "wire", "messages", "public")]
@@ -103,18 +103,6 @@ def _wire(step: Step) -> tuple[str, str]:
         extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
         return "masked > shared > blinded", f"S>C{extra}, C>S"
     return {"input": ("blinded", "C>S"), "output": ("masked > client", "S>C")}.get(step.op, ("blinded", ""))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    if isinstance(value, slice):
-        return ["slice", value.start, value.stop, value.step]
-    return "..." if value is Ellipsis else value
 
 
 def _short(value: Any) -> str:

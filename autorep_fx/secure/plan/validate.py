@@ -1,0 +1,196 @@
+"""Whether a plan, and the server's numbers for it, are ones that three parties can run, whoever wrote them.
+
+Everything is checked that a kernel or an allocation relies on: operations, names, shapes, positions, and the exponents,
+each of which follows from those before it. Whether the plan is a good one for some network is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ...errors import FormatError
+from ...graph.activations import KINDS
+from .. import rules, shapes
+from ..rules import Check, Rule, check, check_step, one_of, pair, several, whole
+from ..shapes import LARGEST, Shape, need
+from .input_range import STATISTICS
+from .numbers import Numbers
+from .plan import Plan, Step
+from .wire import wire_bits
+
+#: Activations that are compared; the others only where every position is replaced.
+COMPARED = ("relu", "relu6", "leaky_relu")
+
+_BITS, _WEIGHT = whole(0, 63), several(whole(1, LARGEST), 1, 4)
+_EXPONENT = whole(0, 1000)  # of tiny numbers it is beyond 64: only products with what is large must fit the ring
+_FACTOR = Check("an integer of 63 bits and a sign", lambda v, _: type(v) is int and abs(v) < 2**63)
+_KEPT = rules.POSITIONS._replace(holds=lambda v, s: type(v) is np.ndarray and rules.POSITIONS.holds(v, s))
+_ENDS, _PAIR = several(rules.NUMBER, 1, shapes.MOST), several(rules.NUMBER, 2, 2)
+_STATISTICS = Check(
+    "a table of pairs of numbers", lambda v, s: type(v) is dict and all(_PAIR.holds(x, s) for x in v.values())
+)
+_MASK = Check(
+    "a boolean mask of the sample, or nothing",
+    lambda v, s: v is None or type(v) is np.ndarray and v.dtype == bool and v.shape == (math.prod(s),),
+)
+
+
+def _input(step: Step) -> Shape:
+    a, channels = step.attrs, step.shape[0] if step.shape else 1
+    need(len(a["low"]) == len(a["high"]) == channels, "needs a range for each channel")
+    need(all(low <= high for low, high in zip(a["low"], a["high"])), "has an empty range")
+    known = STATISTICS if len(step.shape) >= 3 else STATISTICS[:2]
+    need({*a["statistics"]} <= {*known}, f"knows no statistics but {', '.join(known)}")
+    return step.shape
+
+
+def _position(step: Step, x: Shape) -> Shape:
+    a = step.attrs
+    need(a["weight_shape"] == step.shape[:1] != (), "needs a factor for each channel")
+    need(a["per_channel"] * step.shape[0] == step.size, "counts other positions in a channel")
+    need(a["weight_bits"] < 64, "has no room for 1 in its factors")
+    return x
+
+
+def _activation(step: Step, x: Shape) -> Shape:
+    a, kept = step.attrs, len(step.attrs["kept"])
+    need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
+    need(not kept or a["kind"] in COMPARED, f"keeps {a['kind']}, which cannot be compared")
+    need(not kept or a["shift"] + a.get("window", 64) <= 64, "needs a window that lies within the ring")
+    need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
+    need(not kept or a["kind"] != "relu6" or wire_bits(step) <= 60, "has no room for 6 on its wire")
+    need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
+    need(a["powers"] > 0 or kept == step.size and a["kind"] != "leaky_relu", "needs truncated values")
+    return x
+
+
+_LOCAL = {
+    "add": Rule(lambda s, x, y: shapes.add(x, y), {"sign": rules.SIGN}, inputs=2),
+    "times": Rule(lambda s, x: x, {"factor": _FACTOR, "up": _EXPONENT}),
+    "pad": Rule(lambda s, x: shapes.pad(s.attrs, x), {"pads": several(whole(-shapes.MOST))}),
+    "windows": Rule(
+        lambda s, x: (math.prod(s.attrs["kernel"]), *shapes.windows(s.attrs, x)),
+        {"kernel": pair(1), "stride": pair(1), "dilation": pair(1)},
+    ),
+    "sum_pool": Rule(lambda s, x: shapes.pool(s.attrs, x), {"kernel": pair(1), "stride": pair(1), "padding": pair(0)}),
+    "sum": Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(rules.WHOLE), "keepdim": rules.FLAG}),
+    "reshape": Rule(lambda s, x: shapes.reshape(x, s.shape)),
+    "broadcast": Rule(lambda s, x: shapes.broadcast(x, s.shape)),
+    "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
+    "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": rules.INDEX}),
+    "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": rules.WHOLE}, inputs=None),
+}
+_MAP = {
+    "conv2d": Rule(
+        lambda s, x: shapes.conv2d(s.attrs, s.attrs["weight_shape"], x),
+        {"stride": pair(1), "padding": pair(0), "dilation": pair(1), "groups": rules.WHOLE},
+    ),
+    "linear": Rule(lambda s, x: shapes.linear(s.attrs["weight_shape"], x)),
+    "channel": Rule(lambda s, x: shapes.by_channel(s.attrs["weight_shape"], x)),
+    "position": Rule(_position, {"per_channel": whole(1, LARGEST), "replaced": _KEPT}),
+}
+
+
+def _kinds(op: str, table: Mapping[str, Rule], **common: Check) -> dict[tuple[str, str | None], Rule]:
+    return {
+        (op, kind): Rule(rule.shape, {"kind": one_of(kind), **common, **rule.attrs}, inputs=rule.inputs)
+        for kind, rule in table.items()
+    }
+
+
+#: (op, kind of a map or local step) -> rule.
+RULES: dict[tuple[str, str | None], Rule] = {
+    ("input", None): Rule(_input, {"low": _ENDS, "high": _ENDS, "statistics": _STATISTICS}, inputs=0),
+    **_kinds("local", _LOCAL, shifts=several(_EXPONENT, 1, rules.STEPS)),
+    **_kinds("map", _MAP, weight_shape=_WEIGHT, weight_bits=_EXPONENT),
+    ("constant", None): Rule(lambda s, x: x),
+    ("activation", None): Rule(
+        _activation,
+        {"kind": one_of("truncate", *KINDS), "shift": whole(0, 62), "align": _BITS, "powers": whole(0, 2),
+         "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
+        {"window": whole(2, 63), "slope": _FACTOR},
+    ),
+    ("output", None): Rule(lambda s, x: x, {"shift": whole(0, 62)}),
+}  # fmt: skip
+
+
+def check_plan(plan: Plan) -> Plan:
+    """``plan``, whole.
+
+    Raises:
+        FormatError: names the step and the attribute.
+    """
+    ops = [step.op for step in plan.steps]
+    if len(ops) < 2 or len(ops) > rules.STEPS or ops[0] != "input" or ops[-1] != "output":
+        raise FormatError(f"the plan must be an input, at most {rules.STEPS} steps, and an output")
+    known: dict[str, Shape] = {}
+    exponents: dict[str, int] = {}
+    for i, step in enumerate(plan.steps):
+        kind = step.attrs.get("kind") if step.op in ("local", "map") and type(step.attrs) is dict else None
+        rule = RULES.get((step.op, kind)) if type(step.op) is str and type(kind) in (str, type(None)) else None
+        if (step.op == "input") != (i == 0) or (step.op == "output") != (i == len(ops) - 1):
+            raise FormatError(f"step '{step.name}' is a second {step.op}")
+        check_step(step, rule, known)
+        check(step.frac_bits, _EXPONENT, f"'frac_bits' of step '{step.name}'")
+        if step.op != "input":
+            _check_exponent(step, [exponents[name] for name in step.inputs])
+        known[step.name], exponents[step.name] = step.shape, step.frac_bits
+    return plan
+
+
+def _check_exponent(step: Step, given: list[int]) -> None:
+    a, found = step.attrs, max(given)
+    if step.op == "local":
+        found += a.get("up", 0)
+        if a["shifts"] != tuple(max(given) - e for e in given):
+            raise FormatError(f"'shifts' of step '{step.name}' do not bring its inputs to one exponent")
+    elif step.op == "map":
+        found += a["weight_bits"]
+    elif step.op in ("activation", "output"):
+        found += a.get("align", 0) - a["shift"]
+    if found != step.frac_bits:
+        raise FormatError(f"'frac_bits' of step '{step.name}' must be {found}, got {step.frac_bits}")
+
+
+def check_numbers(plan: Plan, numbers: Mapping[str, Numbers]) -> None:
+    """Raise FormatError unless these are the server's numbers of such a plan, complete."""
+    steps = {step.name: step for step in plan.steps}
+    for name in numbers:
+        if name not in steps or steps[name].op not in ("map", "constant", "activation"):
+            raise FormatError(f"numbers for step '{name}', which takes none")
+    for name, step in steps.items():
+        own = numbers.get(name, Numbers())
+        weight = step.attrs["weight_shape"] if step.op == "map" else None
+        _check_array(own.weight, f"the weight of step '{name}'", weight is not None, lambda s, w=weight: s == w)
+        _check_array(own.constant, f"the constant of step '{name}'", step.op == "constant", _broadcasts(step.shape))
+        if type(own.bits) is not int or own.bits not in (16, 32, 64):
+            raise FormatError(f"the width of step '{name}' must be 16, 32 or 64 bits, got {str(own.bits)[:60]}")
+        if own.weight is not None and own.bits < 64:
+            signed, most = own.weight.view(np.int64), 2 ** (own.bits - 1)
+            if signed.min(initial=0) < -most or signed.max(initial=0) >= most:
+                raise FormatError(f"a weight of step '{name}' has more than {own.bits} bits")
+
+
+def _broadcasts(to: Shape) -> Callable[[Shape], bool]:
+    def holds(shape: Shape) -> bool:
+        try:
+            return shapes.broadcast(shape, to) == to
+        except ValueError:
+            return False
+
+    return holds
+
+
+def _check_array(value: np.ndarray | None, where: str, needed: bool, fits: Callable[[Shape], bool]) -> None:
+    if value is None:
+        if needed:
+            raise FormatError(f"{where} is missing")
+    elif type(value) is not np.ndarray or value.dtype != np.uint64 or not fits(value.shape):
+        raise FormatError(f"{where} must be ring elements of a shape that fits the step, got {_describe(value)}")
+
+
+def _describe(value: np.ndarray) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

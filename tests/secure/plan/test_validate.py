@@ -1,0 +1,107 @@
+"""What a plan's digest covers, and that a party takes no plan that it could not run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from native_runs import compiled
+from networks import Everything, images
+from networks import replace as replace_activations
+from torch import nn
+
+from autorep_fx.errors import FormatError
+from autorep_fx.secure import plaintext, validate
+from autorep_fx.secure.parties.client import Client
+from autorep_fx.secure.plan import build
+from autorep_fx.secure.plan.local import LOCAL
+from autorep_fx.secure.plan.plan import Plan, Step
+from autorep_fx.secure.plan.validate import RULES, check_plan
+
+
+@pytest.fixture(scope="module")
+def plan():
+    model = Everything()
+    model.prelu = nn.LeakyReLU(0.2)
+    return compiled(model, images(), lambda gm: replace_activations(gm, 0.5)).native[0]
+
+
+def others(value):
+    """Other values in its place, of the same type and of others that look alike."""
+    if isinstance(value, np.ndarray) and value.dtype == bool:
+        return [~value, np.flatnonzero(value), None]
+    if isinstance(value, np.ndarray):
+        return [value[1:], np.arange(0)] if len(value) > 1 else [np.array([3])]
+    if isinstance(value, dict):
+        return [{"mean": (0.0, 1.0)}, {"mean": (0.0, 2.0)}, ()]
+    if isinstance(value, tuple):
+        return [(*value, 7), str(value), (value,), *([value[:-1]] if value else [])]
+    if isinstance(value, bool):
+        return [not value, int(value), str(value)]
+    if isinstance(value, int):
+        return [value + 1, value + 1000, float(value), str(value)]
+    return [f"{value}x", 0, 7.5] if value is not None else [0, "None", False]
+
+
+def test_the_digest_covers_everything(plan):
+    found = {plan.digest(): "the plan"}
+
+    def see(i, step, what):
+        digest = Plan((*plan.steps[:i], step, *plan.steps[i + 1 :])).digest()
+        assert digest not in found, f"{what} and {found[digest]}"
+        found[digest] = what
+
+    for i, step in enumerate(plan.steps):
+        positions = any(isinstance(value, np.ndarray) for value in step.attrs.values())
+        for field in ("name", "op", "inputs", "frac_bits", *(() if positions else ("shape",))):
+            for value in others(getattr(step, field)):
+                see(i, replace(step, **{field: value}), f"{field} of {step.name} as {value!r}")
+        for key, old in step.attrs.items():
+            for value in others(old):
+                see(i, replace(step, attrs={**step.attrs, key: value}), f"{key} of {step.name} as {value!r}")
+            see(i, replace(step, attrs={k + "x" * (k == key): v for k, v in step.attrs.items()}), f"{key} renamed")
+            see(i, replace(step, attrs={k: v for k, v in step.attrs.items() if k != key}), f"no {key} of {step.name}")
+
+
+def test_the_digest_covers_shape_and_type_of_arrays():
+    def digest(shape, kept):
+        return Plan((Step("a", "activation", (), shape, 0, {"kept": kept}),)).digest()
+
+    kept = np.arange(4)
+    same = [digest((8,), kept), digest((16,), kept), digest((2, 4), kept), digest((8,), np.arange(8) < 4)]
+    assert len({*same}) == 4
+    for other in (kept.astype(np.int32), kept.reshape(2, 2), kept[::-1], kept + 5, kept.astype(float)):
+        with pytest.raises(TypeError, match="no form in a file"):
+            digest((8,), other)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"shift": 63}, "'shift' of step '.*' must be an integer from 0 to 62"),
+    ({"window": 64}, "'window' of step '.*' must be an integer from 2 to 63"),
+    ({"kept": np.array([1, 0])}, "'kept' of step '.*' must be increasing positions within the sample"),
+    ({"kept": np.array([10**9])}, "increasing positions within the sample"),
+    ({"kept": np.array([0, 1], np.int32)}, "increasing positions within the sample"),
+    ({"kept": np.arange(0)}, "compares without kept positions"),
+    ({"kind": "gelu"}, "keeps gelu, which cannot be compared"),
+    ({"powers": 0}, "needs truncated values|has lines among squares"),
+    ({"linear": np.zeros(3, bool)}, "'linear' of step '.*' must be a boolean mask"),
+    ({"comparison": "guess"}, "'comparison' of step '.*' must be one of fss, gmw, None"),
+    ({"align": 1}, r"'frac_bits' of step '.*' must be \d+"),
+])  # fmt: skip
+def test_a_party_takes_no_such_plan(plan, change, message):
+    i, step = next((i, s) for i, s in enumerate(plan.steps) if s.attrs.get("comparison") and s.attrs["kind"] == "relu6")
+    bad = Plan((*plan.steps[:i], replace(step, attrs={**step.attrs, **change}), *plan.steps[i + 1 :]))
+    with pytest.raises(FormatError, match=message):
+        Client(bad)
+
+
+def test_order_and_names(plan):
+    first, second, *rest = plan.steps
+    for steps in ((second, first, *rest), plan.steps[1:], plan.steps[:-1], (first, second, second, *rest), ()):
+        with pytest.raises(FormatError):
+            check_plan(Plan(tuple(steps)))
+    assert check_plan(plan) is plan
+
+
+def test_every_operation_has_a_rule():
+    assert {kind for op, kind in RULES if op == "local"} == {*LOCAL}
+    assert {*validate.RULES} == {*build.BUILD} == {*plaintext.OPS}
