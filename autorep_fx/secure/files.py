@@ -1,174 +1,234 @@
 """Programs on disk: a folder with a public part, for everyone, and the server's part. JSON and safetensors, no pickle.
 
-public.json         the program's and the plan's steps: shapes, exponents, windows, comparisons
-public.safetensors  positions that keep their activation, by name in the JSON
-server.safetensors  weights, biases and coefficients, as numbers and as ring elements; give it to the server only
+public.json                the plan (plan/plan.py) and the input's shape, nothing else; for client and dealer
+server-<mark>.safetensors  the program, and its weights, biases and coefficients, as numbers and as ring elements; its
+                           owner alone may read it. Give it to the server, with public.json, and to nobody else
+
+``<mark>`` is a hash of what public.json says, so each belongs to the other, and writing public.json, which happens at
+once or not at all, is what replaces one program by the next. What is read is checked whole before it is used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import FormatError
+from .canonical import LONGEST, digest, dumps, from_json, loads, to_json
 from .plan import plan as native
 from .plan.numbers import Numbers
+from .plan.validate import check_numbers, check_plan
 from .program import Program, PublicProgram, Step
+from .rules import NAME, NUMBER, SHAPE, Check, check, check_attrs, whole
+from .validate import check_program
 
-_FORMAT, _VERSION = "autorep_fx program", 1
-_PUBLIC, _ARRAYS, _SERVER = "public.json", "public.safetensors", "server.safetensors"
+_FORMAT, _VERSION = "autorep_fx program", 2
+_PUBLIC, _SERVER = "public.json", "server-*.safetensors"
 
 #: Where the server's file keeps what.
 _REAL, _WEIGHT, _CONSTANT = "real/", "weight/", "constant/"
 
+_TABLE = Check("a table", lambda v, _: type(v) is dict)
+_LIST = Check("a list", lambda v, _: type(v) is list)
+_NUMBERS = Check("a list of finite numbers", lambda v, s: type(v) is list and all(NUMBER.holds(n, s) for n in v))
+
+#: What else the server keeps.
+_SETTINGS = {
+    "reach": Check(
+        "a table of lists of finite numbers",
+        lambda v, s: type(v) is dict and all(NAME.holds(k, s) and _NUMBERS.holds(x, s) for k, x in v.items()),
+    ),
+    "frac_bits": whole(0, 64),
+    "obstacle": Check("a text", lambda v, _: type(v) is str),
+}
+
+
 
 def save_program(
-    folder: str | Path, program: Program, plan: native.Plan, numbers: dict[str, Numbers], settings: dict[str, Any]
+    folder: str | Path,
+    program: Program,
+    plan: native.Plan | None,
+    numbers: dict[str, Numbers],
+    settings: dict[str, Any],
 ) -> None:
-    """Write both parts; an existing program there is replaced. ``settings``: what else the server needs, plain JSON."""
+    """Write both parts; a program that is there already is replaced, whole or not at all. One writer at a time.
+
+    Args:
+        plan, numbers: of the native runtime; None and {} for a program that it cannot run.
+        settings: ``reach`` (as lists), ``frac_bits`` and ``obstacle`` of a :class:`~.secure_program.SecureProgram`.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, np.ndarray] = {}
+    _check(program, plan, numbers, settings)
     public = {
         "format": _FORMAT,
         "version": _VERSION,
-        "plan version": native.VERSION,
-        "program": {
-            f.name: _encode(getattr(program.public, f.name), arrays) for f in dataclasses.fields(PublicProgram)
-        },
-        "plan": [_encode(step, arrays) for step in plan.steps],
+        "input": list(program.public.input_shape),
+        "plan version": None if plan is None else native.VERSION,
+        "plan": None if plan is None else [to_json(step) for step in plan.steps],
     }
-    server = {_REAL + key: np.ascontiguousarray(value.numpy()) for key, value in program.server.items()}
+    arrays = {_REAL + key: np.ascontiguousarray(value.numpy()) for key, value in program.server.items()}
     for name, own in numbers.items():
         for prefix, array in ((_WEIGHT, own.weight), (_CONSTANT, own.constant)):
             if array is not None:
-                server[prefix + name] = np.ascontiguousarray(array)
+                arrays[prefix + name] = np.ascontiguousarray(array)
+    parts = {f.name: getattr(program.public, f.name) for f in dataclasses.fields(PublicProgram)}
     private = {
+        "program": {**parts, "steps": [to_json(step) for step in program.steps]},
         "settings": settings,
-        "bits": {k: v.bits for k, v in numbers.items()},
+        "bits": {name: own.bits for name, own in numbers.items()},
     }
-    text = {"format": _FORMAT, "version": str(_VERSION), "private": json.dumps(private), "plan": plan.digest().hex()}
-    (folder / _PUBLIC).write_text(json.dumps(public))
-    save_file(arrays, folder / _ARRAYS)
-    save_file(server, folder / _SERVER, metadata=text)
+    text = {"format": _FORMAT, "version": str(_VERSION), "public": _mark(public), "private": dumps(private)}
+    server = _server(folder, public)
+    _write(server, save(arrays, metadata=text), 0o600)
+    _write(folder / _PUBLIC, dumps(public).encode(), 0o666)
+    for old in folder.glob(_SERVER):
+        if old != server:
+            old.unlink()
 
 
 def load_plan(folder: str | Path) -> native.Plan:
     """The public part alone, for client and dealer.
 
     Raises:
-        FormatError: it is missing, damaged or of another version.
+        FormatError: it is missing, damaged, of another version, no plan that could be run, or there is none, because
+            the native runtime cannot run this program.
     """
-    public, arrays = _public(Path(folder))
-    return _plan(public, arrays)
+    plan = _public(Path(folder))[1]
+    if plan is None:
+        raise FormatError(f"the program at {folder} has no plan for the native runtime; it runs with backend='crypten'")
+    return plan
 
 
-def load_program(folder: str | Path) -> tuple[Program, native.Plan, dict[str, Numbers], dict[str, Any]]:
+def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[str, Numbers], dict[str, Any]]:
     """Both parts: what :func:`save_program` got.
 
     Raises:
-        FormatError: one is missing, damaged, of another version, or they do not belong together.
+        FormatError: one is missing, damaged, of another version, nothing that could be run, or they do not belong
+            together; names the file and the place in it.
     """
     folder = Path(folder)
-    public, arrays = _public(folder)
-    plan = _plan(public, arrays)
-    metadata, server = _tensors(folder / _SERVER)
-    if metadata.get("format") != _FORMAT or metadata.get("plan") != plan.digest().hex():
-        raise FormatError(f"{folder / _SERVER} belongs to another program than {folder / _PUBLIC}")
-    try:
-        private = json.loads(metadata["private"])
-        parts = {name: _decode(value, arrays) for name, value in public["program"].items()}
-        numbers = {
-            name: Numbers(server.get(_WEIGHT + name), server.get(_CONSTANT + name), bits)
-            for name, bits in private["bits"].items()
-        }
-        real = {key[len(_REAL) :]: torch.from_numpy(value) for key, value in server.items() if key.startswith(_REAL)}
-        program = Program(PublicProgram(**parts), real)
-        settings = private["settings"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{folder} is damaged: {error}") from error
-    return program, plan, numbers, settings
+    public, plan = _public(folder)
+    path = _server(folder, public)
+    if not path.is_file():
+        if other := next(folder.glob(_SERVER), None):
+            raise FormatError(f"{other} belongs to another program than {folder / _PUBLIC}")
+        raise FormatError(f"no server's part at {folder}")
+    with _named(path):
+        metadata, arrays = _tensors(path)
+        if metadata.get("format") != _FORMAT or metadata.get("version") != str(_VERSION):
+            raise FormatError(f"is not the server's part of version {_VERSION}")
+        if metadata.get("public") != _mark(public):
+            raise FormatError(f"belongs to another program than {_PUBLIC}")
+        private = loads(metadata.get("private", ""), "its description")
+        check_attrs(private, {"program": _TABLE, "settings": _TABLE, "bits": _TABLE}, {}, "its description")
+        program = Program(_program(private["program"]), _part(arrays, _REAL, torch.from_numpy))
+        weights, constants = _part(arrays, _WEIGHT), _part(arrays, _CONSTANT)
+        numbers = {name: Numbers(weights.pop(name, None), constants.pop(name, None), bits)
+                   for name, bits in private["bits"].items()}  # fmt: skip
+        if unknown := [*weights, *constants]:
+            raise FormatError(f"has numbers of '{unknown[0]}', without their width")
+        _check(program, plan, numbers, private["settings"])
+        if program.public.input_shape != tuple(public["input"]):
+            raise FormatError("takes inputs of another shape than the public part")
+    return program, plan, numbers, private["settings"]
 
 
-def _plan(public: dict, arrays: dict[str, np.ndarray]) -> native.Plan:
-    if public.get("plan version") != native.VERSION:
-        raise FormatError(
-            f"the plan is of version {public.get('plan version')}, this is {native.VERSION}; compile the model again"
-        )
-    try:
-        return native.Plan(tuple(_decode(step, arrays) for step in public["plan"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"the plan is damaged: {error}") from error
+def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Numbers], settings: Any) -> None:
+    check_program(program)
+    if plan is not None:
+        check_plan(plan)
+    check_numbers(plan or native.Plan(()), numbers)
+    check_attrs(settings, _SETTINGS, {}, "the settings")
 
 
-def _public(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
+def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     path = folder / _PUBLIC
     try:
-        public = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            text = file.read(LONGEST + 1)
+    except OSError as error:
         raise FormatError(f"no program at {folder}: {error}") from error
-    if not isinstance(public, dict) or public.get("format") != _FORMAT:
+    public = loads(text, str(path))
+    if type(public) is not dict or public.get("format") != _FORMAT:
         raise FormatError(f"{path} is not a program of autorep_fx")
     if public.get("version") != _VERSION:
         raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; compile the model again")
-    return public, _tensors(folder / _ARRAYS)[1]
+    with _named(path):
+        if {*public} != {"format", "version", "input", "plan version", "plan"}:
+            raise FormatError("does not have the entries of a program")
+        shape = tuple(public["input"]) if type(public["input"]) is list else None
+        check(shape, SHAPE, "the input's shape")
+        if public["plan"] is None:
+            return public, None
+        if public["plan version"] != native.VERSION:
+            raise FormatError(
+                f"the plan is of version {public['plan version']}, this is {native.VERSION}; compile the model again"
+            )
+        check(public["plan"], _LIST, "the plan")
+        steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
+        plan = check_plan(native.Plan(tuple(steps)))
+        if plan.input.shape != shape:
+            raise FormatError("the plan takes inputs of another shape")
+    return public, plan
+
+
+def _program(parts: dict[str, Any]) -> PublicProgram:
+    shapes = Check("a table of shapes", lambda v, _: type(v) is dict and all(type(x) is list for x in v.values()))
+    anything = Check("", lambda v, _: True)
+    wanted = {"input": NAME, "input_shape": _LIST, "steps": _LIST, "output": anything, "secret_shapes": shapes}
+    check_attrs(parts, wanted, {}, "its program")
+    steps = tuple(from_json(Step, row, f"step {i} of the program") for i, row in enumerate(parts["steps"]))
+    of_secrets = {key: tuple(shape) for key, shape in parts["secret_shapes"].items()}
+    return PublicProgram(parts["input"], tuple(parts["input_shape"]), steps, parts["output"], of_secrets)
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str, of=lambda array: array) -> dict[str, Any]:
+    return {key[len(prefix) :]: of(value) for key, value in arrays.items() if key.startswith(prefix)}
+
+
+def _mark(public: dict[str, Any]) -> str:
+    return digest(public).hex()
+
+
+def _server(folder: Path, public: dict[str, Any]) -> Path:
+    return folder / _SERVER.replace("*", _mark(public)[:12])
+
+
+@contextlib.contextmanager
+def _named(path: Path):
+    """Errors within say which file they are about."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{path} is damaged: {error}") from error
 
 
 def _tensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise FormatError(f"{path} cannot be read: {error}") from error
+    except (OSError, SafetensorError, TypeError, ValueError) as error:  # a type that NumPy does not have: TypeError
+        raise FormatError(f"cannot be read: {error}") from error
 
 
-def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, (Step, native.Step)):
-        kind = "step" if isinstance(value, Step) else "native step"
-        return {kind: {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}}
-    if isinstance(value, dict):
-        return {"dict": {key: _encode(v, arrays) for key, v in value.items()}}
-    if isinstance(value, tuple):
-        return {"tuple": [_encode(v, arrays) for v in value]}
-    if isinstance(value, list):
-        return [_encode(v, arrays) for v in value]
-    if isinstance(value, slice):
-        return {"slice": [value.start, value.stop, value.step]}
-    if value is Ellipsis:
-        return {"ellipsis": None}
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        key = str(len(arrays))
-        arrays[key] = np.ascontiguousarray(value if isinstance(value, np.ndarray) else value.numpy())
-        return {"array" if isinstance(value, np.ndarray) else "tensor": key}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_decode(v, arrays) for v in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, inner),) = value.items()
-    if kind in ("step", "native step"):
-        made = Step if kind == "step" else native.Step
-        return made(**{name: _decode(v, arrays) for name, v in inner.items()})
-    if kind == "dict":
-        return {key: _decode(v, arrays) for key, v in inner.items()}
-    if kind == "tuple":
-        return tuple(_decode(v, arrays) for v in inner)
-    if kind == "slice":
-        return slice(*inner)
-    if kind == "ellipsis":
-        return Ellipsis
-    if kind == "array":
-        return arrays[inner]
-    if kind == "tensor":
-        return torch.from_numpy(arrays[inner])
-    raise ValueError(f"unknown kind of value {kind!r}")
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """The file appears whole or not at all, with this mode (less the umask) from the first byte on."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
