@@ -8,7 +8,8 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from ..errors import FormatError
 from ..graph.canonicalize import Canonicalize
@@ -41,7 +42,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
 
     Raises:
         FileNotFoundError: no such file.
-        FormatError: not such a file, a newer version, truncated, or of another architecture.
+        FormatError: not such a file, a newer version, truncated, of another architecture, or with tensors whose types
+            or shapes do not fit; names the site or the tensor.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -49,7 +51,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
         with safetensors.safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except safetensors.SafetensorError as error:
+    except (OSError, safetensors.SafetensorError) as error:
         raise FormatError(f"{path} is not a readable safetensors file: {error}") from error
     if header.get("format") != _FORMAT:
         raise FormatError(f"{path} was not written by autorep_fx.save")
@@ -58,15 +60,56 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
 
     gm = hybridize(Canonicalize()(trace(model)))
     mine = {name: site.activation.kind for name, site in sites(gm).items()}
-    theirs = json.loads(header["sites"])
+    theirs = _kinds(header.get("sites", ""), path)
     if mine != theirs:
         differs = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
         raise FormatError(
             f"{path} is of another architecture: site '{differs}' is {theirs.get(differs, 'absent')} there and "
             f"{mine.get(differs, 'absent')} in the model"
         )
+    for name, tensor in gm.state_dict().items():
+        if name in tensors and _type(tensors[name]) != _type(tensor):
+            raise FormatError(f"{path}: '{name}' is of {tensors[name].dtype} there and of {tensor.dtype} in the model")
+    for name in mine:
+        _check_site(name, tensors, path)
     try:
         gm.load_state_dict(tensors)
     except RuntimeError as error:
         raise FormatError(f"{path} does not fit the model: {error}") from error
     return gm
+
+
+def _kinds(text: str, path: str | os.PathLike) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: its list of sites is damaged: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(kind, str) for kind in found.values()):
+        raise FormatError(f"{path}: its list of sites is damaged")
+    return found
+
+
+def _type(tensor: Tensor) -> str:
+    """What load_state_dict may convert into one another: the precision of a file need not be the model's."""
+    return "floating point" if tensor.is_floating_point() else str(tensor.dtype)
+
+
+def _check_site(name: str, tensors: dict[str, Tensor], path: str | os.PathLike) -> None:
+    """A site takes the shapes of its tensors from the file, so they must fit one another. Raises FormatError."""
+
+    def need(condition: bool, part: str, what: str) -> None:
+        if not condition:
+            raise FormatError(f"{path}: '{name}.{part}' must be {what}")
+
+    parts = {part: tensors.get(f"{name}.{part}") for part in ("keep", "coeffs", "input_range", "fit_error")}
+    keep, coeffs = parts.pop("keep"), parts["coeffs"]
+    if keep is None:
+        need(all(value is None for value in parts.values()), "keep", "there, as its coefficients or ranges are")
+        return
+    need(keep.dtype == torch.bool and keep.numel() > 0 and keep.dim() > 0, "keep", "a boolean mask with a channel axis")
+    need(coeffs is not None and coeffs.dim() == 2 and len(coeffs) > 1, "coeffs", "(degree + 1, C), with degree >= 1")
+    shapes = {"coeffs": (len(coeffs), len(keep)), "input_range": (2,), "fit_error": (len(keep),)}
+    for part, value in parts.items():
+        fits = value is None or value.is_floating_point() and tuple(value.shape) == shapes[part]
+        need(fits, part, f"floating point of shape {shapes[part]}")
+    need(bool(torch.isfinite(coeffs).all()), "coeffs", "finite")

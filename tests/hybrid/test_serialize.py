@@ -1,6 +1,10 @@
+import json
+import random
+
 import pytest
 import torch
 from architectures import DenseConcat, PlainModules, SmoothActivations, build, images
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import autorep_fx as ar
@@ -37,3 +41,67 @@ def test_bad_files_are_named(tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(FormatError, match="not written by"):
         ar.load(PlainModules(), path)
+
+
+def contents(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "model.safetensors"
+    ar.save(ar.transform(build(PlainModules), calibration=images(8), relu_budget=50), path)
+    return path, *contents(path)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda h, t: h.pop("sites"), "its list of sites is damaged"),
+    (lambda h, t: h.update(sites="[" * 100_000), "its list of sites is damaged"),
+    (lambda h, t: h.update(sites="[1]"), "its list of sites is damaged"),
+    (lambda h, t: h.update(sites=json.dumps({**json.loads(h["sites"]), "1": {"a": 1}})), "sites is damaged"),
+    (lambda h, t: t.pop("1.keep"), "'1.keep' must be there"),
+    (lambda h, t: t.pop("1.coeffs"), r"'1.coeffs' must be \(degree \+ 1, C\)"),
+    (lambda h, t: t.update({"1.keep": t["1.keep"].float()}), "'1.keep' must be a boolean mask"),
+    (lambda h, t: t.update({"1.keep": torch.tensor(True)}), "'1.keep' must be a boolean mask"),
+    (lambda h, t: t.update({"1.coeffs": t["1.coeffs"][:, :3].clone()}), r"'1.coeffs' must be floating point of shape"),
+    (lambda h, t: t["1.coeffs"].fill_(torch.nan), "'1.coeffs' must be finite"),
+    (lambda h, t: t.update({"1.input_range": torch.zeros(3)}), r"'1.input_range' must be floating point of shape \(2,"),
+    (lambda h, t: t.update({"0.weight": t["0.weight"].int()}), "'0.weight' is of torch.int32 there"),
+    (lambda h, t: t.update({"0.weight": torch.zeros(1)}), "does not fit the model"),
+    (lambda h, t: t.update({"more": torch.zeros(1)}), "does not fit the model"),
+])  # fmt: skip
+def test_damaged_files(saved, change, message):
+    path, header, tensors = saved
+    change(header, tensors)
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(FormatError, match=message):
+        ar.load(PlainModules(), path)
+
+
+def test_another_precision_is_none_of_these(saved):
+    path, header, tensors = saved
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}, path, metadata=header)
+    assert ar.load(PlainModules(), path).eval()(images()).dtype == torch.float32
+
+
+def test_mutated_files_load_or_are_refused(saved):
+    path, header, tensors = saved
+    rng = random.Random(0)
+    dtypes = [torch.bool, torch.int64, torch.uint8, torch.bfloat16, torch.float64, torch.complex64]
+    for _ in range(60):
+        changed = dict(tensors)
+        name = rng.choice(sorted(changed))
+        value = changed.pop(name)
+        made = rng.choice([value.to(rng.choice(dtypes)), value[None], value[..., :0], value.flatten(), value[:1], None])
+        if made is not None:
+            changed[name] = made.contiguous()
+        save_file(changed, path, metadata=header)
+        try:
+            gm = ar.load(PlainModules(), path).eval()
+        except FormatError:
+            continue
+        try:
+            gm(images())
+        except ValueError as error:  # a mask of another shape than this input gives
+            assert "was masked for inputs of shape" in str(error)
