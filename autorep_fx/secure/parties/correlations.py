@@ -16,6 +16,9 @@ from ..ring import kernel
 
 T = TypeVar("T")
 
+#: Bits of a stream's name for each of its parts; together a purpose of the generator, 64 bits.
+_INFERENCE, _STEP, _SLOT = 32, 24, 8
+
 #: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
 #: masks of AND triples. Slots of the server's seed: the mask s of a wire; A, once per model; roots; masks of AND
 #: triples.
@@ -24,16 +27,27 @@ WIRE_MASK, WEIGHT_MASK = 0, 1
 
 
 class Stream:
-    """A seed, and which inference it is for. Inference 0 is what is made once per model."""
+    """A seed, and which inference it is for. Inference 0 is what is made once per model.
+
+    Raises:
+        ValueError: a seed of another length, or an inference beyond 2**32: there would be no new masks.
+    """
 
     def __init__(self, seed: bytes, inference: int):
-        if len(seed) != 16 or not 0 <= inference < 2**32:
-            raise ValueError("a stream needs a seed of 16 bytes and an inference below 2**32")
+        if len(seed) != 16 or not 0 <= inference < 2**_INFERENCE:
+            raise ValueError("a stream needs a seed of 16 bytes and an inference below 2**32; set up a new session")
         self.seed, self.inference = seed, inference
 
     def words(self, step: int, slot: int, shape: int | tuple[int, ...]) -> np.ndarray:
-        """Uniform ring elements; the same for everyone who has the seed."""
-        return kernel().prg_words(self.seed, self.inference << 32 | step << 8 | slot, shape)
+        """Uniform ring elements; the same for everyone who has the seed.
+
+        Raises:
+            ValueError: a step or slot that the name has no room for: it would be the name of another stream.
+        """
+        if not (0 <= step < 2**_STEP and 0 <= slot < 2**_SLOT):
+            raise ValueError(f"a stream has {_STEP} bits for a step and {_SLOT} for a slot, got {step} and {slot}")
+        name = (self.inference << _STEP | step) << _SLOT | slot
+        return kernel().prg_words(self.seed, name, shape)
 
 
 class Once(Generic[T]):

@@ -1,0 +1,97 @@
+"""The names of the streams that masks come from: no two things share one, and all parties mean the same by it."""
+
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+from native_runs import compiled
+from networks import Everything, images, replace
+from torch import nn
+
+from autorep_fx.secure.host.threads import connect, run
+from autorep_fx.secure.parties import correlations as c
+from autorep_fx.secure.parties.correlations import Stream
+from autorep_fx.secure.ring import kernel
+
+INFERENCES = 2
+CLIENT = {c.BLIND: "blinding", c.T_MASK: "t", c.SHARES: "shares", c.ROOT: "roots", c.TRIPLE: "triples"}
+SERVER = {c.WIRE_MASK: "wire mask", c.WEIGHT_MASK: "A", c.SHARES: "half of u", c.ROOT: "roots", c.TRIPLE: "triples"}
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Hybrid sites, max pooling, ReLU6, leaky ReLU."""
+    model = Everything()
+    model.prelu = nn.LeakyReLU(0.2)
+    return compiled(model, images(), lambda gm: replace(gm, 0.5))
+
+
+def drawn(monkeypatch, plan, numbers):
+    """Every stream that a party made in some inferences: (party, seed's owner, name, words)."""
+    trio, calls, who = connect(plan, numbers, timeout=20), [], {}
+    for party in (trio.client, trio.server, trio.dealer):
+
+        def setup(party=party, real=party.setup):
+            who[threading.get_ident()] = party.name
+            real()
+
+        party.setup = setup
+    real = kernel().prg_words
+
+    def prg_words(seed, purpose, shape, *rest):
+        calls.append((threading.get_ident(), seed, purpose, int(np.prod(shape, dtype=np.int64))))
+        return real(seed, purpose, shape, *rest)
+
+    monkeypatch.setattr(kernel(), "prg_words", prg_words)
+    x = images(2).double().numpy()
+    run(plan, numbers, *[x] * INFERENCES, trio=trio)
+    owner = {trio.client.seed: "client", trio.server.seed: "server"}
+    return [(who[thread], owner[seed], purpose, size) for thread, seed, purpose, size in calls]
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison):
+    plan, numbers = program.native
+    plan = plan.with_comparison(comparison)
+    calls = drawn(monkeypatch, plan, numbers)
+
+    repeated = [call for call, n in Counter((party, owner, name) for party, owner, name, _ in calls).items() if n > 1]
+    assert not repeated, "a party draws the same numbers twice"
+    assert not [call for call in calls if {call[0], call[1]} == {"client", "server"}], "nobody has the other's seed"
+
+    sizes, users, kinds = {}, {}, {"client": set(), "server": set()}
+    for party, owner, name, size in calls:
+        inference, step, slot = name >> 32, name >> 8 & 0xFFFFFF, name & 0xFF
+        kind = (CLIENT if owner == "client" else SERVER)[slot]
+        assert (inference == 0) == (kind == "A") and inference <= INFERENCES and step < len(plan.steps)
+        assert sizes.setdefault((owner, name), size) == size, "two parties make something else of one stream"
+        users.setdefault((owner, name), set()).add(party)
+        kinds[owner].add(kind)
+        op = plan.steps[step].op
+        assert op in {"t": ["map"], "A": ["map"], "blinding": ["input", "map", "activation"]}.get(
+            kind, ["activation", "output"]
+        )
+    # The dealer makes all that the others make; only its half of u's share is for nobody else to know.
+    alone = {(owner, name & 0xFF) for (owner, name), parties in users.items() if parties == {"dealer"}}
+    assert alone <= {("server", c.SHARES)} and all("dealer" in parties for parties in users.values())
+    common = {"roots"} if comparison == "fss" else {"triples"}
+    assert kinds["client"] == {"blinding", "t", "shares"} | common
+    assert kinds["server"] == {"wire mask", "A"} | common | ({"half of u"} if comparison == "gmw" else set())
+
+
+def test_slots_are_distinct():
+    assert len(CLIENT) == len(SERVER) == 5
+
+
+@pytest.mark.parametrize("inference, step, slot", [
+    (2**32, 0, 0), (-1, 0, 0), (0, 2**24, 0), (0, -1, 0), (0, 0, 2**8), (0, 0, -1),
+])  # fmt: skip
+def test_a_name_does_not_run_into_another(inference, step, slot):
+    with pytest.raises(ValueError, match="stream"):
+        Stream(bytes(16), inference).words(step, slot, 1)
+
+
+def test_the_largest_name():
+    last = Stream(bytes(range(16)), 2**32 - 1).words(2**24 - 1, 2**8 - 1, 3)
+    np.testing.assert_array_equal(last, kernel().prg_words(bytes(range(16)), 2**64 - 1, 3))
