@@ -33,6 +33,10 @@ class PartyError(AutorepError, RuntimeError):
     """A party of a two-party run failed, timed out, or sent something unexpected."""
 
 
+class PeerLost(PartyError):
+    """The other end of a link is gone, so the cause lies with that party."""
+
+
 class MissingDependency(AutorepError, ImportError):
     """An optional part (the compiled extension, CrypTen) is not installed."""
 

@@ -111,7 +111,8 @@ class SecureProgram(Program):
 
         Args:
             options: ``comparison``, ``network``, ``timeout`` and ``threads`` as for :meth:`run` on the native backend;
-                ``batch``, how many samples a run will have, for ``comparison="auto"``. Batches of any size run.
+                ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other sizes run, too;
+                ``max_batch``, how many a run may have (None: as many as the machine's memory holds correlations for).
         """
         return ProgramSession(self, **options)
 
@@ -187,15 +188,20 @@ class SecureProgram(Program):
 
 
 class ProgramSession:
-    """Three processes that answer many inputs; see :meth:`SecureProgram.session`."""
+    """Three processes that answer many inputs; see :meth:`SecureProgram.session`.
+
+    Threads may share it: they take turns. A run that is interrupted leaves nothing to the next one.
+    """
 
     def __init__(self, program: SecureProgram, *, comparison: str = "auto", network: Network | str | None = None,
-                 timeout: float = 300.0, threads: int = 1, batch: int = 1):  # fmt: skip
+                 timeout: float = 300.0, threads: int = 1, batch: int = 1, max_batch: int | None = None):  # fmt: skip
         self.program = program
         self.plan = program._plan(comparison, network_of(network or "loopback"), batch)
         self.range = InputRange.of_plan(self.plan)
         shape = None if network is None else network_of(network)
-        self._session = Session(self.plan, program.native[1], timeout=timeout, threads=threads, network=shape)
+        self._session = Session(
+            self.plan, program.native[1], timeout=timeout, threads=threads, network=shape, max_batch=max_batch
+        )
 
     @property
     def setup(self) -> Phase:

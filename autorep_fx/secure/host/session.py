@@ -1,35 +1,39 @@
-"""The three parties as processes of this machine: starting them, asking them, and naming who failed."""
+"""Client, server and dealer as processes of this machine, started once and asked many times."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import socket
+import threading
 import time
-from multiprocessing.connection import wait
 
 import numpy as np
 
 from ...errors import PartyError
+from ..link import door
 from ..link.message import HEADER_BYTES
 from ..network import Network
+from ..parties.limits import largest_batch
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan
 from ..stats import Phase, Stats
 from . import process as party_process
-from .process import STARTUP, Job, Report, main
+from .loop import PhaseReport
+from .process import STARTUP, Job, main
+from .supervisor import GRACE, Supervisor
 
-#: Seconds that the others get to report when one party failed, so that the cause is named and not its echo.
-_GRACE = 2.0
+PARTIES = ("client", "server", "dealer")
 
-log = logging.getLogger(__name__)
+#: What is reported of an inference.
+_PHASES = frozenset((party, "offline") for party in PARTIES) | {("client", "online"), ("server", "online")}
 
 
 class Session:
-    """Client, server and dealer, started once and asked many times::
+    """Three parties, asked one thing at a time::
 
         with Session(plan, numbers) as session:
             output, stats = session.run(x)
+
+    Threads may share a session: they take turns. A run that is interrupted (Ctrl-C, an exception out of a signal
+    handler) leaves nothing to the next one: what it asked is answered first, within its timeout, and thrown away.
 
     Args:
         plan: what all three know.
@@ -37,69 +41,97 @@ class Session:
         timeout: seconds that a party waits for a message, and the launcher for an answer; starting up may take longer.
         threads: of each party.
         network: slow the link between client and server down to this while online.
+        max_batch: samples that one run may have; None: as many as have correlations that fit into the machine's memory.
 
     Raises:
+        ValueError: an argument out of its range.
         PartyError: a party failed, died or hung; names it and the step. The session is over then.
     """
 
     def __init__(self, plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 300.0, threads: int = 1,
-                 network: Network | None = None):  # fmt: skip
-        if timeout <= 0 or threads < 1:
-            raise ValueError(f"timeout must be above 0 and threads at least 1, got {timeout!r} and {threads!r}")
-        self.timeout = timeout
-        listeners = {role: _listen() for role in ("server", "dealer")}
-        at = {role: listener.getsockname() for role, listener in listeners.items()}
-        common = {"plan": plan, "timeout": timeout, "threads": threads, "network": network}
-        jobs = [
-            Job("dealer", **common, addresses={}, listener=listeners["dealer"]),
-            Job("server", **common, addresses={"dealer": at["dealer"]}, listener=listeners["server"], numbers=numbers),
-            Job("client", **common, addresses=at),
-        ]
+                 network: Network | None = None, max_batch: int | None = None):  # fmt: skip
+        if not 0 < timeout < 1e9 or threads < 1:
+            raise ValueError(
+                f"timeout must be above 0 and below 1e9, and threads at least 1, got {timeout!r} and {threads!r}"
+            )
+        if max_batch is not None and max_batch < 1:
+            raise ValueError(f"max_batch must be at least 1 or None, got {max_batch!r}")
+        self.timeout, self.max_batch = timeout, largest_batch(plan) if max_batch is None else max_batch
+        self._lock, self._number, self._deadline = threading.Lock(), 0, 0.0
+        self._left: set[tuple[str, str]] = set()  # reports of the last run that did not come yet
         # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and
         # quick.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([party_process.__name__])
-        self.processes, self.pipes = {}, {}
+        self._parties = Supervisor("forkserver", preload=(party_process.__name__,))
         start = time.monotonic()
+        listeners = {}
         try:
+            listeners.update((party, door.listen()) for party in ("server", "dealer"))
+            at = {party: listener.getsockname() for party, listener in listeners.items()}
+            common = {"plan": plan, "timeout": timeout, "threads": threads, "network": network,
+                      "max_batch": self.max_batch, "token": door.new_token()}  # fmt: skip
+            jobs = (
+                Job("dealer", **common, addresses={}),
+                Job("server", **common, addresses={"dealer": at["dealer"]}, numbers=numbers),
+                Job("client", **common, addresses=at),
+            )
             for job in jobs:
-                mine, theirs = context.Pipe()
-                self.processes[job.role] = context.Process(target=main, args=(job, theirs), name=job.role, daemon=True)
-                self.processes[job.role].start()
-                theirs.close()  # so that a dead party's pipe reads as closed
-                self.pipes[job.role] = mine
-            for listener in listeners.values():
-                listener.close()
-            found = self._collect({role: ["setup"] for role in self.pipes}, max(timeout, STARTUP))
-            self.setup = self._phase("setup", found, ("client", "server", "dealer"))
+                self._parties.start(job.role, main, listeners.get(job.role))
+                self._parties.ask(job.role, job)
+            wanted = {(party, "setup") for party in PARTIES}
+            found = self._parties.collect(wanted, start + max(timeout, STARTUP) + GRACE)
+            self.setup = _phase("setup", found)
             self.setup.seconds = time.monotonic() - start
         except BaseException:
-            self._reap()
+            self._parties.close(patience=0)
             raise
+        finally:
+            for listener in listeners.values():
+                listener.close()
+
+    @property
+    def processes(self) -> dict:
+        """The parties' processes, by name."""
+        return self._parties.processes
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, Stats]:
-        """Answer one batch (N, ...) of numbers: the output in float64, and what it cost."""
-        if not self.pipes:
-            raise PartyError("this session is over; start another")
-        try:
-            self.pipes["client"].send(np.asarray(x, np.float64))
-        except OSError:
-            pass  # it is gone, as its missing report will say
-        phases = {"client": ["offline", "online"], "server": ["offline", "online"], "dealer": ["offline"]}
-        found = self._collect(phases, self.timeout)
-        output = found["client", "online"].output
-        offline = self._phase("offline", found, ("client", "server", "dealer"))
-        online = self._phase("online", found, ("client", "server"))
+        """Answer one batch (N, ...) of numbers: the output in float64, and what it cost.
+
+        Raises:
+            ValueError: more than ``max_batch`` samples.
+            PartyError: see above; or the session is over, or it is that of the process that this one is a fork of.
+        """
+        x = np.asarray(x, np.float64)
+        if not 0 < len(x) <= self.max_batch:
+            raise ValueError(f"x: {len(x)} samples, and a run takes 1 to {self.max_batch} (max_batch); ask in parts")
+        if not self._parties.mine:
+            raise PartyError("this session belongs to the process that started it; start one in each process")
+        with self._lock:
+            if self._left and not self._parties.closed:  # its caller was interrupted
+                self._parties.collect(self._left, self._deadline, self._number)
+            if self._parties.closed:
+                raise PartyError("this session is over; start another")
+            try:
+                self._number += 1
+                self._left, self._deadline = set(_PHASES), time.monotonic() + self.timeout + GRACE
+                self._parties.ask("client", x)
+            except BaseException:
+                self._parties.close(patience=0)  # nobody knows whether it was asked
+                raise
+            found = self._parties.collect(self._left, self._deadline, self._number)
+        (output,) = (report.output for report in found if report.output is not None)
+        offline, online = _phase("offline", found), _phase("online", found)
         return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
 
     def close(self) -> None:
-        """End the parties."""
-        if self.pipes:
-            try:
-                self.pipes["client"].send(None)
-            except OSError:
-                pass  # it is gone already
-        self._reap()
+        """End the parties, once the run of another thread is done."""
+        if not self._parties.mine:
+            return
+        with self._lock:
+            if self._left:  # what an interrupted run asked is of no use to anyone
+                self._parties.close(patience=0)
+            elif not self._parties.closed:
+                self._parties.ask("client", None)
+            self._parties.close()
 
     def __enter__(self) -> Session:
         return self
@@ -107,70 +139,14 @@ class Session:
     def __exit__(self, kind: type | None, *_) -> None:
         self.close()
 
-    def _phase(self, name: str, found: dict[tuple[str, str], Report], roles: tuple[str, ...]) -> Phase:
-        reports = {role: found[role, name] for role in roles}
-        sent = {role: r.count.total_bytes for role, r in reports.items()}
-        framed = {role: HEADER_BYTES * sum(r.count.messages_sent.values()) for role, r in reports.items()}
-        return Phase(
-            seconds=reports["client"].seconds,
-            rounds=max(r.count.depth for r in reports.values()),
-            bytes_sent=sent,
-            message_bytes={role: sent[role] - framed[role] for role in roles},
-        )
 
-    def _collect(self, wanted: dict[str, list[str]], timeout: float) -> dict[tuple[str, str], Report]:
-        """Reports of these phases by (role, phase)."""
-        left = {role: list(phases) for role, phases in wanted.items()}
-        found: dict[tuple[str, str], Report] = {}
-        failed: list[Report] = []
-        deadline = time.monotonic() + timeout + _GRACE
-        while any(left.values()):
-            pipes = {self.pipes[role]: role for role, phases in left.items() if phases}
-            ready = wait(list(pipes), timeout=max(deadline - time.monotonic(), 0))
-            if not ready:
-                break
-            for pipe in ready:
-                role = pipes[pipe]
-                try:
-                    report = pipe.recv()
-                except (EOFError, OSError):
-                    self.processes[role].join(_GRACE)
-                    report = Report(role, "error", error=f"{role}: died with exit code {self.processes[role].exitcode}")
-                if report.phase == "error":
-                    failed.append(report)
-                    left[role] = []
-                    deadline = min(deadline, time.monotonic() + _GRACE)
-                else:
-                    found[role, report.phase] = report
-                    left[role].remove(report.phase)
-        late = [role for role, phases in left.items() if phases]
-        if failed or late:
-            self._reap()
-            self._raise(failed, late, timeout)
-        return found
-
-    def _raise(self, failed: list[Report], late: list[str], timeout: float) -> None:
-        if not failed:
-            raise PartyError(f"no answer within {timeout:g} s from: {', '.join(late)}")
-        # Who hung up because a peer did is an echo.
-        report = min(failed, key=lambda r: r.lost)
-        log.error("%s failed:\n%s", report.role, report.trace or report.error)
-        raise PartyError(
-            report.error if report.error.startswith(report.role) else f"{report.role} failed: {report.error}"
-        )
-
-    def _reap(self) -> None:
-        patience = time.monotonic() + _GRACE
-        for pipe in self.pipes.values():
-            pipe.close()
-        for process in self.processes.values():
-            process.join(max(patience - time.monotonic(), 0))
-            if process.is_alive():
-                process.kill()
-                process.join()
-            process.close()
-        self.processes, self.pipes = {}, {}
-
-
-def _listen() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0), backlog=2)
+def _phase(name: str, found: list[PhaseReport]) -> Phase:
+    reports = {r.party: r for party in PARTIES for r in found if r.party == party and r.phase == name}
+    sent = {party: r.count.total_bytes for party, r in reports.items()}
+    framed = {party: HEADER_BYTES * sum(r.count.messages_sent.values()) for party, r in reports.items()}
+    return Phase(
+        seconds=reports["client"].seconds,
+        rounds=max(r.count.depth for r in reports.values()),
+        bytes_sent=sent,
+        message_bytes={party: sent[party] - framed[party] for party in reports},
+    )

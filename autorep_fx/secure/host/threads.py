@@ -9,13 +9,13 @@ import numpy as np
 
 from ..link.count import Count
 from ..link.local import local_pair
-from ..network import Network
 from ..parties.client import Client
 from ..parties.dealer import Dealer
 from ..parties.party import Party
 from ..parties.server import Server
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan
+from .loop import PhaseReport, work
 
 
 @dataclass
@@ -36,9 +36,9 @@ class LocalRun:
     offline: dict[str, Count]
 
 
-def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0, network: Network | None = None) -> Trio:
+def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0) -> Trio:
     """Three parties with in-process channels between them."""
-    cs, sc = local_pair("client", "server", timeout=timeout, network=network)
+    cs, sc = local_pair("client", "server", timeout=timeout)
     cd, dc = local_pair("client", "dealer", timeout=timeout)
     sd, ds = local_pair("server", "dealer", timeout=timeout)
     return Trio(
@@ -53,42 +53,19 @@ def run(
 ) -> list[LocalRun]:
     """Answer each input in turn. The first error of a party is raised."""
     trio = trio or connect(plan, numbers, **options)
-    results: list[LocalRun] = []
-    counts: dict[str, list[Count]] = {"client": [], "server": [], "dealer": []}
+    reports: list[PhaseReport] = []
     errors: list[BaseException] = []
 
-    def client(party: Client) -> None:
-        party.setup()
-        for x in inputs:
-            party.prepare(len(x))
-            counts["client"].append(party.count())
-            output = party.infer(x)
-            counts["client"].append(party.count())
-            results.append(LocalRun(output, {}, {}))
-        party.finish()
-
-    def server(party: Server) -> None:
-        party.setup()
-        while party.prepare():
-            counts["server"].append(party.count())
-            party.infer()
-            counts["server"].append(party.count())
-
-    def dealer(party: Dealer) -> None:
-        party.setup()
-        while party.serve():
-            counts["dealer"] += [party.count(), Count({}, {}, 0)]
-
-    def guarded(main, party: Party) -> None:
+    def main(party: Party) -> None:
         try:
-            main(party)
+            party.setup()
+            work(party, inputs, reports.append)
         except BaseException as error:  # noqa: BLE001  (raised in the caller's thread)
             errors.append(error)
             party.close()
 
     threads = [
-        threading.Thread(target=guarded, args=pair, daemon=True)
-        for pair in ((client, trio.client), (server, trio.server), (dealer, trio.dealer))
+        threading.Thread(target=main, args=(party,), daemon=True) for party in (trio.client, trio.server, trio.dealer)
     ]
     for thread in threads:
         thread.start()
@@ -96,7 +73,10 @@ def run(
         thread.join()
     if errors:
         raise errors[0]
-    for i, result in enumerate(results):
-        for name, found in counts.items():
-            result.offline[name], result.online[name] = found[2 * i], found[2 * i + 1]
+    results = [LocalRun(np.empty(0), {}, {}) for _ in inputs]
+    for report in reports:
+        result = results[report.number - 1]
+        getattr(result, report.phase)[report.party] = report.count
+        if report.output is not None:
+            result.output = report.output
     return results

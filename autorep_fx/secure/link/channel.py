@@ -1,4 +1,4 @@
-"""How two parties talk: framed messages that are counted, checked and, if wanted, slowed down.
+"""How two parties talk: framed messages that are counted and checked.
 
 A message is a header (step, depth, length, time) and the bytes of its arrays. The depth is a logical clock: one more
 than the longest chain of messages that the sender had seen. The depth of the last message is therefore the number of
@@ -12,16 +12,19 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ...errors import PartyError
-from ..network import Network
+from ...errors import PartyError, PeerLost
 from .message import HEADER, HELLO, HELLO_BODY, MAGIC, NAMES
 
 
 class Clock:
-    """Depth of the messages that a party has seen; one for all of its channels."""
+    """Depth of the messages that a party has seen; one for all of its channels.
 
-    def __init__(self):
-        self.depth = 0
+    Attributes:
+        limit: no chain of messages of this protocol is longer.
+    """
+
+    def __init__(self, limit: float = float("inf")):
+        self.depth, self.limit = 0, limit
 
 
 class Channel(ABC):
@@ -32,10 +35,11 @@ class Channel(ABC):
         steps: names of the plan's steps, for errors.
         timeout: seconds to wait for a message.
         clock: the party's.
-        network: slow every received message down to this link; None does not.
 
     Attributes:
         bytes_sent, messages_sent: since the last :meth:`reset`, headers included.
+        stamping: headers carry the time of sending, which nobody but :class:`~.shaped.Shaped` looks at.
+        arrived: size of the last message received, header included, and its stamp.
     """
 
     def __init__(
@@ -46,12 +50,10 @@ class Channel(ABC):
         steps: tuple[str, ...] = (),
         timeout: float = 300.0,
         clock: Clock | None = None,
-        network: Network | None = None,
     ):
         self.me, self.peer, self.steps, self.timeout = me, peer, steps, timeout
-        self.clock, self.network = clock or Clock(), network
+        self.clock, self.stamping, self.arrived = clock or Clock(), False, (0, 0.0)
         self.bytes_sent = self.messages_sent = 0
-        self._link_free = 0.0
 
     def reset(self) -> None:
         """Start counting from zero."""
@@ -77,20 +79,21 @@ class Channel(ABC):
 
     def send(self, step: int, *arrays: np.ndarray) -> None:
         """Send contiguous arrays as one message."""
-        parts, size = self._frame(step, arrays)
-        self._write(step, parts, size)
+        self._write(step, self._frame(step, arrays))
 
     def receive(self, step: int, *arrays: np.ndarray) -> None:
         """Fill contiguous arrays from the next message.
 
         Raises:
-            PartyError: nothing came in time, the peer is gone, or the message is for another step or of another length.
+            PartyError: nothing came in time, or the message is for another step, of another length, or says that it
+                follows on more messages than there are.
+            PeerLost: the peer is gone.
         """
         header = bytearray(HEADER.size)
         self._read(step, [memoryview(header)])
-        wanted = self._open(step, header, arrays)
+        depth = self._open(step, header, arrays)
         self._read(step, [raw(a) for a in arrays if a.nbytes])
-        self._arrive(*wanted)
+        self.clock.depth = max(self.clock.depth, depth)
 
     def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
         """Send ``out`` and receive ``into`` at the same time."""
@@ -106,44 +109,41 @@ class Channel(ABC):
         """Hang up; the peer's waiting calls fail."""
 
     @abstractmethod
-    def _write(self, step: int, parts: list, size: int) -> None: ...
+    def _write(self, step: int, parts: list) -> None: ...
 
     @abstractmethod
     def _read(self, step: int, parts: list[memoryview]) -> None: ...
 
-    def _frame(self, step: int, arrays: tuple[np.ndarray, ...]) -> tuple[list, int]:
+    def _frame(self, step: int, arrays: tuple[np.ndarray, ...]) -> list:
         size = sum(a.nbytes for a in arrays)
         self.bytes_sent += size + HEADER.size
         self.messages_sent += 1
-        header = HEADER.pack(step, self.clock.depth + 1, size, time.monotonic())
-        return [header, *(raw(a) for a in arrays if a.nbytes)], size + HEADER.size
+        header = HEADER.pack(step, self.clock.depth + 1, size, time.monotonic() if self.stamping else 0.0)
+        return [header, *(raw(a) for a in arrays if a.nbytes)]
 
-    def _open(self, step: int, header: bytearray, arrays: tuple[np.ndarray, ...]) -> tuple[int, float, int]:
-        found, depth, size, sent = HEADER.unpack(header)
+    def _open(self, step: int, header: bytearray, arrays: tuple[np.ndarray, ...]) -> int:
+        """The depth that a header says, once everything in it was checked."""
+        found, depth, size, stamp = HEADER.unpack(header)
         if found != step:
             raise self._error(step, f"sent a message for {self._step(found)}")
         expected = sum(a.nbytes for a in arrays)
         if size != expected:
             raise self._error(step, f"sent {size} bytes where {expected} belong")
-        return depth, sent, size + HEADER.size
-
-    def _arrive(self, depth: int, sent: float, size: int) -> None:
-        self.clock.depth = max(self.clock.depth, depth)
-        if self.network is None:
-            return
-        # The link takes one message after the other; each then travels half a round trip.
-        self._link_free = max(self._link_free, sent) + self.network.seconds(size)
-        wait = self._link_free + self.network.delay - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
+        if not 0 < depth <= self.clock.limit:
+            raise self._error(step, f"sent a message of depth {depth}, and there are at most {self.clock.limit}")
+        self.arrived = size + HEADER.size, stamp
+        return depth
 
     def _step(self, step: int) -> str:
         if step < len(self.steps):
             return f"step '{self.steps[step]}'"
         return NAMES.get(step, f"unknown step {step}")
 
-    def _error(self, step: int, what: str) -> PartyError:
-        return PartyError(f"{self.me}, at {self._step(step)}: the {self.peer} {what}")
+    def _error(self, step: int, what: str, kind: type[PartyError] = PartyError) -> PartyError:
+        return kind(f"{self.me}, at {self._step(step)}: the {self.peer} {what}")
+
+    def _lost(self, step: int, error: OSError | None = None) -> PartyError:
+        return self._error(step, "hung up" if error is None else f"hung up ({error.strerror or error})", PeerLost)
 
 
 def raw(array: np.ndarray) -> memoryview:

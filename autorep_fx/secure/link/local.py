@@ -14,7 +14,7 @@ class LocalChannel(Channel):
         super().__init__(*args, **kwargs)
         self._outbox, self._inbox, self._rest, self._closed = outbox, inbox, memoryview(b""), False
 
-    def _write(self, step: int, parts: list, size: int) -> None:
+    def _write(self, step: int, parts: list) -> None:
         self._outbox.put(b"".join(parts))
 
     def _read(self, step: int, parts: list[memoryview]) -> None:
@@ -26,7 +26,7 @@ class LocalChannel(Channel):
                     raise self._error(step, f"sent nothing for {self.timeout:g} s") from None
                 if data is None:
                     self._inbox.put(None)
-                    raise self._error(step, "hung up")
+                    raise self._lost(step)
                 self._rest = memoryview(data)
             part[:] = self._rest[: len(part)]
             self._rest = self._rest[len(part) :]

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from . import buffers
 from .buffers import after
 from .channel import Channel, raw
 from .message import HEADER
@@ -28,11 +29,11 @@ class TcpChannel(Channel):
         """Wait so long for a message from now on."""
         self.timeout = timeout
         # In the kernel, so that one call waits for a whole message.
-        seconds = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
+        seconds = struct.pack("ll", *divmod(max(int(timeout * 1e6), 1), 1_000_000))  # zero would be for ever
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
 
-    def _write(self, step: int, parts: list, size: int) -> None:
+    def _write(self, step: int, parts: list) -> None:
         deadline = time.monotonic() + self.timeout
         parts = [memoryview(p) for p in parts]
         while parts:
@@ -41,7 +42,7 @@ class TcpChannel(Channel):
             except BlockingIOError:
                 raise self._error(step, f"took nothing for {self.timeout:g} s") from None
             except OSError as error:
-                raise self._error(step, f"hung up ({error.strerror or error})") from error
+                raise self._lost(step, error) from error
             if parts and time.monotonic() > deadline:
                 raise self._error(step, f"was too slow for {self.timeout:g} s")
 
@@ -53,9 +54,9 @@ class TcpChannel(Channel):
             except BlockingIOError:
                 raise self._error(step, f"sent nothing for {self.timeout:g} s") from None
             except OSError as error:
-                raise self._error(step, f"hung up ({error.strerror or error})") from error
+                raise self._lost(step, error) from error
             if not got:
-                raise self._error(step, "hung up")
+                raise self._lost(step)
             parts = after(parts, got)
             if parts and time.monotonic() > deadline:
                 raise self._error(step, f"did not finish its message in {self.timeout:g} s")
@@ -63,37 +64,25 @@ class TcpChannel(Channel):
     def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
         if out.nbytes < 32768:  # fits into the socket's buffer, so sending never waits for the peer to read
             return super().exchange(step, out, into)
-        sending, _ = self._frame(step, (out,))
-        sending = [memoryview(p) for p in sending]
-        header = bytearray(HEADER.size)
-        reading, opened = [memoryview(header)], None
+        left, header = [memoryview(part) for part in self._frame(step, (out,))], bytearray(HEADER.size)
         deadline = time.monotonic() + self.timeout
-        while sending or reading:
-            left = deadline - time.monotonic()
-            ready = select.select(
-                [self._socket] if reading else [], [self._socket] if sending else [], [], max(left, 0)
-            )
-            if left <= 0 or not any(ready):
-                raise self._error(step, f"did not exchange its message in {self.timeout:g} s")
-            try:
-                if ready[1]:
-                    sending = after(sending, self._socket.sendmsg(sending, [], socket.MSG_DONTWAIT))
-                if ready[0]:
-                    got = self._socket.recv_into(reading[0], 0, socket.MSG_DONTWAIT)
-                    if not got:
-                        raise self._error(step, "hung up")
-                    reading = after(reading, got)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._error(step, f"hung up ({error.strerror or error})") from error
-            if not reading and opened is None:
-                opened = self._open(step, header, (into,))
-                reading = [raw(into)]
-        self._arrive(*opened)
+        try:
+            left = buffers.exchange(self._socket, left, [memoryview(header)], deadline)
+            depth = self._open(step, header, (into,))
+            left = buffers.exchange(self._socket, left, [raw(into)], deadline)
+        except TimeoutError:
+            raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
+        except EOFError:
+            raise self._lost(step) from None
+        except OSError as error:
+            raise self._lost(step, error) from error
+        self._write(step, left)
+        self.clock.depth = max(self.clock.depth, depth)
 
     def wait(self) -> None:
-        select.select([self._socket], [], [])
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll()
 
     def close(self) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from ..plan.plan import Step
 from ..ring import decode, encode
 from . import activation, maps
 from .activation import Shares
-from .correlations import BLIND, SHARES, T_MASK, Once, Stream
+from .correlations import BLIND, SHARES, T_MASK, Stream
 from .party import Party, walk
+from .prepared import Prepared
 
 
 class Client(Party):
@@ -43,16 +43,15 @@ class Client(Party):
         for channel in self.links.values():
             channel.send(REQUEST, np.zeros(1, np.int64))
 
-    def prepare(self, batch: int) -> None:
+    def prepare(self, batch: int) -> Prepared:
         """The offline phase of one inference on ``batch`` samples."""
         self.inference += 1
         for channel in self.links.values():
             channel.send(REQUEST, np.array([batch], np.int64))
         self.start_counting()
         stream = Stream(self.seed, self.inference)
-        self.batch = batch
-        self.blindings: dict[str, Once[np.ndarray]] = {}
-        self.shares: dict[str, Once[Shares]] = {}
+        blindings: dict[str, np.ndarray] = {}
+        shares: dict[str, Shares] = {}
 
         def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
             if step.op == "constant":
@@ -65,49 +64,51 @@ class Client(Party):
                 self.links["server"].send(index, h)
                 return blinding
             if step.op != "input":
-                self.shares[step.name] = Once(
-                    f"the client's correlation of step '{step.name}'", self._shares(step, index, stream)
-                )
+                shares[step.name] = self._shares(step, index, batch, stream)
             if step.op == "output":
                 return None
-            self.blindings[step.name] = Once(f"the client's blinding of step '{step.name}'", blinding)
+            blindings[step.name] = blinding
             return blinding
 
         walk(self.plan, visit)
         self.links["server"].receive(READY)
+        return Prepared(self.name, batch, self.inference, blindings, shares)
 
-    def _shares(self, step: Step, index: int, stream: Stream) -> Shares:
-        found = wire.layout(step, self.batch)
+    def _shares(self, step: Step, index: int, batch: int, stream: Stream) -> Shares:
+        found = wire.layout(step, batch)
         shares = activation.views(stream.words(index, SHARES, wire.words(found)), found)
         key = None
-        if size := wire.key_words(step, self.batch):
+        if size := wire.key_words(step, batch):
             key = np.empty(size, np.uint64)
             self.links["dealer"].receive(index, key)
-        return activation.complete(step, index, self.batch, shares, stream, key)
+        return activation.complete(step, index, batch, shares, stream, key)
 
-    def infer(self, x: np.ndarray) -> np.ndarray:
-        """The online phase: (N, ...) numbers in, the output in float64 out. Needs one :meth:`prepare` each."""
-        if len(x) != self.batch:
-            raise ValueError(f"prepared for {self.batch} samples, got {len(x)}")
+    def infer(self, prepared: Prepared, x: np.ndarray) -> np.ndarray:
+        """The online phase: (N, ...) numbers in, the output in float64 out.
+
+        Raises:
+            ValueError: ``prepared`` is for another number of samples.
+            PartyError: it was used before.
+        """
+        batch = prepared.batch
+        if len(x) != batch:
+            raise ValueError(f"prepared for {batch} samples, got {len(x)}")
+        blindings, shares = prepared.take()
         server = self.links["server"]
         self.start_counting()
-        self.started = time.monotonic()
         for index, step in enumerate(self.plan.steps):
             if step.op == "input":
-                server.send(index, encode(x, step.frac_bits) - self.blindings[step.name].take())
+                server.send(index, encode(x, step.frac_bits) - blindings.pop(step.name))
             elif step.op == "activation":
-                shares = self.shares[step.name].take()
-                blinding = self.blindings[step.name].take().reshape(self.batch, -1)
-                m = np.empty((self.batch, step.size), np.uint64)
+                blinding = blindings.pop(step.name).reshape(batch, -1)
+                m = np.empty((batch, step.size), np.uint64)
                 server.receive(index, m)
-                server.send(index, self._evaluate(step, index, m, shares, sub=blinding))
+                server.send(index, self._evaluate(step, index, m, shares.pop(step.name), sub=blinding))
             elif step.op == "output":
-                shares = self.shares[step.name].take()
-                m, theirs = (np.empty((self.batch, step.size), np.uint64) for _ in range(2))
+                m, theirs = (np.empty((batch, step.size), np.uint64) for _ in range(2))
                 server.receive(index, m, theirs)
-                theirs += self._evaluate(step, index, m, shares)
-        self.seconds = time.monotonic() - self.started
-        return decode(theirs, self.plan.output.frac_bits).reshape(self.batch, *self.plan.output.shape)
+                theirs += self._evaluate(step, index, m, shares.pop(step.name))
+        return decode(theirs, self.plan.output.frac_bits).reshape(batch, *self.plan.output.shape)
 
     def _evaluate(
         self, step: Step, index: int, m: np.ndarray, shares: Shares, sub: np.ndarray | None = None

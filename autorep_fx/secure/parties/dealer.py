@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from ..link.message import SETUP
@@ -38,18 +36,14 @@ class Dealer(Party):
         }
         self.inference = 0
 
-    def serve(self) -> bool:
-        """Wait for the client's request and deal one inference; False where it wants no more."""
-        n = self.next_batch()
-        if not n:
-            return False
+    def serve(self, batch: int) -> None:
+        """Deal one inference on ``batch`` samples."""
         self.start_counting()
-        start = time.monotonic()
         self.inference += 1
         client, server = (Stream(self.seeds[p], self.inference) for p in ("client", "server"))
 
         def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
-            shape = (n, *step.shape)
+            shape = (batch, *step.shape)
             if step.op == "input":
                 return client.words(index, BLIND, shape)
             if step.op == "constant":
@@ -59,7 +53,7 @@ class Dealer(Party):
                 mask += c
                 self.links["server"].send(index, maps.apply(step, self.masks[step.name], inputs[0]) - mask)
                 return c
-            r = server.words(index, WIRE_MASK, (n, step.size)) - inputs[0].reshape(n, -1)
+            r = server.words(index, WIRE_MASK, (batch, step.size)) - inputs[0].reshape(batch, -1)
             shares, key = activation.deal(step, index, r, client, server)
             if key is not None:
                 self.links["client"].send(index, key)
@@ -69,5 +63,3 @@ class Dealer(Party):
             return client.words(index, BLIND, shape) if step.op == "activation" else None
 
         walk(self.plan, visit)
-        self.seconds = time.monotonic() - start
-        return True

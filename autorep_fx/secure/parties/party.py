@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...errors import PartyError
 from ..link.channel import Channel, Clock
 from ..link.count import Count
 from ..link.message import REQUEST
 from ..plan import local
 from ..plan.plan import VERSION, Plan, Step
 from ..plan.validate import check_plan
+from .limits import largest_batch, longest_chain
 
 #: Fills in the value of a step: (its index, the step, values of its inputs).
 Visit = Callable[[int, Step, list[np.ndarray]], np.ndarray | None]
@@ -36,6 +38,7 @@ class Party:
 
     Args:
         plan: what everyone knows.
+        max_batch: samples that an inference may have, :func:`~.limits.largest_batch` if None.
         links: the channels to the other two, by name.
 
     Raises:
@@ -44,8 +47,9 @@ class Party:
 
     name = ""
 
-    def __init__(self, plan: Plan, **links: Channel):
-        self.plan, self.links, self.clock = check_plan(plan), links, Clock()
+    def __init__(self, plan: Plan, *, max_batch: int | None = None, **links: Channel):
+        self.plan, self.links, self.clock = check_plan(plan), links, Clock(longest_chain(plan))
+        self.max_batch = largest_batch(plan) if max_batch is None else max_batch
         for channel in links.values():
             channel.clock = self.clock
             channel.steps = tuple(step.name for step in plan.steps)
@@ -59,10 +63,18 @@ class Party:
             channel.check_greeting(VERSION, digest)
 
     def next_batch(self) -> int:
-        """Wait for the client's request of one inference; its batch size, or 0 where it wants no more."""
+        """Wait for the client's request of one inference; its batch size, or 0 where it wants no more.
+
+        Raises:
+            PartyError: it asks for more than ``max_batch`` samples, or for a negative number.
+        """
         batch = np.empty(1, np.int64)
         self.links["client"].wait()
         self.links["client"].receive(REQUEST, batch)
+        if not 0 <= batch[0] <= self.max_batch:
+            raise PartyError(
+                f"{self.name}, at request: the client asks for {batch[0]} samples; 1 to {self.max_batch} are allowed"
+            )
         return int(batch[0])
 
     def start_counting(self) -> None:

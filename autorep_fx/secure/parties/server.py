@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 
 import numpy as np
@@ -14,8 +13,9 @@ from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
 from . import activation, maps
 from .activation import Shares
-from .correlations import WEIGHT_MASK, WIRE_MASK, Once, Stream
+from .correlations import WEIGHT_MASK, WIRE_MASK, Stream
 from .party import Party
+from .prepared import Prepared
 
 
 class Server(Party):
@@ -27,8 +27,8 @@ class Server(Party):
 
     name = "server"
 
-    def __init__(self, plan: Plan, numbers: dict[str, Numbers], **links):
-        super().__init__(plan, **links)
+    def __init__(self, plan: Plan, numbers: dict[str, Numbers], **options):
+        super().__init__(plan, **options)
         self.numbers = numbers
 
     def setup(self) -> None:
@@ -45,37 +45,30 @@ class Server(Party):
                 self.weights[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
         self.inference = 0
 
-    def prepare(self) -> bool:
-        """The offline phase of one inference; False where the client wants no more."""
-        self.batch = self.next_batch()
-        if not self.batch:
-            return False
+    def prepare(self, batch: int) -> Prepared:
+        """The offline phase of one inference on ``batch`` samples."""
         self.start_counting()
-        start = time.monotonic()
         self.inference += 1
         stream = Stream(self.seed, self.inference)
-        self.added: dict[str, Once[np.ndarray]] = {}
-        self.shares: dict[str, Once[Shares]] = {}
-        shapes = {step.name: (self.batch, *step.shape) for step in self.plan.steps}
+        added: dict[str, np.ndarray] = {}
+        shares: dict[str, Shares] = {}
+        shapes = {step.name: (batch, *step.shape) for step in self.plan.steps}
         for index, step in enumerate(self.plan.steps):
-            what = f"of step '{step.name}'"
             if step.op == "map":
                 maps.prepare(step, self.weights[step.name], shapes[step.inputs[0]])
-                self.added[step.name] = Once(f"the server's sum {what}", self._sum(index, step))
+                added[step.name] = self._sum(index, step, batch)
             elif step.op in ("activation", "output"):
-                shares = self._shares(step, index, stream)
-                mask = stream.words(index, WIRE_MASK, (self.batch, *step.shape))
+                shares[step.name] = self._shares(step, index, batch, stream)
+                mask = stream.words(index, WIRE_MASK, (batch, *step.shape))
                 constant = self.numbers[step.name].constant if step.name in self.numbers else None
                 if constant is not None:
                     mask += constant
-                self.added[step.name] = Once(f"the server's mask {what}", mask)
-                self.shares[step.name] = Once(f"the server's correlation {what}", shares)
+                added[step.name] = mask
         self.links["client"].send(READY)
-        self.seconds = time.monotonic() - start
-        return True
+        return Prepared(self.name, batch, self.inference, added, shares)
 
-    def _sum(self, index: int, step: Step) -> np.ndarray:
-        u, h = (np.empty((self.batch, *step.shape), np.uint64) for _ in range(2))
+    def _sum(self, index: int, step: Step, batch: int) -> np.ndarray:
+        u, h = (np.empty((batch, *step.shape), np.uint64) for _ in range(2))
         self.links["dealer"].receive(index, u)
         self.links["client"].receive(index, h)
         u += h
@@ -84,16 +77,21 @@ class Server(Party):
             u += constant
         return u
 
-    def _shares(self, step: Step, index: int, stream: Stream) -> Shares:
-        found = wire.layout(step, self.batch)
+    def _shares(self, step: Step, index: int, batch: int, stream: Stream) -> Shares:
+        found = wire.layout(step, batch)
         buffer = np.empty(wire.words(found), np.uint64)
-        size = wire.key_words(step, self.batch)
+        size = wire.key_words(step, batch)
         key = np.empty(size, np.uint64) if size else None
         self.links["dealer"].receive(index, *([buffer] if key is None else [buffer, key]))
-        return activation.complete(step, index, self.batch, activation.views(buffer, found), stream, key)
+        return activation.complete(step, index, batch, activation.views(buffer, found), stream, key)
 
-    def infer(self) -> None:
-        """The online phase of the inference that was prepared last."""
+    def infer(self, prepared: Prepared) -> None:
+        """The online phase.
+
+        Raises:
+            PartyError: ``prepared`` was used before.
+        """
+        batch, (added, shares) = prepared.batch, prepared.take()
         self.start_counting()
         client, gone = self.links["client"], self.plan.last_uses()
         values: dict[str, np.ndarray] = {}
@@ -113,12 +111,13 @@ class Server(Party):
         for index, step in enumerate(self.plan.steps):
             inputs = [value(name) for name in step.inputs]
             if step.op == "input":
-                blinded = np.empty((self.batch, *step.shape), np.uint64)
+                blinded = np.empty((batch, *step.shape), np.uint64)
                 client.receive(index, blinded)
                 values[step.name] = blinded
             elif step.op == "map":
-                added = self.added[step.name].take()
-                values[step.name] = maps.apply(step, self.weights[step.name], inputs[0], add=added)
+                values[step.name] = maps.apply(
+                    step, self.weights[step.name], inputs[0], add=added.pop(step.name)
+                )
             elif step.op == "constant":
                 values[step.name] = inputs[0] + self.numbers[step.name].constant
             elif step.op == "local":
@@ -126,14 +125,13 @@ class Server(Party):
             else:
                 if step.attrs.get("comparison") == "gmw" and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
-                self._activate(index, step, inputs[0], waiting)
+                self._activate(index, step, inputs[0] + added.pop(step.name), shares.pop(step.name), waiting)
             for name in gone.get(step.name, ()):
                 del values[name]
 
-    def _activate(self, index: int, step: Step, m: np.ndarray, waiting: deque) -> None:
-        client = self.links["client"]
-        masked = (m + self.added[step.name].take()).reshape(self.batch, -1)
-        shares = self.shares[step.name].take()
+    def _activate(self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque) -> None:
+        client, shape = self.links["client"], masked.shape
+        masked = masked.reshape(shape[0], -1)
 
         def exchange(mine: np.ndarray) -> np.ndarray:
             theirs = np.empty_like(mine)
@@ -145,4 +143,4 @@ class Server(Party):
             return
         client.send(index, masked)
         share = activation.evaluate(step, masked, shares, party=0, exchange=exchange)
-        waiting.append((index, step.name, share.reshape(self.batch, *step.shape)))
+        waiting.append((index, step.name, share.reshape(shape)))

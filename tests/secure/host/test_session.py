@@ -18,6 +18,7 @@ from autorep_fx.errors import PartyError
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.local import local_pair
 from autorep_fx.secure.link.message import HEADER_BYTES
+from autorep_fx.secure.link.shaped import Shaped
 from autorep_fx.secure.link.tcp import TcpChannel
 from autorep_fx.secure.parties.model import expected
 
@@ -123,7 +124,7 @@ def test_garbage_instead_of_a_greeting():
 
 @KINDS
 def test_a_slow_link(kind):
-    a, b = pair(kind, network=Network(rtt_ms=100, mbps=8))
+    a, b = (Shaped(end, Network(rtt_ms=100, mbps=8)) for end in pair(kind))
     start = time.monotonic()
     a.send(1, np.zeros(12_500, np.uint64))  # 100 kB take 0.1 s, and half a round trip
     b.receive(1, np.zeros(12_500, np.uint64))

@@ -151,10 +151,23 @@ def test_shares_are_taken_once():
     x = images(1)
     program = compiled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), x)
     plan, numbers = planned(program, x)
-    trio = connect(plan, numbers, timeout=5)
+    trio, prepared = connect(plan, numbers, timeout=5), {}
+
+    def keep(party):
+        prepare = party.prepare
+
+        def kept(batch):
+            prepared[party] = prepare(batch)
+            return prepared[party]
+
+        party.prepare = kept
+
+    keep(trio.client)
+    keep(trio.server)
     run(plan, numbers, x.double().numpy(), trio=trio)
-    with pytest.raises(ar.errors.PartyError, match="blinding of step .* was used already"):
-        trio.client.infer(x.double().numpy())
+    for party, args in ((trio.client, [x.double().numpy()]), (trio.server, [])):
+        with pytest.raises(ar.errors.PartyError, match=f"the {party.name} prepared for inference 1 was used already"):
+            party.infer(prepared[party], *args)
 
 
 def test_worst_case_ranges_hold_for_any_input():
