@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import PeerLost
+from ..host.supervisor import Report
 from . import wire
 from .compat import load_crypten
 from .fixed_point import FixedPublic
@@ -51,23 +54,21 @@ class Job:
     x: np.ndarray | None = None
 
 
+#: The one phase of a run that is reported.
+DONE = "done"
+
+
 @dataclass
-class Report:
-    """What one process tells: its result, or what went wrong and where.
+class Done(Report):
+    """What one party's process tells at its end.
 
     Attributes:
-        lost_peer: the error came from the connection, so another party is the cause.
         started: ``time.monotonic()`` when the online phase began.
         sent: bytes on the wire, [setup, online, offline].
         message_bytes: bytes of tensors, online.
         dealt_bytes: bytes of tensors that the dealer sent to this party.
     """
 
-    rank: int
-    error: str | None = None
-    step: str = ""
-    lost_peer: bool = False
-    trace: str = ""
     output: np.ndarray | None = None
     started: float = 0.0
     seconds: float = 0.0
@@ -98,11 +99,13 @@ class Progress:
         return ["start-up", "sharing the weights", *(f"step '{n}'" for n in steps), "opening the output"][position]
 
 
-def main(job: Job, connection: Connection, cells: Any) -> None:
-    """Entry point of the process."""
+def main(connection: Connection, cells: Any) -> None:
+    """Entry point of the process. Its :class:`Job` comes through the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher ends the run
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    job: Job = connection.recv()
     progress = Progress(cells, job.rank)
-    report = Report(job.rank)
+    report = Done(job.rank, DONE)
     try:
         torch.set_num_threads(job.threads)
         seed_from_system()
@@ -112,17 +115,15 @@ def main(job: Job, connection: Connection, cells: Any) -> None:
         else:
             _compute(job, report, progress)
     except BaseException as error:  # the parent must hear of it, whatever it is
-        report.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         # gloo has no exception class of its own: a peer that is gone is a RuntimeError with such a text.
-        report.lost_peer = isinstance(error, ConnectionError) or (
+        lost = isinstance(error, (PeerLost, ConnectionError)) or (
             isinstance(error, RuntimeError)
             and any(word in str(error) for word in ("gloo", "onnection", "peer", "ECONN"))
         )
-        report.trace = traceback.format_exc()
-        connection.send(report)
+        connection.send(Report(job.rank, error=text, trace=traceback.format_exc(), lost=lost))
         os._exit(1)  # no goodbye to peers that may hang
     connection.send(report)
-    connection.close()
     if job.rank != DEALER:
         load_crypten().uninit()
     sys.stdout.flush()
@@ -159,7 +160,7 @@ def _join(job: Job, progress: Progress) -> None:
         progress.waiting(False)
 
 
-def _deal(job: Job, report: Report) -> None:
+def _deal(job: Job, report: Done) -> None:
     from crypten.mpc.provider import TTPServer
 
     sockets = Wire(job.folder, DEALER, 3)
@@ -201,7 +202,7 @@ def _engine(job: Job, crypten: ModuleType, meter: Meter) -> tuple[Values, dict[s
     return Shares(crypten, TorchKernels(), job.public.frac_bits, meter), OPS
 
 
-def _compute(job: Job, report: Report, progress: Progress) -> None:
+def _compute(job: Job, report: Done, progress: Progress) -> None:
     crypten, public = load_crypten(), job.public
     communicator = crypten.communicator.get()
     meter = Meter(crypten, progress.waiting)

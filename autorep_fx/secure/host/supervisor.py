@@ -194,14 +194,13 @@ def _check_main(name: Hashable) -> None:
     path = getattr(main, "__file__", None)
     if getattr(main, "__spec__", None) is None and path is not None and not os.path.exists(path):
         raise PartyError(
-            f"{name}: its process would import the main script, and {path} is no file (a script from standard input is "
-            "<stdin>): save the script, and run it from there"
+            f"{name}: its process imports the main script first, and {path} is no file; save a script that comes from "
+            "standard input to a file, and run that"
         )
     if multiprocessing.current_process().daemon:
         raise PartyError(
-            f"{name}: its process cannot be started from a daemonic process. A worker of multiprocessing.Pool is one "
-            "(one of concurrent.futures.ProcessPoolExecutor is not), and so is a party that imports a script that runs "
-            'parties outside of `if __name__ == "__main__":`'
+            f"{name}: its process cannot be started from a daemonic process, such as a worker of multiprocessing.Pool; "
+            "use concurrent.futures.ProcessPoolExecutor, or the main process"
         )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
-import os
-import select
 import socket
+import time
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,11 +12,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ....errors import PeerLost
+from ...link import buffers, door
 from ...link.buffers import after
 from ..meter import Meter
 
 #: What a socket takes at once even if the peer is not reading.
 _FITS = 32 << 10
+
+_CLOSED = "connection closed by the other party"
+
+#: Seconds that the client may take to connect once it knows where.
+_MEETING = 60.0
 
 
 class Message(NamedTuple):
@@ -74,26 +79,28 @@ class Channel:
         out, into = _views(sends), _views([r for r in results if r is not None])
         with self._meter.wait_for_peer():
             if not into or sum(map(len, out)) <= _FITS:
-                while out:
-                    out = after(out, self._socket.sendmsg(out))
-                while into:
-                    into = after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_WAITALL)))
+                self._send(out)
+                self._receive(into)
             else:
                 self._both_ways(out, into)
         return results
 
-    def _both_ways(self, out: list[memoryview], into: list[memoryview]) -> None:
-        while out or into:
-            readable, writable, _ = select.select([self._socket] * bool(into), [self._socket] * bool(out), [])
-            if writable:
-                out = after(out, self._socket.sendmsg(out, [], socket.MSG_DONTWAIT))
-            if readable:
-                into = after(into, self._received(self._socket.recv_into(into[0], 0, socket.MSG_DONTWAIT)))
+    def _send(self, out: list[memoryview]) -> None:
+        while out:
+            out = after(out, self._socket.sendmsg(out))
 
-    def _received(self, count: int) -> int:
-        if not count:
-            raise ConnectionError("connection closed by the other party")
-        return count
+    def _receive(self, into: list[memoryview]) -> None:
+        while into:
+            count = self._socket.recv_into(into[0], 0, socket.MSG_WAITALL)
+            if not count:
+                raise PeerLost(_CLOSED)
+            into = after(into, count)
+
+    def _both_ways(self, out: list[memoryview], into: list[memoryview]) -> None:
+        try:
+            self._send(buffers.exchange(self._socket, out, into))
+        except EOFError:
+            raise PeerLost(_CLOSED) from None
 
 
 def _connect(communicator: Any) -> socket.socket:
@@ -102,18 +109,14 @@ def _connect(communicator: Any) -> socket.socket:
     if rank == 1:
         dist.recv(word, 0, group)
         connection = socket.create_connection(("127.0.0.1", int(word[0])))
-        connection.sendall(word[1:].numpy().tobytes())
+        door.introduce(connection, "client", word[1:].numpy().tobytes())
         return connection
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        token = os.urandom(16)
+    with door.listen() as listener:
+        token = door.new_token()
         word[0] = listener.getsockname()[1]
         word[1:] = torch.from_numpy(np.frombuffer(token, np.int64).copy())
         dist.send(word, 1, group)
-        while True:
-            connection, _ = listener.accept()
-            if hmac.compare_digest(connection.recv(16, socket.MSG_WAITALL), token):
-                return connection
-            connection.close()
+        return door.admit(listener, {"client"}, token, time.monotonic() + _MEETING)["client"]
 
 
 def _views(tensors: list[Tensor]) -> list[memoryview]:
