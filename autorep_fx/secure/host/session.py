@@ -23,7 +23,7 @@ from .supervisor import GRACE, Supervisor
 PARTIES = ("client", "server", "dealer")
 
 #: What is reported of an inference.
-_PHASES = frozenset((party, "offline") for party in PARTIES) | {("client", "online"), ("server", "online")}
+_PHASES = {*((party, "offline") for party in PARTIES), ("client", "online"), ("server", "online")}
 
 
 class Session:
@@ -58,7 +58,7 @@ class Session:
             raise ValueError(f"max_batch must be at least 1 or None, got {max_batch!r}")
         self.timeout, self.max_batch = timeout, largest_batch(plan) if max_batch is None else max_batch
         self._lock, self._number, self._deadline = threading.Lock(), 0, 0.0
-        self._left: set[tuple[str, str]] = set()  # reports of the last run that did not come yet
+        self._asked = False  # something that was not answered yet
         # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and
         # quick.
         self._parties = Supervisor("forkserver", preload=(party_process.__name__,))
@@ -106,32 +106,35 @@ class Session:
         if not self._parties.mine:
             raise PartyError("this session belongs to the process that started it; start one in each process")
         with self._lock:
-            if self._left and not self._parties.closed:  # its caller was interrupted
-                self._parties.collect(self._left, self._deadline, self._number)
+            if self._asked and not self._parties.closed:
+                self._answer()  # nobody waits for it any more: its caller was interrupted
             if self._parties.closed:
                 raise PartyError("this session is over; start another")
             try:
-                self._number += 1
-                self._left, self._deadline = set(_PHASES), time.monotonic() + self.timeout + GRACE
+                self._number, self._asked, self._deadline = self._number + 1, True, time.monotonic() + self.timeout
                 self._parties.ask("client", x)
             except BaseException:
                 self._parties.close(patience=0)  # nobody knows whether it was asked
                 raise
-            found = self._parties.collect(self._left, self._deadline, self._number)
+            found = self._answer()
         (output,) = (report.output for report in found if report.output is not None)
         offline, online = _phase("offline", found), _phase("online", found)
         return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
+
+    def _answer(self) -> list[PhaseReport]:
+        found = self._parties.collect(_PHASES, self._deadline + GRACE, self._number)
+        self._asked = False
+        return found
 
     def close(self) -> None:
         """End the parties, once the run of another thread is done."""
         if not self._parties.mine:
             return
         with self._lock:
-            if self._left:  # what an interrupted run asked is of no use to anyone
-                self._parties.close(patience=0)
-            elif not self._parties.closed:
+            if not self._asked and not self._parties.closed:
                 self._parties.ask("client", None)
-            self._parties.close()
+            # What an interrupted run asked is of no use to anyone.
+            self._parties.close(patience=0 if self._asked else GRACE)
 
     def __enter__(self) -> Session:
         return self

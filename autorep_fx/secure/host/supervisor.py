@@ -52,8 +52,8 @@ class Report:
 class Supervisor:
     """Starts processes, asks them, and waits for what they report through a pipe each.
 
-    Pipes are read and written by threads of their own, so that no message is torn by an exception out of a signal
-    handler, and a process that does not read or write holds up nobody beyond a deadline.
+    Pipes are read and written by threads of their own, so that no message is torn or lost by an exception out of a
+    signal handler, and a process that does not read or write holds up nobody beyond a deadline.
 
     Args:
         method: how multiprocessing starts processes: "forkserver" or "spawn".
@@ -70,11 +70,12 @@ class Supervisor:
             self.context.set_forkserver_preload(list(preload))
         self.processes: dict[Hashable, BaseProcess] = {}
         self.closed = False
-        self._pipes: dict[Hashable, Connection] = {}
+        self._outboxes: dict[Hashable, queue.SimpleQueue[bytes | None]] = {}
+        self._reports: list[Report] = []
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rings once for each report
         self._heard: set[Hashable] = set()
-        self._inbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._owner = os.getpid()
-        weakref.finalize(self, _kill, self.processes, self._owner)
+        weakref.finalize(self, _end, self.processes, self._outboxes, self._owner)
 
     @property
     def mine(self) -> bool:
@@ -97,52 +98,53 @@ class Supervisor:
             raise PartyError(f"{name}: its process cannot be started: {error}") from error
         finally:
             theirs.close()  # so that a dead party's pipe reads as closed
-        self.processes[name], self._pipes[name] = process, pipe
-        threading.Thread(target=_read, args=(name, pipe, self._inbox), daemon=True).start()
+        self.processes[name], self._outboxes[name] = process, queue.SimpleQueue()
+        for target, args in ((_read, (name, self._reports, self._bell)), (_write, (self._outboxes[name],))):
+            threading.Thread(target=target, args=(pipe, *args), daemon=True).start()
 
     def ask(self, name: Hashable, message: Any) -> None:
-        """Send a message to a party; does not wait until it is read. One at a time to each."""
-        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        threading.Thread(target=_write, args=(self._pipes[name], data), daemon=True).start()
+        """Send a message to a party; does not wait until it is read."""
+        self._outboxes[name].put(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
-    def collect(self, left: set[tuple[Hashable, str]], deadline: float, number: int = 0) -> list[Report]:
-        """The reports of these (party, phase) about request ``number``. Others are thrown away.
+    def collect(self, wanted: set[tuple[Hashable, str]], deadline: float, number: int = 0) -> list[Report]:
+        """The reports of these (party, phase) about request ``number``; those about earlier ones are thrown away.
+
+        An interrupted call can be made again.
 
         Args:
-            left: is emptied as they come, so that an interrupted call can be made again with what it left.
             deadline: of ``time.monotonic``.
 
         Raises:
             PartyError: a party failed, died, or said nothing; names the first cause. All processes are ended.
         """
-        found: list[Report] = []
-        failed: dict[Hashable, Report] = {}
-        start = time.monotonic()
-        while {party for party, _ in left} - failed.keys():
-            try:
-                report = self._inbox.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                break
-            if report.phase:
-                self._heard.add(report.party)
-                if report.number == number:
-                    left.discard((report.party, report.phase))
-                    found.append(report)
-            elif report.party not in failed and (report.error or self._died(report, left)):
-                failed[report.party] = report
+        start, failures = time.monotonic(), 0
+        while self._reports and self._reports[0].phase and self._reports[0].number < number:
+            del self._reports[0]
+        while True:
+            found = [r for r in self._reports if r.phase and r.number == number]
+            missing = wanted - {(r.party, r.phase) for r in found}
+            self._heard.update(r.party for r in found)
+            failed = self._failed({party for party, _ in missing})
+            late = [p for p in self.processes if p in {party for party, _ in missing} and p not in failed]
+            if len(failed) > failures:
+                failures = len(failed)
                 patience = _DYING if all(r.lost for r in failed.values()) else GRACE
                 deadline = min(deadline, time.monotonic() + patience)
-        if failed or left:
-            self.close(patience=0)
-            late = {party for party, _ in left} - failed.keys()
-            silent = [party for party in self.processes if party in late]
-            if not failed:
-                raise self.silence(silent, time.monotonic() - start)
-            # Who died is the cause before who complains, and that before who only lost a peer; of equals the first.
-            cause = min(failed.values(), key=lambda r: (r.lost, bool(r.trace)))
-            log.error("%s failed:\n%s", cause.party, cause.trace or cause.error)
-            raise self.failure(cause, silent)
-        return found
+            if not late:
+                break
+            try:
+                self._bell.get(timeout=max(deadline - time.monotonic(), 0))
+            except queue.Empty:
+                break
+        if not missing:
+            return found
+        self.close(patience=0)
+        if not failed:
+            raise self.silence(late, time.monotonic() - start)
+        # Who died is the cause before who complains, and that before who only lost a peer; of equals the first.
+        cause = min(failed.values(), key=lambda r: (r.lost, bool(r.trace)))
+        log.error("%s failed:\n%s", cause.party, cause.trace or cause.error)
+        raise self.failure(cause, late)
 
     def failure(self, report: Report, silent: list[Hashable]) -> PartyError:
         """The error that says what befell a party. silent: who said nothing in spite of it."""
@@ -163,29 +165,35 @@ class Supervisor:
             for process in self.processes.values():
                 process.join(max(deadline - time.monotonic(), 0))
         finally:
-            _kill(self.processes, self._owner)
+            _end(self.processes, self._outboxes, self._owner)
         for process in self.processes.values():
             process.join()
-        self._pipes.clear()  # each is closed when its threads have seen the end of the other side
 
-    def _died(self, report: Report, left: set[tuple[Hashable, str]]) -> bool:
-        """Complete the notice that a pipe was closed; False where that party was done."""
-        name, process = report.party, self.processes[report.party]
-        process.join(GRACE)
-        code = process.exitcode
-        if code == 0 and name not in {party for party, _ in left}:
-            return False
-        if code is not None and code < 0:
-            names = {number.value: number.name for number in signal.Signals}
-            report.error = f"died with signal {-code} ({names.get(-code, 'unknown')})"
-        else:
-            report.error = f"died with exit code {code}"
-        if code == 1 and name not in self._heard:
-            report.error += (
-                ' before it began: its process imports the main script first. A script that runs parties does so under '
-                '`if __name__ == "__main__":`'
-            )
-        return True
+    def _failed(self, missing: set[Hashable]) -> dict[Hashable, Report]:
+        """What befell each party that failed. missing: parties that still have something to report."""
+        failed: dict[Hashable, Report] = {}
+        for report in list(self._reports):
+            if not report.phase and report.party not in failed:
+                if not report.error:  # its pipe was closed
+                    process = self.processes[report.party]
+                    process.join(GRACE)
+                    if process.exitcode == 0 and report.party not in missing:
+                        continue
+                    report.error = _obituary(process.exitcode, report.party in self._heard)
+                failed[report.party] = report
+        return failed
+
+
+def _obituary(code: int | None, began: bool) -> str:
+    if code is not None and code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        return f"died with signal {-code} ({names.get(-code, 'unknown')})"
+    if code != 1 or began:
+        return f"died with exit code {code}"
+    return (
+        "died with exit code 1 before it began: its process imports the main script first. A script that runs parties "
+        'does so under `if __name__ == "__main__":`'
+    )
 
 
 def _check_main(name: Hashable) -> None:
@@ -204,24 +212,30 @@ def _check_main(name: Hashable) -> None:
         )
 
 
-def _read(name: Hashable, pipe: Connection, inbox: queue.SimpleQueue) -> None:
+def _read(pipe: Connection, name: Hashable, reports: list[Report], bell: queue.SimpleQueue) -> None:
     """Thread: everything that a party reports, and at last that there will be no more."""
-    try:
-        while True:
-            inbox.put(pipe.recv())
-    except (EOFError, OSError):
-        inbox.put(Report(name))
+    report = None
+    while report is None or report.phase:
+        try:
+            report = pipe.recv()
+        except (EOFError, OSError):
+            report = Report(name)
+        reports.append(report)
+        bell.put(None)
 
 
-def _write(pipe: Connection, data: bytes) -> None:
-    """Thread: one message."""
+def _write(pipe: Connection, outbox: queue.SimpleQueue) -> None:
+    """Thread: one message after the other."""
     try:
-        pipe.send_bytes(data)
+        while (data := outbox.get()) is not None:
+            pipe.send_bytes(data)
     except OSError:
         pass  # the party is gone, as the end of its reports says
 
 
-def _kill(processes: dict[Hashable, BaseProcess], owner: int) -> None:
+def _end(processes: dict[Hashable, BaseProcess], outboxes: dict[Hashable, queue.SimpleQueue], owner: int) -> None:
+    """Processes end, and with them what reads; what writes ends, too, and with the last of both each pipe is closed."""
     if os.getpid() == owner:
-        for process in processes.values():
+        for name, process in processes.items():
             process.kill()
+            outboxes[name].put(None)

@@ -134,6 +134,20 @@ def test_a_party_that_fails(rank, what, timeout, message, tmp_path, monkeypatch)
     assert list(Path(tmp_path).iterdir()) == [], "temporary files are removed"
 
 
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def interrupted(*_):
+        assert multiprocessing.active_children() and list(tmp_path.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch._Parties, "collect", interrupted)
+    program, _ = lower(nn.Linear(4, 2), torch.zeros(1, 4))
+    with pytest.raises(KeyboardInterrupt):
+        program.run(torch.zeros(1, 4), backend="crypten")
+    assert multiprocessing.active_children() == [] and list(tmp_path.iterdir()) == []
+
+
 def test_nobody_is_told_more_than_its_part(tmp_path):
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(64, 32), nn.ReLU()), torch.randn(2, 64)

@@ -1,11 +1,14 @@
-"""Channels and processes: what goes wrong between parties ends the run, in time, with the step's name."""
+"""Processes and sessions: what goes wrong ends the run, in time, with a name; and nobody gets another one's answer."""
 
+import multiprocessing
 import os
 import signal
 import socket
-import struct
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,122 +16,15 @@ from native_runs import compiled
 from networks import images, replace
 from torch import nn
 
+import autorep_fx
 from autorep_fx import Network
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.link.local import local_pair
-from autorep_fx.secure.link.message import HEADER_BYTES
-from autorep_fx.secure.link.shaped import Shaped
-from autorep_fx.secure.link.tcp import TcpChannel
+from autorep_fx.secure.link import door
+from autorep_fx.secure.link.message import REQUEST
+from autorep_fx.secure.parties.limits import largest_batch
 from autorep_fx.secure.parties.model import expected
-
-
-def tcp_pair(timeout=5.0, **options):
-    listener = socket.create_server(("127.0.0.1", 0))
-    one = socket.create_connection(listener.getsockname())
-    other, _ = listener.accept()
-    listener.close()
-    options.setdefault("steps", ("input", "conv1"))
-    return (TcpChannel(one, "client", "server", timeout=timeout, **options),
-            TcpChannel(other, "server", "client", timeout=timeout, **options))  # fmt: skip
-
-
-def pair(kind, timeout=5.0, **options):
-    if kind == "tcp":
-        return tcp_pair(timeout, **options)
-    return local_pair("client", "server", timeout=timeout, steps=("input", "conv1"), **options)
-
-
-KINDS = pytest.mark.parametrize("kind", ["tcp", "local"])
-
-
-@KINDS
-def test_messages_arrive_and_are_counted(kind):
-    a, b = pair(kind)
-    parts = [np.arange(1000, dtype=np.uint64), np.arange(7, dtype=np.uint8)]
-    a.send(1, *parts)
-    a.send(1)
-    into = [np.empty_like(p) for p in parts]
-    b.receive(1, *into)
-    b.receive(1)
-    assert all(np.array_equal(p, q) for p, q in zip(parts, into))
-    assert (a.bytes_sent, a.messages_sent) == (8007 + 2 * HEADER_BYTES, 2)
-    assert (a.clock.depth, b.clock.depth) == (0, 1), "two messages the same way are one round"
-    b.send(0)
-    a.receive(0)
-    assert a.clock.depth == 2
-
-
-@KINDS
-@pytest.mark.parametrize("size", [100, 3_000_000])
-def test_exchange_sends_both_ways_at_once(kind, size):
-    a, b = pair(kind)
-    mine, theirs = np.full(size, 1, np.uint64), np.full(size, 2, np.uint64)
-    got = np.empty_like(mine)
-    thread = threading.Thread(target=b.exchange, args=(1, theirs, np.empty_like(mine)))
-    thread.start()
-    a.exchange(1, mine, got)
-    thread.join(5)
-    assert (got == 2).all() and a.clock.depth == b.clock.depth == 1
-
-
-@KINDS
-def test_wrong_length_and_wrong_step(kind):
-    a, b = pair(kind)
-    a.send(1, np.zeros(3, np.uint64))
-    with pytest.raises(PartyError, match="server, at step 'conv1': the client sent 24 bytes where 32 belong"):
-        b.receive(1, np.zeros(4, np.uint64))
-    a, b = pair(kind)
-    a.send(0)
-    with pytest.raises(PartyError, match="server, at step 'conv1': the client sent a message for step 'input'"):
-        b.receive(1)
-
-
-@KINDS
-def test_other_version_and_other_program(kind):
-    a, b = pair(kind)
-    a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 99, b"d" * 16), np.uint8))
-    with pytest.raises(PartyError, match="server, at hello: the client speaks version 99, this is version 1"):
-        b.check_greeting(1, b"d" * 16)
-    a, b = pair(kind)
-    a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 1, b"e" * 16), np.uint8))
-    with pytest.raises(PartyError, match="has another program"):
-        b.check_greeting(1, b"d" * 16)
-
-
-@KINDS
-def test_a_peer_that_hangs_up_or_says_nothing(kind):
-    a, b = pair(kind, timeout=0.3)
-    start = time.monotonic()
-    with pytest.raises(PartyError, match="client, at step 'conv1': the server sent nothing for 0.3 s"):
-        a.receive(1, np.zeros(4, np.uint64))
-    b.close()
-    with pytest.raises(PartyError, match="client, at step 'conv1': the server hung up"):
-        a.receive(1, np.zeros(4, np.uint64))
-    assert time.monotonic() - start < 2
-
-
-def test_a_message_that_stops_half_way():
-    a, b = tcp_pair(timeout=0.4)
-    a._socket.sendall(struct.pack("<IIQd", 1, 1, 800, 0.0) + b"x" * 100)
-    with pytest.raises(PartyError, match="step 'conv1'"):
-        b.receive(1, np.zeros(100, np.uint64))
-
-
-def test_garbage_instead_of_a_greeting():
-    a, b = tcp_pair()
-    a._socket.sendall(b"GET / HTTP/1.1\r\nHost: a-name-that-is-long-enough\r\n\r\n")
-    with pytest.raises(PartyError, match="server, at hello: the client sent"):
-        b.check_greeting(1, b"d" * 16)
-
-
-@KINDS
-def test_a_slow_link(kind):
-    a, b = (Shaped(end, Network(rtt_ms=100, mbps=8)) for end in pair(kind))
-    start = time.monotonic()
-    a.send(1, np.zeros(12_500, np.uint64))  # 100 kB take 0.1 s, and half a round trip
-    b.receive(1, np.zeros(12_500, np.uint64))
-    assert 0.15 <= time.monotonic() - start < 0.3
+from autorep_fx.secure.plaintext import execute
 
 
 def test_greetings_in_any_order():
@@ -195,7 +91,9 @@ def test_run_is_one_call_on_a_shaped_network():
 
 
 @pytest.mark.parametrize("role, how, message", [
-    ("server", signal.SIGKILL, "server"), ("client", signal.SIGKILL, "client"), ("dealer", signal.SIGSTOP, "dealer"),
+    ("server", signal.SIGSEGV, r"server failed: died with signal 11 \(SIGSEGV\)"),
+    ("client", signal.SIGKILL, r"client failed: died with signal 9 \(SIGKILL\)"),
+    ("dealer", signal.SIGSTOP, "no word from: dealer"),
 ])  # fmt: skip
 def test_a_process_that_dies_or_hangs(role, how, message):
     program, x = small()
@@ -237,3 +135,257 @@ def test_the_client_process_gets_no_private_number():
         for array in (found.weight, found.constant):
             if array is not None and array.size > 1 and np.ptp(array):
                 assert array.tobytes() not in sent
+
+
+class Late(Exception):
+    """A request's time limit."""
+
+
+def two(program, n=2):
+    """Two callers' inputs and answers, far from each other."""
+    hers = images(n)
+    return [(x, execute(program, x)) for x in (hers, -2 * hers)]
+
+
+def own(result, answer):
+    assert (result.output - answer).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("when", range(6))
+def test_an_interrupted_run_leaves_nothing_to_the_next_caller(when):
+    program, _ = small()
+    (hers, _), (his, answer) = two(program)
+    with program.session(comparison="fss", timeout=60) as session:
+        parties = session._session._parties
+        bell = parties._bell
+
+        class Interrupted:
+            """A signal comes while so many reports are there."""
+
+            reports = 0
+
+            def get(self, timeout):
+                if self.reports == when:
+                    raise Late
+                self.reports += 1
+                return bell.get(timeout=timeout)
+
+        parties._bell = Interrupted()
+        if when < 5:
+            with pytest.raises(Late):
+                session.run(hers)
+        else:
+            session.run(hers)
+        parties._bell = bell
+        for _ in range(2):
+            own(session.run(his), answer)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_interruption_while_asking_ends_the_session(sent, monkeypatch):
+    program, x = small()
+    with program.session(comparison="fss", timeout=60) as session:
+        parties = session._session._parties
+        ask = parties.ask
+
+        def interrupted(*args):
+            if sent:
+                ask(*args)
+            raise Late
+
+        monkeypatch.setattr(parties, "ask", interrupted)
+        with pytest.raises(Late):
+            session.run(x)
+        monkeypatch.undo()
+        with pytest.raises(PartyError, match="this session is over; start another"):
+            session.run(x)
+
+
+def test_interruptions_at_any_time():
+    """A timer, wherever it hits: the next caller gets its own answer or an error."""
+    program, _ = small()
+    callers, previous = two(program, 40), signal.getsignal(signal.SIGALRM)
+
+    def late(*_):
+        raise Late
+
+    session = program.session(comparison="fss", timeout=60)
+    signal.signal(signal.SIGALRM, late)
+    try:
+        for i in range(60):
+            (hers, _), (his, answer) = callers if i % 2 else callers[::-1]
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 * 1.1**i)  # up to 30 ms: from asking to the last report
+                session.run(hers)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Late:
+                pass
+            try:
+                own(session.run(his), answer)
+            except PartyError as error:
+                assert "this session is over" in str(error)
+                session.close()
+                session = program.session(comparison="fss", timeout=60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        session.close()
+
+
+def test_ctrl_c_reaches_the_launcher_only():
+    """A terminal sends it to every process; the parties go on, so that the session can."""
+    program, x = small()
+    with program.session(comparison="fss", timeout=60) as session:
+        for process in session._session.processes.values():
+            os.kill(process.pid, signal.SIGINT)
+        session.run(x)
+
+
+def test_closing_after_an_interruption_waits_for_nobody():
+    program, x = small()
+    session = program.session(comparison="fss", timeout=600)
+    os.kill(session._session.processes["client"].pid, signal.SIGSTOP)
+    parties = session._session._parties
+    bell, parties._bell = parties._bell, None  # whoever waits for it gets an error
+    with pytest.raises(AttributeError):
+        session.run(x)
+    parties._bell = bell
+    session.close()  # within the test's patience, not within 600 s
+    with pytest.raises(PartyError, match="this session is over"):
+        session.run(x)
+
+
+def test_threads_take_turns():
+    program, _ = small()
+    wrong, callers = [], two(program)
+    with program.session(comparison="fss", timeout=60) as session:
+
+        def ask(x, answer):
+            try:
+                for _ in range(10):
+                    own(session.run(x), answer)
+            except BaseException as error:  # noqa: BLE001  (raised in the test's thread)
+                wrong.append(error)
+
+        threads = [threading.Thread(target=ask, args=caller) for caller in callers * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong, wrong[0]
+
+
+def test_closing_waits_for_another_thread_s_run():
+    program, _ = small()
+    ((x, answer), _), found = two(program), []
+    session = program.session(comparison="fss", timeout=60)
+    busy, ask = threading.Event(), session._session._parties.ask
+
+    def asked(*args):
+        ask(*args)
+        busy.set()
+
+    session._session._parties.ask = asked
+    thread = threading.Thread(target=lambda: found.append(session.run(x)))
+    thread.start()
+    busy.wait()
+    session.close()
+    thread.join()
+    own(found[0], answer)
+
+
+def test_a_fork_may_not_use_its_parent_s_session(monkeypatch):
+    program, x = small()
+    with program.session(comparison="fss", timeout=60) as session:
+        with monkeypatch.context() as fork:
+            fork.setattr(os, "getpid", lambda: -1)
+            with pytest.raises(PartyError, match="belongs to the process that started it"):
+                session.run(x)
+            session.close()
+        session.run(x)
+
+
+def test_a_stuck_client_and_a_large_input():
+    """It does not read what it is sent; the run ends all the same."""
+    program, _ = small()
+    session = program.session(comparison="fss", timeout=1)
+    os.kill(session._session.processes["client"].pid, signal.SIGSTOP)
+    with pytest.raises(PartyError, match="no answer after .* from: .*client"):
+        session.run(images(2000))
+    session.close()
+
+
+def test_strangers_at_a_session_s_doors(monkeypatch):
+    program, x = small()
+    listen, strangers = door.listen, []
+
+    def listened():
+        listener = listen()
+        for said in (b"", bytes(16) + b"client\0\0", b"GET / HTTP/1.1\r\n\r\n" * 10):
+            strangers.append(socket.create_connection(listener.getsockname()))
+            strangers[-1].sendall(said)
+        return listener
+
+    monkeypatch.setattr(door, "listen", listened)
+    with program.session(comparison="fss", timeout=60) as session:
+        session.run(x)
+    assert len(strangers) == 6
+
+
+def test_batches_have_a_limit():
+    program, x = small()
+    plan, numbers = program.native
+    assert 1000 < largest_batch(plan) < 2**40
+    with program.session(comparison="fss", timeout=60, max_batch=1) as session:
+        with pytest.raises(ValueError, match=r"x: 2 samples, and a run takes 1 to 1 \(max_batch\); ask in parts"):
+            session.run(x)
+        session.run(x[:1])
+    with pytest.raises(ValueError, match="max_batch must be at least 1"):
+        program.session(max_batch=0)
+    for asked in (-1, largest_batch(plan) + 1, 2**63 - 1):
+        trio = connect(plan, numbers, timeout=5)
+        for party in (trio.server, trio.dealer):
+            trio.client.links[party.name].send(REQUEST, np.array([asked], np.int64))
+            with pytest.raises(PartyError, match=f"{party.name}, at request: the client asks for {asked} samples"):
+                party.next_batch()
+
+
+def test_depths_have_a_limit():
+    program, _ = small()
+    plan, numbers = program.native
+    trio = connect(plan, numbers, timeout=5)
+    trio.client.clock.depth = 2**31
+    trio.client.links["server"].send(REQUEST, np.array([1], np.int64))
+    with pytest.raises(PartyError, match=f"of depth {2**31 + 1}, and there are at most {program.cost().rounds + 6}"):
+        trio.server.next_batch()
+    assert trio.server.clock.depth == 0
+
+
+def test_a_daemonic_process_may_not_start_parties(monkeypatch):
+    program, x = small()
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(PartyError, match="from a daemonic process.*use concurrent.futures.ProcessPoolExecutor"):
+        program.run(x)
+
+
+def test_a_script_from_standard_input_is_told_so(monkeypatch):
+    program, x = small()
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", os.path.abspath("<stdin>"))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    with pytest.raises(PartyError, match="<stdin> is no file; save a script that comes from standard input"):
+        program.run(x)
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("""
+import torch, autorep_fx as ar
+x = torch.zeros(2, 4)
+gm = ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 2)).eval(), example_inputs=x)
+ar.compile(gm, x).run(x)
+""")
+    env = os.environ | {"PYTHONPATH": str(Path(autorep_fx.__file__).parents[1])}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "died with exit code 1 before it began" in last and 'if __name__ == "__main__":' in last

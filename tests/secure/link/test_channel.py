@@ -1,0 +1,205 @@
+"""Channels: what goes wrong between two parties ends the run, in time, with the step's name."""
+
+import fcntl
+import math
+import resource
+import socket
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from autorep_fx import Network
+from autorep_fx.errors import PartyError, PeerLost
+from autorep_fx.secure.link import shaped
+from autorep_fx.secure.link.channel import Clock
+from autorep_fx.secure.link.local import local_pair
+from autorep_fx.secure.link.message import HEADER, HEADER_BYTES
+from autorep_fx.secure.link.shaped import Shaped
+from autorep_fx.secure.link.tcp import TcpChannel
+
+
+def tcp_pair(timeout=5.0, **options):
+    listener = socket.create_server(("127.0.0.1", 0))
+    one = socket.create_connection(listener.getsockname())
+    other, _ = listener.accept()
+    listener.close()
+    options.setdefault("steps", ("input", "conv1"))
+    return (TcpChannel(one, "client", "server", timeout=timeout, **options),
+            TcpChannel(other, "server", "client", timeout=timeout, **options))  # fmt: skip
+
+
+def pair(kind, timeout=5.0, **options):
+    if kind == "tcp":
+        return tcp_pair(timeout, **options)
+    return local_pair("client", "server", timeout=timeout, steps=("input", "conv1"), **options)
+
+
+KINDS = pytest.mark.parametrize("kind", ["tcp", "local"])
+
+
+@KINDS
+def test_messages_arrive_and_are_counted(kind):
+    a, b = pair(kind)
+    parts = [np.arange(1000, dtype=np.uint64), np.arange(7, dtype=np.uint8)]
+    a.send(1, *parts)
+    a.send(1)
+    into = [np.empty_like(p) for p in parts]
+    b.receive(1, *into)
+    b.receive(1)
+    assert all(np.array_equal(p, q) for p, q in zip(parts, into))
+    assert (a.bytes_sent, a.messages_sent) == (8007 + 2 * HEADER_BYTES, 2)
+    assert (a.clock.depth, b.clock.depth) == (0, 1), "two messages the same way are one round"
+    b.send(0)
+    a.receive(0)
+    assert a.clock.depth == 2
+
+
+@KINDS
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_exchange_sends_both_ways_at_once(kind, size):
+    a, b = pair(kind)
+    mine, theirs = np.full(size, 1, np.uint64), np.full(size, 2, np.uint64)
+    got = np.empty_like(mine)
+    thread = threading.Thread(target=b.exchange, args=(1, theirs, np.empty_like(mine)))
+    thread.start()
+    a.exchange(1, mine, got)
+    thread.join(5)
+    assert (got == 2).all() and a.clock.depth == b.clock.depth == 1
+
+
+@KINDS
+def test_wrong_length_and_wrong_step(kind):
+    a, b = pair(kind)
+    a.send(1, np.zeros(3, np.uint64))
+    with pytest.raises(PartyError, match="server, at step 'conv1': the client sent 24 bytes where 32 belong"):
+        b.receive(1, np.zeros(4, np.uint64))
+    a, b = pair(kind)
+    a.send(0)
+    with pytest.raises(PartyError, match="server, at step 'conv1': the client sent a message for step 'input'"):
+        b.receive(1)
+
+
+@KINDS
+def test_other_version_and_other_program(kind):
+    a, b = pair(kind)
+    a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 99, b"d" * 16), np.uint8))
+    with pytest.raises(PartyError, match="server, at hello: the client speaks version 99, this is version 1"):
+        b.check_greeting(1, b"d" * 16)
+    a, b = pair(kind)
+    a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 1, b"e" * 16), np.uint8))
+    with pytest.raises(PartyError, match="has another program"):
+        b.check_greeting(1, b"d" * 16)
+
+
+@KINDS
+def test_a_peer_that_hangs_up_or_says_nothing(kind):
+    a, b = pair(kind, timeout=0.3)
+    start = time.monotonic()
+    with pytest.raises(PartyError, match="client, at step 'conv1': the server sent nothing for 0.3 s"):
+        a.receive(1, np.zeros(4, np.uint64))
+    b.close()
+    with pytest.raises(PartyError, match="client, at step 'conv1': the server hung up"):
+        a.receive(1, np.zeros(4, np.uint64))
+    assert time.monotonic() - start < 2
+
+
+def test_a_message_that_stops_half_way():
+    a, b = tcp_pair(timeout=0.4)
+    a._socket.sendall(struct.pack("<IIQd", 1, 1, 800, 0.0) + b"x" * 100)
+    with pytest.raises(PartyError, match="step 'conv1'"):
+        b.receive(1, np.zeros(100, np.uint64))
+
+
+def test_garbage_instead_of_a_greeting():
+    a, b = tcp_pair()
+    a._socket.sendall(b"GET / HTTP/1.1\r\nHost: a-name-that-is-long-enough\r\n\r\n")
+    with pytest.raises(PartyError, match="server, at hello: the client sent"):
+        b.check_greeting(1, b"d" * 16)
+
+
+@KINDS
+def test_a_slow_link(kind):
+    a, b = (Shaped(end, Network(rtt_ms=100, mbps=8)) for end in pair(kind))
+    start = time.monotonic()
+    a.send(1, np.zeros(12_500, np.uint64))  # 100 kB take 0.1 s, and half a round trip
+    b.receive(1, np.zeros(12_500, np.uint64))
+    assert 0.15 <= time.monotonic() - start < 0.3
+
+
+@KINDS
+def test_a_lost_peer_has_a_class_of_its_own(kind):
+    a, b = pair(kind)
+    b.close()
+    with pytest.raises(PeerLost):
+        a.receive(1, np.zeros(4, np.uint64))
+    a, b = pair("tcp")
+    b.close()
+    with pytest.raises(PeerLost):
+        a.exchange(1, np.zeros(2**20, np.uint64), np.zeros(2**20, np.uint64))
+
+
+@KINDS
+@pytest.mark.parametrize("depth", [0, 9, 2**32 - 1])
+def test_a_depth_that_cannot_be_does_not_spoil_the_clock(kind, depth):
+    a, b = pair(kind)
+    b.clock = Clock(limit=8)
+    a._write(1, [HEADER.pack(1, depth, 0, 0.0)])
+    with pytest.raises(PartyError, match=f"sent a message of depth {depth}, and there are at most 8"):
+        b.receive(1)
+    assert b.clock.depth == 0
+
+
+@pytest.mark.parametrize("lie", [1e6, math.inf, -math.inf, math.nan])
+def test_a_stamp_never_makes_a_message_later_than_the_network_does(lie, monkeypatch):
+    network, slept = Network(rtt_ms=100, mbps=8), []
+    monkeypatch.setattr(shaped.time, "sleep", slept.append)
+    a, b = pair("local")
+    b = Shaped(b, network)
+    for _ in range(5):
+        a._write(1, [HEADER.pack(1, 1, 800, time.monotonic() + lie), bytes(800)])
+        b.receive(1, np.zeros(100, np.uint64))
+        # Nobody slept in truth, so the link is as busy as the messages before have made it.
+        assert all(wait <= network.delay + 5 * network.seconds(800 + HEADER_BYTES) for wait in slept)
+
+
+@KINDS
+def test_a_message_says_when_it_was_sent_only_where_the_network_is_shaped(kind):
+    for wrap in (lambda end: end, lambda end: Shaped(end, Network(rtt_ms=0))):
+        a, b = pair(kind)
+        wrap(a).send(1)
+        b.receive(1)
+        size, stamp = b.arrived
+        assert size == HEADER_BYTES and (stamp > 0) == (wrap(a) is not a)
+
+
+def test_descriptors_beyond_what_select_takes():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this system lets a process open few files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    try:
+        ends = []
+        for end in tcp_pair():
+            high = fcntl.fcntl(end._socket.fileno(), fcntl.F_DUPFD, 1500)
+            end._socket.close()
+            ends.append(TcpChannel(socket.socket(fileno=high), end.me, end.peer, timeout=5))
+        (a, b), size = ends, 100_000
+        thread = threading.Thread(target=b.exchange, args=(1, np.ones(size, np.uint64), np.empty(size, np.uint64)))
+        thread.start()
+        a.exchange(1, np.ones(size, np.uint64), got := np.empty(size, np.uint64))
+        thread.join(5)
+        assert got.all()
+        b.send(1)
+        a.wait()
+        a.close(), b.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_timeout_below_the_clock_s_unit_is_not_for_ever():
+    a, _ = tcp_pair(timeout=1e-8)
+    with pytest.raises(PartyError, match="sent nothing"):
+        a.receive(1)

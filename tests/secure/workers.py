@@ -1,0 +1,27 @@
+"""What processes do in the tests of their supervisor. They import this file by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from autorep_fx.secure.host.supervisor import Report
+
+
+def answer(pipe, name):
+    """Answer every request with its number."""
+    while (number := pipe.recv()) is not None:
+        pipe.send(Report(name, "done", number))
+
+
+def complain(pipe, name, seconds, text, lost):
+    """Fail after so long, and stay until nobody listens."""
+    time.sleep(seconds)
+    pipe.send(Report(name, error=text, trace="where it was", lost=lost))
+    pipe.poll(None)
+
+
+def die(pipe, name, seconds, how):
+    time.sleep(seconds)
+    os.kill(os.getpid(), how) if isinstance(how, signal.Signals) else os._exit(how)
