@@ -9,9 +9,10 @@ import time
 from autorep_fx.secure.host.supervisor import Report
 
 
-def answer(pipe, name):
-    """Answer every request with its number."""
+def answer(pipe, name, seconds=0.0):
+    """Answer every request with its number, after so long."""
     while (number := pipe.recv()) is not None:
+        time.sleep(seconds)
         pipe.send(Report(name, "done", number))
 
 
