@@ -121,7 +121,7 @@ def _faulty(rank: int, what: str):
 
 @pytest.mark.parametrize("rank, what, timeout, message", [
     (1, "die", 60, r"party 1 \(client\) failed at step 'faulty': died with exit code 7"),
-    (0, "hang", 12, r"no answer within timeout=12 s; party 0 \(server\) is at step 'faulty'"),
+    (0, "hang", 25, r"no answer within timeout=25 s; party 0 \(server\) is at step 'faulty'"),
     (0, "raise", 60, r"party 0 \(server\) failed at step 'faulty': ArithmeticError: no such number"),
 ])  # fmt: skip
 def test_a_party_that_fails(rank, what, timeout, message, tmp_path, monkeypatch):
