@@ -31,8 +31,8 @@ from .secure_program import SecureProgram
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
 
-#: Artificial pictures may take so many bits beyond the margin; what takes more is told apart by its statistics.
-_PROBE_BITS = 2
+#: Artificial pictures may reach so many bits further than the examples; what takes more is told apart by statistics.
+_PROBE_BITS = 4
 
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
@@ -45,7 +45,7 @@ def compile(
     frac_bits: int = 16,
     ranges: str = "calibrated",
     margin_bits: int = 2,
-    window_margin_bits: int | None = None,
+    window_margin_bits: int = 1,
     input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     max_error: float = 0.02,
 ) -> SecureProgram:
@@ -60,8 +60,7 @@ def compile(
             values go further gives a wrong answer; docs/security.md says how often that is. "worst": what no input in
             the range can exceed, roundings included; it grows with every layer and soon leaves no room.
         margin_bits: see ``ranges``; 0 to 16.
-        window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16,
-            None: ``margin_bits``.
+        window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16.
         input_range: the smallest and the largest value that an input may have, each a number or one for each channel
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
             span wider on either side; with ranges="worst", plus and minus the largest |x| of the examples, times
@@ -85,8 +84,6 @@ def compile(
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
     if ranges not in ("calibrated", "worst"):
         raise ValueError(f"ranges must be 'calibrated' or 'worst', got {ranges!r}")
-    if window_margin_bits is None:
-        window_margin_bits = margin_bits
     for name, bits in (("margin_bits", margin_bits), ("window_margin_bits", window_margin_bits)):
         if isinstance(bits, bool) or bits not in range(17):
             raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
@@ -169,13 +166,13 @@ def _with_probes(
     The pictures are extremes: they need room, and no margin beyond it.
     """
     extremes = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    fit = growth(program, reach, extremes) <= 2.0 ** (margin + _PROBE_BITS)
+    fit = growth(program, reach, extremes) <= 2.0**_PROBE_BITS
     if fit.any():
         found = calibrated(program, extremes[torch.from_numpy(fit)])
         reach = larger(reach, {name: value * 2.0**-margin for name, value in found.items()})
     if fit.all():
         return reach, within
-    return reach, within.with_statistics(x.numpy())
+    return reach, within.with_statistics(x.numpy(), extremes[torch.from_numpy(~fit)].numpy())
 
 
 def _ends(input_range) -> tuple:

@@ -80,7 +80,7 @@ class Margins:
     """Bits by which values may exceed what ranges say: in the ring, and in the windows of comparisons."""
 
     ring: int = 2
-    window: int = 2
+    window: int = 1
 
 
 class Builder:

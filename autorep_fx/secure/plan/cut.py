@@ -1,4 +1,4 @@
-"""Where several maps follow one another and their products find no room: one truncation between them."""
+"""Where several products follow one another and find no room: one truncation between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CUT = ".cut"
 
 
 def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
-    """The input of the last map before ``sink`` that itself follows a map; None if there is none."""
+    """The input of the last product before ``sink`` that itself follows one; None if there is none."""
     names, seen = list(sink.inputs), set()
     while names:
         name = names.pop(0)
@@ -17,9 +17,9 @@ def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
         if name in seen or node.op in ("activation", "input"):
             continue
         seen.add(name)
-        if node.op == "map":
+        if _multiplies(node):
             before = _named(nodes, node.inputs[0])
-            if before is not None and _follows_map(nodes, before):
+            if before is not None and _follows_product(nodes, before):
                 return before
         names += node.inputs
     return None
@@ -34,11 +34,16 @@ def _named(nodes: dict[str, Node], name: str) -> str | None:
     return None if nodes[name].op in ("activation", "input") else name
 
 
-def _follows_map(nodes: dict[str, Node], name: str) -> bool:
+def _multiplies(node: Node) -> bool:
+    """A map, or a public factor that is no short integer (an average over nine): both add to the exponent."""
+    return node.op == "map" or "real" in node.attrs
+
+
+def _follows_product(nodes: dict[str, Node], name: str) -> bool:
     node = nodes[name]
     if node.op in ("activation", "input"):
         return False
-    return node.op == "map" or any(_follows_map(nodes, i) for i in node.inputs)
+    return _multiplies(node) or any(_follows_product(nodes, i) for i in node.inputs)
 
 
 def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:

@@ -21,6 +21,9 @@ PAD = 0.25
 #: What a sample is described by; the last two are of pictures only.
 STATISTICS = ("mean", "standard deviation", "difference down", "difference across")
 
+#: The same for statistics, of the span or of the end itself, if that is more; the first that is narrow enough.
+_PADS = (1.0, 0.5, PAD)
+
 #: With fewer values than this a channel's own range says little: it takes that of all channels.
 _ENOUGH = 64
 
@@ -77,13 +80,16 @@ class InputRange:
         """As attributes of a plan's input step."""
         return {"low": tuple(self.low.tolist()), "high": tuple(self.high.tolist()), "statistics": self.statistics}
 
-    def with_statistics(self, x: np.ndarray) -> InputRange:
-        """The same range, and what the samples of a batch show of each statistic, ``PAD`` wider on either side."""
-        found = {}
-        for name, values in self._statistics(x).items():
-            low, high = float(values.min()), float(values.max())
-            found[name] = low - PAD * max(high - low, low), high + PAD * max(high - low, high)
-        return replace(self, statistics=found)
+    def with_statistics(self, x: np.ndarray, unlike: np.ndarray) -> InputRange:
+        """The same range, and what the samples of a batch show of each statistic: as much wider on either side as still
+        tells ``unlike`` apart, of which no sample is to be answered; a quarter, where nothing does."""
+        found = self._statistics(x)
+        for pad in _PADS:
+            ends = {name: _widened(float(v.min()), float(v.max()), pad) for name, v in found.items()}
+            within = replace(self, statistics=ends)
+            if not within.typical(unlike).any():
+                break
+        return within
 
     def typical(self, x: np.ndarray) -> np.ndarray:
         """Which samples (N,) are within the statistics."""
@@ -140,3 +146,7 @@ class InputRange:
             f"of {found[what][0]:.3g} of the input range, where {least:.3g} to {most:.3g} are answered. Compile with "
             "examples like it; check_range=False answers all the same, perhaps wrongly"
         )
+
+
+def _widened(low: float, high: float, pad: float) -> tuple[float, float]:
+    return low - pad * max(high - low, low), high + pad * max(high - low, high)

@@ -161,3 +161,11 @@ def test_unsupported_sites(model, degree, message):
     x = images(2)
     with pytest.raises(CompileError, match=message):
         hold(compiled(model, x, lambda gm: replace(gm, 0.5, degree)), x)
+
+
+def test_averages_in_a_row_find_room():
+    """Each average over nine adds twelve bits to the exponent; from the fifth on there is a truncation in between."""
+    x = torch.randn(4, 2, 16, 16)
+    run = hold(compiled(nn.Sequential(*[nn.AvgPool2d(3, 1) for _ in range(7)]), x), x)
+    np.testing.assert_allclose(run.output, run.exact, rtol=0, atol=0.002)
+    assert run.online["client"].depth > 2
