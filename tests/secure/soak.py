@@ -55,7 +55,8 @@ class Case:
         model, size = NETWORKS[name]
         x = torch.randn(3, 3, *size)
         self.name, self.gm = name, replace(ar.transform(model().eval(), example_inputs=x), 0.5)
-        self.program = ar.compile(self.gm, x)
+        # Random weights tell samples hardly apart, so errors are a large part of their differences.
+        self.program = ar.compile(self.gm, x, max_error=1.0)
         self.inputs = x[:1], x
         with torch.no_grad():
             self.answers = [self.gm(batch) for batch in self.inputs]

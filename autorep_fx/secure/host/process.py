@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import signal
 import socket
@@ -60,6 +61,7 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
     Every error is reported, and hangs up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher decides what it ends
+    faulthandler.enable()  # who dies of a signal in compiled code says on standard error where
     party, role = None, "party"
     try:
         job: Job = pipe.recv()

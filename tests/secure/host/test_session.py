@@ -114,6 +114,29 @@ def test_a_process_that_dies_or_hangs(role, how, message):
         session.run(x)
 
 
+CRASH = """
+import os, signal
+import torch
+import autorep_fx as ar
+from autorep_fx.errors import PartyError
+x = torch.rand(2, 4)
+program = ar.compile(ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 3)), example_inputs=x), x, max_error=1.0)
+session = program.session()
+os.kill(session._session.processes["server"].pid, signal.SIGSEGV)
+try:
+    session.run(x)
+except PartyError as error:
+    print(error)
+"""
+
+
+def test_a_party_that_dies_of_a_signal_says_where():
+    """A process of its own, because the parties inherit the standard error of the first who started some."""
+    got = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120)
+    assert "server failed: died with signal 11 (SIGSEGV)" in got.stdout, got.stderr
+    assert "Segmentation fault" in got.stderr and "in next_batch" in got.stderr
+
+
 @pytest.mark.parametrize("options, message", [
     ({"timeout": 0}, "timeout must be above 0"), ({"threads": 0}, "threads at least 1"),
     ({"comparison": "ot"}, "comparison must be one of"), ({"network": "moon"}, "network must be"),
