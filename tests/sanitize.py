@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
 RUNS = [
     ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels", "tests/secure/parties"],
-    ["tests/secure/soak.py", "--sessions", "4"],
+    ["tests/secure/soak.py", "--sessions", "8"],
 ]
 
 
