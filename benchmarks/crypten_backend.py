@@ -7,7 +7,7 @@ one thread each on loopback, correlations made inside the measured time by party
 row of every kind is run before any is run again, so a busy machine hits all alike; medians are over the repetitions,
 and each repetition is a fresh pair of processes, connected and with its weights shared before the clock starts.
 
-``crypten_relu`` is plain CrypTen 0.4.1: its tensors, its ``conv2d``, ``matmul``, ``avg_pool2d`` and ``relu()``.
+``crypten_plain`` is plain CrypTen 0.4.1: its tensors, its ``conv2d``, ``matmul``, ``avg_pool2d`` and ``relu()``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     error: float
 
 
-def crypten_relu(program: ar.SecureProgram, x: Tensor) -> Row:
+def crypten_plain(program: ar.SecureProgram, x: Tensor) -> Row:
     """The program with every ReLU kept, on plain CrypTen tensors."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     found = programs(x)
-    runs = {"crypten_relu": lambda: crypten_relu(found["all"], x)}
+    runs = {"crypten_plain": lambda: crypten_plain(found["all"], x)}
     for kernels in ("fused", "torch") if options.torch else ("fused",):
         for name, program in found.items():
             runs[f"{kernels}_{name}"] = lambda program=program, kernels=kernels: ours(program, x, kernels)
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def report(rows: dict[str, list[Row]]) -> None:
-    base = [row.seconds for row in rows["crypten_relu"]]
+    base = [row.seconds for row in rows["crypten_plain"]]
     print(f"{'':14} {'seconds':>8} {'spread':>15} {'times faster':>13} {'rounds':>7} {'MB, both':>9} {'error':>8}")
     for name, runs in rows.items():
         seconds = [row.seconds for row in runs]

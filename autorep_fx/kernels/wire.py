@@ -81,7 +81,7 @@ def relu_fss(key, root, m_window, shares, *, party, out=None):
     """This party's share of `relu(x)`, x the signed value of `bits = key bits + 1` bits with `m_window = x + r_window`.
 
     1. Evaluate the comparison keys at the low bits `ml` of the public window: shares of `b sigma`, `b sigma r0`, `b`.
-    2. Combine them with `[rh], [rl], [rh rl]` and the top bit `mh`, which is public: PROTOCOL, variant fss.
+    2. Combine them with `[rh], [rl], [rh rl]` and the top bit `mh`, which is public: docs/protocol.md, variant `fss`.
 
     key, root: from the dealer, three payloads. m_window: (n,) from `window`. shares: (n, 3), this party's part of what
     `deal_relu_` shared. No message. Exact on windows, so at most one unit off in x (the cut-off low bits), as long as

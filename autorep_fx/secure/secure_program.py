@@ -41,13 +41,14 @@ class SecureProgram(Program):
     each backend rounds them to its own.
 
     Attributes:
-        made: the native runtime's plan; None where it cannot run the program, ``obstacle`` says why.
+        base_plan: the native runtime's plan, for any comparison; None where it cannot run the program.
         numbers: the server's part of it.
         reach: largest absolute values of each channel, by name (plan/ranges.py).
         frac_bits: of CrypTen's numbers.
+        obstacle: why there is no plan.
     """
 
-    made: Plan | None
+    base_plan: Plan | None
     numbers: dict[str, Numbers]
     reach: Reach
     frac_bits: int = 16
@@ -146,7 +147,7 @@ class SecureProgram(Program):
             "frac_bits": self.frac_bits,
             "obstacle": self.obstacle,
         }
-        save_program(folder, self, self.made, self.numbers, settings)
+        save_program(folder, self, self.base_plan, self.numbers, settings)
 
     @staticmethod
     def load(folder: str | Path) -> SecureProgram:
@@ -166,9 +167,9 @@ class SecureProgram(Program):
         Raises:
             CompileError: it cannot run this program; says why.
         """
-        if self.made is None:
+        if self.base_plan is None:
             raise CompileError(self.obstacle)
-        return self.made, self.numbers
+        return self.base_plan, self.numbers
 
     def headroom(self, x: Tensor) -> Headroom:
         """How near inputs come to what there is room for: in the range, in each window, in the ring. ``print`` it.

@@ -128,7 +128,7 @@ def test_a_crash_leaves_the_old_or_the_new_program(program, tmp_path, monkeypatc
     new = everything(seed=1)
     if other == "weights":  # the same plan: only the server's part changes
         halves = {key: value / 2 for key, value in program.server.items()}
-        new = SecureProgram(program.public, halves, program.made, program.numbers, program.reach)
+        new = SecureProgram(program.public, halves, program.base_plan, program.numbers, program.reach)
     x = images(1)
     outputs = {execute(p, x).numpy().tobytes(): name for p, name in ((program, "old"), (new, "new"))}
 
@@ -153,7 +153,7 @@ def test_a_program_without_a_native_plan(tmp_path):
     program = compiled(Everything(), images(), lambda gm: replace(gm, 0.5))  # keeps PReLU
     program.save(tmp_path)
     again = SecureProgram.load(tmp_path)
-    assert again.made is None and again.numbers == {} and again.obstacle == program.obstacle
+    assert again.base_plan is None and again.numbers == {} and again.obstacle == program.obstacle
     torch.testing.assert_close(execute(again, images()), execute(program, images()), rtol=0, atol=0)
     public = json.loads((tmp_path / "public.json").read_text())
     assert public["plan"] is None and public["input"] == [3, 8, 8]

@@ -144,11 +144,15 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.crypten.ops import OPS as PRIVATE
     from autorep_fx.secure.plaintext import OPS
     from autorep_fx.secure.plan.build import BUILD
+    from autorep_fx.secure.plan.local import LOCAL
     from autorep_fx.secure.plan.ranges import BOUNDS as RANGES
+    from autorep_fx.secure.plan.validate import RULES as PLANNED
+    from autorep_fx.secure.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES):
+    for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES, RULES):
         assert set(table) == set(OPS)
+    assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)
     x = images(3, seed=2)
     torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=0, atol=1e-5)

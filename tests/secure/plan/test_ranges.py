@@ -47,7 +47,7 @@ def test_no_input_that_worst_ranges_promise_comes_out_wrong(network, margin, exa
     gm = replace(ar.transform(model, example_inputs=torch.zeros(1, 2, 4, 4)), fraction)
     x = torch.full((1, 2, 4, 4), example)
     made = ar.compile(gm, x, ranges="worst", margin_bits=margin, max_error=1e9)
-    if made.made is None:
+    if made.base_plan is None:
         assert "no room" in made.obstacle
         return
     plan, numbers = made.native
