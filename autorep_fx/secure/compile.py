@@ -96,7 +96,7 @@ def compile(
     if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
         raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
 
-    program = lowered(gm, example_inputs)
+    original = lowered(gm, example_inputs)
     x = example_inputs.detach().to("cpu", torch.float64)
     if input_range is not None:
         within = InputRange.given(*_ends(input_range), x.shape[1])
@@ -108,10 +108,10 @@ def compile(
         x = _without_outliers(x)
         within = InputRange.of_examples(x.numpy())
     if ranges == "worst":
-        program, reach = equalized(program, worst_case(program, within))
+        program, reach = equalized(original, worst_case(original, within))
         margins = Margins(0, 0)
     else:
-        program, reach = equalized(program, calibrated(program, x))
+        program, reach = equalized(original, calibrated(original, x))
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
     try:
@@ -120,7 +120,7 @@ def compile(
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
     compiled = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
-    _check_precision(compiled, x, max_error)
+    _check_precision(compiled, original, x, max_error)
     return compiled
 
 
@@ -181,8 +181,8 @@ def _ends(input_range) -> tuple:
     return tuple(input_range)
 
 
-def _check_precision(program: SecureProgram, x: Tensor, max_error: float) -> None:
-    found = precision(program, *program.native, x)
+def _check_precision(program: SecureProgram, original: Program, x: Tensor, max_error: float) -> None:
+    found = precision(program, *program.native, x, original)
     if found.error <= max_error:
         return
     text = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .parties.model import watch
-from .plaintext import off_by, values
+from .plaintext import execute, off_by, values
 from .plan.numbers import Numbers
 from .plan.plan import Plan, Step
 from .plan.ranges import at_once
@@ -32,11 +32,16 @@ class Precision:
     step: str
 
 
-def precision(program: Program, plan: Plan, numbers: dict[str, Numbers], examples: Tensor) -> Precision:
-    """Compare one draw of what a run returns with the program in float64."""
+def precision(
+    program: Program, plan: Plan, numbers: dict[str, Numbers], examples: Tensor, original: Program | None = None
+) -> Precision:
+    """Compare one draw of what a run returns with the program in float64.
+
+    original: what ``program`` was made from, if its output is to be the truth.
+    """
     x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
     exact = values(program, x)
-    exact[plan.output.name] = exact[program.public.output]
+    exact[plan.output.name] = exact[program.public.output] if original is None else execute(original, x)
     errors: dict[str, float] = {}
 
     def see(step: Step, value: np.ndarray) -> None:
@@ -45,4 +50,4 @@ def precision(program: Program, plan: Plan, numbers: dict[str, Numbers], example
 
     watch(plan, numbers, x.numpy(), np.random.default_rng(0), see)
     error = errors[plan.output.name]
-    return Precision(error, next(name for name, found in errors.items() if found >= error / 2))
+    return Precision(error, next((name for name, found in errors.items() if found >= error / 2), plan.output.name))

@@ -33,6 +33,6 @@ def hold(program, x, *, comparison="fss", examples=None, **options):
     return result
 
 
-def compiled(model, x, transform=None):
+def compiled(model, x, transform=None, **options):
     gm = ar.transform(model.eval(), example_inputs=x)
-    return compile(gm if transform is None else transform(gm), x)
+    return compile(gm if transform is None else transform(gm), x, **options)

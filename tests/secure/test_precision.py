@@ -128,3 +128,21 @@ def test_one_broken_example_costs_no_precision_and_is_named():
         warnings.simplefilter("error", CompileWarning)
         wide = ar.compile(ar.transform(model, example_inputs=x), x, input_range=(0.0, 255.0), max_error=1.0)
     assert (wide.run(x[6:9]).output - model(x[6:9])).abs().max() < 0.02 * model(x[6:9]).abs().max()
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e6])
+def test_the_slope_of_a_leaky_relu_beside_squares_is_as_exact_at_any_scale(scale):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3))
+    x = torch.randn(32, 3, 8, 8) * scale
+    gm = ar.transform(net.eval(), calibration=x, relu_budget=72)
+    made = ar.compile(gm, x)
+    assert precision(made, *made.native, x.double()).error < 0.01
+
+
+def test_examples_that_are_all_equal_are_no_reason_to_refuse():
+    x = torch.randn(1, 7).repeat(5, 1)
+    net = nn.Sequential(nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 4)).eval()
+    made = ar.compile(ar.transform(net, example_inputs=x), x)
+    assert off_by(made.run(x).output, net(x)) < 0.01
+    assert off_by(torch.zeros(3, 2), torch.zeros(3, 2)) == 0

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from . import local
 from .build import Node
-from .exponents import SLOPE_BITS, factor_of, number
+from .exponents import factor_of, number
 from .input_range import InputRange
 from .ranges import start
 
@@ -53,7 +53,8 @@ def _walk(nodes: dict[str, Node], e: dict[str, int], within: InputRange):
             exponent = e[node.inputs[0]]
             wire = float(given[0].max())
             truncated = given[0] + 2.0 ** -min(node.frac_bits, exponent)
-            bound, kept = _activation(node, truncated)
+            slope_unit = 2.0 ** -(e[node.name] - min(node.frac_bits, exponent))
+            bound, kept = _activation(node, truncated, slope_unit)
             yield node, wire, kept
         bounds[node.name] = bound * _SLACK
 
@@ -96,13 +97,16 @@ def _polynomials(nodes: dict[str, Node], node: Node, e: dict[str, int], given: n
     return bound.reshape(given.shape)
 
 
-def _activation(node: Node, truncated: np.ndarray) -> tuple[np.ndarray, float]:
+def _activation(node: Node, truncated: np.ndarray, slope_unit: float) -> tuple[np.ndarray, float]:
     """Bound of the result (of its truncated input, where it is replaced), and of what is compared."""
     site = node.site
     if site is None or not len(site.kept):
         return truncated, 0.0
-    kept = float(truncated.reshape(1, -1)[:, site.kept].max())
+    bound = truncated.reshape(1, -1).copy()
+    kept = float(bound[:, site.kept].max())
     if site.kind == "relu6":
+        bound[:, site.kept] = np.minimum(bound[:, site.kept], 6.0)
         kept += 6.0
-    slope = abs(site.slope) + 2.0**-SLOPE_BITS
-    return truncated * max(1.0, slope), kept
+    elif site.kind == "leaky_relu":
+        bound[:, site.kept] *= max(1.0, abs(site.slope) + slope_unit)
+    return bound.reshape(truncated.shape), kept

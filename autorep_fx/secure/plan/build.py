@@ -16,6 +16,9 @@ from .site import Site, site_of
 #: A value that calibration saw as zero may not stay there: it is taken to reach this part of the largest of all.
 _LEAST = 2.0**-6
 
+#: Ends the name of what a max pooling pads with.
+LOW = ".low"
+
 #: Of a kept position at least this part of what its whole site reaches is believed.
 _LEAST_KEPT = 2.0**-3
 
@@ -108,8 +111,8 @@ class Builder:
     def add(self, node: Node) -> str:
         if node.name in self.nodes:
             raise ValueError(f"two steps are called '{node.name}'")
-        if node.reach is None:
-            node.reach = self.known.get(node.name)
+        if node.reach is None and node.name in self.known:
+            node.reach = self.reach(node.name)
         self.nodes[node.name] = node
         return node.name
 
@@ -182,7 +185,7 @@ def _max_pool(b: Builder, step: Step) -> None:
         bottom = whole_bits(reach) + min(b.margins.ring, b.margins.window)
         low = np.full(shape, -np.ldexp(1.0, bottom))  # below everything that there is room for
         low[..., ph : shape[-2] - ph, pw : shape[-1] - pw] = 0
-        x = b.constant(f"{name}.low", x, shape, low)
+        x = b.constant(name + LOW, x, shape, low)
     size = a["kernel"][0] * a["kernel"][1]
     x = b.local("windows", f"{name}.windows", [x], (size, *step.shape), kernel=a["kernel"], stride=a["stride"],
                 dilation=a["dilation"])  # fmt: skip

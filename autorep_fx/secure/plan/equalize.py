@@ -75,7 +75,7 @@ def _chains(program: Program) -> list[_Chain]:
         while reader is not None and reader.op in _THROUGH and _keeps_channels(reader, (*between, site)[-1]):
             between.append(reader)
             reader = only_reader(reader)
-        if reader is not None and _reads_channels(reader, (site, *between)[-1].shape):
+        if reader is not None and _reads_channels(reader, (site, *between)[-1].shape, site.shape[0]):
             chains.append(_Chain(layer, site, tuple(between), reader))
     return chains
 
@@ -87,16 +87,21 @@ def _scales_rows(layer: Step) -> bool:
 def _keeps_channels(step: Step, before: Step) -> bool:
     if step.op == "mean":
         return 1 not in step.attrs["dims"]
+    if step.op in ("avg_pool2d", "max_pool2d"):
+        return len(before.shape) >= 3  # of two axes, pooling takes both
     if step.op == "pad":
         return len(step.attrs["pads"]) <= 2 * (len(before.shape) - 1)
     # Flattening leaves the channels' elements side by side.
     return step.op != "reshape" or len(step.shape) == 1 or step.shape[0] == before.shape[0]
 
 
-def _reads_channels(reader: Step, shape: tuple[int, ...]) -> bool:
-    if reader.op == "conv2d":
-        return reader.attrs["groups"] in (1, shape[0])
-    return reader.op == "affine" or (reader.op == "linear" and len(shape) == 1)
+def _reads_channels(reader: Step, shape: tuple[int, ...], channels: int) -> bool:
+    """Whether the weights of ``reader`` tell the channels apart in what it reads, of this shape."""
+    if reader.op == "linear":
+        return len(shape) == 1 and shape[0] % channels == 0
+    if shape[0] != channels:
+        return False
+    return reader.op == "affine" or (reader.op == "conv2d" and reader.attrs["groups"] in (1, channels))
 
 
 def _scale(chain: _Chain, server: dict[str, Tensor], reach: Reach) -> np.ndarray | None:
@@ -108,6 +113,8 @@ def _scale(chain: _Chain, server: dict[str, Tensor], reach: Reach) -> np.ndarray
         return None
     ratio = np.divide(weights / weights.max(), values / values.max(), out=np.ones_like(values), where=alive)
     powers = np.clip(np.rint(np.log2(ratio) / 2), -_MOST, _MOST)
+    if chain.site.attrs["kind"] == "leaky_relu":  # beside squares its slope has the value's fractional bits: near 1
+        powers -= np.rint(np.log2(values.max()))
     return np.exp2(powers) if powers.any() else None
 
 

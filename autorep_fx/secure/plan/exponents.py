@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 
-from .build import Node, whole_bits
+from .build import Margins, Node, whole_bits
 from .plan import ROOM
 from .site import Rounded, Site
 
 #: Fractional bits of a leaky ReLU's slope where the site has no squares.
-SLOPE_BITS = 12
+_SLOPE_BITS = 12
+
+#: Bits of the ring that shift and window of a comparison may take together.
+_WINDOW_ROOM = 63
 
 
 class NoRoom(Exception):
@@ -29,11 +32,11 @@ def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
     return bool(rounded.square[channels].any()), float(np.abs(rounded.offset[channels]).max(initial=0.0))
 
 
-def exponents(nodes: dict[str, Node], margin: int) -> dict[str, int]:
+def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
     """Exponent of every result.
 
     Raises:
-        NoRoom: at the first masked wire that does not fit.
+        NoRoom: at the first masked wire or window that does not fit.
     """
     e: dict[str, int] = {}
     for node in nodes.values():
@@ -46,18 +49,20 @@ def exponents(nodes: dict[str, Node], margin: int) -> dict[str, int]:
         elif node.attrs.get("kind") == "times":
             e[node.name] += number(node)[1]
         elif node.op == "output":
-            _check(node, given[0], node.reach, margin)
+            _check(node, given[0], node.reach, margins)
             e[node.name] = min(node.frac_bits, given[0])
         elif node.op == "activation":
             square, offset = site_form(nodes, node)
-            _check(node, given[0], max(node.reach + offset, node.reach_kept), margin)
+            _check(node, given[0], max(node.reach + offset, node.reach_kept), margins)
             f = min(node.frac_bits, given[0])
             e[node.name] = f + align(node, f, square)
     return e
 
 
-def _check(node: Node, exponent: int, reach: float, margin: int) -> None:
-    over = exponent + whole_bits(reach) + margin - ROOM
+def _check(node: Node, exponent: int, reach: float, margins: Margins) -> None:
+    over = exponent + whole_bits(reach) + margins.ring - ROOM
+    if node.site is not None and len(node.site.kept):
+        over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - _WINDOW_ROOM)
     if over > 0:
         raise NoRoom(node, over)
 
@@ -76,7 +81,7 @@ def align(node: Node, f: int, square: bool) -> int:
     if square:
         return f
     leaky = node.site is not None and node.site.kind == "leaky_relu" and len(node.site.kept)
-    return SLOPE_BITS if leaky else 0
+    return _SLOPE_BITS if leaky else 0
 
 
 def number(node: Node) -> tuple[int, int]:

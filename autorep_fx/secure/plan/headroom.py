@@ -14,8 +14,9 @@ from ..plaintext import values
 from ..program import Program, Step
 from ..ring import decode
 from . import wire
+from .build import LOW
 from .cut import CUT
-from .input_range import InputRange
+from .input_range import SLACK, InputRange
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import at_once
@@ -30,8 +31,9 @@ class Use:
 
     Attributes:
         step: name in the plan.
-        room: "input", "ring" or "window".
-        share: part of the room that is used; the result may be wrong from 1 on.
+        room: "range" or a statistic of the input, which is refused beyond 1; "ring" or "window" of a wire, or "padding"
+            of a max pooling, whose result may be wrong from 1 on.
+        share: part of the room that is used.
         largest: the value behind it, and ``limit``, what there is room for, both in the step's units.
     """
 
@@ -41,6 +43,10 @@ class Use:
     largest: float
     limit: float
 
+    @property
+    def fits(self) -> bool:
+        return self.share < 1 if self.room in ("ring", "window", "padding") else self.share <= 1
+
 
 @dataclass(frozen=True)
 class Headroom:
@@ -48,8 +54,8 @@ class Headroom:
 
     Attributes:
         uses: every room of the plan, in the order of its steps.
-        samples: (N,) the largest share of each sample over all of them; at 1 or beyond its answer may be wrong. The
-            input's range is not among them: beyond it a sample is refused.
+        samples: (N,) the largest share of each sample over all wires; at 1 or beyond its answer may be wrong. What is
+            asked of the input is not among them: beyond it a sample is refused.
     """
 
     uses: tuple[Use, ...]
@@ -58,13 +64,13 @@ class Headroom:
     @property
     def fits(self) -> bool:
         """Whether every sample is answered within its rooms and its range."""
-        return all(use.share < 1 or (use.room == "input" and use.share <= 1) for use in self.uses)
+        return all(use.fits for use in self.uses)
 
     def __str__(self) -> str:
         rows = [("step", "room", "used", "bits left", "largest", "limit")]
         for use in self.uses:
             left = -math.log2(use.share) if use.share > 0 else math.inf
-            beyond = "" if use.share < 1 or (use.room == "input" and use.share <= 1) else "  <- beyond"
+            beyond = "" if use.fits else "  <- beyond"
             rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
                          f"{use.limit:.4g}{beyond}"))  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*rows)]
@@ -81,26 +87,34 @@ def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tenso
     """
     rooms: dict[tuple[str, str], list[np.ndarray]] = {}
     for part in x.split(at_once(program)):
-        for key, found in _walk(program, plan, numbers, part):
+        for key, found in dict(_walk(program, plan, numbers, part)).items():  # a pool's padding comes once a level
             rooms.setdefault(key, []).append(found)
     steps = {step.name: step for step in plan.steps}
-    uses, worst = [_input(plan, x)], np.zeros(len(x))
+    uses, worst = _input(plan, x), np.zeros(len(x))
     for (name, room), parts in rooms.items():
         largest = np.concatenate(parts)
-        limit = _limit(steps[name], room)
+        limit = _bottom(steps[name], numbers[name]) if room == "padding" else _limit(steps[name], room)
         uses.append(Use(name, room, float(largest.max()) / limit, float(largest.max()), limit))
         worst = np.maximum(worst, largest / limit)
     return Headroom(tuple(uses), torch.from_numpy(worst))
 
 
-def _input(plan: Plan, x: Tensor) -> Use:
-    """Distance from the middle of the range, in half spans."""
-    within = InputRange.of_plan(plan)
+def _input(plan: Plan, x: Tensor) -> list[Use]:
+    """How far values and statistics are from the middle of their range, in half spans."""
+    within, values, name = InputRange.of_plan(plan), x.detach().to("cpu", torch.float64).numpy(), plan.input.name
     shape = (1, -1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else (1,)
-    middle, half = (((within.high + s * within.low) / 2).reshape(shape) for s in (1, -1))
-    away = np.abs(x.detach().to("cpu", torch.float64).numpy() - middle)
-    share = float(np.divide(away, half, out=np.where(away > 0, np.inf, 0.0), where=half > 0).max())
-    return Use(plan.input.name, "input", share, float(x.abs().max()), float(within.largest.max()))
+    slack = SLACK * within.largest
+    low, high = (within.low - slack).reshape(shape), (within.high + slack).reshape(shape)
+    uses = [Use(name, "range", _away(values, low, high), float(np.abs(values).max()), float(within.largest.max()))]
+    for statistic, (least, most) in within.statistics.items():
+        found = within.of_samples(values)[statistic]
+        uses.append(Use(name, statistic, _away(found, np.array(least), np.array(most)), float(found.max()), most))
+    return uses
+
+
+def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    away, half = np.abs(values - (low + high) / 2), np.broadcast_to((high - low) / 2, values.shape)
+    return float(np.divide(away, half, out=np.where(away > 0, np.inf, 0.0), where=half > 0).max())
 
 
 def _limit(step: Step, room: str) -> float:
@@ -122,7 +136,12 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
         elif (source := step.inputs[0].removesuffix(CUT)) in found:  # a site, or a truncation in between
             y = found[source]
         else:
-            y = _gaps(sources[_pool_of(step.name, sources)], found)
+            pool = sources[_pool_of(step.name, sources)]
+            x_pool, padding = found[pool.inputs[0]], next((s for s in plan.steps if s.name == pool.name + LOW), None)
+            bottom = math.inf if padding is None else _bottom(padding, numbers[padding.name])
+            y = _gaps(pool, x_pool, bottom)
+            if padding is not None:
+                yield (padding.name, "padding"), _largest(-x_pool.reshape(len(x), -1).clamp(max=0.0))
         flat = y.reshape(len(x), -1)
         offset = _offset(step, numbers.get(step.name))
         yield (step.name, "ring"), _largest(flat if offset is None else flat + offset)
@@ -151,8 +170,13 @@ def _pool_of(name: str, sources: dict[str, Step]) -> str:
     return name
 
 
-def _gaps(step: Step, found: dict[str, Tensor]) -> Tensor:
-    """Largest difference that a max pooling may compare in each window; what is padded is left out."""
-    x = found[step.inputs[0]]
-    top, bottom = structure.windows(step, x, float("-inf")).amax(0), structure.windows(step, x, float("inf")).amin(0)
-    return top - bottom
+def _bottom(padding: Step, own: Numbers) -> float:
+    """What a max pooling pads with lies so far below zero."""
+    return float(-decode(own.constant, padding.frac_bits).min())
+
+
+def _gaps(step: Step, x: Tensor, bottom: float) -> Tensor:
+    """Largest difference that a max pooling may compare in each window; padded elements are ``-bottom``."""
+    padded = any(step.attrs["padding"])
+    low = structure.windows(step, x, -bottom if padded else math.inf).amin(0)
+    return structure.windows(step, x, -bottom if padded else -math.inf).amax(0) - low

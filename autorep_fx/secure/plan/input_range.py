@@ -24,6 +24,9 @@ STATISTICS = ("mean", "standard deviation", "difference down", "difference acros
 #: The same for statistics, of the span or of the end itself, if that is more; the first that is narrow enough.
 _PADS = (1.0, 0.5, PAD)
 
+#: So much beyond the range is let in: what was given as float32 may have been rounded there.
+SLACK = 2.0**-22
+
 #: With fewer values than this a channel's own range says little: it takes that of all channels.
 _ENOUGH = 64
 
@@ -83,7 +86,7 @@ class InputRange:
     def with_statistics(self, x: np.ndarray, unlike: np.ndarray) -> InputRange:
         """The same range, and what the samples of a batch show of each statistic: as much wider on either side as still
         tells ``unlike`` apart, of which no sample is to be answered; a quarter, where nothing does."""
-        found = self._statistics(x)
+        found = self.of_samples(x)
         for pad in _PADS:
             ends = {name: _widened(float(v.min()), float(v.max()), pad) for name, v in found.items()}
             within = replace(self, statistics=ends)
@@ -94,12 +97,13 @@ class InputRange:
     def typical(self, x: np.ndarray) -> np.ndarray:
         """Which samples (N,) are within the statistics."""
         inside = np.ones(len(x), bool)
-        found = self._statistics(x)
+        found = self.of_samples(x)
         for name, (least, most) in self.statistics.items():
             inside &= (found[name] >= least) & (found[name] <= most)
         return inside
 
-    def _statistics(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def of_samples(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The statistics of each sample of a batch, (N,) by name."""
         shape = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else ()
         span = np.where(self.high > self.low, self.high - self.low, 1.0)
         z = (x - self.low.reshape(shape)) / span.reshape(shape)
@@ -119,8 +123,7 @@ class InputRange:
         """Raise ValueError where a value of ``x`` (N, C, ...) is outside; says which, and what to do."""
         shape = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else ()
         low, high = self.low.reshape(shape), self.high.reshape(shape)
-        # Half a unit of float32 is no excess: what was given as float32 may have been rounded there.
-        slack = 2.0**-22 * np.maximum(np.abs(low), np.abs(high))
+        slack = SLACK * np.maximum(np.abs(low), np.abs(high))
         beyond = np.maximum(x - (high + slack), (low - slack) - x)
         if not (beyond > 0).any():
             return self._check_statistics(x, name)
@@ -137,7 +140,7 @@ class InputRange:
         if not self.statistics or self.typical(x).all():
             return
         sample = int((~self.typical(x)).argmax())
-        found = self._statistics(x[sample : sample + 1])
+        found = self.of_samples(x[sample : sample + 1])
         what, (least, most) = next(
             (key, ends) for key, ends in self.statistics.items() if not ends[0] <= found[key][0] <= ends[1]
         )

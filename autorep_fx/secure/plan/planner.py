@@ -60,30 +60,30 @@ def make_plan(
     """
     margins = margins or Margins()
     nodes = Builder(program, reach, limits or Limits(), margins).build()
-    nodes = _fit(nodes, margins.ring)
+    nodes = _fit(nodes, margins)
     if bounded:
-        nodes = _with_roundings(nodes, margins.ring, within)
-    return emit(nodes, exponents(nodes, margins.ring), margins.window, within)
+        nodes = _with_roundings(nodes, margins, within)
+    return emit(nodes, exponents(nodes, margins), margins.window, within)
 
 
-def _with_roundings(nodes: dict[str, Node], margin: int, within: InputRange) -> dict[str, Node]:
+def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
-        if not raise_to_bounds(nodes, exponents(nodes, margin), within):
+        if not raise_to_bounds(nodes, exponents(nodes, margins), within):
             return nodes
-        nodes = _fit(nodes, margin)
+        nodes = _fit(nodes, margins)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:
+def _fit(nodes: dict[str, Node], margins: Margins) -> dict[str, Node]:
     for least in (_USEFUL, _LEAST):
         while True:
             for node in nodes.values():
                 if node.bits is not None:
                     node.bits = min(least, node.most)
             try:
-                exponents(nodes, margin)
-                return _raise(nodes, margin, least)
+                exponents(nodes, margins)
+                return _raise(nodes, margins, least)
             except NoRoom as error:
                 failed = error
                 place = place_to_cut(nodes, error.node)
@@ -94,12 +94,12 @@ def _fit(nodes: dict[str, Node], margin: int) -> dict[str, Node]:
     node = failed.node
     raise CompileError(
         f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
-        f"{margin} bits and "
+        f"{margins.ring} bits and "
         f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
     )
 
 
-def _raise(nodes: dict[str, Node], margin: int, least: int) -> dict[str, Node]:
+def _raise(nodes: dict[str, Node], margins: Margins, least: int) -> dict[str, Node]:
     free = sorted((n for n in nodes.values() if n.bits is not None), key=lambda n: _ORDER[n.op])
     for level in range(least + 1, max((n.most for n in free), default=0) + 1):
         for node in free:
@@ -107,7 +107,7 @@ def _raise(nodes: dict[str, Node], margin: int, least: int) -> dict[str, Node]:
                 continue
             node.bits = level
             try:
-                exponents(nodes, margin)
+                exponents(nodes, margins)
             except NoRoom:
                 node.bits = level - 1
     return nodes

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import structure
 from ..plaintext import values
 from ..program import Program, Step
-from .input_range import InputRange
+from .input_range import SLACK, InputRange
 
 #: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
 Reach = dict[str, np.ndarray]
@@ -67,8 +67,8 @@ def worst_case(program: Program, within: InputRange) -> Reach:
 
 
 def start(within: InputRange, shape: tuple[int, ...]) -> Tensor:
-    """Largest |x| of every element of a sample, (1, *shape)."""
-    largest = torch.from_numpy(within.largest)
+    """Largest |x| of every element of a sample that is let in, (1, *shape)."""
+    largest = torch.from_numpy(within.largest * (1 + SLACK))
     return largest.reshape(1, -1, *(1,) * (len(shape) - 1)).expand(1, *shape) if shape else largest.reshape(1)
 
 
@@ -98,6 +98,8 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
         out *= max(1.0, abs(a["slope"]))
     elif a["kind"] == "prelu" and len(a["kept"]):
         out[:, a["kept"]] *= structure.by_position(step, secrets["slope"], "kept").abs().clamp(min=1)
+    elif a["kind"] == "relu6":
+        out[:, a["kept"]] = out[:, a["kept"]].clamp(max=6.0)
     if len(a["replaced"]):
         z = flat[:, a["replaced"]]
         coeffs = structure.by_position(step, secrets["coeffs"], "replaced")

@@ -20,7 +20,7 @@ import numpy as np
 from ...errors import CompileError
 from ..program import Program, Step
 
-#: A square that bends by less than this part of the site's largest input is a line: about a unit of a truncated value.
+#: Two units of a truncated value, as a part of the site's largest input.
 _VAIN = 2.0**-13
 
 
@@ -101,12 +101,12 @@ def site_of(program: Program, step: Step, reach: np.ndarray) -> Site:
 
 
 def _without_vain_squares(coeffs: np.ndarray, reach: np.ndarray, largest: float) -> np.ndarray:
-    """Lines in place of squares that bend by less than the truncation of their input errs.
+    """Lines in place of squares that bend by less than the truncation of their input errs: by u times the slope.
 
     In a channel whose inputs are tiny beside its site's, ``c2`` is large and the truncated ``x`` hardly a number: its
     square would err more than it says. The line runs through the middle of the bend, ``|c2| R**2 / 2`` from either end.
     """
     c0, c1, c2 = coeffs
     bend = c2 * reach**2
-    vain = np.abs(bend) <= _VAIN * largest
+    vain = np.abs(bend) <= _VAIN * largest * (np.abs(2 * c2 * reach) + np.abs(c1))
     return np.stack([np.where(vain, c0 + bend / 2, c0), c1, np.where(vain, 0.0, c2)])

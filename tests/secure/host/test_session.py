@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from native_runs import compiled
 from networks import images, replace
 from torch import nn
@@ -41,7 +42,8 @@ def test_greetings_in_any_order():
 def small(fraction=0.5):
     x = images(2)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-    return compiled(model, x, lambda gm: replace(gm, fraction)), x
+    examples = images(64) * torch.linspace(0.2, 2, 64).view(-1, 1, 1, 1)
+    return compiled(model, examples, lambda gm: replace(gm, fraction), input_range=(-10.0, 10.0)), x
 
 
 @pytest.mark.parametrize("who", ["client", "server", "dealer"])

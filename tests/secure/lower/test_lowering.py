@@ -132,7 +132,7 @@ def test_architectures(kind, fraction):
             compile(gm, x)
         for site in smooth:
             site.set_keep(torch.zeros_like(site.keep))
-    program = compile(gm, x)
+    program = compile(gm, x, max_error=1e9)  # untrained: what they say of one sample and another hardly differs
     expected = copy.deepcopy(gm).double()(x.double()).detach()
     torch.testing.assert_close(execute(program, x), expected, rtol=0, atol=1e-5)
 

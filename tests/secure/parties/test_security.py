@@ -116,9 +116,9 @@ def keep_wires_of_server(server, wires):
     """What the server computes on: ``y - B``, B the client's, before and after every activation."""
     activate = server._activate
 
-    def kept(index, step, m, waiting):
-        activate(index, step, m, waiting)
-        wires.append(m.copy())
+    def kept(index, step, masked, shares, waiting):
+        activate(index, step, masked, shares, waiting)
+        wires.append(masked - Stream(server.seed, server.inference).words(index, WIRE_MASK, masked.shape))
         if step.op == "activation":
             wires.append(waiting[-1][2])  # the client's part is added to it in place
 
@@ -129,16 +129,19 @@ def keep_wires_of_client(client, wires):
     """What the client makes of ``m``: ``y + s``, s the server's, for it knows ``B = (y + s) - m``."""
     evaluate, known = client._evaluate, {}
 
-    def visit(index, step, inputs):
-        if inputs:
-            known[client.inference, index] = inputs[0].reshape(client.batch, -1)
-        if step.op in ("constant", "output"):
-            return inputs[0]
-        return Stream(client.seed, client.inference).words(index, BLIND, (client.batch, *step.shape))
+    def learn(batch):
+        def visit(index, step, inputs):
+            if inputs:
+                known[client.inference, index] = inputs[0].reshape(batch, -1)
+            if step.op in ("constant", "output"):
+                return inputs[0]
+            return Stream(client.seed, client.inference).words(index, BLIND, (batch, *step.shape))
+
+        walk(client.plan, visit)
 
     def kept(step, index, m, *args, **options):
         if (client.inference, index) not in known:
-            walk(client.plan, visit)
+            learn(len(m))
         wires.append(m + known[client.inference, index])
         return evaluate(step, index, m, *args, **options)
 

@@ -5,6 +5,7 @@ from networks import images, replace
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx.errors import CompileError
 from autorep_fx.secure.compile import lowered
 from autorep_fx.secure.plaintext import execute, values
 from autorep_fx.secure.plan.equalize import equalized
@@ -104,3 +105,45 @@ def test_channels_that_differ_by_much_cost_no_precision(budget, spread):
         model[3].weight /= scale.view(1, -1, 1, 1)
     made = ar.compile(ar.transform(model, calibration=x, relu_budget=budget), x)
     assert precision(made, *made.native, x.double()).error < 0.01
+
+
+class OneAxis(nn.Module):
+    """Over (N, C, L), torch's pooling takes C for an image's height: channels mix."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.a, self.pool, self.b = nn.BatchNorm1d(4), pool, nn.BatchNorm1d(4)
+        self.a.weight.data = torch.tensor([1.0, 100.0, 0.01, 10.0])
+
+    def forward(self, x):
+        return self.b(self.pool(F.relu(self.a(x))))
+
+
+class Flat(nn.Module):
+    """A batch norm of elements, not of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.fc = uneven(nn.Conv2d(3, 4, 3)), nn.BatchNorm1d(144), nn.Linear(144, 3)
+
+    def forward(self, x):
+        return self.fc(self.norm(F.relu(self.a(x)).flatten(1)))
+
+
+@pytest.mark.parametrize("model, x", [
+    (OneAxis(nn.AvgPool2d(3, 1, 1)), torch.randn(16, 4, 8)),
+    (OneAxis(nn.MaxPool2d(3, 1, 1)), torch.randn(16, 4, 8)),
+    (Flat(), images(16)),
+])  # fmt: skip
+def test_what_mixes_channels_is_no_part_of_a_chain(model, x):
+    program = lowered(ar.transform(model.eval(), example_inputs=x), x)
+    better, _ = equalized(program, calibrated(program, x))
+    assert torch.equal(execute(better, x), execute(program, x))
+
+
+def test_a_program_whose_function_changed_would_be_refused(monkeypatch):
+    """Precision is held against what was lowered, before any scaling."""
+    x = torch.randn(16, 4, 8)
+    monkeypatch.setattr("autorep_fx.secure.plan.equalize._keeps_channels", lambda step, before: True)
+    with pytest.raises(CompileError, match="fixed point is off"):
+        ar.compile(ar.transform(OneAxis(nn.AvgPool2d(3, 1, 1)).eval(), example_inputs=x), x)

@@ -29,7 +29,8 @@ def test_it_says_step_by_step_how_near_an_input_comes():
     assert text.splitlines()[0].split() == ["step", "room", "used", "bits", "left", "largest", "limit"]
     assert text.endswith("all samples have room") and "beyond" not in text
     # Calibrated on these very inputs with two bits of margin: no window is used by more than a quarter, or an eighth.
-    windows = [use.share for use in found.uses if use.room == "window"]
+    # (In a max pooling, what it pads with takes half of each window.)
+    windows = [use.share for use in found.uses if use.room == "window" and not use.step.startswith("_2.")]
     assert windows and max(windows) <= 0.26
 
 
@@ -38,7 +39,7 @@ def test_twice_the_input_is_twice_the_share_of_a_homogeneous_network():
     program = ar.compile(ar.transform(net, example_inputs=images()), images(8))
     one, two = program.headroom(images(8)), program.headroom(2 * images(8))
     for a, b in zip(one.uses, two.uses):
-        assert a.room == "input" or b.share == pytest.approx(2 * a.share)
+        assert a.room == "range" or b.share == pytest.approx(2 * a.share)
 
 
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
@@ -54,3 +55,17 @@ def test_what_has_headroom_is_right_and_what_has_none_is_noticed(comparison):
     assert right[room].all() and room[:4].all() and not room[-1] and not right[-1]
     text = str(program.headroom(x))
     assert "<- beyond" in text and f"{int((~room).sum())} of 12 samples may be answered wrongly" in text
+
+
+def test_what_a_max_pooling_pads_with_is_a_room_of_its_own():
+    """An input that fits a filter exactly: values below the padding would be answered by it."""
+    torch.manual_seed(5)
+    conv = nn.Conv2d(1, 1, 16, stride=16, bias=False)
+    conv.weight.data = torch.sign(torch.randn(1, 1, 16, 16)) / 16
+    net, x = nn.Sequential(conv, nn.MaxPool2d(3, 2, 1)).eval(), torch.rand(32, 1, 64, 64) * 2 - 1
+    program = ar.compile(ar.transform(net, example_inputs=x), x)
+    fitting = torch.sign(conv.weight.data).repeat(1, 1, 4, 4)
+    for k in (-1.0, -0.7, 0.7, 1.0):
+        found = program.headroom(k * fitting)
+        assert not found.fits and (found.samples >= 1).all()
+    assert program.headroom(x).fits and "padding" in {use.room for use in program.headroom(x).uses}

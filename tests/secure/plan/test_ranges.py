@@ -98,3 +98,14 @@ def test_a_window_has_a_margin_of_its_own():
         windows.append(found)
     assert all(windows[1][name] == windows[0][name] + 1 and windows[2][name] == windows[0][name] + 4
                for name in windows[0] if "relu" not in name) and len(windows[0]) >= 3  # fmt: skip
+
+
+def test_any_margins_leave_a_window_that_lies_within_the_ring():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(3, 2, 1),
+                        nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.LeakyReLU(0.1), nn.AvgPool2d(3, 1, 1),
+                        nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)).eval()  # fmt: skip
+    x = images(8)
+    for margin, window in ((0, 16), (16, 0), (0, 0)):
+        made = ar.compile(ar.transform(net, example_inputs=x), x, margin_bits=margin, window_margin_bits=window)
+        output = run(*made.native, x.double().numpy())[0].output
+        assert np.abs(output - execute(made, x).numpy()).max() < 0.02 * np.abs(output).max()
