@@ -78,6 +78,29 @@ def compile(
         CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
             ``example_inputs`` are far out and were left out.
     """
+    example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error)
+    original = lowered(gm, example_inputs)
+    x = example_inputs.detach().to("cpu", torch.float64)
+    x, within = _input_range(x, input_range, 2.0**margin_bits if ranges == "worst" else None)
+    if ranges == "worst":
+        program, reach = equalized(original, worst_case(original, within))
+        margins = Margins(0, 0)
+    else:
+        program, reach = equalized(original, calibrated(original, x))
+        reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+        margins = Margins(margin_bits, window_margin_bits)
+    try:
+        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst")
+    except CompileError as error:
+        warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
+        return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+    compiled = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
+    _check_precision(compiled, original, x, max_error)
+    return compiled
+
+
+def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error) -> Tensor:
+    """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
@@ -95,33 +118,25 @@ def compile(
         raise ValueError("example_inputs must be a floating-point tensor (N, ...), the kind of batch the model runs")
     if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
         raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
+    return example_inputs
 
-    original = lowered(gm, example_inputs)
-    x = example_inputs.detach().to("cpu", torch.float64)
-    if input_range is not None:
-        within = InputRange.given(*_ends(input_range), x.shape[1])
+
+def _input_range(x: Tensor, given: tuple | None, times: float | None) -> tuple[Tensor, InputRange]:
+    """The examples that count, and the range that a plan publishes.
+
+    given: by the user. times: for ranges="worst", which promises so many times the examples' largest value.
+    """
+    if given is not None:
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise ValueError(f"input_range must be (low, high), got {given!r}")
+        within = InputRange.given(*given, x.shape[1])
         within.check(x.numpy(), "example_inputs")
-    elif ranges == "worst":
-        largest = float(x.abs().max()) * 2.0**margin_bits
-        within = InputRange.given(-largest, largest, x.shape[1])
-    else:
-        x = _without_outliers(x)
-        within = InputRange.of_examples(x.numpy())
-    if ranges == "worst":
-        program, reach = equalized(original, worst_case(original, within))
-        margins = Margins(0, 0)
-    else:
-        program, reach = equalized(original, calibrated(original, x))
-        reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
-        margins = Margins(margin_bits, window_margin_bits)
-    try:
-        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst")
-    except CompileError as error:
-        warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
-        return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
-    compiled = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
-    _check_precision(compiled, original, x, max_error)
-    return compiled
+        return x, within
+    if times is not None:
+        largest = float(x.abs().max()) * times
+        return x, InputRange.given(-largest, largest, x.shape[1])
+    x = _without_outliers(x)
+    return x, InputRange.of_examples(x.numpy())
 
 
 def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
@@ -153,7 +168,7 @@ def _without_outliers(x: Tensor) -> Tensor:
             f"{int(out.sum())} of {len(x)} example_inputs are far out of the others' range and are left out (sample "
             f"{samples}); a run will refuse such inputs. Give input_range= to have them answered",
             CompileWarning,
-            3,
+            4,
         )
     return x[~out]
 
@@ -173,12 +188,6 @@ def _with_probes(
     if fit.all():
         return reach, within
     return reach, within.with_statistics(x.numpy(), extremes[torch.from_numpy(~fit)].numpy())
-
-
-def _ends(input_range) -> tuple:
-    if not isinstance(input_range, (tuple, list)) or len(input_range) != 2:
-        raise ValueError(f"input_range must be (low, high), got {input_range!r}")
-    return tuple(input_range)
 
 
 def _check_precision(program: SecureProgram, original: Program, x: Tensor, max_error: float) -> None:
