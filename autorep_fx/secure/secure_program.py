@@ -103,9 +103,9 @@ class SecureProgram(Program):
             )
         options = {"comparison": comparison, "network": network, "timeout": timeout, "threads": threads}
         if check_range:
-            InputRange.of_plan(self.native[0]).check(x.detach().cpu().numpy())  # before anything is started
+            InputRange.of_plan(self.native[0]).check(_numbers(x))  # before anything is started
         with self.session(batch=len(x), **options) as session:
-            return session.run(x, check_range=check_range)
+            return session.run(x, check_range=False)  # it was looked at
 
     def session(self, **options: Any) -> ProgramSession:
         """Client, server and dealer for many inputs: ``with program.session() as s: s.run(x)``.
@@ -212,7 +212,7 @@ class ProgramSession:
     def run(self, x: Tensor, *, check_range: bool = True) -> Result:
         """Answer a batch; offline phase, then online phase. ``check_range`` as in :meth:`SecureProgram.run`."""
         self.program.check_input(x)
-        values = x.detach().to("cpu", torch.float64).numpy()
+        values = _numbers(x)
         if check_range:
             self.range.check(values)
         output, stats = self._session.run(values)
@@ -226,3 +226,8 @@ class ProgramSession:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _numbers(x: Tensor) -> np.ndarray:
+    """In float64, which NumPy has beside every type that torch has."""
+    return x.detach().to("cpu", torch.float64).numpy()

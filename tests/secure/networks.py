@@ -35,6 +35,17 @@ def replace(gm, fraction: float, degree: int = 2, seed: int = 0):
     return gm
 
 
+class Fn(nn.Module):
+    """A function of the input and a constant parameter."""
+
+    def __init__(self, function, shape=(3, 1, 1)):
+        super().__init__()
+        self.function, self.c = function, nn.Parameter(torch.randn(shape))
+
+    def forward(self, x):
+        return self.function(x, self.c)
+
+
 class Everything(nn.Module):
     """Every operation of the runtime, in a few thousand elements."""
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from architectures import ARCHITECTURES, build
 from architectures import images as architecture_images
-from networks import Everything, images, lower, replace
+from networks import Everything, Fn, images, lower, replace
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
@@ -14,18 +14,6 @@ import autorep_fx as ar
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.plaintext import execute
-
-
-class Fn(nn.Module):
-    """A function of the input and a constant parameter."""
-
-    def __init__(self, function, shape=(3, 1, 1)):
-        super().__init__()
-        self.function, self.c = function, nn.Parameter(torch.randn(shape))
-
-    def forward(self, x):
-        return self.function(x, self.c)
-
 
 WEIGHT, LINEAR = torch.randn(6, 3, 3, 3), torch.randn(5, 8)
 

@@ -5,22 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from native_runs import compiled, hold
-from networks import images, replace
+from networks import Fn, images, replace
 from torch import nn
 
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.planner import make_plan
-
-
-class Fn(nn.Module):
-    def __init__(self, function, shape=(3, 1, 1)):
-        super().__init__()
-        self.function, self.c = function, nn.Parameter(torch.randn(shape))
-
-    def forward(self, x):
-        return self.function(x, self.c)
-
 
 #: Only the input, the weights and the output are rounded: at most 2**-16 for the first and last, 2**-13 |x| a weight.
 LINEAR = {

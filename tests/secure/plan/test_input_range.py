@@ -142,3 +142,8 @@ def test_squares_that_run_away_make_such_pictures_be_refused():
     assert not made.headroom(board).fits
     with pytest.raises(ValueError, match="unlike the examples"):
         made.run(board)
+
+
+def test_an_input_of_a_type_that_numpy_lacks_is_answered():
+    made, x = program()
+    assert made.run(x[:2].bfloat16()).output.dtype == torch.bfloat16
