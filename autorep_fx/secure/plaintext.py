@@ -89,6 +89,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "linear": lambda step, secrets, x: F.linear(x, secrets["weight"], secrets.get("bias")),
     "affine": _affine,
     "add": lambda step, secrets, x, y: x + step.attrs["sign"] * y,
+    "mul": lambda step, secrets, x, y: x * y,
     "add_number": lambda step, secrets, x: x + step.attrs["number"],
     "add_private": lambda step, secrets, x: x + secrets["constant"],
     "scale": lambda step, secrets, x: x * step.attrs["factor"],

@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "linear": Private(_linear, secrets={"weight": True, "bias": False}),
     "affine": Private(_affine, secrets={"scale": True, "shift": False}),
     "add": Rule(lambda s, x, y: shapes.add(x, y), {"sign": rules.SIGN}, inputs=2),
+    "mul": Rule(lambda s, x, y: shapes.add(x, y), inputs=2),
     "add_number": Rule(lambda s, x: x, {"number": rules.NUMBER}),
     "add_private": Private(_add_private, secrets={"constant": True}),
     "scale": Rule(lambda s, x: x, {"factor": rules.NUMBER}),

@@ -66,6 +66,7 @@ _COSTS: dict[str, Callable[..., tuple[int, int]]] = {
     "conv2d": _beaver,
     "linear": _beaver,
     "affine": _beaver,
+    "mul": lambda step, batch, elements, sizes: (1, 2 * 8 * batch * prod(step.shape)),
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
 }

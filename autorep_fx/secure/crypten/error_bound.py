@@ -179,6 +179,7 @@ BOUNDS: dict[str, Callable[..., Tensor]] = {
     "linear": lambda step, secrets, unit, x: F.linear(x[1], secrets["weight"].abs()) + unit,
     "affine": lambda step, secrets, unit, x: x[1] * structure.channels(secrets["scale"].abs(), x[1].dim()) + unit,
     "add": lambda step, secrets, unit, x, y: x[1] + y[1],
+    "mul": lambda step, secrets, unit, x, y: x[0].abs() * y[1] + y[0].abs() * x[1] + x[1] * y[1] + unit,
     "add_number": lambda step, secrets, unit, x: x[1] + _off_grid(step.attrs["number"], unit),
     "add_private": lambda step, secrets, unit, x: torch.broadcast_to(x[1], (len(x[1]), *step.shape)),
     "scale": _scale,

@@ -98,6 +98,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "conv2d": _product,
     "linear": _product,
     "affine": _product,
+    "mul": lambda step, secrets, cut, x, y: cut(x * y, None),
     "scale": _scale,
     "avg_pool2d": _mean,
     "mean": _mean,

@@ -35,6 +35,12 @@ def _affine(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Ten
     return y + structure.channels(secrets["shift"], x.dim())
 
 
+def _mul(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """One round."""
+    (product,) = s.open_round([], [(x.expand(len(x), *step.shape), y.expand(len(y), *step.shape))])[1]
+    return s.rescale(product)
+
+
 def _scale(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """No message. A whole factor is exact, a fraction 1/k a division, anything else a product with a rounded number."""
     whole, divisor = whole_factor(step.attrs["factor"])
@@ -68,6 +74,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "linear": _linear,
     "affine": _affine,
     "add": lambda s, step, secrets, x, y: x + step.attrs["sign"] * y,
+    "mul": _mul,
     "add_number": lambda s, step, secrets, x: s.add_public(x, step.attrs["number"]),
     "add_private": lambda s, step, secrets, x: x + secrets["constant"],
     "scale": _scale,

@@ -63,9 +63,18 @@ def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: floa
         methods=("mul", "mul_", "multiply", "__mul__", "__imul__", "__rmul__"))  # fmt: skip
 def mul(low: Lowering, call: Call) -> str:
     a, b = call.get(0, "input"), call.get(1, "other")
+    if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+        return _product(low, call, low.value(a), low.value(b))
     if not isinstance(a, fx.Node):
         a, b = b, a
     return _scale(low, call, a, _number(b, "multiplies by"))
+
+
+def _product(low: Lowering, call: Call, x: str, y: str) -> str:
+    """Of two private tensors, a gate for example."""
+    if len(low.shape_of(x)) != len(low.shape_of(y)):
+        raise Unsupported("multiplies tensors with a different number of axes; unsqueeze one so that batches line up")
+    return low.emit(call, "mul", (x, y))
 
 
 @lowers(functions=(operator.truediv, operator.itruediv, torch.div, torch.true_divide),

@@ -31,7 +31,7 @@ import numpy as np
 from ..plan import wire
 from ..plan.plan import Step
 from ..ring import U64, kernel
-from . import gmw
+from . import gmw, product
 from .correlations import ROOT, SHARES, TRIPLE, Stream
 
 Shares = dict[str, np.ndarray]
@@ -43,26 +43,17 @@ def _keep(step: Step) -> np.ndarray | None:
     return None if len(kept) == step.size else kept
 
 
-def views(buffer: np.ndarray, found: wire.Layout) -> Shares:
-    """Names for the parts of one contiguous buffer of words."""
-    parts, at = {}, 0
-    for name, (shape, dtype) in found.items():
-        size = wire.array_words(shape, dtype)
-        count = int(np.prod(shape, dtype=np.int64))
-        parts[name] = buffer[at : at + size].view(dtype)[:count].reshape(shape)
-        at += size
-    return parts
-
-
 def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) -> tuple[np.ndarray, np.ndarray | None]:
     """The dealer's part: the server's half of all shares as one buffer, and the key.
 
     r: (N, P), the wire's mask.
     """
+    if step.op == "product":
+        return product.deal(step, index, r, client), None
     batch = len(r)
     found = wire.layout(step, batch)
     buffer = client.words(index, SHARES, wire.words(found))
-    mine, a, k = views(buffer, found), step.attrs, kernel()
+    mine, a, k = wire.views(buffer, found), step.attrs, kernel()
     if "alpha" in mine:
         k.deal_powers_(
             r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine}
@@ -113,6 +104,8 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
 
     party: 0 is the server, which adds the public terms. exchange: used by ``gmw`` only.
     """
+    if step.op == "product":
+        return product.evaluate(step, m, shares, party=party, sub=sub)
     a, k = step.attrs, kernel()
     kept = a.get("kept")
     relu = None

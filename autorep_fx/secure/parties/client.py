@@ -76,7 +76,7 @@ class Client(Party):
 
     def _shares(self, step: Step, index: int, batch: int, stream: Stream) -> Shares:
         found = wire.layout(step, batch)
-        shares = activation.views(stream.words(index, SHARES, wire.words(found)), found)
+        shares = wire.views(stream.words(index, SHARES, wire.words(found)), found)
         key = None
         if size := wire.key_words(step, batch):
             key = np.empty(size, np.uint64)
@@ -99,9 +99,9 @@ class Client(Party):
         for index, step in enumerate(self.plan.steps):
             if step.op == "input":
                 server.send(index, encode(x, step.frac_bits) - blindings.pop(step.name))
-            elif step.op == "activation":
+            elif step.op in ("activation", "product"):
                 blinding = blindings.pop(step.name).reshape(batch, -1)
-                m = np.empty((batch, step.size), np.uint64)
+                m = np.empty((batch, step.wire_size), np.uint64)
                 server.receive(index, m)
                 server.send(index, self._evaluate(step, index, m, shares.pop(step.name), sub=blinding))
             elif step.op == "output":

@@ -53,13 +53,14 @@ class Dealer(Party):
                 mask += c
                 self.links["server"].send(index, maps.apply(step, self.masks[step.name], inputs[0]) - mask)
                 return c
-            r = server.words(index, WIRE_MASK, (batch, step.size)) - inputs[0].reshape(batch, -1)
+            blinding = np.concatenate([x.reshape(batch, -1) for x in inputs], 1)
+            r = server.words(index, WIRE_MASK, (batch, step.wire_size)) - blinding
             shares, key = activation.deal(step, index, r, client, server)
             if key is not None:
                 self.links["client"].send(index, key)
                 self.links["server"].send(index, shares, key)
             else:
                 self.links["server"].send(index, shares)
-            return client.words(index, BLIND, shape) if step.op == "activation" else None
+            return None if step.op == "output" else client.words(index, BLIND, shape)
 
         walk(self.plan, visit)

@@ -80,6 +80,8 @@ def _walk(
             bounds[step.name] = _map_bound(step, own.weight, errors[0])
         elif step.op == "constant":
             values[step.name], bounds[step.name] = given[0] + own.constant, np.broadcast_to(errors[0], given[0].shape)
+        elif step.op == "product":
+            values[step.name], bounds[step.name] = _product(step, given, errors, rng)
         else:
             y = given[0] if own.constant is None else given[0] + own.constant
             values[step.name], bounds[step.name] = _activation(step, y, errors[0], rng)
@@ -121,6 +123,13 @@ def _truncate(
         return y.view(np.int64), error
     up = U64(0) if rng is None else rng.integers(0, 2**shift, y.shape, dtype=np.uint64)
     return (y + up).view(np.int64) >> np.int64(shift), np.ldexp(error, -shift) + np.where(error > 0, 2.0, 1.0)
+
+
+def _product(step: Step, given: list[np.ndarray], errors: list[np.ndarray], rng: np.random.Generator | None):
+    shifts = step.attrs["shift"]
+    (x, b), (y, c) = (_truncate(v, error, shift, rng) for v, error, shift in zip(given, errors, shifts))
+    bound = np.abs(x.astype(np.float64)) * c + np.abs(y.astype(np.float64)) * b + b * c
+    return (x * y).view(U64), bound
 
 
 def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Generator | None):

@@ -57,9 +57,10 @@ class Server(Party):
             if step.op == "map":
                 maps.prepare(step, self.weights[step.name], shapes[step.inputs[0]])
                 added[step.name] = self._sum(index, step, batch)
-            elif step.op in ("activation", "output"):
+            elif step.op in ("activation", "product", "output"):
                 shares[step.name] = self._shares(step, index, batch, stream)
-                mask = stream.words(index, WIRE_MASK, (batch, *step.shape))
+                shape = (step.wire_size,) if step.op == "product" else step.shape
+                mask = stream.words(index, WIRE_MASK, (batch, *shape))
                 constant = self.numbers[step.name].constant if step.name in self.numbers else None
                 if constant is not None:
                     mask += constant
@@ -83,7 +84,7 @@ class Server(Party):
         size = wire.key_words(step, batch)
         key = np.empty(size, np.uint64) if size else None
         self.links["dealer"].receive(index, *([buffer] if key is None else [buffer, key]))
-        return activation.complete(step, index, batch, activation.views(buffer, found), stream, key)
+        return activation.complete(step, index, batch, wire.views(buffer, found), stream, key)
 
     def infer(self, prepared: Prepared) -> None:
         """The online phase.
@@ -125,13 +126,14 @@ class Server(Party):
             else:
                 if step.attrs.get("comparison") == "gmw" and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
-                self._activate(index, step, inputs[0] + added.pop(step.name), shares.pop(step.name), waiting)
+                wires = inputs[0] if len(inputs) == 1 else np.concatenate([x.reshape(batch, -1) for x in inputs], 1)
+                self._activate(index, step, wires + added.pop(step.name), shares.pop(step.name), waiting)
             for name in gone.get(step.name, ()):
                 del values[name]
 
     def _activate(self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque) -> None:
-        client, shape = self.links["client"], masked.shape
-        masked = masked.reshape(shape[0], -1)
+        client = self.links["client"]
+        masked = masked.reshape(len(masked), -1)
 
         def exchange(mine: np.ndarray) -> np.ndarray:
             theirs = np.empty_like(mine)
@@ -143,4 +145,4 @@ class Server(Party):
             return
         client.send(index, masked)
         share = activation.evaluate(step, masked, shares, party=0, exchange=exchange)
-        waiting.append((index, step.name, share.reshape(shape)))
+        waiting.append((index, step.name, share.reshape(len(masked), *step.shape)))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from . import local
 from .build import Node
-from .exponents import factor_of, number
+from .exponents import factor_exponents, factor_of, number
 from .input_range import InputRange
 from .ranges import start
 
@@ -49,6 +49,11 @@ def _walk(nodes: dict[str, Node], e: dict[str, int], within: InputRange):
             bound = given[0] + np.abs(node.constant) + unit
         elif node.op == "local":
             bound = _local(node, given)
+        elif node.op == "product":
+            wires = [float(bound.max()) for bound in given]
+            units = [2.0**-f for f in factor_exponents(node, [e[name] for name in node.inputs])]
+            bound = (given[0] + units[0]) * (given[1] + units[1])
+            yield node, *wires
         else:
             exponent = e[node.inputs[0]]
             wire = float(given[0].max())

@@ -34,8 +34,9 @@ class Node:
         scale: the largest value or weight is about 2**scale, so ``bits - scale`` of the bits are fractional.
         weight, constant: the server's numbers; a constant broadcasts over the result.
         site: of an activation or the factors behind it.
-        reach: largest absolute value of the result (of the input for activations and the output).
-        reach_kept: the same over the positions that are compared.
+        reach: largest absolute value of the result (of the input for activations and the output, of the first factor
+            for products).
+        reach_kept: the same over the positions that are compared; of a product, of its second factor.
         forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
 
@@ -248,6 +249,13 @@ def _factor_scale(site: Site) -> int:
     return min(scales, default=0)
 
 
+def _mul(b: Builder, step: Step) -> None:
+    x, y = step.inputs
+    shapes = (b.nodes[x].shape, b.nodes[y].shape)
+    b.add(Node(step.name, "product", [x, y], step.shape, {"shapes": shapes}, bits=0, most=b.limits.value,
+               reach=b.reach(x), reach_kept=b.reach(y)))  # fmt: skip
+
+
 def _move(b: Builder, step: Step, **attrs: Any) -> None:
     b.local(step.op, step.name, list(step.inputs), step.shape, **attrs)
 
@@ -264,6 +272,7 @@ BUILD: dict[str, Callable[[Builder, Step], Any]] = {
     "avg_pool2d": _pool,
     "mean": _mean,
     "max_pool2d": _max_pool,
+    "mul": _mul,
     "hybrid": _hybrid,
     "reshape": _move,
     "permute": lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])),

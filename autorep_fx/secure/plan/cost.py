@@ -182,7 +182,7 @@ def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates)
     if step.op == "output":
         cost.online = {"server": 2 * size + HEADER_BYTES}
         return
-    cost.online = {"client": size + HEADER_BYTES, "server": size + HEADER_BYTES}
+    cost.online = {"client": size + HEADER_BYTES, "server": 8 * batch * step.wire_size + HEADER_BYTES}
     compared = n * len(wire.points(step))
     if key:
         cost.online_seconds += compared * (step.attrs["window"] - 1) / rates.eval_blocks
@@ -221,7 +221,7 @@ def _rounds(plan: Plan) -> int:
             server = max(server, client + 1)
         elif step.op == "output":
             client = max(client, server + 1)
-        elif step.op == "activation":
+        elif step.op in ("activation", "product"):
             if _is_gmw(step) and waiting:
                 need(waiting[-1][0])
             client = max(client, server + 1)

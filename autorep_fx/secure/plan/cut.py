@@ -7,6 +7,9 @@ from .build import Node, whole_bits
 #: Ends the name of a truncation in between.
 CUT = ".cut"
 
+#: What truncates what it reads.
+_TRUNCATING = ("activation", "product", "input")
+
 
 def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
     """The input of the last product before ``sink`` that itself follows one; None if there is none."""
@@ -14,7 +17,7 @@ def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
     while names:
         name = names.pop(0)
         node = nodes[name]
-        if name in seen or node.op in ("activation", "input"):
+        if name in seen or node.op in _TRUNCATING:
             continue
         seen.add(name)
         if _multiplies(node):
@@ -31,7 +34,7 @@ def _named(nodes: dict[str, Node], name: str) -> str | None:
         if len(nodes[name].inputs) != 1:
             return None
         name = nodes[name].inputs[0]
-    return None if nodes[name].op in ("activation", "input") else name
+    return None if nodes[name].op in _TRUNCATING else name
 
 
 def _multiplies(node: Node) -> bool:
@@ -41,7 +44,7 @@ def _multiplies(node: Node) -> bool:
 
 def _follows_product(nodes: dict[str, Node], name: str) -> bool:
     node = nodes[name]
-    if node.op in ("activation", "input"):
+    if node.op in _TRUNCATING:
         return False
     return _multiplies(node) or any(_follows_product(nodes, i) for i in node.inputs)
 

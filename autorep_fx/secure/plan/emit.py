@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ring import encode
 from .build import Node, whole_bits
-from .exponents import align, factor_of, number, site_form
+from .exponents import align, factor_exponents, factor_of, number, site_form
 from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan, Step
@@ -34,6 +34,10 @@ def emit(
         elif node.op == "map":
             attrs["weight_bits"] = node.frac_bits
             numbers[node.name] = _map_numbers(nodes, node, e)
+        elif node.op == "product":
+            given = [e[name] for name in inputs]
+            truncated = factor_exponents(node, given)
+            attrs.update(exponents=tuple(given), shift=tuple(g - f for g, f in zip(given, truncated)))
         elif node.op in ("activation", "output"):
             shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
             attrs["shift"] = shift

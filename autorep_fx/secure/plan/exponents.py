@@ -51,6 +51,10 @@ def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
         elif node.op == "output":
             _check(node, given[0], node.reach, margins)
             e[node.name] = min(node.frac_bits, given[0])
+        elif node.op == "product":
+            for exponent, reach in zip(given, (node.reach, node.reach_kept)):
+                _check(node, exponent, reach, margins)
+            e[node.name] = sum(factor_exponents(node, given))
         elif node.op == "activation":
             square, offset = site_form(nodes, node)
             _check(node, given[0], max(node.reach + offset, node.reach_kept), margins)
@@ -65,6 +69,12 @@ def _check(node: Node, exponent: int, reach: float, margins: Margins) -> None:
         over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - _WINDOW_ROOM)
     if over > 0:
         raise NoRoom(node, over)
+
+
+def factor_exponents(node: Node, given: list[int]) -> list[int]:
+    """Exponents of the truncated factors of a product: each has the node's significant bits."""
+    reaches = (node.reach, node.reach_kept)
+    return [min(max(node.bits - whole_bits(reach), 0), e) for reach, e in zip(reaches, given)]
 
 
 def site_form(nodes: dict[str, Node], node: Node) -> tuple[bool, float]:

@@ -24,6 +24,9 @@ from .ranges import at_once
 #: |y| of a masked wire must stay below 2**WIRE ring units for its truncation to be exact.
 WIRE = 62
 
+#: Room of a product's second factor; its first one's is "ring".
+_SECOND = "second ring"
+
 
 @dataclass(frozen=True)
 class Use:
@@ -31,8 +34,8 @@ class Use:
 
     Attributes:
         step: name in the plan.
-        room: "range" or a statistic of the input, which is refused beyond 1; "ring" or "window" of a wire, or "padding"
-            of a max pooling, whose result may be wrong from 1 on.
+        room: "range" or a statistic of the input, which is refused beyond 1; "ring" or "window" of a wire ("second
+            ring" of a product's second factor), or "padding" of a max pooling, whose result may be wrong from 1 on.
         share: part of the room that is used.
         largest: the value behind it, and ``limit``, what there is room for, both in the step's units.
     """
@@ -45,7 +48,7 @@ class Use:
 
     @property
     def fits(self) -> bool:
-        return self.share < 1 if self.room in ("ring", "window", "padding") else self.share <= 1
+        return self.share < 1 if self.room in ("ring", _SECOND, "window", "padding") else self.share <= 1
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 def _limit(step: Step, room: str) -> float:
     if room == "window":
         return math.ldexp(1.0, step.attrs["window"] - 1 - (step.frac_bits - step.attrs["align"]))
+    if step.op == "product":
+        return math.ldexp(1.0, WIRE - step.attrs["exponents"][room == _SECOND])
     return math.ldexp(1.0, WIRE - wire.wire_bits(step))
 
 
@@ -128,6 +133,10 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
     found = values(program, x)
     sources = {step.name: step for step in program.steps}
     for step in plan.steps:
+        if step.op == "product":
+            for room, name in zip(("ring", _SECOND), sources[step.name].inputs):
+                yield (step.name, room), _largest(found[name].reshape(len(x), -1))
+            continue
         if step.op not in ("activation", "output"):
             continue
         kept = step.attrs.get("kept", ())

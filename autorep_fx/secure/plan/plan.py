@@ -22,7 +22,8 @@ class Step:
 
     Attributes:
         name: unique; the result's name.
-        op: "input", "map" (private weights), "local" (public, linear), "constant", "activation" or "output".
+        op: "input", "map" (private weights), "local" (public, linear), "constant", "activation", "product" (of two
+            private values) or "output".
         inputs: names of earlier results.
         shape: shape of the result without the batch.
         frac_bits: exponent of the result.
@@ -40,6 +41,13 @@ class Step:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def wire_size(self) -> int:
+        """Elements of a sample on the masked wire; a product has two wires, sent as one."""
+        if self.op != "product":
+            return self.size
+        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.attrs["shapes"])
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ def _wire(step: Step) -> tuple[str, str]:
     if step.op == "activation":
         extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
         return "masked > shared > blinded", f"S>C{extra}, C>S"
+    if step.op == "product":
+        return "2 masked > shared > blinded", "S>C, C>S"
     return {"input": ("blinded", "C>S"), "output": ("masked > client", "S>C")}.get(step.op, ("blinded", ""))
 
 

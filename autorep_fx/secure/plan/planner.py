@@ -34,7 +34,7 @@ _USEFUL, _LEAST = 10, 7
 _TRIES = 8
 
 #: What to raise first at equal bits.
-_ORDER = {"map": 0, "local": 1, "activation": 2, "input": 3, "output": 4}
+_ORDER = {"map": 0, "local": 1, "activation": 2, "product": 2, "input": 3, "output": 4}
 
 
 def make_plan(

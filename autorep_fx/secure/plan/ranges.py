@@ -115,6 +115,7 @@ BOUNDS: dict[str, Callable[..., Tensor]] = {
         x * structure.channels(s["scale"].abs(), x.dim()) + structure.channels(s["shift"].abs(), x.dim())
     ),
     "add": lambda step, s, x, y: x + y,
+    "mul": lambda step, s, x, y: x * y,
     "add_number": lambda step, s, x: x + abs(step.attrs["number"]),
     "add_private": lambda step, s, x: x + s["constant"].abs(),
     "scale": lambda step, s, x: x * abs(step.attrs["factor"]),

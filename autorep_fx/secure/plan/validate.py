@@ -32,6 +32,7 @@ _ENDS, _PAIR = several(rules.NUMBER, 1, shapes.MOST), several(rules.NUMBER, 2, 2
 _STATISTICS = Check(
     "a table of pairs of numbers", lambda v, s: type(v) is dict and all(_PAIR.holds(x, s) for x in v.values())
 )
+_SHAPES = Check("two shapes", lambda v, s: type(v) is tuple and len(v) == 2 and all(rules.SHAPE.holds(x, s) for x in v))
 _MASK = Check(
     "a boolean mask of the sample, or nothing",
     lambda v, s: v is None or type(v) is np.ndarray and v.dtype == bool and v.shape == (math.prod(s),),
@@ -65,6 +66,13 @@ def _activation(step: Step, x: Shape) -> Shape:
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     need(a["powers"] > 0 or kept == step.size and a["kind"] != "leaky_relu", "needs truncated values")
     return x
+
+
+def _product(step: Step, x: Shape, y: Shape) -> Shape:
+    a = step.attrs
+    need(a["shapes"] == (x, y), f"multiplies {x} and {y}, and says otherwise")
+    need(all(t <= e for t, e in zip(a["shift"], a["exponents"])), "cuts off more bits than its factors have")
+    return shapes.add(x, y)
 
 
 _LOCAL = {
@@ -113,6 +121,11 @@ RULES: dict[tuple[str, str | None], Rule] = {
          "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
         {"window": whole(2, 63), "slope": _FACTOR},
     ),
+    ("product", None): Rule(
+        _product,
+        {"shapes": _SHAPES, "shift": several(whole(0, 62), 2, 2), "exponents": several(_EXPONENT, 2, 2)},
+        inputs=2,
+    ),
     ("output", None): Rule(lambda s, x: x, {"shift": whole(0, 62)}),
 }  # fmt: skip
 
@@ -149,6 +162,10 @@ def _check_exponent(step: Step, given: list[int]) -> None:
             raise FormatError(f"'shifts' of step '{step.name}' do not bring its inputs to one exponent")
     elif step.op == "map":
         found += a["weight_bits"]
+    elif step.op == "product":
+        found = sum(given) - sum(a["shift"])
+        if a["exponents"] != tuple(given):
+            raise FormatError(f"'exponents' of step '{step.name}' must be {tuple(given)}, got {a['exponents']}")
     elif step.op in ("activation", "output"):
         found += a.get("align", 0) - a["shift"]
     if found != step.frac_bits:

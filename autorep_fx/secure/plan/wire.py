@@ -22,7 +22,10 @@ def points(step: Step) -> tuple[int, ...]:
 
 
 def layout(step: Step, batch: int) -> Layout:
-    """The arrays that are shared for an "activation" or "output" step."""
+    """The arrays that are shared for an "activation", "product" or "output" step."""
+    if step.op == "product":
+        wires, result = ((batch, step.wire_size), U64), ((batch, step.size), U64)
+        return {"alpha": wires, "beta": wires, **dict.fromkeys(("aa", "ab", "ba", "bb"), result)}
     a, n, wire = step.attrs, compared(step, batch), (batch, step.size)
     powers, comparison = a.get("powers", 1), a.get("comparison")
     short = np.uint32 if a["shift"] <= 32 else U64
@@ -44,6 +47,17 @@ def layout(step: Step, batch: int) -> Layout:
 
 def words(found: Layout) -> int:
     return sum(array_words(*entry) for entry in found.values())
+
+
+def views(buffer: np.ndarray, found: Layout) -> dict[str, np.ndarray]:
+    """Names for the parts of one contiguous buffer of words."""
+    parts, at = {}, 0
+    for name, (shape, dtype) in found.items():
+        size = array_words(shape, dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        parts[name] = buffer[at : at + size].view(dtype)[:count].reshape(shape)
+        at += size
+    return parts
 
 
 def array_words(shape: tuple[int, ...], dtype: type) -> int:

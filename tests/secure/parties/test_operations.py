@@ -56,6 +56,28 @@ def test_linear(name):
     assert run.online["client"].depth == 2, "the input there, the output back"
 
 
+PRODUCTS = {
+    "gate": Fn(lambda x, c: x * x.mean((2, 3), keepdim=True)),
+    "gate first": Fn(lambda x, c: x.mean((2, 3), keepdim=True) * F.conv2d(x, c), (3, 3, 1, 1)),
+    "of one shape": Fn(lambda x, c: F.conv2d(x, c) * x, (3, 3, 1, 1)),
+    "each wider than the other": Fn(lambda x, c: x.mean(2, keepdim=True) * x.mean((1, 3), keepdim=True)),
+    "with itself": Fn(lambda x, c: x.mul(x)),
+    "with a linear layer behind": nn.Sequential(Fn(lambda x, c: x * x[:, :1]), nn.Conv2d(3, 4, 3)),
+    "of products": Fn(lambda x, c: x * x[:, :1] * x[:, 1:2]),
+    "of small values": Fn(lambda x, c: (x / 1024) * (x / 256)),
+    "of large and small values": Fn(lambda x, c: (x * 512) * (x / 1024)),
+    "of activations": Fn(lambda x, c: F.relu(x) * F.relu6(F.conv2d(x, c)), (3, 3, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_private_tensors(name):
+    x = images(3)
+    run = hold(compiled(nn.Sequential(PRODUCTS[name]), x), x)
+    # Each factor has 14 significant bits at twice its calibrated largest value.
+    np.testing.assert_allclose(run.output, run.exact, rtol=0, atol=2**-10 * np.abs(run.exact).max())
+
+
 ACTIVATIONS = {
     "relu": nn.ReLU(),
     "relu of one number a sample": Fn(lambda x, c: F.relu(x.mean((1, 2, 3)))),

@@ -31,8 +31,8 @@ def evaluate(s, y, r, comparison=None):
     batch, index = len(y), 7
     buffer, key = activation.deal(s, index, r, CLIENT, SERVER)
     found = wire.layout(s, batch)
-    halves = [activation.views(buffer, found),
-              activation.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
+    halves = [wire.views(buffer, found),
+              wire.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
     m = y.view(U64) + r
     ends = local_pair("server", "client", timeout=10)
     shares = [None, None]
@@ -102,9 +102,9 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         r = server.words(0, 0, y.shape)
         buffer, _ = activation.deal(s, 0, r, client, server)
         found, m = wire.layout(s, 250), y.view(U64) + r
-        z = activation.evaluate(s, m, activation.views(buffer, found), party=0, exchange=None)
+        z = activation.evaluate(s, m, wire.views(buffer, found), party=0, exchange=None)
         z += activation.evaluate(
-            s, m, activation.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None
+            s, m, wire.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None
         )
         off = z.view(np.int64) - (y >> 18)
         assert off.min() >= 0 and off.max() <= 1
@@ -161,6 +161,20 @@ def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
 
     x = y >> shift
     assert np.all((z == wanted(x)) | (z == wanted(x + 1)))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (13, 7), (32, 33), (61, 61)])
+@pytest.mark.parametrize("shapes", [((3, 4, 5), (3, 1, 1)), ((2, 1, 5), (2, 9, 1)), ((35,), (35,)), ((), ())])
+def test_product_is_that_of_the_truncated_values(shapes, shift):
+    shape = np.broadcast_shapes(*shapes)
+    s = Step("mul", "product", ("x", "y"), shape, 0, {"shapes": shapes, "shift": shift, "exponents": shift})
+    y = values((40, s.wire_size), 61)
+    z = evaluate(s, y, edge_masks(y.shape)).reshape(40, *shape)
+    at = int(np.prod(shapes[0], dtype=int))
+    first, second = (part.reshape(40, *shape) >> bits
+                     for part, shape, bits in zip((y[:, :at], y[:, at:]), shapes, shift))  # fmt: skip
+    with np.errstate(over="ignore"):
+        assert np.any([z == (first + i) * (second + j) for i in (0, 1) for j in (0, 1)], 0).all()
 
 
 def map_step(kind, shape, weight_shape, **attrs):

@@ -10,7 +10,7 @@ from ... import structure
 from ...program import Step
 from .. import ops
 from .party import FusedShares
-from .protocols import product, relu
+from .protocols import multiply, product, relu
 from .site import hybrid
 
 
@@ -36,6 +36,13 @@ def _product(s: FusedShares, step: Step, role: str, x: Tensor) -> Tensor:
     return s.rescale(y)
 
 
+def _mul(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """One round."""
+    x, y = x.expand(len(x), *step.shape), y.expand(len(y), *step.shape)
+    (product,) = s.run(multiply(s, s.take(step)["product"], x, y))
+    return s.rescale(product)
+
+
 def _max_pool2d(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """5 rounds a level."""
     held = iter(s.take(step).values())
@@ -47,6 +54,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "affine": _affine,
+    "mul": _mul,
     "max_pool2d": _max_pool2d,
     "hybrid": hybrid,
 }

@@ -105,6 +105,10 @@ def _max_pool2d(step: Step, batch: int, x: tuple, secret: dict, bits: int):
     return {}, roles
 
 
+def _mul(step: Step, batch: int, x: tuple, secret: dict, bits: int):
+    return {}, {"product": Multiply((batch, *step.shape))}
+
+
 def _hybrid(step: Step, batch: int, x: tuple, secret: dict, bits: int):
     a, weights, roles = step.attrs, {}, {}
     kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
@@ -131,6 +135,7 @@ _NEEDS: dict[str, Callable] = {
     "conv2d": _linear,
     "linear": _linear,
     "affine": _linear,
+    "mul": _mul,
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
 }

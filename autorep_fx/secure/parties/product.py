@@ -1,0 +1,78 @@
+"""The product of two private tensors, both on masked wires (gates). No message beyond those of the two wires.
+
+Both wires are sent as one: ``m = (m1, m2)``, ``m_i = y_i + r_i``, each with a shift t_i and an exponent of its own.
+
+1. As in a truncation: ``x_i = y_i >> t_i = mx_i - (alpha_i - mu_i beta_i)``, ``mx_i`` and ``mu_i`` public.
+2. ``x1 x2 = mx1 mx2 - mx1 [rx2] - mx2 [rx1] + [rx1 rx2]`` with ``[rx_i] = [alpha_i] - mu_i [beta_i]`` and
+   ``[rx1 rx2] = [alpha1 alpha2] - mu2 [alpha1 beta2] - mu1 [beta1 alpha2] + mu1 mu2 [beta1 beta2]``.
+
+x1 and x2 broadcast against each other (same number of axes): what has (C, 1, 1) is masked and dealt once a channel.
+
+The dealer shares, for a batch of N, elements P1 and P2 of the two and P of the product: ``alpha``, ``beta`` (N, P1 +
+P2) and ``aa``, ``ab``, ``ba``, ``bb`` (N, P), 8 bytes each to the server, the client's half from its seed. Online 8
+bytes for each of P1 + P2 to the client, 8 for each of P back: 2 rounds one way, as of any activation. Exact product of
+the truncated values, each of which is up to one unit above the floor, unbiased. What is opened is uniform: every mask is
+used once. Source: docs/protocol.md, "Products of two private tensors".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..plan import wire
+from ..plan.plan import Step
+from ..ring import U64
+from .correlations import SHARES, Stream
+
+#: Names of the dealt products: first letter of the first factor's half, of the second's.
+_PAIRS = ("aa", "ab", "ba", "bb")
+
+
+def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
+    """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
+    found = wire.layout(step, len(r))
+    buffer = client.words(index, SHARES, wire.words(found))
+    mine = wire.views(buffer, found)
+    halves = []
+    for part, shift in zip(_factors(step, r), step.attrs["shift"]):
+        top = (part >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(part)
+        halves.append({"a": part >> U64(shift), "b": top})
+    for name, key in (("alpha", "a"), ("beta", "b")):
+        true = np.concatenate([half[key].reshape(len(r), -1) for half in halves], 1)
+        np.subtract(true, mine[name], out=mine[name])
+    for pair in _PAIRS:
+        true = (halves[0][pair[0]] * halves[1][pair[1]]).reshape(len(r), -1)
+        np.subtract(true, mine[pair], out=mine[pair])
+    return buffer
+
+
+def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party: int,
+             sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """This party's share of the product, less ``sub``; (N, P), exponent ``step.frac_bits``.
+
+    m: (N, P1 + P2). party: 0 adds the public term.
+    """
+    x, mu = [], []
+    for part, shift in zip(_factors(step, m), step.attrs["shift"]):
+        lifted = part + U64(1 << 62)
+        x.append((lifted >> U64(shift)) - U64(1 << (62 - shift)))
+        mu.append(U64(1) - (lifted >> U64(63)))
+    r = [a - u * b for a, b, u in zip(_factors(step, shares["alpha"]), _factors(step, shares["beta"]), mu)]
+    aa, ab, ba, bb = (shares[pair].reshape(len(m), *step.shape) for pair in _PAIRS)
+    out = aa - mu[1] * ab
+    out -= mu[0] * (ba - mu[1] * bb)
+    out -= x[0] * r[1]
+    out -= x[1] * r[0]
+    if party == 0:
+        out += x[0] * x[1]
+    out = out.reshape(len(m), -1)
+    if sub is not None:
+        out -= sub
+    return out
+
+
+def _factors(step: Step, wires: np.ndarray) -> list[np.ndarray]:
+    """Both factors' parts of (N, P1 + P2), each shaped to broadcast."""
+    first, second = step.attrs["shapes"]
+    at = int(np.prod(first, dtype=np.int64))
+    return [wires[:, :at].reshape(len(wires), *first), wires[:, at:].reshape(len(wires), *second)]
