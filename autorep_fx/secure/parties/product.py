@@ -11,8 +11,8 @@ x1 and x2 broadcast against each other (same number of axes): what has (C, 1, 1)
 The dealer shares, for a batch of N, elements P1 and P2 of the two and P of the product: ``alpha``, ``beta`` (N, P1 +
 P2) and ``aa``, ``ab``, ``ba``, ``bb`` (N, P), 8 bytes each to the server, the client's half from its seed. Online 8
 bytes for each of P1 + P2 to the client, 8 for each of P back: 2 rounds one way, as of any activation. Exact product of
-the truncated values, each of which is up to one unit above the floor, unbiased. What is opened is uniform: every mask is
-used once. Source: docs/protocol.md, "Products of two private tensors".
+the truncated values, each of which is up to one unit above the floor, unbiased. What is opened is uniform: every mask
+is used once. Source: docs/protocol.md, "Products of two private tensors".
 """
 
 from __future__ import annotations
@@ -73,6 +73,6 @@ def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party:
 
 def _factors(step: Step, wires: np.ndarray) -> list[np.ndarray]:
     """Both factors' parts of (N, P1 + P2), each shaped to broadcast."""
-    first, second = step.attrs["shapes"]
+    first, second = step.attrs["first"], step.attrs["second"]
     at = int(np.prod(first, dtype=np.int64))
     return [wires[:, :at].reshape(len(wires), *first), wires[:, at:].reshape(len(wires), *second)]

@@ -116,9 +116,7 @@ class Server(Party):
                 client.receive(index, blinded)
                 values[step.name] = blinded
             elif step.op == "map":
-                values[step.name] = maps.apply(
-                    step, self.weights[step.name], inputs[0], add=added.pop(step.name)
-                )
+                values[step.name] = maps.apply(step, self.weights[step.name], inputs[0], add=added.pop(step.name))
             elif step.op == "constant":
                 values[step.name] = inputs[0] + self.numbers[step.name].constant
             elif step.op == "local":

@@ -202,8 +202,16 @@ def _max_pool(b: Builder, step: Step) -> None:
         first, second = part("a", 0, half), part("b", half, 2 * half)
         gap = b.local("add", f"{tag}.gap", [first, second], pair, sign=-1)
         count = math.prod(pair)
-        site = Site(tag, "relu", 0.0, np.arange(count), np.arange(0), count // half, np.zeros((3, half)),
-                    np.full(half, 2 * reach))
+        site = Site(
+            tag,
+            "relu",
+            0.0,
+            np.arange(count),
+            np.arange(0),
+            count // half,
+            np.zeros((3, half)),
+            np.full(half, 2 * reach),
+        )
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
                           scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
@@ -251,8 +259,8 @@ def _factor_scale(site: Site) -> int:
 
 def _mul(b: Builder, step: Step) -> None:
     x, y = step.inputs
-    shapes = (b.nodes[x].shape, b.nodes[y].shape)
-    b.add(Node(step.name, "product", [x, y], step.shape, {"shapes": shapes}, bits=0, most=b.limits.value,
+    shapes = {"first": b.nodes[x].shape, "second": b.nodes[y].shape}
+    b.add(Node(step.name, "product", [x, y], step.shape, shapes, bits=0, most=b.limits.value,
                reach=b.reach(x), reach_kept=b.reach(y)))  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class Step:
         """Elements of a sample on the masked wire; a product has two wires, sent as one."""
         if self.op != "product":
             return self.size
-        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.attrs["shapes"])
+        return sum(int(np.prod(shape, dtype=np.int64)) for shape in (self.attrs["first"], self.attrs["second"]))
 
 
 @dataclass(frozen=True)

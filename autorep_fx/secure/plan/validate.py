@@ -32,7 +32,6 @@ _ENDS, _PAIR = several(rules.NUMBER, 1, shapes.MOST), several(rules.NUMBER, 2, 2
 _STATISTICS = Check(
     "a table of pairs of numbers", lambda v, s: type(v) is dict and all(_PAIR.holds(x, s) for x in v.values())
 )
-_SHAPES = Check("two shapes", lambda v, s: type(v) is tuple and len(v) == 2 and all(rules.SHAPE.holds(x, s) for x in v))
 _MASK = Check(
     "a boolean mask of the sample, or nothing",
     lambda v, s: v is None or type(v) is np.ndarray and v.dtype == bool and v.shape == (math.prod(s),),
@@ -70,7 +69,7 @@ def _activation(step: Step, x: Shape) -> Shape:
 
 def _product(step: Step, x: Shape, y: Shape) -> Shape:
     a = step.attrs
-    need(a["shapes"] == (x, y), f"multiplies {x} and {y}, and says otherwise")
+    need((a["first"], a["second"]) == (x, y), f"multiplies {x} and {y}, and says otherwise")
     need(all(t <= e for t, e in zip(a["shift"], a["exponents"])), "cuts off more bits than its factors have")
     return shapes.add(x, y)
 
@@ -123,7 +122,8 @@ RULES: dict[tuple[str, str | None], Rule] = {
     ),
     ("product", None): Rule(
         _product,
-        {"shapes": _SHAPES, "shift": several(whole(0, 62), 2, 2), "exponents": several(_EXPONENT, 2, 2)},
+        {"first": rules.SHAPE, "second": rules.SHAPE, "shift": several(whole(0, 62), 2, 2),
+         "exponents": several(_EXPONENT, 2, 2)},
         inputs=2,
     ),
     ("output", None): Rule(lambda s, x: x, {"shift": whole(0, 62)}),

@@ -103,9 +103,7 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         buffer, _ = activation.deal(s, 0, r, client, server)
         found, m = wire.layout(s, 250), y.view(U64) + r
         z = activation.evaluate(s, m, wire.views(buffer, found), party=0, exchange=None)
-        z += activation.evaluate(
-            s, m, wire.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None
-        )
+        z += activation.evaluate(s, m, wire.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None)
         off = z.view(np.int64) - (y >> 18)
         assert off.min() >= 0 and off.max() <= 1
 
@@ -167,7 +165,14 @@ def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
 @pytest.mark.parametrize("shapes", [((3, 4, 5), (3, 1, 1)), ((2, 1, 5), (2, 9, 1)), ((35,), (35,)), ((), ())])
 def test_product_is_that_of_the_truncated_values(shapes, shift):
     shape = np.broadcast_shapes(*shapes)
-    s = Step("mul", "product", ("x", "y"), shape, 0, {"shapes": shapes, "shift": shift, "exponents": shift})
+    s = Step(
+        "mul",
+        "product",
+        ("x", "y"),
+        shape,
+        0,
+        {"first": shapes[0], "second": shapes[1], "shift": shift, "exponents": shift},
+    )
     y = values((40, s.wire_size), 61)
     z = evaluate(s, y, edge_masks(y.shape)).reshape(40, *shape)
     at = int(np.prod(shapes[0], dtype=int))

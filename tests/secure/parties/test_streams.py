@@ -69,8 +69,8 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
         users.setdefault((owner, name), set()).add(party)
         kinds[owner].add(kind)
         op = plan.steps[step].op
-        assert op in {"t": ["map"], "A": ["map"], "blinding": ["input", "map", "activation"]}.get(
-            kind, ["activation", "output"]
+        assert op in {"t": ["map"], "A": ["map"], "blinding": ["input", "map", "activation", "product"]}.get(
+            kind, ["activation", "product", "output"]
         )
     # The dealer makes all that the others make; only its half of u's share is for nobody else to know.
     alone = {(owner, name & 0xFF) for (owner, name), parties in users.items() if parties == {"dealer"}}
