@@ -21,7 +21,7 @@ from .lower.table import lower, module_types
 from .plan.build import Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
-from .plan.planner import make_plan
+from .plan.planner import SPLINE_ERROR, make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
 from .precision import precision
@@ -48,6 +48,7 @@ def compile(
     window_margin_bits: int = 1,
     input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     max_error: float = 0.02,
+    spline_error: float = SPLINE_ERROR,
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
@@ -68,6 +69,9 @@ def compile(
         max_error: how far fixed point may be off on the examples, as a part of how far outputs of different samples lie
             apart. Beyond it there is a warning that names the step; beyond ten times that the program is refused.
 
+        spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...): it is computed as
+            a quadratic spline, with as many knots as this takes; ``print(program.plan)`` says what it is.
+
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
             fixed point is not precise enough for it.
@@ -78,7 +82,8 @@ def compile(
         CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
             ``example_inputs`` are far out and were left out.
     """
-    example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error)
+    example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
+                              spline_error)  # fmt: skip
     original = lowered(gm, example_inputs)
     x = example_inputs.detach().to("cpu", torch.float64)
     x, within = _input_range(x, input_range, 2.0**margin_bits if ranges == "worst" else None)
@@ -90,7 +95,8 @@ def compile(
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
     try:
-        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst")
+        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst",
+                                  spline_error=spline_error)  # fmt: skip
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
@@ -99,7 +105,7 @@ def compile(
     return compiled
 
 
-def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error) -> Tensor:
+def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, spline_error) -> Tensor:
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -110,6 +116,8 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
     for name, bits in (("margin_bits", margin_bits), ("window_margin_bits", window_margin_bits)):
         if isinstance(bits, bool) or bits not in range(17):
             raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
+    if not 2.0**-12 <= spline_error:
+        raise ValueError(f"spline_error must be at least 2**-12, got {spline_error!r}")
     if not 0 < max_error:
         raise ValueError(f"max_error must be above 0, got {max_error!r}")
     if isinstance(example_inputs, (tuple, list)) and len(example_inputs) == 1:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..graph.activations import Activation
 from . import structure
 from .program import Program, Step
 
@@ -80,7 +81,7 @@ def kept(step: Step, secrets: dict[str, Tensor], x: Tensor, cut: Callable[[Tenso
         return x.relu() + cut((x - x.relu()) * step.attrs["slope"])
     if kind == "prelu":
         return x.relu() + cut((x - x.relu()) * structure.by_position(step, secrets["slope"], "kept"))
-    return x.relu()
+    return x.relu() if kind == "relu" else Activation(kind, **step.attrs["params"])(x)
 
 
 #: op -> function of the step, its secrets and the inputs.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +15,9 @@ from ..errors import FormatError
 from ..graph.activations import KINDS
 from . import rules, shapes
 from .program import Program, Step
-from .rules import Rule, check, check_step, one_of, pair, several, whole
+from .rules import Check, Rule, check, check_step, one_of, pair, several, whole
 from .shapes import LARGEST, Shape, need
+from .spline import EXACT, function
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Private(Rule):
 
 _POSITIONS = rules.POSITIONS._replace(holds=lambda v, s: isinstance(v, Tensor) and rules.POSITIONS.holds(v, s))
 _DIVISOR = rules.NUMBER._replace(text="a finite number, not 0", holds=lambda v, s: rules.NUMBER.holds(v, s) and v != 0)
+_PARAMS = Check(
+    "a table of numbers and words",
+    lambda v, s: type(v) is dict and all(type(x) is str or rules.NUMBER.holds(x, s) for x in v.values()),
+)
 _POOL = {"kernel": pair(1), "stride": pair(1), "padding": pair(0)}
 
 
@@ -64,10 +71,18 @@ def _hybrid(step: Step, x: Shape, coeffs: Shape | None = None, slope: Shape | No
     need(len(both) == math.prod(x) == len(both.unique()), "must keep or replace each position")
     need(coeffs == ((a["degree"] + 1, x[0]) if len(a["replaced"]) else None), f"has coefficients of shape {coeffs}")
     kind = a["kind"] if len(a["kept"]) else ""
-    need(kind in ("", "relu", "relu6", "leaky_relu", "prelu"), f"keeps {kind}, which cannot be compared")
+    need(kind in ("", *EXACT) or "params" in a, f"keeps {kind} and lacks its 'params'")
+    need(kind in ("", *EXACT) or _computes(kind, a["params"]), f"has 'params' that are none of {kind}")
     need(slope == (x[:1] if kind == "prelu" else None), f"has slopes of shape {slope}")
     need(kind != "leaky_relu" or "slope" in a, "lacks 'slope'")
     return x
+
+
+def _computes(kind: str, params: dict[str, Any]) -> bool:
+    try:
+        return bool(np.isfinite(function(kind, params)(np.array([-1.0, 0.0, 1.0]))).all())
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 RULES: dict[str, Rule] = {
@@ -87,7 +102,7 @@ RULES: dict[str, Rule] = {
         _hybrid,
         {"kind": one_of(*KINDS), "degree": whole(1, 16), "per_channel": whole(1, LARGEST), "kept": _POSITIONS,
          "replaced": _POSITIONS},
-        {"slope": rules.NUMBER},
+        {"slope": rules.NUMBER, "params": _PARAMS},
         secrets={"coeffs": False, "slope": False},
     ),
     "reshape": Rule(lambda s, x: shapes.reshape(x, s.shape)),

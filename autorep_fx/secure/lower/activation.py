@@ -7,19 +7,10 @@ from .call import Call, Unsupported, lowers
 from .lowering import Lowering
 from .site import lower_site
 
-#: What can be computed exactly where it is kept.
-KEPT_KINDS = ("relu", "relu6", "leaky_relu", "prelu")
-
 
 @lowers(modules=(HybridActivation,))
 def hybrid(low: Lowering, call: Call) -> str:
     site, x = call.module, low.value(call.get(0, "input"))
-    activation = site.activation
-    if site.kept and activation.kind not in KEPT_KINDS:
-        raise Unsupported(
-            f"keeps {site.kept:,} of {site.total:,} {activation.kind} positions; only {', '.join(KEPT_KINDS)} can be "
-            "kept, so replace this site fully (set_keep with zeros, or a relu_budget of 0 there)"
-        )
     if not low.shape_of(x):  # one number a sample, a channel to its site
         x = low.emit(call, "reshape", (x,), shape=(1,), suffix=".channel")
     shape = low.shape_of(x)

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from ...hybrid.activation import HybridActivation
+from ..spline import EXACT
 
 
 def lower_site(site: HybridActivation) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Public attributes and the server's tensors of one site.
 
-    Attributes: ``kind``; ``slope`` of a leaky ReLU; ``degree`` of the polynomials; ``per_channel``, positions of one
-    channel; ``kept`` and ``replaced``, positions as indices into a flattened sample, increasing. Secrets, by channel:
-    ``coeffs`` (degree + 1, C), where anything is replaced; ``slope`` (C,) of a PReLU that keeps positions.
+    Attributes: ``kind``; ``slope`` of a leaky ReLU; ``params`` of what is kept as a spline; ``degree`` of the
+    polynomials; ``per_channel``, positions of one channel; ``kept`` and ``replaced``, positions as indices into a
+    flattened sample, increasing. Secrets, by channel: ``coeffs`` (degree + 1, C), where anything is replaced; ``slope``
+    (C,) of a PReLU that keeps positions.
     """
     activation, keep = site.activation, site.keep.cpu()
     flat = keep.flatten()
@@ -29,6 +31,8 @@ def lower_site(site: HybridActivation) -> tuple[dict[str, Any], dict[str, Tensor
     }
     if activation.kind == "leaky_relu":
         attrs["slope"] = float(activation.params["negative_slope"])
+    if activation.kind not in EXACT and len(attrs["kept"]):
+        attrs["params"] = dict(activation.params)
     secrets = {}
     if len(attrs["replaced"]):
         secrets["coeffs"] = coeffs

@@ -9,10 +9,15 @@ the client's half from its seed, the server's sent:
     beta      (N, P)          msb(r) 2^(64 - F + f); its high half where F - f <= 32   same
     alpha2    (N, P)          alpha^2                                                  squares
     ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
-    relu      (N K, 3)        rh, rl, rh rl                                            fss
+    relu      (N K, 3)        rh, rl, rh rl                                            fss, no spline
     u         (J N K,)        a random bit a comparison, J at each position            gmw
-    u_alpha   (J N K,)        u alpha                                                  gmw
-    u_beta    (J N K,)        u beta, stored like beta                                 gmw
+    u_alpha   (J N K,)        u alpha                                                  gmw, no spline
+    u_beta    (J N K,)        u beta, stored like beta                                 gmw, no spline
+    high      (N K,)          rh                                                       fss, a spline
+    a_alpha   (1 or 2, N K)   a alpha, a the masks of a spline's opening (pieces.py)   a spline
+    a_beta    (1 or 2, N K)   a beta                                                   a spline
+    a_alpha2  (N K,)          a alpha2 of the second a                                 a spline that bends
+    a_ab      (N K,)          a ab of the second a                                     a spline that bends
     bits      (k + 1, words)  planes of the mask's window and of u                     gmw
     product   (ANDs, words)   products of the AND triples                              gmw
 
@@ -28,11 +33,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import spline
 from ..plan import wire
 from ..plan.plan import Step
 from ..ring import U64, kernel
-from . import gmw, product
-from .correlations import ROOT, SHARES, TRIPLE, Stream
+from . import gmw, pieces, product
+from .correlations import OPENING, ROOT, SHARES, TRIPLE, Stream
 
 Shares = dict[str, np.ndarray]
 
@@ -62,8 +68,15 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     if not n:
         return buffer, None
     window = k.window(r, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
+    is_spline = "knots" in a
+    if is_spline:
+        masks = (opening_masks(step, index, batch, stream) for stream in (client, server))
+        pieces.deal_(step, k.window(r, _keep(step)).reshape(-1), sum(masks), mine)
     if a["comparison"] == "fss":
-        alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
+        if is_spline:
+            alpha, payload = pieces.deal_high_(window, a["window"], mine["high"])
+        else:
+            alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
         roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
         return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=os.urandom(16))
     _deal_gmw(step, index, r, window, mine, client, server)
@@ -77,8 +90,11 @@ def _deal_gmw(
     a, k, repeat = step.attrs, kernel(), len(wire.points(step))
     width = mine["bits"].shape[1]
     u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
-    kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
-    k.deal_select_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
+    if "knots" in a:
+        np.subtract(k.unpack_bits(u[None], mine["u"].size), mine["u"], out=mine["u"])
+    else:
+        kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
+        k.deal_select_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
     mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
     masks = (triple_masks(step, index, width, stream) for stream in (client, server))
     gmw.deal_products_(a["window"], *masks, mine["product"])
@@ -89,8 +105,15 @@ def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarr
     return stream.words(index, TRIPLE, (wire.masks(step.attrs["window"]), width))
 
 
+def opening_masks(step: Step, index: int, batch: int, stream: Stream) -> np.ndarray:
+    """A party's half of the masks under which a spline's coefficients are opened."""
+    return stream.words(index, OPENING, wire.openings(step, batch))
+
+
 def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
     """A party's shares with what its own seed and the key add to them."""
+    if "knots" in step.attrs:
+        shares["a"] = opening_masks(step, index, batch, stream)
     if step.attrs.get("comparison") == "gmw":
         shares["mask"] = triple_masks(step, index, shares["bits"].shape[1], stream)
     elif key is not None:
@@ -108,6 +131,8 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         return product.evaluate(step, m, shares, party=party, sub=sub)
     a, k = step.attrs, kernel()
     kept = a.get("kept")
+    if "knots" in a:
+        return _with_spline(step, m, shares, party, exchange, sub)
     relu = None
     if wire.compared(step, len(m)):
         relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
@@ -127,10 +152,32 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
     return k.activation_step(m, shift=a["shift"], party=party, **options, **powers)
 
 
+def _with_spline(
+    step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable, sub: np.ndarray | None
+) -> np.ndarray:
+    """Splines at the kept positions; what is beside them has the exponent 2f and is lifted to the splines'."""
+    a, k = step.attrs, kernel()
+    pick = slice(None) if _keep(step) is None else a["kept"]
+    wires = {name: shares[name][:, pick].reshape(-1) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    for name in {"beta", "ab"} & {*wires}:
+        if wires[name].dtype == np.uint32:  # their high halves
+            wires[name] = wires[name].astype(U64) << U64(32)
+    value = pieces.evaluate(step, m[:, pick].reshape(-1), {**shares, **wires}, party=party, exchange=exchange)
+    value = value.reshape(len(m), -1)
+    if _keep(step) is None:
+        return value if sub is None else value - sub
+    powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    f = a["align"] - spline.BITS
+    out = k.activation_step(m, shift=a["shift"], align=f, party=party, linear=a["linear"], **powers)
+    out <<= U64(spline.BITS)
+    out[:, a["kept"]] = value
+    return out if sub is None else out - sub
+
+
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable) -> np.ndarray:
     """Share of the kept function at exponent f, flat over batch and kept positions."""
     a, k = step.attrs, kernel()
-    at = [m if point == 0 else m - U64(point << wire.wire_bits(step)) for point in wire.points(step)]
+    at = [m if point == 0 else m - U64(point << a["shift"]) for point in wire.points(step)]
     found = []
     if a["comparison"] == "fss":
         for moved in at:

@@ -20,9 +20,9 @@ T = TypeVar("T")
 _INFERENCE, _STEP, _SLOT = 32, 24, 8
 
 #: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
-#: masks of AND triples. Slots of the server's seed: the mask s of a wire; A, once per model; roots; masks of AND
-#: triples.
-BLIND, T_MASK, SHARES, ROOT, TRIPLE = range(5)
+#: masks of AND triples, and of a spline's opening. Slots of the server's seed: the mask s of a wire; A, once per model;
+#: the others as the client's.
+BLIND, T_MASK, SHARES, ROOT, TRIPLE, OPENING = range(6)
 WIRE_MASK, WEIGHT_MASK = 0, 1
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .. import spline
 from ..plan import local, wire
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
@@ -139,16 +140,23 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
     if step.op == "output":
         return x.view(U64).reshape(shape), b.reshape(shape)
     align = np.int64(a["align"])
+    lift = spline.BITS if "knots" in a else 0
     value, bound = x << align, np.ldexp(b, a["align"])
     if a["powers"] == 2:
         square = np.ones(step.size, bool) if a["linear"] is None else ~a["linear"]
         xs, bs = x[:, square], b[:, square]
         bs = np.minimum(bs, 1e100)  # deep networks: a bound that says nothing, but stays a number
-        value[:, square], bound[:, square] = xs * xs, 2 * np.abs(xs.astype(np.float64)) * bs + bs**2
+        value[:, square] = xs * xs << np.int64(lift)
+        bound[:, square] = np.ldexp(2 * np.abs(xs.astype(np.float64)) * bs + bs**2, lift)
     kept = a["kept"]
     if wire.compared(step, len(y)):
         z, e = x[:, kept], b[:, kept]
-        if a["kind"] == "leaky_relu":
+        if "knots" in a:
+            knots, pieces = np.array(a["knots"], np.int64), np.array([a[f"c{k}"] for k in range(3)], np.int64).T
+            slope, jumps = spline.roughness(knots, pieces, 2 ** (a["window"] - 2))
+            value[:, kept] = spline.evaluate(knots, pieces, z)
+            bound[:, kept] = slope * e + np.where(e > 0, jumps, 0)
+        elif a["kind"] == "leaky_relu":
             slope = np.int64(a["slope"])
             value[:, kept] = np.where(z >= 0, z << align, z * slope)
             bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))

@@ -122,7 +122,7 @@ class Server(Party):
             elif step.op == "local":
                 values[step.name] = local.apply(step, *inputs)
             else:
-                if step.attrs.get("comparison") == "gmw" and waiting:
+                if step.op == "activation" and wire.exchanges(step) and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
                 wires = inputs[0] if len(inputs) == 1 else np.concatenate([x.reshape(batch, -1) for x in inputs], 1)
                 self._activate(index, step, wires + added.pop(step.name), shares.pop(step.name), waiting)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..spline import largest
 from . import local
 from .build import Node
 from .exponents import factor_exponents, factor_of, number
@@ -112,6 +113,9 @@ def _activation(node: Node, truncated: np.ndarray, slope_unit: float) -> tuple[n
     if site.kind == "relu6":
         bound[:, site.kept] = np.minimum(bound[:, site.kept], 6.0)
         kept += 6.0
+    elif site.params is not None:
+        bound[:, site.kept] = largest(site.kind, site.params, bound[:, site.kept])
+        kept *= 2
     elif site.kind == "leaky_relu":
         bound[:, site.kept] *= max(1.0, abs(site.slope) + slope_unit)
     return bound.reshape(truncated.shape), kept

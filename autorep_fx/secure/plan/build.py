@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -231,14 +232,33 @@ def _hybrid(b: Builder, step: Step) -> None:
         kept = max(channels[site.kept // site.per_channel].max(), _LEAST_KEPT * b.reach(x))
     if site.kind == "relu6" and kept:
         kept = max(kept, 6.0) + 6.0
-    name = f"{step.name}.act" if private else step.name
+    elif site.params is not None:
+        kept *= 2  # a knot is taken off, which may lie at the other end
+    end = step.name
+    if site.kind == "prelu" and len(site.kept):
+        site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
+    name = f"{end}.act" if private else end
     chosen = {"bits": 0, "most": b.limits.value, "scale": whole_bits(b.reach(x))}
     b.add(Node(name, "activation", [x], step.shape, **chosen, site=site, reach=b.reach(x), reach_kept=kept))
     if private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip
-        b.add(Node(step.name, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
+        b.add(Node(end, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
                    site=site))  # fmt: skip
+    if end != step.name:
+        _prelu(b, step, site, x, end)
+
+
+def _prelu(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:
+    """``relu + slope * (x - relu)`` at the kept positions; the slopes are the server's, one a channel."""
+    rest = b.local("add", f"{step.name}.rest", [x, relu], step.shape, sign=-1)
+    if len(site.replaced):
+        rest = b.local("at", f"{step.name}.kept", [rest], step.shape, positions=np.asarray(site.kept, np.int64))
+    slope = b.secret(step, "slope")
+    attrs = {"kind": "channel", "weight_shape": slope.shape}
+    b.add(Node(f"{step.name}.slope", "map", [rest], step.shape, attrs, bits=0, most=b.limits.weight,
+               scale=whole_bits(float(np.abs(slope).max(initial=0)) * (1 + 2.0**-15)), weight=slope))  # fmt: skip
+    b.local("add", step.name, [relu, f"{step.name}.slope"], step.shape, sign=1)
 
 
 def _factor_scale(site: Site) -> int:

@@ -109,9 +109,9 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
     online = _sum(cost.online for cost in steps.values())
     offline = _sum(cost.offline for cost in steps.values())
     offline["server"] = offline.get("server", 0) + HEADER_BYTES  # "ready"
-    # Both directions alternate, so their bytes add up on the way; "gmw" sends both ways at once.
+    # Both directions alternate, so their bytes add up on the way; exchanges send both ways at once.
     sent = sum(
-        max(c.online.values(), default=0) if _is_gmw(s) else sum(c.online.values())
+        max(c.online.values(), default=0) if _exchanges(s) else sum(c.online.values())
         for s, c in zip(plan.steps, steps.values())
     )
     online_seconds = (
@@ -188,17 +188,27 @@ def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates)
         cost.online_seconds += compared * (step.attrs["window"] - 1) / rates.eval_blocks
         cost.offline_seconds += n * (step.attrs["window"] - 1) / rates.gen_blocks
     elif n:
-        exchanged = tree_bytes(step, batch)
-        cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
         cost.online_seconds += compared / rates.gmw
         cost.offline_seconds += compared / rates.gmw
+    exchanged = exchanged_bytes(step, batch)
+    cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
 
 
-def tree_bytes(step: Step, batch: int) -> int:
-    """Bytes that each party sends in the borrow tree of a ``gmw`` step, headers included."""
-    width = wire.plane_words(wire.compared(step, batch) * len(wire.points(step)))
-    window = step.attrs["window"]
-    return 8 * width * (wire.masks(window) + 1) + HEADER_BYTES * wire.exchanges(window)
+def exchanged_bytes(step: Step, batch: int) -> int:
+    """Bytes that each party sends between the two messages of an activation, headers included."""
+    if not _exchanges(step):
+        return 0
+    sent, a = 0, step.attrs
+    if _is_gmw(step):
+        width = wire.plane_words(wire.compared(step, batch) * len(wire.points(step)))
+        sent += 8 * width * (wire.masks(a["window"]) + 1)
+    if "knots" in a:
+        sent += 8 * int(np.prod(wire.openings(step, batch)))
+    return sent + HEADER_BYTES * wire.exchanges(step)
+
+
+def _exchanges(step: Step) -> bool:
+    return step.op == "activation" and wire.exchanges(step) > 0
 
 
 def _rounds(plan: Plan) -> int:
@@ -222,11 +232,11 @@ def _rounds(plan: Plan) -> int:
         elif step.op == "output":
             client = max(client, server + 1)
         elif step.op in ("activation", "product"):
-            if _is_gmw(step) and waiting:
+            if _exchanges(step) and waiting:
                 need(waiting[-1][0])
             client = max(client, server + 1)
-            if _is_gmw(step):
-                for _ in range(wire.exchanges(step.attrs["window"])):
+            if _exchanges(step):
+                for _ in range(wire.exchanges(step)):
                     client, server = max(client, server + 1), max(server, client + 1)
             waiting.append((step.name, client + 1))
             continue

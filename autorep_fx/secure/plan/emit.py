@@ -6,18 +6,23 @@ import math
 
 import numpy as np
 
+from ...errors import CompileError
 from ..ring import encode
+from ..spline import spline
+from . import wire
 from .build import Node, whole_bits
 from .exponents import align, factor_exponents, factor_of, number, site_form
 from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan, Step
+from .site import Site
 
 
 def emit(
-    nodes: dict[str, Node], e: dict[str, int], window_margin: int, within: InputRange
+    nodes: dict[str, Node], e: dict[str, int], window_margin: int, within: InputRange, spline_error: float
 ) -> tuple[Plan, dict[str, Numbers]]:
-    """``window_margin``: bits by which compared values may exceed their reach. ``within``: what the plan publishes."""
+    """``window_margin``: bits by which compared values may exceed their reach. ``within``: what the plan publishes.
+    spline_error: of activations that are kept as splines."""
     steps: list[Step] = []
     numbers: dict[str, Numbers] = {}
     for node in nodes.values():
@@ -42,7 +47,7 @@ def emit(
             shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
             attrs["shift"] = shift
             if node.op == "activation":
-                found, offset = _activation(nodes, node, e[inputs[0]], shift, window_margin)
+                found, offset = _activation(nodes, node, e[inputs[0]], shift, window_margin, spline_error)
                 attrs.update(found)
                 if offset is not None:
                     numbers[node.name] = Numbers(constant=offset)
@@ -67,7 +72,7 @@ def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbe
 
 
 def _activation(
-    nodes: dict[str, Node], node: Node, exponent: int, shift: int, margin: int
+    nodes: dict[str, Node], node: Node, exponent: int, shift: int, margin: int, spline_error: float
 ) -> tuple[dict, np.ndarray | None]:
     """Public attributes, and the server's offsets by position.
 
@@ -92,6 +97,11 @@ def _activation(
         attrs["window"] = max(f + whole_bits(node.reach_kept) + margin + 1, 4)
         if site.kind == "leaky_relu":
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
+        if site.params is not None:
+            attrs.update(_spline(site, f, attrs["window"], spline_error))
+            if wire.bends_of(attrs["c2"]):
+                attrs["powers"] = 2
+                attrs["linear"] = None if square or not len(site.replaced) else ~_mask(site.kept, size)
     if not square:
         return attrs, None
     rounded = site.round(factor_of(nodes, site), exponent)
@@ -103,3 +113,19 @@ def _activation(
         linear[site.kept] = False
         attrs["linear"] = linear
     return attrs, encode(offset.reshape(node.shape), exponent)
+
+
+def _mask(positions: np.ndarray, size: int) -> np.ndarray:
+    mask = np.zeros(size, bool)
+    mask[positions] = True
+    return mask
+
+
+def _spline(site: Site, f: int, window: int, error: float) -> dict:
+    """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
+    try:
+        found = spline(site.kind, site.params, math.ldexp(1.0, window - 2 - f), f, error)
+    except ValueError as refused:
+        raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
+    rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
+    return {"knots": tuple(found.knots.tolist()), **rows, "error": found.error}

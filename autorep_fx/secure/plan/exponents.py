@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..spline import BITS as SPLINE_BITS
 from .build import Margins, Node, whole_bits
 from .plan import ROOM
 from .site import Rounded, Site
@@ -88,6 +89,8 @@ def site_form(nodes: dict[str, Node], node: Node) -> tuple[bool, float]:
 
 def align(node: Node, f: int, square: bool) -> int:
     """By how much the result's exponent exceeds f."""
+    if node.site is not None and node.site.params is not None and len(node.site.kept):
+        return f + SPLINE_BITS
     if square:
         return f
     leaky = node.site is not None and node.site.kind == "leaky_relu" and len(node.site.kept)

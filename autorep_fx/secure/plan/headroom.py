@@ -122,7 +122,8 @@ def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 
 def _limit(step: Step, room: str) -> float:
     if room == "window":
-        return math.ldexp(1.0, step.attrs["window"] - 1 - (step.frac_bits - step.attrs["align"]))
+        bits = 2 if "knots" in step.attrs else 1  # half of a spline's window is for its knots
+        return math.ldexp(1.0, step.attrs["window"] - bits - (step.frac_bits - step.attrs["align"]))
     if step.op == "product":
         return math.ldexp(1.0, WIRE - step.attrs["exponents"][room == _SECOND])
     return math.ldexp(1.0, WIRE - wire.wire_bits(step))
@@ -156,7 +157,8 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
         yield (step.name, "ring"), _largest(flat if offset is None else flat + offset)
         if len(kept):
             compared = flat if len(kept) == step.size or flat.shape[1] != step.size else flat[:, kept]
-            points = wire.points(step)
+            unit = 2.0 ** -(step.frac_bits - step.attrs["align"])
+            points = [0.0] if "knots" in step.attrs else [point * unit for point in wire.points(step)]
             yield (step.name, "window"), np.max([_largest(compared - point) for point in points], 0)
 
 

@@ -68,6 +68,14 @@ def _sum_pool(step: Step, x: np.ndarray) -> np.ndarray:
     return total
 
 
+def _at(step: Step, x: np.ndarray) -> np.ndarray:
+    """Zero everywhere else."""
+    flat, positions = x.reshape(len(x), -1), step.attrs["positions"]
+    out = np.zeros_like(flat)
+    out[:, positions] = flat[:, positions]
+    return out.reshape(x.shape)
+
+
 LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "add": _add,
     "times": _times,
@@ -77,6 +85,7 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), keepdims=step.attrs["keepdim"]),
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
     "broadcast": _broadcast,
+    "at": _at,
     "permute": lambda step, x: x.transpose(step.attrs["dims"]),
     "index": lambda step, x: x[step.attrs["index"]],
     "cat": lambda step, *parts: np.concatenate(parts, step.attrs["dim"]),

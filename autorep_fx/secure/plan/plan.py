@@ -109,6 +109,7 @@ class Plan:
 def _wire(step: Step) -> tuple[str, str]:
     if step.op == "activation":
         extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
+        extra += " + opening" if "knots" in step.attrs else ""
         return "masked > shared > blinded", f"S>C{extra}, C>S"
     if step.op == "product":
         return "2 masked > shared > blinded", "S>C, C>S"

@@ -27,6 +27,9 @@ from .ranges import Reach
 
 log = logging.getLogger(__name__)
 
+#: How far off a spline may be, by default.
+SPLINE_ERROR = 0.005
+
 #: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
 _USEFUL, _LEAST = 10, 7
 
@@ -45,6 +48,7 @@ def make_plan(
     margins: Margins | None = None,
     limits: Limits | None = None,
     bounded: bool = False,
+    spline_error: float = SPLINE_ERROR,
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
@@ -53,6 +57,7 @@ def make_plan(
         within: the inputs that it is for.
         margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
+        spline_error: how far off an activation may be that is kept as a spline.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
@@ -63,7 +68,7 @@ def make_plan(
     nodes = _fit(nodes, margins)
     if bounded:
         nodes = _with_roundings(nodes, margins, within)
-    return emit(nodes, exponents(nodes, margins), margins.window, within)
+    return emit(nodes, exponents(nodes, margins), margins.window, within, spline_error)
 
 
 def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange) -> dict[str, Node]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import structure
 from ..plaintext import values
 from ..program import Program, Step
+from ..spline import EXACT, largest
 from .input_range import SLACK, InputRange
 
 #: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
@@ -100,6 +101,8 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
         out[:, a["kept"]] *= structure.by_position(step, secrets["slope"], "kept").abs().clamp(min=1)
     elif a["kind"] == "relu6":
         out[:, a["kept"]] = out[:, a["kept"]].clamp(max=6.0)
+    elif a["kind"] not in EXACT and len(a["kept"]):
+        out[:, a["kept"]] = torch.from_numpy(largest(a["kind"], a["params"], flat[:, a["kept"]].numpy()))
     if len(a["replaced"]):
         z = flat[:, a["replaced"]]
         coeffs = structure.by_position(step, secrets["coeffs"], "replaced")

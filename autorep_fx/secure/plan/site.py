@@ -13,6 +13,7 @@ zero the position is a line ``c1 x + c0`` and needs no square; which channels th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ class Site:
         name: the step's.
         kind: what the kept positions compute.
         slope: of leaky ReLU.
+        params: of what is kept as a spline; None where that is a ReLU of some kind.
         kept, replaced: positions in a flattened sample, increasing.
         per_channel: positions of one channel.
         coeffs: (3, C), ``coeffs[k]`` multiplies ``x**k``; zeros where nothing is replaced.
@@ -63,6 +65,7 @@ class Site:
     per_channel: int
     coeffs: np.ndarray
     reach: np.ndarray
+    params: Mapping[str, float | str] | None = None
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs
@@ -83,21 +86,19 @@ def site_of(program: Program, step: Step, reach: np.ndarray) -> Site:
     """Read a lowered hybrid step whose channels' inputs reach ``reach`` (C,).
 
     Raises:
-        CompileError: a degree above 2, or a kept PReLU.
+        CompileError: a degree above 2.
     """
     a, secrets = step.attrs, program.secrets(step)
     kept, replaced = a["kept"].numpy(), a["replaced"].numpy()
     if len(replaced) and a["degree"] > 2:
         raise CompileError(f"site '{step.name}' has polynomials of degree {a['degree']}; the native backend runs "
                            "degree 1 and 2: transform the model with degree=2, or use backend='crypten'")  # fmt: skip
-    if a["kind"] == "prelu" and len(kept):
-        raise CompileError(f"site '{step.name}' keeps {len(kept):,} PReLU positions; the native backend keeps "
-                           "ReLU, ReLU6 and LeakyReLU: replace this site fully, or use backend='crypten'")  # fmt: skip
     coeffs = np.zeros((3, step.shape[0]))
     if len(replaced):
         coeffs[: a["degree"] + 1] = secrets["coeffs"].numpy()
         coeffs = _without_vain_squares(coeffs, reach, float(reach.max()))
-    return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs, reach)
+    return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs, reach,
+                a.get("params"))  # fmt: skip
 
 
 def _without_vain_squares(coeffs: np.ndarray, reach: np.ndarray, largest: float) -> np.ndarray:

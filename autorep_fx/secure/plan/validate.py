@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...graph.activations import KINDS
-from .. import rules, shapes
+from .. import rules, shapes, spline
 from ..rules import Check, Rule, check, check_step, one_of, pair, several, whole
 from ..shapes import LARGEST, Shape, need
 from .input_range import STATISTICS
@@ -24,6 +24,7 @@ from .wire import wire_bits
 #: Activations that are compared; the others only where every position is replaced.
 COMPARED = ("relu", "relu6", "leaky_relu")
 
+_PIECES = 65
 _BITS, _WEIGHT = whole(0, 63), several(whole(1, LARGEST), 1, 4)
 _EXPONENT = whole(0, 1000)  # of tiny numbers it is beyond 64: only products with what is large must fit the ring
 _FACTOR = Check("an integer of 63 bits and a sign", lambda v, _: type(v) is int and abs(v) < 2**63)
@@ -58,11 +59,18 @@ def _position(step: Step, x: Shape) -> Shape:
 def _activation(step: Step, x: Shape) -> Shape:
     a, kept = step.attrs, len(step.attrs["kept"])
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
-    need(not kept or a["kind"] in COMPARED, f"keeps {a['kind']}, which cannot be compared")
+    need(not kept or a["kind"] in COMPARED or "knots" in a, f"keeps {a['kind']}, which cannot be compared")
     need(not kept or a["shift"] + a.get("window", 64) <= 64, "needs a window that lies within the ring")
     need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
     need(not kept or a["kind"] != "relu6" or wire_bits(step) <= 60, "has no room for 6 on its wire")
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
+    if "knots" in a:
+        knots, f = a["knots"], a["align"] - spline.BITS
+        need(kept > 0 and f >= 0 and a["powers"] > any(a["c2"]), "has a spline and not what it takes")
+        need(all(p < q for p, q in zip(knots, knots[1:])), "has knots that do not increase")
+        need(all(abs(p) <= 2 ** (a["window"] - 2) for p in knots), "has a knot beyond its window")
+        need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
+        need(a["c1"][0] == a["c2"][0] == 0, "must start with a constant")
     need(a["powers"] > 0 or kept == step.size and a["kind"] != "leaky_relu", "needs truncated values")
     return x
 
@@ -86,6 +94,7 @@ _LOCAL = {
     "sum": Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(rules.WHOLE), "keepdim": rules.FLAG}),
     "reshape": Rule(lambda s, x: shapes.reshape(x, s.shape)),
     "broadcast": Rule(lambda s, x: shapes.broadcast(x, s.shape)),
+    "at": Rule(lambda s, x: x, {"positions": _KEPT}),
     "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
     "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": rules.INDEX}),
     "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": rules.WHOLE}, inputs=None),
@@ -118,7 +127,8 @@ RULES: dict[tuple[str, str | None], Rule] = {
         _activation,
         {"kind": one_of("truncate", *KINDS), "shift": whole(0, 62), "align": _BITS, "powers": whole(0, 2),
          "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
-        {"window": whole(2, 63), "slope": _FACTOR},
+        {"window": whole(2, 63), "slope": _FACTOR, "knots": several(_FACTOR, 0, _PIECES - 1),
+         **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": rules.NUMBER},
     ),
     ("product", None): Rule(
         _product,

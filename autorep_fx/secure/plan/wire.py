@@ -17,8 +17,19 @@ def compared(step: Step, batch: int) -> int:
 
 
 def points(step: Step) -> tuple[int, ...]:
-    """What is taken off a kept position before it is compared."""
-    return (0, 6) if step.attrs.get("kind") == "relu6" else (0,)
+    """What is taken off a kept position before it is compared, in units of its truncated value."""
+    if "knots" in step.attrs:
+        return step.attrs["knots"]
+    return (0, 6 << (step.frac_bits - step.attrs["align"])) if step.attrs.get("kind") == "relu6" else (0,)
+
+
+def bends(step: Step) -> bool:
+    """Whether a spline needs the square of what it is of."""
+    return bends_of(step.attrs["c2"])
+
+
+def bends_of(c2: tuple[int, ...]) -> bool:
+    return any(c2)
 
 
 def layout(step: Step, batch: int) -> Layout:
@@ -34,12 +45,19 @@ def layout(step: Step, batch: int) -> Layout:
         found.update(alpha=(wire, U64), beta=(wire, short))
     if powers >= 2:
         found.update(alpha2=(wire, U64), ab=(wire, short))
+    is_spline = "knots" in a
+    if is_spline:
+        found.update(a_alpha=(openings(step, batch), U64), a_beta=(openings(step, batch), U64))
+        if bends(step):
+            found.update(a_alpha2=((n,), U64), a_ab=((n,), U64))
     if comparison == "fss":
-        found["relu"] = ((n, 3), U64)
+        found.update(high=((n,), U64)) if is_spline else found.update(relu=((n, 3), U64))
     elif comparison == "gmw":
         n *= len(points(step))
         width = plane_words(n)
-        found.update(u=((n,), U64), u_alpha=((n,), U64), u_beta=((n,), short))
+        found["u"] = ((n,), U64)
+        if not is_spline:
+            found.update(u_alpha=((n,), U64), u_beta=((n,), short))
         found["bits"] = ((a["window"] + 1, width), U64)
         found["product"] = ((products(a["window"]), width), U64)
     return found
@@ -69,7 +87,12 @@ def key_words(step: Step, batch: int) -> int:
     n = compared(step, batch)
     if not n or step.attrs["comparison"] != "fss":
         return 0
-    return kernel().dcf_words(n, bits=step.attrs["window"] - 1)
+    return kernel().dcf_words(n, bits=step.attrs["window"] - 1, payloads=1 if "knots" in step.attrs else 3)
+
+
+def openings(step: Step, batch: int) -> tuple[int, int]:
+    """Shape of what is opened to multiply a spline's coefficients with powers of x."""
+    return (2 if bends(step) else 1, compared(step, batch))
 
 
 def wire_bits(step: Step) -> int:
@@ -91,9 +114,13 @@ def levels(window: int) -> list[int]:
     return found
 
 
-def exchanges(window: int) -> int:
-    """Messages each way: one for each level, one for the opening."""
-    return len(levels(window)) + 1
+def exchanges(step: Step) -> int:
+    """Messages each way between the two of an activation: with gmw one for each level of the tree and one for the
+    opening; one more for a spline."""
+    if not len(step.attrs["kept"]):
+        return 0
+    tree = len(levels(step.attrs["window"])) + 1 if step.attrs["comparison"] == "gmw" else 0
+    return tree + ("knots" in step.attrs)
 
 
 def masks(window: int) -> int:

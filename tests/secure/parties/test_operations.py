@@ -82,6 +82,11 @@ ACTIVATIONS = {
     "relu": nn.ReLU(),
     "relu of one number a sample": Fn(lambda x, c: F.relu(x.mean((1, 2, 3)))),
     "relu6": Fn(lambda x, c: F.relu6(4 * x)),
+    "prelu": nn.PReLU(3, 0.3),
+    "silu": nn.SiLU(),
+    "gelu": Fn(lambda x, c: F.gelu(3 * x)),
+    "gelu by tanh, of small values": Fn(lambda x, c: F.gelu(x / 256, approximate="tanh")),
+    "hardswish of large values": Fn(lambda x, c: F.hardswish(200 * x) / 100),
     "leaky": nn.LeakyReLU(0.1),
     "leaky, steep": nn.LeakyReLU(-1.5),
     "max pool": nn.MaxPool2d(2),
@@ -102,7 +107,7 @@ def test_kept_activations(name, comparison):
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
 @pytest.mark.parametrize("degree", [1, 2])
 @pytest.mark.parametrize("fraction", [0.3, 1.0])
-@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6, nn.LeakyReLU])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.Hardswish])
 def test_polynomials_beside_kept_positions(kind, fraction, degree, comparison):
     x = images(2)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), kind(), nn.Conv2d(4, 2, 3))
@@ -167,7 +172,6 @@ def test_no_room_names_the_layer():
 
 @pytest.mark.parametrize("model, degree, message", [
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), 3, "degree 3.*degree 1 and 2"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(4)), 2, "keeps .* PReLU positions"),
 ])  # fmt: skip
 def test_unsupported_sites(model, degree, message):
     x = images(2)

@@ -105,15 +105,9 @@ class Dense(nn.Module):
         return self.fc(torch.cat([x, y], 1).mean((2, 3)))
 
 
-def everything():
-    model = Everything()
-    model.prelu = nn.LeakyReLU(0.2)
-    return model
-
-
 @pytest.mark.parametrize("fraction", [0.0, 0.9])
 @pytest.mark.parametrize("build, size", [
-    (Dense, 16), (everything, 8), (lambda: resnet_cifar(14), 16), (lambda: wide_resnet(widen=1), 16),
+    (Dense, 16), (Everything, 8), (lambda: resnet_cifar(14), 16), (lambda: wide_resnet(widen=1), 16),
 ])  # fmt: skip
 def test_networks(build, size, fraction):
     x = images(2, size=size)

@@ -15,15 +15,16 @@ from autorep_fx.secure.parties.correlations import Stream
 from autorep_fx.secure.ring import kernel
 
 INFERENCES = 2
-CLIENT = {c.BLIND: "blinding", c.T_MASK: "t", c.SHARES: "shares", c.ROOT: "roots", c.TRIPLE: "triples"}
-SERVER = {c.WIRE_MASK: "wire mask", c.WEIGHT_MASK: "A", c.SHARES: "half of u", c.ROOT: "roots", c.TRIPLE: "triples"}
+CLIENT = {c.BLIND: "blinding", c.T_MASK: "t", c.SHARES: "shares", c.ROOT: "roots", c.TRIPLE: "triples",
+          c.OPENING: "opening"}  # fmt: skip
+SERVER = {c.WIRE_MASK: "wire mask", c.WEIGHT_MASK: "A", c.SHARES: "half of u", c.ROOT: "roots", c.TRIPLE: "triples",
+          c.OPENING: "opening"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def program():
-    """Hybrid sites, max pooling, ReLU6, leaky ReLU."""
-    model = Everything()
-    model.prelu = nn.LeakyReLU(0.2)
+    """Hybrid sites, max pooling, ReLU6, leaky ReLU, PReLU, a spline, a product."""
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.SiLU(), nn.LeakyReLU(0.2), Everything())
     return compiled(model, images(), lambda gm: replace(gm, 0.5))
 
 
@@ -76,12 +77,12 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
     alone = {(owner, name & 0xFF) for (owner, name), parties in users.items() if parties == {"dealer"}}
     assert alone <= {("server", c.SHARES)} and all("dealer" in parties for parties in users.values())
     common = {"roots"} if comparison == "fss" else {"triples"}
-    assert kinds["client"] == {"blinding", "t", "shares"} | common
-    assert kinds["server"] == {"wire mask", "A"} | common | ({"half of u"} if comparison == "gmw" else set())
+    assert kinds["client"] == {"blinding", "t", "shares", "opening"} | common
+    assert kinds["server"] == {"wire mask", "A", "opening"} | common | ({"half of u"} if comparison == "gmw" else set())
 
 
 def test_slots_are_distinct():
-    assert len(CLIENT) == len(SERVER) == 5
+    assert len(CLIENT) == len(SERVER) == 6
 
 
 @pytest.mark.parametrize("inference, step, slot", [

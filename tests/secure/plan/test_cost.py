@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from native_runs import compiled, planned
-from networks import Everything, images, replace
+from networks import Everything, Fn, images, replace
 from torch import nn
 
 from autorep_fx import Network
@@ -23,17 +23,14 @@ class Branches(nn.Module):
         return F.relu(self.c(torch.cat([F.relu(self.a(x)), F.relu6(self.b(x))], 1)))
 
 
-def everything():
-    model = Everything()
-    model.prelu = nn.LeakyReLU(0.2)
-    return model
-
-
 CASES = {
     "branches": (Branches, 0.0),
     "hybrid": (Branches, 0.7),
     "polynomials": (Branches, 1.0),
-    "everything": (everything, 0.3),
+    "everything": (Everything, 0.3),
+    "splines": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.Hardswish()), 0.3),
+    "splines alone": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Conv2d(4, 2, 3)), 0.0),
+    "gate": (lambda: Fn(lambda x, c: x * F.silu(x.mean((2, 3), keepdim=True))), 0.0),
     "linear": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), 0.0),
 }
 
