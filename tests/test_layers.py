@@ -16,7 +16,7 @@ LAYERS = [
     ["hybrid"],
     ["transform"],
     ["secure.ring", "secure.network", "secure.stats", "secure.program", "secure.shapes"],
-    ["secure.rules", "secure.structure", "secure.link"],
+    ["secure.rules", "secure.structure", "secure.link", "secure.spline"],
     ["secure.canonical", "secure.validate"],
     ["secure.plaintext"],
     ["secure.lower", "secure.plan"],

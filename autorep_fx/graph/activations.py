@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,6 +16,7 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("relu", "relu"): F.relu,
     ("relu", "clamp"): lambda x: torch.clamp(x, min=0),
     ("relu", "maximum"): lambda x: torch.maximum(x, x.new_zeros(())),
+    ("relu", "hardtanh"): lambda x: F.hardtanh(x, 0.0, math.inf),
     ("relu", "threshold"): lambda x: F.threshold(x, 0.0, 0.0),
     ("relu6", "relu6"): F.relu6,
     ("relu6", "clamp"): lambda x: torch.clamp(x, 0, 6),
@@ -24,6 +26,16 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("silu", "silu"): F.silu,
     ("gelu", "gelu"): lambda x, approximate: F.gelu(x, approximate=approximate),
     ("hardswish", "hardswish"): F.hardswish,
+    ("sigmoid", "sigmoid"): torch.sigmoid,
+    ("hardsigmoid", "hardsigmoid"): F.hardsigmoid,
+    ("tanh", "tanh"): torch.tanh,
+    ("hardtanh", "hardtanh"): lambda x, low, high: F.hardtanh(x, low, high),
+    ("hardtanh", "clamp"): lambda x, low, high: torch.clamp(x, low, high),
+    ("elu", "elu"): lambda x, alpha: F.elu(x, alpha),
+    ("celu", "celu"): lambda x, alpha: F.celu(x, alpha),
+    ("selu", "selu"): F.selu,
+    ("mish", "mish"): F.mish,
+    ("softplus", "softplus"): lambda x, beta, threshold: F.softplus(x, beta, threshold),
 }
 
 KINDS = tuple(dict.fromkeys(kind for kind, _ in _FUNCTIONS))
@@ -39,7 +51,7 @@ class Activation(Leaf):
     Args:
         kind: what is computed, one of ``KINDS``.
         spelling: which torch operation computes it; ``kind`` itself by default.
-        params: keyword parameters of the operation (``negative_slope``, ``approximate``).
+        params: keyword parameters of the operation (``negative_slope``, ``approximate``, ``alpha``, ``low``, ...).
         weight: PReLU's slope; the Parameter itself is kept, so sites of one shared PReLU stay tied.
     """
 
@@ -66,3 +78,22 @@ class Activation(Leaf):
     def extra_repr(self) -> str:
         spelled = "" if self.spelling == self.kind else f", spelled {self.spelling}"
         return self.kind + spelled + "".join(f", {k}={v}" for k, v in self.params.items())
+
+
+class Expression(Activation):
+    """An activation that the model's author spelled by arithmetic; ``body`` is that spelling.
+
+    Args:
+        kind, params: what it computes, as of :class:`Activation`.
+        body: a module of one input.
+    """
+
+    def __init__(self, kind: str, body: nn.Module, **params):
+        super().__init__(kind, **params)
+        self.body, self.spelling = body, "expression"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def in_float64(self, x: Tensor) -> Tensor:
+        return Activation(self.kind, **self.params)(x.double())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
+from . import expressions
 from .activations import Activation
+from .inplace import memory_owners, refuse_live_views
 from .passes import Pass
 from .trace import scope_of, unique_target
 from .unwrap import described, refuse_attached
@@ -21,6 +23,8 @@ from .unwrap import described, refuse_attached
 class _Match(NamedTuple):
     activation: Activation
     inplace: bool
+    source: fx.Node
+    inner: tuple[fx.Node, ...] = ()  # nodes of an expression before its last one, latest first
 
 
 class Canonicalize(Pass):
@@ -39,13 +43,13 @@ class Canonicalize(Pass):
     def run(self, gm: fx.GraphModule) -> None:
         nodes = list(gm.graph.nodes)
         order = {node: i for i, node in enumerate(nodes)}
-        owner = _memory_owners(gm)
+        owner = memory_owners(gm)
         matches = _matches(gm)
         taken = {node.target for node in nodes if node.op == "call_module" and node not in matches}
         for node, match in matches.items():
-            source = _Call(gm, node).get(0, "x")
+            source = match.source
             if match.inplace:
-                _refuse_live_views(node, source, owner, order)
+                refuse_live_views(node, source, owner, order)
             target = self._target(gm, node, match, taken)
             taken.add(target)
             _drop(gm, target)
@@ -59,7 +63,9 @@ class Canonicalize(Pass):
                 for user in list(source.users):
                     if order[user] > order[node]:
                         user.replace_input_with(source, node)
-            _erase_unused_constants(gm.graph, operands)
+            for inner in match.inner:
+                gm.graph.erase_node(inner)
+            _erase_unused_constants(gm.graph, [n for n in operands if n not in match.inner])
         gm.delete_all_unused_submodules()
 
     def ensures(self, gm: fx.GraphModule) -> None:
@@ -88,9 +94,11 @@ def _is_site(gm: fx.GraphModule, node: fx.Node) -> bool:
 
 def _drop(gm: fx.GraphModule, target: str) -> None:
     parent, _, name = target.rpartition(".")
-    owner = gm.get_submodule(parent)
-    if name in owner._modules:
-        del owner._modules[name]
+    try:
+        owner = gm.get_submodule(parent)
+    except AttributeError:  # a module of the model's own that held nothing but functions
+        return
+    owner._modules.pop(name, None)
 
 
 # --- spellings -------------------------------------------------------------------------------------------------------
@@ -119,7 +127,7 @@ def _clamp(call: _Call) -> Activation | None:
         return Activation("relu", "clamp")
     if _is_number(low, 0) and _is_number(high, 6):
         return Activation("relu6", "clamp")
-    return None
+    return _between(low, high, "clamp")
 
 
 def _clamp_min(call: _Call) -> Activation | None:
@@ -132,8 +140,33 @@ def _maximum(call: _Call) -> Activation | None:
 
 
 def _hardtanh(call: _Call) -> Activation | None:
-    low, high = call.get(1, "min_val", -1.0), call.get(2, "max_val", 1.0)
-    return Activation("relu6", "hardtanh") if _is_number(low, 0) and _is_number(high, 6) else None
+    return _hardtanh_of(call.get(1, "min_val", -1.0), call.get(2, "max_val", 1.0))
+
+
+def _hardtanh_of(low: Any, high: Any) -> Activation | None:
+    if _is_number(low, 0) and _is_number(high, 6):
+        return Activation("relu6", "hardtanh")
+    if _is_number(low, 0) and _is_number(high, math.inf):
+        return Activation("relu", "hardtanh")
+    return _between(low, high, "hardtanh")
+
+
+def _between(low: Any, high: Any, spelling: str) -> Activation | None:
+    finite = all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in (low, high))
+    return Activation("hardtanh", spelling, low=low, high=high) if finite and low < high else None
+
+
+def _elu(call: _Call) -> Activation | None:
+    plain = _is_number(call.get(2, "scale", 1.0), 1) and _is_number(call.get(3, "input_scale", 1.0), 1)
+    return Activation("elu", alpha=call.get(1, "alpha", 1.0)) if plain else None
+
+
+def _celu(call: _Call) -> Activation | None:
+    return Activation("celu", alpha=call.get(1, "alpha", 1.0))
+
+
+def _softplus(call: _Call) -> Activation | None:
+    return Activation("softplus", beta=call.get(1, "beta", 1.0), threshold=call.get(2, "threshold", 20.0))
 
 
 def _threshold(call: _Call) -> Activation | None:
@@ -173,6 +206,14 @@ _FUNCTION_SPELLINGS: dict[Any, Callable[[_Call], Activation | None]] = {
     F.silu: _plain("silu"),
     F.gelu: _gelu,
     F.hardswish: _plain("hardswish"),
+    **dict.fromkeys((torch.sigmoid, torch.sigmoid_, F.sigmoid, torch.special.expit), _plain("sigmoid")),
+    F.hardsigmoid: _plain("hardsigmoid"),
+    **dict.fromkeys((torch.tanh, torch.tanh_, F.tanh), _plain("tanh")),
+    **dict.fromkeys((F.elu, F.elu_), _elu),
+    **dict.fromkeys((F.celu, F.celu_, torch.celu, torch.celu_), _celu),
+    **dict.fromkeys((F.selu, F.selu_, torch.selu, torch.selu_), _plain("selu")),
+    F.mish: _plain("mish"),
+    F.softplus: _softplus,
 }
 
 _METHOD_SPELLINGS: dict[str, Callable[[_Call], Activation | None]] = {
@@ -181,18 +222,28 @@ _METHOD_SPELLINGS: dict[str, Callable[[_Call], Activation | None]] = {
     **dict.fromkeys(("clamp_min", "clamp_min_"), _clamp_min),
     **dict.fromkeys(("maximum", "max"), _maximum),
     "prelu": _prelu,
+    **dict.fromkeys(("sigmoid", "sigmoid_"), _plain("sigmoid")),
+    **dict.fromkeys(("tanh", "tanh_"), _plain("tanh")),
 }
 
 _MODULE_SPELLINGS: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
     nn.ReLU: lambda m: Activation("relu"),
     nn.ReLU6: lambda m: Activation("relu6"),
-    nn.Hardtanh: lambda m: Activation("relu6", "hardtanh") if (m.min_val, m.max_val) == (0, 6) else None,
+    nn.Hardtanh: lambda m: _hardtanh_of(m.min_val, m.max_val),
     nn.Threshold: lambda m: Activation("relu", "threshold") if (m.threshold, m.value) == (0, 0) else None,
     nn.LeakyReLU: lambda m: Activation("leaky_relu", negative_slope=m.negative_slope),
     nn.PReLU: lambda m: Activation("prelu", weight=m.weight),
     nn.SiLU: lambda m: Activation("silu"),
     nn.GELU: lambda m: Activation("gelu", approximate=m.approximate),
     nn.Hardswish: lambda m: Activation("hardswish"),
+    nn.Sigmoid: lambda m: Activation("sigmoid"),
+    nn.Hardsigmoid: lambda m: Activation("hardsigmoid"),
+    nn.Tanh: lambda m: Activation("tanh"),
+    nn.ELU: lambda m: Activation("elu", alpha=m.alpha),
+    nn.CELU: lambda m: Activation("celu", alpha=m.alpha),
+    nn.SELU: lambda m: Activation("selu"),
+    nn.Mish: lambda m: Activation("mish"),
+    nn.Softplus: lambda m: Activation("softplus", beta=m.beta, threshold=m.threshold),
 }
 
 
@@ -203,8 +254,15 @@ def _matches(gm: fx.GraphModule) -> dict[fx.Node, _Match]:
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)
-            if not _is_site(gm, node) and (match := _match(gm, node)):
-                matches[node] = match
+    plain = {node: match for node in depends if not _is_site(gm, node) and (match := _match(gm, node))}
+    ends = {node for node in depends if node not in plain and not _is_site(gm, node)}
+    found = expressions.find(gm, ends, depends)
+    inner = {node for expression in found.values() for node in expression.inner}
+    for node in gm.graph.nodes:
+        if expression := found.get(node):
+            matches[node] = _Match(expression.activation, False, expression.source, tuple(expression.inner))
+        elif node in plain and node not in inner:
+            matches[node] = plain[node]
     return matches
 
 
@@ -228,7 +286,7 @@ def _match(gm: fx.GraphModule, node: fx.Node) -> _Match | None:
         return None
     if activation is None or not isinstance(call.get(0, "x"), fx.Node):
         return None
-    return _Match(activation, inplace)
+    return _Match(activation, inplace, call.get(0, "x"))
 
 
 def _refuse_more_than_an_activation(module: nn.Module, name: str) -> None:
@@ -281,47 +339,3 @@ def _erase_unused_constants(graph: fx.Graph, nodes: list[fx.Node]) -> None:
     for node in nodes:
         if not node.users and (node.op == "get_attr" or node.target in makers):
             graph.erase_node(node)
-
-
-# --- in-place writes -------------------------------------------------------------------------------------------------
-
-_VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
-          "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
-          "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
-_VIEW_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
-
-
-def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether the result may live in the memory of the first operand: a view, or an in-place operation."""
-    if node.op == "call_module":
-        module = gm.get_submodule(node.target)
-        return isinstance(module, _VIEW_MODULES) or bool(getattr(module, "inplace", False))
-    if node.op not in ("call_function", "call_method"):
-        return False
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
-    return name in _VIEWS or writes or node.target in _INPLACE_OPERATORS
-
-
-def _memory_owners(gm: fx.GraphModule) -> dict[fx.Node, fx.Node]:
-    """For every node the node whose memory it may live in (itself, if it makes new memory)."""
-    owner: dict[fx.Node, fx.Node] = {}
-    for node in gm.graph.nodes:
-        sources = node.all_input_nodes
-        owner[node] = owner[sources[0]] if sources and _shares_memory(gm, node) else node
-    return owner
-
-
-def _refuse_live_views(
-    node: fx.Node, source: fx.Node, owner: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
-) -> None:
-    for other, shared in owner.items():
-        if other in (source, node) or shared is not owner[source] or not other.users:
-            continue
-        late = [u for u in other.users if order.get(u, -1) > order[node]]
-        if late and order[other] < order[node]:
-            raise TraceError(
-                f"the in-place activation '{node.name}' writes into memory that '{other.name}' shares and "
-                f"'{late[0].name}' reads later; use the out-of-place form there (inplace=False)"
-            )

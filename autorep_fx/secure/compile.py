@@ -21,12 +21,13 @@ from .lower.table import lower, module_types
 from .plan.build import Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
-from .plan.planner import SPLINE_ERROR, make_plan
+from .plan.planner import make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
 from .precision import precision
 from .program import Program
 from .secure_program import SecureProgram
+from .spline import SPLINE_ERROR
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)

@@ -63,6 +63,30 @@ def test_a_second_run_changes_nothing(kind, count):
         (lambda self, x: F.hardtanh(x, 0.0, 6.0), "relu6", "hardtanh"),
         (lambda self, x: F.leaky_relu(x, 0.2), "leaky_relu", "leaky_relu"),
         (lambda self, x: F.gelu(x, approximate="tanh"), "gelu", "gelu"),
+        (lambda self, x: F.hardtanh(x, 0.0, float("inf")), "relu", "hardtanh"),
+        (lambda self, x: x.clamp(-1, 2), "hardtanh", "clamp"),
+        (lambda self, x: x.sigmoid(), "sigmoid", "sigmoid"),
+        (lambda self, x: nn.Hardsigmoid()(x), "hardsigmoid", "hardsigmoid"),
+        (lambda self, x: torch.tanh(x), "tanh", "tanh"),
+        (lambda self, x: F.elu(x, 0.5), "elu", "elu"),
+        (lambda self, x: F.celu(x), "celu", "celu"),
+        (lambda self, x: torch.selu(x), "selu", "selu"),
+        (lambda self, x: F.mish(x), "mish", "mish"),
+        (lambda self, x: F.softplus(x, 2.0), "softplus", "softplus"),
+        (lambda self, x: x * torch.sigmoid(x), "silu", "expression"),
+        (lambda self, x: x.sigmoid().mul(x), "silu", "expression"),
+        (lambda self, x: x * F.relu6(x + 3) / 6, "hardswish", "expression"),
+        (lambda self, x: x * (F.relu6(x + 3.0) / 6.0), "hardswish", "expression"),
+        (lambda self, x: x * F.hardsigmoid(x), "hardswish", "expression"),
+        (lambda self, x: nn.ReLU6()(x + 3) / 6, "hardsigmoid", "expression"),
+        (lambda self, x: x * torch.tanh(F.softplus(x)), "mish", "expression"),
+        (lambda self, x: 0.5 * x * (1 + torch.erf(x / 2**0.5)), "gelu", "expression"),
+        (lambda self, x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x**3))), "gelu", "expression"),
+        (lambda self, x: torch.where(x > 0, x, 0.0), "relu", "expression"),
+        (lambda self, x: torch.where(x > 0, x, 0.1 * x), "leaky_relu", "expression"),
+        (lambda self, x: (x + x.abs()) / 2, "relu", "expression"),
+        (lambda self, x: torch.maximum(torch.tensor(0.0), x), "relu", "expression"),
+        (lambda self, x: torch.max(x, 0.2 * x), "leaky_relu", "expression"),
     ],
 )
 def test_spellings(spelled, kind, spelling):
@@ -75,10 +99,31 @@ def test_spellings(spelled, kind, spelling):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda self, x: x.clamp(0, 1), lambda self, x: torch.maximum(x, x * 2), lambda self, x: x.clamp(max=0)]
+    "function", [lambda self, x: x.clamp(min=1), lambda self, x: x * torch.exp(x), lambda self, x: x * x.sign()]
 )
 def test_what_only_looks_like_one(function):
     assert _sites(_canonical(_Of(function))) == []
+
+
+def test_an_expression_with_other_readers_stays():
+    gm = _canonical(_Of(lambda self, x: (lambda s: x * s + s)(torch.sigmoid(x))))
+    assert [gm.get_submodule(name).kind for name in _sites(gm)] == ["sigmoid"]
+
+
+def test_an_expression_of_what_is_overwritten_stays():
+    net = _Of(lambda self, x: (lambda y, s: y.add_(1) * s)(x * 1, torch.sigmoid(x * 1)))
+    gm = _canonical(net)
+    x = torch.linspace(-8, 8, 33)
+    assert torch.equal(gm(x.clone()), net(x.clone()))
+
+
+def test_an_expression_keeps_its_gradient():
+    net = _Of(lambda self, x: x * F.relu6(x + 3) / 6)
+    gm = _canonical(net)
+    x, y = (torch.linspace(-6, 6, 25).requires_grad_() for _ in range(2))
+    net(x).sum().backward()
+    gm(y).sum().backward()
+    assert torch.equal(x.grad, y.grad)
 
 
 def test_a_module_called_at_several_places_becomes_several_sites():

@@ -56,4 +56,4 @@ def test_bad_masks_and_coefficients_are_refused():
     with pytest.raises(ValueError, match="degree"):
         site.set_coeffs(torch.ones(3, 4))
     with pytest.raises(ValueError, match="kind"):
-        Activation("tanh")
+        Activation("sine")

@@ -64,7 +64,7 @@ class Everything(nn.Module):
     def forward(self, x):
         y = self.prelu(self.stem(x))
         y = self.norm(y) / 3 - 0.25 * y  # two readers: the batch norm cannot be folded
-        y = torch.cat([F.relu6(self.grouped(y) * 8), F.leaky_relu(self.pool(y), 0.1)], 1) + self.shift
+        y = torch.cat([F.relu6(self.grouped(y) * 8), F.leaky_relu(F.hardswish(self.pool(y)), 0.1)], 1) + self.shift
         y = F.pad(y, (0, 1, 1, 0))[:, :, :4, 1:].transpose(2, 3)
         y = F.relu(F.avg_pool2d(y, 2) + y.mean((2, 3), keepdim=True) - 0.5)
         y = y * (y.mean((2, 3), keepdim=True) - 0.2)

@@ -49,8 +49,13 @@ def _hybrid(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tup
     kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
     rounds, sent = 1, 0
     if kept:
-        compared = kept * (2 if a["kind"] == "relu6" else 1)
-        rounds, sent = rounds + _COMPARISON_ROUNDS, sent + batch * compared * (_COMPARISON_BYTES + 16)
+        if "knots" in a:
+            bends = any(a["c2"])
+            rounds += _COMPARISON_ROUNDS + bends
+            sent += batch * kept * (len(a["knots"]) * _COMPARISON_BYTES + 16 * (1 + bends))
+        else:
+            compared = kept * (2 if a["kind"] == "relu6" else 1)
+            rounds, sent = rounds + _COMPARISON_ROUNDS, sent + batch * compared * (_COMPARISON_BYTES + 16)
         if a["kind"] == "prelu":
             rounds, sent = rounds + 1, sent + 8 * (batch + 1) * kept
     horner = a["degree"] - 1 if direct else 0

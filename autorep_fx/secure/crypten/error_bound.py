@@ -146,6 +146,16 @@ def _scale(step: Step, secrets: dict[str, Tensor], unit: float, x: tuple[Tensor,
     return bound * factor + _off_grid(factor, unit) * (value.abs() + bound) + unit
 
 
+def _spline(step: Step, unit: float, x: Tensor, b: Tensor) -> Tensor:
+    """A value that is off may lie in another piece: the steepest slope within its bound, all jumps, two divisions."""
+    c0, c1, c2 = (torch.tensor(step.attrs[f"c{k}"], dtype=torch.float64) for k in range(3))
+    knots = torch.tensor(step.attrs["knots"], dtype=torch.float64)
+    far = x.abs() + b
+    slope = (c1.abs() + 2 * c2.abs() * torch.cat([knots, knots[-1:]]).abs().clamp(max=float(far.max()))).max()
+    jumps = (c0.diff() + (c1.diff() + c2.diff() * knots) * knots).abs().sum()
+    return slope * b + torch.where(b > 0, jumps, 0.0) + unit * (far + 1)
+
+
 def _hybrid(step: Step, secrets: dict[str, Tensor], unit: float, x: tuple[Tensor, Tensor]) -> Tensor:
     a = step.attrs
     value, bound = (t.flatten(1) for t in x)
@@ -156,6 +166,8 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], unit: float, x: tuple[Tensor
             b = b * max(1.0, abs(a["slope"])) + _off_grid(a["slope"], unit) * (v.abs() + b) + unit
         elif a["kind"] == "prelu":
             b = b * structure.by_position(step, secrets["slope"], "kept").abs().clamp(min=1) + unit
+        elif "knots" in a:
+            b = _spline(step, unit, v, b)
         out[:, a["kept"]] = b
     if len(a["square"]):
         z = value[:, a["square"]] + structure.by_position(step, secrets["offset"], "square")

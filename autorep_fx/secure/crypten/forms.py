@@ -24,6 +24,7 @@ line.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,6 +33,7 @@ from torch import Tensor
 
 from ...errors import CompileError
 from ..program import Program, Step
+from ..spline import BITS, SPLINE_ERROR, spline
 from .fixed_point import FixedProgram, FixedPublic
 
 
@@ -92,6 +94,8 @@ def _formed(
     attrs, secrets = dict(step.attrs), dict(step.secrets)
     replaced = attrs.pop("replaced")
     attrs["square"], attrs["direct"] = replaced[:0], replaced
+    if "params" in attrs:
+        attrs.update(_spline(step, frac_bits, reach))
     if len(replaced):
         coeffs = program.server[secrets["coeffs"]]
         largest = max(float(reach[step.inputs[0]].max()), 1.0)
@@ -117,3 +121,16 @@ def _square_form(coeffs: Tensor, largest: float, frac_bits: int) -> dict[str, Te
     applies = visible & (offset.abs() <= 2 * largest)
     factor, offset = torch.where(applies, c2, 0), torch.where(applies, offset, 0)
     return {"factor": factor, "offset": offset, "constant": torch.where(applies, c0 - factor * offset**2, 0)}
+
+
+def _spline(step: Step, frac_bits: int, reach: Mapping[str, np.ndarray]) -> dict[str, tuple[float, ...]]:
+    """Knots and pieces of what is kept, on the grid: a comparison has room for whatever a value may be here, so the
+    range is one whose ends all kinds are straight at."""
+    limit = 2.0 ** (math.ceil(math.log2(max(float(reach[step.inputs[0]].max()), 8.0))) + 3)
+    bits = min(frac_bits, 12)  # a grid of knots finer than that gains nothing
+    found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, SPLINE_ERROR)
+    rows = {}
+    for k in range(3):
+        real = found.pieces[:, k].astype(np.float64) * 2.0 ** -(BITS + (2 - k) * bits)
+        rows[f"c{k}"] = tuple((np.rint(real * 2.0**frac_bits) / 2.0**frac_bits).tolist())
+    return {"knots": tuple((found.knots * 2.0**-bits).tolist()), **rows}

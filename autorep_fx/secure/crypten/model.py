@@ -72,11 +72,24 @@ def _mean(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor
     return cut(plaintext.OPS[step.op](step, secrets, x), step.attrs.get("divisor") or structure.summed(step, x))
 
 
+def _kept(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
+    if "knots" not in step.attrs:
+        return plaintext.kept(step, secrets, x, lambda y: cut(y, None))
+    c0, c1, c2 = coefficients(step, x)
+    return cut((cut(c2 * x, None) + c1) * x, None) + c0
+
+
+def coefficients(step: Step, x: Tensor) -> tuple[Tensor, ...]:
+    """Those of the piece of a spline that each element lies in."""
+    piece = torch.searchsorted(torch.tensor(step.attrs["knots"], dtype=torch.float64), x.detach(), right=True)
+    return tuple(torch.tensor(step.attrs[f"c{k}"], dtype=torch.float64)[piece] for k in range(3))
+
+
 def _hybrid(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
     a, flat = step.attrs, x.flatten(1)
     out = torch.empty_like(flat)
     if len(a["kept"]):
-        out[:, a["kept"]] = plaintext.kept(step, secrets, flat[:, a["kept"]], lambda y: cut(y, None))
+        out[:, a["kept"]] = _kept(step, secrets, cut, flat[:, a["kept"]])
     if len(a["square"]):
         factor, offset, constant = (
             structure.by_position(step, secrets[n], "square") for n in ("factor", "offset", "constant")

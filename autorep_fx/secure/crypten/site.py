@@ -23,6 +23,7 @@ from torch import Tensor
 from .. import structure
 from ..program import Step
 from .beaver import Opening, Shares
+from .values import Values
 
 
 def relu(s: Shares, x: Tensor) -> Tensor:
@@ -36,7 +37,11 @@ def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
     kept, square, direct = (flat[:, a[part]] for part in ("kept", "square", "direct"))
     started = _start_polynomials(s, step, secrets, square, direct, beside_next=kept.numel() > 0)
     left, right = [], []
-    if kept.numel():
+    if kept.numel() and "knots" in a:
+        constant, factor = _coefficients(s, step, kept)
+        left.append(factor)
+        right.append(kept)
+    elif kept.numel():
         compared = torch.cat([kept, s.add_public(kept, -6.0)], 1) if a["kind"] == "relu6" else kept
         left.append(compared)
         right.append(s.drelu(compared))
@@ -51,7 +56,9 @@ def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
 
     parts = list(product.split([part.shape[1] for part in left], 1))
     out = torch.empty_like(flat)
-    if kept.numel():
+    if kept.numel() and "knots" in a:
+        out[:, a["kept"]] = s.rescale(parts.pop(0)) + constant
+    elif kept.numel():
         out[:, a["kept"]] = _finish_kept(s, step, secrets, kept, parts.pop(0))
     if square.numel():
         constant = structure.by_position(step, secrets["constant"], "square")
@@ -82,6 +89,24 @@ def _horner(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, starte
         product = started.pop() if started else s.open_round([], [(y, x)])[1][0]
         y = s.rescale(product) + coeffs[k]
     return y
+
+
+def _coefficients(s: Shares, step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the piece of a spline that x lies in: ``c_0`` and ``c_2 x + c_1``. A round more than the comparison."""
+    knots = step.attrs["knots"]
+    bits = s.drelu(torch.cat([s.add_public(x, -knot) for knot in knots], 1)).view(len(x), len(knots), -1)
+    c0, c1, c2 = (coefficient(s, step, k, bits) for k in range(3))
+    if any(step.attrs["c2"]):
+        c1 = c1 + s.rescale(s.open_round([], [(c2, x)])[1][0])
+    return c0, c1
+
+
+def coefficient(s: Values, step: Step, power: int, bits: Tensor) -> Tensor:
+    """From shares of ``[x >= knot]`` (N, knots, positions), whole numbers, to those of one coefficient. Local."""
+    first, *rest = (round(c * 2.0**s.frac_bits) for c in step.attrs[f"c{power}"])
+    rises = torch.tensor([after - before for before, after in zip([first, *rest], rest)]).view(-1, 1)
+    total = (bits * rises).sum(1)
+    return total + first if s.first else total
 
 
 def _finish_kept(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, product: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ def _activation(
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
         if site.params is not None:
             attrs.update(_spline(site, f, attrs["window"], spline_error))
+            attrs["powers"] = max(attrs["powers"], 1)
             if wire.bends_of(attrs["c2"]):
                 attrs["powers"] = 2
                 attrs["linear"] = None if square or not len(site.replaced) else ~_mask(site.kept, size)

@@ -15,6 +15,7 @@ import logging
 
 from ...errors import CompileError
 from ..program import Program
+from ..spline import SPLINE_ERROR
 from .bounds import raise_to_bounds
 from .build import Builder, Limits, Margins, Node
 from .cut import cut, place_to_cut
@@ -26,9 +27,6 @@ from .plan import Plan
 from .ranges import Reach
 
 log = logging.getLogger(__name__)
-
-#: How far off a spline may be, by default.
-SPLINE_ERROR = 0.005
 
 #: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
 _USEFUL, _LEAST = 10, 7

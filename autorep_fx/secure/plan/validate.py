@@ -156,8 +156,8 @@ def check_plan(plan: Plan) -> Plan:
         rule = RULES.get((step.op, kind)) if type(step.op) is str and type(kind) in (str, type(None)) else None
         if (step.op == "input") != (i == 0) or (step.op == "output") != (i == len(ops) - 1):
             raise FormatError(f"step '{step.name}' is a second {step.op}")
+        check(step.frac_bits, _EXPONENT, f"'frac_bits' of step '{str(step.name)[:60]}'")
         check_step(step, rule, known)
-        check(step.frac_bits, _EXPONENT, f"'frac_bits' of step '{step.name}'")
         if step.op != "input":
             _check_exponent(step, [exponents[name] for name in step.inputs])
         known[step.name], exponents[step.name] = step.shape, step.frac_bits

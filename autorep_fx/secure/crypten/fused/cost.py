@@ -41,5 +41,5 @@ def _rounds(step: Step, needs: dict[str, Correlation]) -> int:
         return sum(comparisons)
     if step.op != "hybrid":
         return 1
-    kept = sum(comparisons) + (1 if "slope" in needs else 0)
+    kept = sum(comparisons) + sum(role in needs for role in ("slope", "power1", "power2"))
     return max(kept, 2 if "square" in needs else 0, step.attrs["degree"] if "lead" in needs else 0)

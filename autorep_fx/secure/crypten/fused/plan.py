@@ -118,7 +118,10 @@ def _hybrid(step: Step, batch: int, x: tuple, secret: dict, bits: int):
         roles[role] = Product(f"{step.name}.{role}", (batch, positions), (batch, positions))
 
     if kept:
-        roles["kept"] = Compare(batch * kept * (2 if a["kind"] == "relu6" else 1), bits)
+        compared = len(a["knots"]) if "knots" in a else 2 if a["kind"] == "relu6" else 1
+        roles["kept"] = Compare(batch * kept * compared, bits)
+        for power in range(1, 1 + (1 + any(a["c2"]) if "knots" in a else 0)):
+            roles[f"power{power}"] = Multiply((batch, kept))
         if a["kind"] == "prelu":
             product("slope", kept)
     if square:

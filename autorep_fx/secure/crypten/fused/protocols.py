@@ -85,7 +85,22 @@ def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
     element: 8 for m, 7 bits for each of 16 groups of the tree, and v; the dealer 66 1/8 (r's bits 6 1/8, the tree 44,
     u and u r 16). CrypTen: 9 rounds and 232 bytes; the dealer 120.
     """
+    m, v = yield from _open_sign(s, held, x)
     r, u, ur = (t.numpy() for t in (held.r, held.u, held.ur))
+    nothing = np.zeros(len(m), np.uint32)  # no bits are cut off
+    return signed(kernels.select(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
+
+
+def drelu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+    """Shares of ``[x >= 0]``, whole numbers: as :func:`relu`, but for its last step. Rounds and bytes as there."""
+    m, v = yield from _open_sign(s, held, x)
+    opened = signed(kernels.unpack_bits(v[None].view(np.uint64), len(m)))
+    bits = torch.where(opened > 0, -held.u, held.u)
+    return (bits + opened if s.first else bits).view(x.shape)
+
+
+def _open_sign(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+    """``m = x + r``, and a plane of the bits ``v``; both public."""
     mine = x.flatten() + held.r
     m = (yield Message(mine, mine.shape)).add_(mine).numpy()
     m_planes, r_planes = kernels.pack_bits(m, bits=len(held.planes)).view(np.int64), held.planes.numpy()
@@ -99,5 +114,4 @@ def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
     if s.first:
         sign ^= ~m_planes[-1]
     v = (yield Message(signed(sign), sign.shape)).numpy() ^ sign
-    nothing = np.zeros(len(m), np.uint32)  # no bits are cut off
-    return signed(kernels.select(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
+    return m, v

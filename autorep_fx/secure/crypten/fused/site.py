@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from ...program import Step
+from ..site import coefficient
 from .channel import Protocol
 from .party import FusedShares
-from .protocols import multiply, product, relu, square
+from .protocols import drelu, multiply, product, relu, square
 
 
 def hybrid(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -42,12 +43,24 @@ def _kept(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Prot
     if kind == "relu6":  # min(relu(x), 6) = relu(x) - relu(x - 6)
         low, high = (yield from relu(s, held["kept"], torch.cat([x, s.add_public(x, -6.0)], 1))).split(x.shape[1], 1)
         return low - high
+    if "knots" in step.attrs:
+        return (yield from _spline(s, step, held, x))
     y = yield from relu(s, held["kept"], x)
     if kind == "leaky_relu":
         return y + s.rescale((x - y) * round(step.attrs["slope"] * 2.0**s.frac_bits))
     if kind == "prelu":
         return y + s.rescale((yield from product(s, held["slope"], f"{step.name}.slope", x - y)))
     return y
+
+
+def _spline(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Protocol:
+    """Comparisons with all knots at once, then a product for each power of x."""
+    knots = step.attrs["knots"]
+    bits = yield from drelu(s, held["kept"], torch.stack([s.add_public(x, -knot) for knot in knots], 1))
+    c0, y, c2 = (coefficient(s, step, k, bits) for k in range(3))
+    if any(step.attrs["c2"]):
+        y = y + s.rescale((yield from multiply(s, held["power2"], c2, x)))
+    return s.rescale((yield from multiply(s, held["power1"], y, x))) + c0
 
 
 def _square(s: FusedShares, step: Step, held: dict[str, tuple], x: Tensor) -> Protocol:

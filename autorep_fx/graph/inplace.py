@@ -1,0 +1,61 @@
+"""Operations that write into memory that others read."""
+
+from __future__ import annotations
+
+import operator
+
+from torch import fx, nn
+
+from ..errors import TraceError
+
+_VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
+          "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
+          "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
+_VIEW_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+
+
+def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether the result may live in the memory of the first operand: a view, or an in-place operation."""
+    if node.op == "call_module":
+        module = gm.get_submodule(node.target)
+        return isinstance(module, _VIEW_MODULES) or bool(getattr(module, "inplace", False))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    return _name(node) in _VIEWS or writes_in_place(gm, node)
+
+
+def writes_in_place(gm: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node overwrites its first operand."""
+    if node.op == "call_module":
+        return bool(getattr(gm.get_submodule(node.target), "inplace", False))
+    name = _name(node)
+    writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
+    return writes or node.target in _INPLACE_OPERATORS
+
+
+def _name(node: fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+
+
+def memory_owners(gm: fx.GraphModule) -> dict[fx.Node, fx.Node]:
+    """For every node the node whose memory it may live in (itself, if it makes new memory)."""
+    owner: dict[fx.Node, fx.Node] = {}
+    for node in gm.graph.nodes:
+        sources = node.all_input_nodes
+        owner[node] = owner[sources[0]] if sources and _shares_memory(gm, node) else node
+    return owner
+
+
+def refuse_live_views(
+    node: fx.Node, source: fx.Node, owner: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
+) -> None:
+    for other, shared in owner.items():
+        if other in (source, node) or shared is not owner[source] or not other.users:
+            continue
+        late = [u for u in other.users if order.get(u, -1) > order[node]]
+        if late and order[other] < order[node]:
+            raise TraceError(
+                f"the in-place activation '{node.name}' writes into memory that '{other.name}' shares and "
+                f"'{late[0].name}' reads later; use the out-of-place form there (inplace=False)"
+            )
