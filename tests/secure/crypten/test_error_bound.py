@@ -79,6 +79,8 @@ def test_a_shortcut_is_counted_with_its_correlation():
 
 def test_more_bits_mean_less_error_and_more_wraps():
     gm = ar.transform(Everything().eval(), example_inputs=images())
+    spline = ar.sites(gm)["hardswish"]  # its jumps stay what they are
+    spline.set_keep(torch.zeros_like(spline.keep))
     coarse, fine = (error_bound(compile(gm, images(), frac_bits=bits).crypten, images()) for bits in (12, 20))
     assert (coarse.bound > 100 * fine.bound).all() and (coarse.std > 100 * fine.std).all()
     assert fine.wraps > 1e3 * coarse.wraps

@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import autorep_fx as ar
-from autorep_fx.errors import CompileError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.plaintext import execute
 
