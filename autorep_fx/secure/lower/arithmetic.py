@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -67,6 +68,8 @@ def mul(low: Lowering, call: Call) -> str:
         return _product(low, call, low.value(a), low.value(b))
     if not isinstance(a, fx.Node):
         a, b = b, a
+    if _is_private(b):
+        return _scale_by(low, call, low.value(a), b)
     return _scale(low, call, a, _number(b, "multiplies by"))
 
 
@@ -82,6 +85,8 @@ def _product(low: Lowering, call: Call, x: str, y: str) -> str:
 def div(low: Lowering, call: Call) -> str:
     if call.kwargs.get("rounding_mode") is not None:
         raise Unsupported("a rounded division; only an exact one is supported")
+    if _is_private(call.get(1, "other")) and isinstance(call.get(0, "input"), fx.Node):
+        return _scale_by(low, call, low.value(call.get(0, "input")), 1 / call.get(1, "other").double())
     divisor = _number(call.get(1, "other"), "divides by")
     if divisor == 0 or not isinstance(call.get(0, "input"), fx.Node):
         raise Unsupported("only a tensor divided by a number that is not zero is supported")
@@ -95,6 +100,64 @@ def neg(low: Lowering, call: Call) -> str:
 
 def _scale(low: Lowering, call: Call, x: Any, factor: float) -> str:
     return low.value(x) if factor == 1 else low.emit(call, "scale", (low.value(x),), factor=factor)
+
+
+def _is_private(value: Any) -> bool:
+    """A factor that is the server's: a parameter, or more than one number."""
+    return isinstance(value, Tensor) and (isinstance(value, nn.Parameter) or value.numel() > 1)
+
+
+def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor) -> str:
+    """A factor for each channel, or for each element of a sample."""
+    shape, factor = low.shape_of(x), factor.detach().double()
+    if factor.dim() == len(shape) + 1 and len(factor) == 1:
+        factor = factor[0]
+    if factor.dim() > len(shape) or low.sample_shape(call.node) != shape or not torch.isfinite(factor).all():
+        raise Unsupported(
+            f"multiplies samples {shape} by {tuple(factor.shape)}; a finite factor that broadcasts to the sample is "
+            "supported"
+        )
+    factor = factor.reshape(*(1,) * (len(shape) - factor.dim()), *factor.shape)
+    if all(n == 1 for n in factor.shape[1:]):
+        scale = factor.flatten().expand(shape[0]).clone()
+        return low.emit(call, "affine", (x,), secrets={"scale": scale, "shift": torch.zeros_like(scale)})
+    scale = factor.expand(shape).flatten().clone()
+    x = low.emit(call, "reshape", (x,), shape=(len(scale),), suffix=".flat")
+    secrets = {"scale": scale, "shift": torch.zeros_like(scale)}
+    x = low.emit(call, "affine", (x,), shape=(len(scale),), suffix=".scaled", secrets=secrets)
+    return low.emit(call, "reshape", (x,))
+
+
+@lowers(functions=(torch.square, torch.pow, operator.pow), methods=("square", "pow", "__pow__"))
+def square(low: Lowering, call: Call) -> str:
+    """A site whose polynomials are all x**2."""
+    power = 2 if call.node.target in (torch.square, "square") else call.get(1, "exponent")
+    x = low.value(call.get(0, "input"))
+    if power == 1:
+        return x
+    if power != 2 or not low.shape_of(x):
+        raise Unsupported(f"a power of {power}; only squares of samples with axes are supported")
+    shape = low.shape_of(x)
+    coeffs = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None].repeat(1, shape[0])
+    count = math.prod(shape)
+    return low.emit(call, "hybrid", (x,), secrets={"coeffs": coeffs}, kind="relu", degree=2,
+                    per_channel=count // shape[0], kept=torch.arange(0), replaced=torch.arange(count))  # fmt: skip
+
+
+@lowers(functions=(torch.stack,))
+def stack(low: Lowering, call: Call) -> str:
+    parts, dim = call.get(0, "tensors"), call.get(1, "dim", 0)
+    if not all(isinstance(part, fx.Node) for part in parts):
+        raise Unsupported("stacks a constant; only tensors computed from the input are supported")
+    shape = low.shape_of(low.value(parts[0]))
+    axis = dim % (len(shape) + 2)
+    if axis == 0:
+        raise Unsupported("stacks along the batch")
+    one = (*shape[: axis - 1], 1, *shape[axis - 1 :])
+    names = tuple(
+        low.emit(call, "reshape", (low.value(part),), shape=one, suffix=f".{i}") for i, part in enumerate(parts)
+    )
+    return low.emit(call, "cat", names, dim=axis)
 
 
 def _number(value: Any, what: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from .call import Call, Unsupported, lowers
 from .linear import _pair
 from .lowering import Lowering
+from .resample import adaptive_averages, along_both, averages, gather
 
 
 @lowers(modules=(nn.AvgPool2d,), functions=(F.avg_pool2d,))
@@ -17,16 +20,26 @@ def avg_pool2d(low: Lowering, call: Call) -> str:
     kernel = _pair(call.option(1, "kernel_size"))
     stride = _pair(call.option(2, "stride", None) or kernel)
     padding = _pair(call.option(3, "padding", 0))
-    if call.option(5, "count_include_pad", True) is False and any(padding):
-        raise Unsupported("count_include_pad=False with padding; pad with nn.ZeroPad2d or use count_include_pad=True")
-    _refuse_ceil(low, call, x, kernel, stride, padding, (1, 1), call.option(4, "ceil_mode", False))
-    divisor = call.option(6, "divisor_override", None) or kernel[0] * kernel[1]
+    include, override = call.option(5, "count_include_pad", True), call.option(6, "divisor_override", None)
+    cut = _cut_off(low, call, x, kernel, stride, padding, (1, 1))
+    if any(cut) or not include and any(padding):
+        if override is not None:
+            raise Unsupported("divisor_override with windows that are cut off; pad the input and use ceil_mode=False")
+        shape, outputs = low.shape_of(x)[-2:], low.sample_shape(call.node)[-2:]
+        return along_both(low, call, x, *(
+            averages(n, k, s, p, to, include) for n, k, s, p, to in zip(shape, kernel, stride, padding, outputs)
+        ))  # fmt: skip
+    divisor = override or kernel[0] * kernel[1]
     return low.emit(call, "avg_pool2d", (x,), kernel=kernel, stride=stride, padding=padding, divisor=divisor)
 
 
 @lowers(modules=(nn.AdaptiveAvgPool2d,), functions=(F.adaptive_avg_pool2d,))
 def adaptive_avg_pool2d(low: Lowering, call: Call) -> str:
-    x, kernel = _adaptive(low, call)
+    x = low.value(call.get(0, "input"))
+    size, wanted = low.shape_of(x)[-2:], low.sample_shape(call.node)[-2:]
+    if any(s % w for s, w in zip(size, wanted)):
+        return along_both(low, call, x, *(adaptive_averages(s, w) for s, w in zip(size, wanted)))
+    kernel = (size[0] // wanted[0], size[1] // wanted[1])
     return low.emit(
         call, "avg_pool2d", (x,), kernel=kernel, stride=kernel, padding=(0, 0), divisor=kernel[0] * kernel[1]
     )
@@ -57,7 +70,13 @@ def max_pool2d(low: Lowering, call: Call) -> str:
     padding, dilation = _pair(call.option(3, "padding", 0)), _pair(call.option(4, "dilation", 1))
     if call.option(6, "return_indices", False):
         raise Unsupported("return_indices=True; only the maxima can be computed")
-    _refuse_ceil(low, call, x, kernel, stride, padding, dilation, call.option(5, "ceil_mode", False))
+    for axis, (rows, d) in enumerate(zip(_cut_off(low, call, x, kernel, stride, padding, dilation), dilation)):
+        if rows and d > 1:
+            raise Unsupported("ceil_mode=True with dilation; pad the input and use ceil_mode=False")
+        if rows:  # the last element again: every window that reaches beyond the end has it already
+            place = len(low.shape_of(x)) - 2 + axis
+            size = low.shape_of(x)[place]
+            x = gather(low, call, x, place, [*range(size), *[size - 1] * rows], ("rows", "columns")[axis])
     return _maximum(low, call, x, kernel, stride, padding, dilation)
 
 
@@ -70,14 +89,12 @@ def _maximum(low: Lowering, call: Call, x: str, kernel, stride, padding=(0, 0), 
     )
 
 
-def _refuse_ceil(low: Lowering, call: Call, x: str, kernel, stride, padding, dilation, ceil_mode: bool) -> None:
-    """``ceil_mode`` is fine where it does not change the shape."""
-    if not ceil_mode:
-        return
-    floor = [(n + 2 * p - d * (k - 1) - 1) // s + 1
-             for n, k, s, p, d in zip(low.shape_of(x)[-2:], kernel, stride, padding, dilation)]  # fmt: skip
-    if list(low.sample_shape(call.node)[-2:]) != floor:
-        raise Unsupported("ceil_mode=True reads windows that are cut off; pad the input and use ceil_mode=False")
+def _cut_off(low: Lowering, call: Call, x: str, kernel, stride, padding, dilation) -> list[int]:
+    """By how much the last window of each axis reaches beyond the padded input: with ``ceil_mode``, or not at all."""
+    sizes, outputs = low.shape_of(x)[-2:], low.sample_shape(call.node)[-2:]
+    reach = [(to - 1) * s + d * (k - 1) + 1 - 2 * p - n
+             for n, to, k, s, p, d in zip(sizes, outputs, kernel, stride, padding, dilation)]  # fmt: skip
+    return [max(r, 0) for r in reach]
 
 
 @lowers(functions=(torch.amax,), methods=("amax",))
@@ -106,3 +123,18 @@ def mean(low: Lowering, call: Call) -> str:
     if 0 in dims:
         raise Unsupported("averages over the batch; leave axis 0 out of dim")
     return low.emit(call, "mean", (x,), dims=dims, keepdim=bool(call.get(2, "keepdim", False)))
+
+
+@lowers(functions=(torch.sum,), methods=("sum",))
+def total(low: Lowering, call: Call) -> str:
+    """A mean, times how many there are."""
+    x = low.value(call.get(0, "input"))
+    shape = low.shape_of(x)
+    dims = call.get(1, "dim", call.kwargs.get("axis"))
+    if dims is None:
+        raise Unsupported("sums over the batch too; give dim, without axis 0")
+    dims = tuple(d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
+    if 0 in dims:
+        raise Unsupported("sums over the batch; leave axis 0 out of dim")
+    x = low.emit(call, "mean", (x,), suffix=".mean", dims=dims, keepdim=bool(call.get(2, "keepdim", False)))
+    return low.emit(call, "scale", (x,), factor=float(math.prod(shape[d - 1] for d in dims)))

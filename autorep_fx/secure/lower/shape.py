@@ -59,12 +59,34 @@ def pad(low: Lowering, call: Call) -> str:
 
 @lowers(modules=(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
         functions=(F.dropout, F.dropout1d, F.dropout2d, torch.dropout),
-        methods=("contiguous", "clone", "detach", "float", "double"))  # fmt: skip
+        methods=("contiguous", "clone", "detach", "float", "double", "to", "type_as"))  # fmt: skip
 def identity(low: Lowering, call: Call) -> str:
     training = call.get(2, "training", call.kwargs.get("train", True)) if call.node.op == "call_function" else False
     if training:
         raise Unsupported("dropout that is on in eval mode; pass training=self.training, or remove it")
+    before, after = low.values[call.get(0, "input")], low.values[call.node]
+    if not after.is_floating_point() or after.element_size() < min(before.element_size(), 4):
+        raise Unsupported(f"rounds to {after.dtype}; leave the values as they are")
     return low.value(call.get(0, "input"))
+
+
+@lowers(methods=("expand", "expand_as"))
+def expand(low: Lowering, call: Call) -> str:
+    """What sums and products do by themselves."""
+    arithmetic = {operator.add, operator.mul, operator.sub, torch.add, torch.mul, torch.sub, "add", "mul", "sub"}
+    if any(user.target not in arithmetic for user in call.node.users):
+        raise Unsupported("expands what is more than added or multiplied; only that is supported")
+    return low.value(call.get(0, "input"))
+
+
+@lowers(modules=(nn.PixelShuffle,), functions=(F.pixel_shuffle,))
+def pixel_shuffle(low: Lowering, call: Call) -> str:
+    x, r = low.value(call.get(0, "input")), call.option(1, "upscale_factor")
+    c, h, w = low.shape_of(x)
+    c //= r * r
+    x = low.emit(call, "reshape", (x,), shape=(c, r, r, h, w), suffix=".apart")
+    x = low.emit(call, "permute", (x,), shape=(c, h, r, w, r), suffix=".moved", dims=(0, 1, 4, 2, 5, 3))
+    return low.emit(call, "reshape", (x,))
 
 
 _SPLITS = (torch.chunk, torch.split, "chunk", "split")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from ..program import Program
-from . import activation, arithmetic, linear, pooling, shape
+from . import activation, arithmetic, linear, pooling, resample, shape, transposed
 from .lowering import Lowering, Table
 
-FAMILIES = (activation, arithmetic, linear, pooling, shape)
+FAMILIES = (activation, arithmetic, linear, pooling, resample, shape, transposed)
 
 TABLE: Table = {
     spelling: function

@@ -36,9 +36,12 @@ def test_every_unsupported_node_is_listed_with_a_way_out():
 
 
 UNSUPPORTED = {
-    "ceil": (nn.AvgPool2d(3, ceil_mode=True), "ceil_mode=True reads windows"),
-    "count_include_pad": (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad=True"),
-    "adaptive": (nn.AdaptiveAvgPool2d(3), r"\(3, 3\) does not divide the input size \(8, 8\)"),
+    "ceil": (nn.AvgPool2d(3, ceil_mode=True, divisor_override=2), "divisor_override with windows that are cut off"),
+    "rounding": (Fn(lambda x: x.to(torch.float16)), "rounds to torch.float16"),
+    "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest and bilinear"),
+    "cube": (Fn(lambda x: x**3), "only squares"),
+    "expanded": (Fn(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), "added or multiplied"),
+    "adaptive": (nn.AdaptiveMaxPool2d(3), "does not divide"),
     "circular": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), "padding_mode='circular'"),
     "reflect": (Fn(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "mode='reflect'"),
     "pad value": (Fn(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),

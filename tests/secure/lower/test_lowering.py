@@ -16,8 +16,45 @@ from autorep_fx.secure.plaintext import execute
 
 WEIGHT, LINEAR = torch.randn(6, 3, 3, 3), torch.randn(5, 8)
 
+#: A matrix along the rows and one along the columns.
+BOTH_AXES = ["linear", "permute", "linear", "permute"]
+
 #: name -> (module, operations of its program)
 SPELLINGS = {
+    "scale by channel": (Fn(lambda x, c: x * c), ["affine"]),
+    "scale by a parameter": (Fn(lambda x, c: c * x, ()), ["affine"]),
+    "scale by columns": (Fn(lambda x, c: x * c, (1, 8)), ["reshape", "affine", "reshape"]),
+    "scale by sample": (Fn(lambda x, c: x / c, (1, 3, 8, 8)), ["reshape", "affine", "reshape"]),
+    "normalise": (Fn(lambda x, c: (x - c) / c.abs()), ["add_private", "affine"]),
+    "square": (Fn(lambda x, c: x**2 + x.square() + torch.pow(x, 2)), ["hybrid", "hybrid", "add", "hybrid", "add"]),
+    "product": (Fn(lambda x, c: x * x.mean((2, 3), keepdim=True)), ["mean", "mul"]),
+    "product expanded": (Fn(lambda x, c: x * x.mean((2, 3), keepdim=True).expand_as(x)), ["mean", "mul"]),
+    "casts": (Fn(lambda x, c: x.to(torch.float64).type_as(x) + 1), ["add_number"]),
+    "sum": (Fn(lambda x, c: x.sum((1, 3))), ["mean", "scale"]),
+    "stack": (Fn(lambda x, c: torch.stack([x, x + 1], 2)), ["add_number", "reshape", "reshape", "cat"]),
+    "avg pool, ceil": (nn.AvgPool2d(3, 2, 1, ceil_mode=True), BOTH_AXES),
+    "avg pool, inside": (nn.AvgPool2d(3, 2, 1, count_include_pad=False), BOTH_AXES),
+    "max pool, ceil": (nn.MaxPool2d(3, 2, 0, ceil_mode=True), [*["index"] * 8, "cat"] * 2 + ["max_pool2d"]),
+    "max pool, padded and ceil": (nn.MaxPool2d(2, 2, 1, ceil_mode=True), ["max_pool2d"]),
+    "adaptive, uneven": (nn.AdaptiveAvgPool2d((3, 5)), BOTH_AXES),
+    "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), BOTH_AXES),
+    "bilinear by a fraction": (Fn(lambda x, c: F.interpolate(x, scale_factor=1.7, mode="bilinear")), BOTH_AXES),
+    "nearest": (nn.UpsamplingNearest2d(scale_factor=2), [*["index"] * 8, "cat"] * 2),
+    "nearest to a size": (Fn(lambda x, c: F.interpolate(x, (8, 11))), [*["index"] * 8, "cat"]),
+    "pixel shuffle": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2)),
+        ["conv2d", "reshape", "permute", "reshape"],
+    ),
+    "transposed": (nn.ConvTranspose2d(3, 4, 3), ["pad", "conv2d"]),
+    "transposed, stride": (
+        nn.ConvTranspose2d(3, 6, (3, 2), (2, 3), (1, 0), (1, 0), groups=3),
+        ["reshape", "pad", "reshape", "pad", "pad", "conv2d"],
+    ),
+    "transposed, dilation": (nn.ConvTranspose2d(3, 4, 3, padding=3, dilation=2, bias=False), ["pad", "conv2d"]),
+    "conv1d": (
+        nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 6, 3, 2, 1, groups=3)),
+        ["reshape", "reshape", "conv2d", "reshape"],
+    ),
     "conv stride padding": (nn.Conv2d(3, 4, 3, 2, 1), ["conv2d"]),
     "conv depthwise": (nn.Conv2d(3, 6, 3, groups=3, bias=False), ["conv2d"]),
     "conv dilation": (nn.Conv2d(3, 4, (3, 2), dilation=(2, 1), padding=(0, 1)), ["conv2d"]),
