@@ -15,8 +15,9 @@ from ..errors import TraceError
 from . import expressions
 from .activations import Activation
 from .inplace import memory_owners, refuse_live_views
+from .modes import drop_unused
 from .passes import Pass
-from .trace import scope_of, unique_target
+from .scopes import scope_of, unique_target
 from .unwrap import described, refuse_attached
 
 
@@ -66,7 +67,7 @@ class Canonicalize(Pass):
             for inner in match.inner:
                 gm.graph.erase_node(inner)
             _erase_unused_constants(gm.graph, [n for n in operands if n not in match.inner])
-        gm.delete_all_unused_submodules()
+        drop_unused(gm)
 
     def ensures(self, gm: fx.GraphModule) -> None:
         for node in _matches(gm):

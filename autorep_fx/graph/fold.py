@@ -7,6 +7,7 @@ from collections import Counter
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from .modes import drop_unused
 from .passes import Pass
 
 _CONVOLUTIONS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
@@ -37,7 +38,7 @@ class FoldBatchNorm(Pass):
             gm.set_submodule(layer.target, fuse(linear, norm))
             bn.replace_all_uses_with(layer)
             gm.graph.erase_node(bn)
-        gm.delete_all_unused_submodules()
+        drop_unused(gm)
 
     def ensures(self, gm: fx.GraphModule) -> None:
         calls = Counter(node.target for node in gm.graph.nodes if node.op == "call_module")

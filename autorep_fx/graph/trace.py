@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -13,10 +17,10 @@ from torch.nn.utils import parametrize
 from ..errors import TraceError
 from .activations import Leaf
 from .attached import attached
+from .modes import merge
 from .randomness import GlobalGenerators
+from .scopes import scope_of, unique_target
 from .unwrap import described, private_copy, refuse_attached, unwrap
-
-_MAX_LEAVES = 64
 
 
 class TrainingFlag(Leaf):
@@ -37,13 +41,12 @@ class _Tracer(fx.Tracer):
     # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
     proxy_buffer_attributes = True
 
-    def __init__(self, leaves: set[str] | None = None):
+    def __init__(self):
         super().__init__()
-        self.leaves = leaves or set()
         self.drew: str | None = None  # the innermost module that first drew a random number
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
-        if isinstance(m, Leaf) or qualname in self.leaves:
+        if isinstance(m, Leaf):
             return True
         # torch.nn.utils.parametrize makes a class of its own, in torch.nn, for a module of any class.
         plain = parametrize.type_before_parametrizations(m).__module__.startswith(("torch.nn", "torch.ao.nn"))
@@ -71,23 +74,19 @@ class _Tracer(fx.Tracer):
         return forward(*args, **kwargs)
 
 
-class _ModesDiffer(Exception):
-    def __init__(self, node: fx.Node, scope: str):
-        self.node, self.scope = node, scope
-
-
 def trace(model: nn.Module) -> fx.GraphModule:
     """Trace a private copy of ``model``; the model passed in is never changed.
 
     The graph is traced once in train and once in eval mode. A boolean argument that differs (``training=`` of a
-    functional dropout) becomes a :class:`TrainingFlag`; a submodule whose structure differs (stochastic depth) is kept
-    whole. Modes of single submodules (a frozen batch norm in eval) are kept.
+    functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
+    other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept.
 
     Raises:
-        TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, takes another
-            path in train than in eval mode at its top level, draws random numbers outside of operations on its input,
-            or does what a graph cannot hold: hooks and patched forwards outside of the layers that are kept whole
-            (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for itself.
+        TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, draws random
+            numbers outside of operations on its input, takes another path in training inside of a module that is in
+            another mode than the model, or does what a graph cannot hold: hooks and patched forwards outside of the
+            layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for
+            itself.
     """
     model = unwrap(model)
     title = type(model).__name__  # copying a GraphModule loses it
@@ -103,80 +102,66 @@ def trace(model: nn.Module) -> fx.GraphModule:
     refuse_attached(model, "")
 
     modes = {name: module.training for name, module in model.named_modules()}
-    leaves: set[str] = set()
-    while True:
-        # The eval trace runs on a copy: tracing leaves the constants that it meets on the module.
-        eval_graph = _trace_in_mode(copy.deepcopy(model), False, leaves)
-        train_graph = _trace_in_mode(model, True, leaves)
-        try:
-            flags = _differing_flags(train_graph, eval_graph)
-            break
-        except _ModesDiffer as difference:
-            if not difference.scope or difference.scope in leaves or len(leaves) >= _MAX_LEAVES:
-                raise TraceError(
-                    f"{title} takes another path in train mode than in eval mode, first at node "
-                    f"'{difference.node.name}' ({difference.node.target}); move the branch on self.training into a "
-                    "submodule of its own, which is then kept whole"
-                ) from None
-            leaves.add(difference.scope)
-
-    for node in train_graph.nodes:
-        if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
-            node.type = None
-        _refuse_reserved(node)
-    gm = fx.GraphModule(model, train_graph, class_name=title)
+    # The eval trace runs on a copy: tracing leaves the constants that it meets on the module.
+    evaluated = copy.deepcopy(model)
+    graphs = _trace_in_mode(model, True), _trace_in_mode(evaluated, False)
+    _take_constants(model, evaluated, graphs[1])
+    for graph in graphs:
+        for node in graph.nodes:
+            if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
+                node.type = None
+            _refuse_reserved(node)
+    gm, flags, scopes = merge(model, *graphs, title)
+    for scope in scopes:
+        _refuse_mixed_modes(scope, modes)
     for node, negate in flags:
         _set_flag(gm, *node, negate)
     gm.graph.lint()
     gm.recompile()
     for name, module in gm.named_modules():
-        module.training = modes.get(name, modes[""])
+        module.training = modes[_nearest(name, modes)]
     return gm
 
 
-def eval_graph(module: nn.Module) -> fx.Graph:
-    """The graph of a module by itself, in eval mode, which it is left in.
-
-    Raises:
-        TraceError: as :func:`trace`.
-    """
-    refuse_attached(module, "")
-    return _trace_in_mode(module, False, set())
+def _nearest(name: str, modes: dict[str, bool]) -> str:
+    """The path itself, or the longest beginning of it that the model has."""
+    while name not in modes:
+        name = name.rpartition(".")[0]
+    return name
 
 
-def scope_of(node: fx.Node) -> str:
-    """Path of the module whose ``forward`` wrote this node; "" for the model itself.
-
-    A module kept whole is in the scope of its caller.
-    """
-    scopes = list(node.meta.get("nn_module_stack") or ())
-    if node.op == "call_module" and scopes:
-        scopes.pop()
-    return scopes[-1].split("@")[0] if scopes else ""
-
-
-def unique_target(gm: fx.GraphModule, wanted: str) -> str:
-    """``wanted``, or ``wanted_1``, ``wanted_2``, ... : a path at which ``gm`` has nothing yet."""
-    target, count = wanted, 0
-    while _has(gm, target):
-        count += 1
-        target = f"{wanted}_{count}"
-    return target
+def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
+    """Whose ``training`` a path depends on cannot be seen: all around it must be in one mode."""
+    while scope:
+        if modes.get(scope, modes[""]) != modes[""]:
+            raise TraceError(
+                f"module '{scope}' is in {'train' if modes[scope] else 'eval'} mode, the model is not, and it takes "
+                "another path in training there; call train() or eval() on the whole model"
+            )
+        scope = scope.rpartition(".")[0]
 
 
-def _has(module: nn.Module, path: str) -> bool:
-    for part in path.split("."):
-        if not hasattr(module, part):
-            return False
-        module = getattr(module, part)
-    return True
+@contextmanager
+def _lengths() -> Iterator[None]:
+    """``len(x)`` of a tensor of the trace is its first size; Python itself wants a number there."""
+    real = builtins.len
 
+    def length(value: Any) -> Any:
+        return value.shape[0] if isinstance(value, fx.Proxy) else real(value)
 
-def _trace_in_mode(model: nn.Module, training: bool, leaves: set[str]) -> fx.Graph:
-    model.train(training)
-    tracer, before = _Tracer(leaves), GlobalGenerators()
+    builtins.len = length
     try:
-        graph = tracer.trace(model)
+        yield
+    finally:
+        builtins.len = real
+
+
+def _trace_in_mode(model: nn.Module, training: bool) -> fx.Graph:
+    model.train(training)
+    tracer, before = _Tracer(), GlobalGenerators()
+    try:
+        with _lengths():
+            graph = tracer.trace(model)
         used = before.used()
     except TraceError:
         raise
@@ -219,34 +204,18 @@ def _user_frame(error: Exception) -> str:
     return f" (at {frames[-1].filename}:{frames[-1].lineno}, `{frames[-1].line}`)" if frames else ""
 
 
-def _differing_flags(train_graph: fx.Graph, eval_graph: fx.Graph) -> list[tuple[tuple, bool]]:
-    """Compare two graphs node by node. Returns ((node, argument path), negate) of a boolean that follows the mode."""
-    flags: list[tuple[tuple, bool]] = []
-    twin: dict[fx.Node, fx.Node] = {}
-
-    def compare(a, b, node: fx.Node, path: tuple) -> bool:
-        if isinstance(a, fx.Node) and isinstance(b, fx.Node):
-            return twin.get(a) is b
-        if isinstance(a, bool) and isinstance(b, bool):
-            if a != b:
-                flags.append(((node, path), not a))
-            return True
-        if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-            return len(a) == len(b) and all(compare(x, y, node, (*path, i)) for i, (x, y) in enumerate(zip(a, b)))
-        if isinstance(a, dict) and isinstance(b, dict):
-            return a.keys() == b.keys() and all(compare(a[k], b[k], node, (*path, k)) for k in a)
-        return type(a) is type(b) and (a is b or repr(a) == repr(b))
-
-    nodes_a, nodes_b = list(train_graph.nodes), list(eval_graph.nodes)
-    for a, b in zip(nodes_a, nodes_b):
-        same = a.op == b.op and a.target == b.target
-        same = same and compare(a.args, b.args, a, ("args",)) and compare(a.kwargs, b.kwargs, a, ("kwargs",))
-        if not same:
-            raise _ModesDiffer(a, max(scope_of(a), scope_of(b), key=len))
-        twin[a] = b
-    if len(nodes_a) != len(nodes_b):
-        raise _ModesDiffer(nodes_a[-1], "")
-    return flags
+def _take_constants(model: nn.Module, twin: nn.Module, graph: fx.Graph) -> None:
+    """Constants that tracing ``twin`` left on it become the model's; both traces count theirs from 0."""
+    mine = {name: value for name, value in vars(model).items() if name.startswith("_tensor_constant")}
+    for node in graph.nodes:
+        if node.op != "get_attr" or not node.target.startswith("_tensor_constant"):
+            continue
+        value = getattr(twin, node.target)
+        same = (name for name, other in mine.items() if other.dtype == value.dtype and torch.equal(other, value))
+        name = next(same, None) or f"{node.target}_of_eval"
+        setattr(model, name, value)
+        mine[name] = value
+        node.target = name
 
 
 def _set_flag(gm: fx.GraphModule, node: fx.Node, path: tuple, negate: bool) -> None:

@@ -13,11 +13,11 @@ from ..errors import CompileError, CompileWarning
 from ..graph.attached import attached, attached_to_all
 from ..graph.calibrate import device_of
 from ..graph.fold import FoldBatchNorm
+from ..graph.modes import EvalPath
 from ..graph.outliers import outlying
 from ..graph.settle import SettleWeights
 from ..graph.unwrap import private_copy
-from .lower.inline import InlineLeaves
-from .lower.table import lower, module_types
+from .lower.table import lower
 from .plan.build import Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
@@ -153,7 +153,7 @@ def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
     for what in attached(gm, backward=False) + attached_to_all():
         raise CompileError(f"the model itself has {what}")
     gm = SettleWeights()(private_copy(gm).eval())
-    InlineLeaves(module_types())(gm)
+    EvalPath()(gm)
     x = example_inputs[:2].to(device_of(gm))
     try:
         with torch.no_grad():

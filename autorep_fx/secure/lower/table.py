@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from ..program import Program
 from . import activation, arithmetic, linear, pooling, resample, shape, transposed
@@ -26,7 +26,3 @@ def lower(gm: fx.GraphModule, x: Tensor) -> Program:
     """
     return Lowering(gm, x, TABLE).run()
 
-
-def module_types() -> set[type[nn.Module]]:
-    """The modules that have a lowering."""
-    return {target for op, target in TABLE if op == "call_module"}
