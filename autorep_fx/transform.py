@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
@@ -38,7 +39,9 @@ def transform(
 
     Args:
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
-        example_inputs: a batch, to learn the shapes of the sites from when there is no calibration.
+        example_inputs: a batch, to learn the shapes of the sites from when there is no calibration. Where the path of
+            the model depends on the shape of the input, the result holds for the shape of this batch (or of the
+            calibration's) and refuses others.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
             whose first entry is the input and whose second may be the labels, used in the score); walked four times. A
             sample whose largest |x| is many times that of the others is left out, with a CalibrationWarning.
@@ -64,7 +67,12 @@ def transform(
     if relu_budget is not None and calibration is None:
         raise BudgetError("relu_budget needs calibration: batches of typical inputs that the polynomials are fitted to")
 
-    gm = hybridize(Canonicalize()(trace(model)), degree)
+    example = None
+    if example_inputs is not None:
+        example = partial(_first, [example_inputs], "example_inputs")
+    elif calibration is not None:
+        example = partial(_first, calibration, "calibration")
+    gm = hybridize(Canonicalize()(trace(model, example)), degree)
     if calibration is not None:
         batches = Batches(calibration, leave_out=True)
         fit_all(gm, batches, fitting, progress)
@@ -73,6 +81,10 @@ def transform(
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm
+
+
+def _first(data: Tensor | Iterable, name: str) -> Tensor:
+    return next(iter(Batches(data, name)))[0]
 
 
 def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor) -> None:

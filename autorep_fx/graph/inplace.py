@@ -7,11 +7,12 @@ import operator
 from torch import fx, nn
 
 from ..errors import TraceError
+from .concrete import HoldsFor
 
 _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
           "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
           "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
-_VIEW_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_VIEW_MODULES = (HoldsFor, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 
 

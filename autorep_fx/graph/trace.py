@@ -5,18 +5,19 @@ from __future__ import annotations
 import builtins
 import copy
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
 from .activations import Leaf
 from .attached import attached
+from .concrete import Shaped, Values, guard
 from .modes import merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
@@ -41,9 +42,15 @@ class _Tracer(fx.Tracer):
     # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
     proxy_buffer_attributes = True
 
-    def __init__(self):
+    def __init__(self, values: Values | None = None):
         super().__init__()
+        self.values = values  # of an example, where sizes are to be numbers
         self.drew: str | None = None  # the innermost module that first drew a random number
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        if self.values is None:
+            return super().proxy(node)
+        return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
         if isinstance(m, Leaf):
@@ -53,6 +60,8 @@ class _Tracer(fx.Tracer):
         return plain and super().is_leaf_module(m, qualname)
 
     def call_module(self, m: nn.Module, forward, args: tuple, kwargs: dict):
+        if self.values is not None and self.values.running:
+            return forward(*args, **kwargs)
         path = self.submodule_paths.get(m)
         if path is None:
             return self._call_made_in_forward(m, forward, args, kwargs)
@@ -74,8 +83,15 @@ class _Tracer(fx.Tracer):
         return forward(*args, **kwargs)
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
+class _Untraceable(TraceError):
+    """By a trace without an example."""
+
+
+def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.GraphModule:
     """Trace a private copy of ``model``; the model passed in is never changed.
+
+    Where the path depends on the input's shape, ``example`` gives a batch whose shape is then taken; the result refuses
+    inputs of another one (:mod:`.concrete`), batches of any size are fine.
 
     The graph is traced once in train and once in eval mode. A boolean argument that differs (``training=`` of a
     functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
@@ -102,9 +118,15 @@ def trace(model: nn.Module) -> fx.GraphModule:
     refuse_attached(model, "")
 
     modes = {name: module.training for name, module in model.named_modules()}
-    # The eval trace runs on a copy: tracing leaves the constants that it meets on the module.
-    evaluated = copy.deepcopy(model)
-    graphs = _trace_in_mode(model, True), _trace_in_mode(evaluated, False)
+    held = None
+    try:
+        graphs, evaluated = _both_modes(model, None)
+    except _Untraceable:
+        if example is None:
+            raise
+        x = example()
+        held = tuple(x.shape[1:])
+        graphs, evaluated = _for_shape(model, x)
     _take_constants(model, evaluated, graphs[1])
     for graph in graphs:
         for node in graph.nodes:
@@ -116,11 +138,35 @@ def trace(model: nn.Module) -> fx.GraphModule:
         _refuse_mixed_modes(scope, modes)
     for node, negate in flags:
         _set_flag(gm, *node, negate)
+    if held is not None:
+        guard(gm, held)
     gm.graph.lint()
     gm.recompile()
     for name, module in gm.named_modules():
         module.training = modes[_nearest(name, modes)]
     return gm
+
+
+def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
+    """Graphs of train and eval mode, and the copy that the second was traced on: tracing leaves constants on it."""
+    evaluated = copy.deepcopy(model)
+    return (_trace_in_mode(model, True, x), _trace_in_mode(evaluated, False, x)), evaluated
+
+
+def _for_shape(model: nn.Module, x: Tensor) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
+    """The same for one shape of samples, and any size of the batch: two sizes must give the same graphs."""
+    others, _ = _both_modes(copy.deepcopy(model), x[:1].repeat(3, *(1,) * (x.dim() - 1)))
+    graphs, evaluated = _both_modes(model, x[:1].repeat(2, *(1,) * (x.dim() - 1)))
+    if [_text(graph) for graph in graphs] != [_text(graph) for graph in others]:
+        raise TraceError(
+            f"{type(model).__name__} takes a path that depends on the size of the batch; keep axis 0 the batch, and "
+            "take sizes of other axes only"
+        )
+    return graphs, evaluated
+
+
+def _text(graph: fx.Graph) -> list[str]:
+    return [f"{node.target} {node.args} {node.kwargs}" for node in graph.nodes]
 
 
 def _nearest(name: str, modes: dict[str, bool]) -> str:
@@ -156,9 +202,10 @@ def _lengths() -> Iterator[None]:
         builtins.len = real
 
 
-def _trace_in_mode(model: nn.Module, training: bool) -> fx.Graph:
+def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None) -> fx.Graph:
     model.train(training)
-    tracer, before = _Tracer(), GlobalGenerators()
+    values = None if x is None else Values(copy.deepcopy(model), x)
+    tracer, before = _Tracer(values), GlobalGenerators()
     try:
         with _lengths():
             graph = tracer.trace(model)
@@ -167,10 +214,10 @@ def _trace_in_mode(model: nn.Module, training: bool) -> fx.Graph:
         raise
     except Exception as error:
         where = _user_frame(error)
-        raise TraceError(
+        raise (_Untraceable if x is None else TraceError)(
             f"{type(model).__name__} cannot be traced{where}: {error}. Symbolic tracing needs a forward() whose path "
             "does not depend on the values of tensors; move such a part into a torch.nn leaf module or outside the "
-            "model"
+            "model. Where it depends on shapes alone, give example_inputs"
         ) from error
     finally:
         before.restore()

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import FormatError
 from ..graph.canonicalize import Canonicalize
+from ..graph.concrete import shape_held
 from ..graph.trace import trace
 from .activation import hybridize, sites
 
@@ -27,6 +28,7 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     header = {
         "format": _FORMAT,
         "version": str(_VERSION),
+        "input_shape": json.dumps(shape_held(gm)),
         "sites": json.dumps({name: site.activation.kind for name, site in sites(gm).items()}),
     }
     # Tied tensors are written once for each of their names; loading restores every one.
@@ -58,7 +60,10 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     if header.get("version") != str(_VERSION):
         raise FormatError(f"{path} has format version {header.get('version')}, this package reads {_VERSION}")
 
-    gm = hybridize(Canonicalize()(trace(model)))
+    shape = _shape(header.get("input_shape", "null"), path)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    example = None if shape is None else (lambda: torch.zeros(2, *shape, dtype=dtype))
+    gm = hybridize(Canonicalize()(trace(model, example)))
     mine = {name: site.activation.kind for name, site in sites(gm).items()}
     theirs = _kinds(header.get("sites", ""), path)
     if mine != theirs:
@@ -77,6 +82,17 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     except RuntimeError as error:
         raise FormatError(f"{path} does not fit the model: {error}") from error
     return gm
+
+
+def _shape(text: str, path: str | os.PathLike) -> list[int] | None:
+    """Of the samples that the graph holds for."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: its input shape is damaged: {error}") from error
+    if found is not None and not (isinstance(found, list) and all(type(n) is int and 0 < n < 2**20 for n in found)):
+        raise FormatError(f"{path}: its input shape is damaged")
+    return found
 
 
 def _kinds(text: str, path: str | os.PathLike) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from ...graph.concrete import HoldsFor
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
 
@@ -57,7 +58,7 @@ def pad(low: Lowering, call: Call) -> str:
     return low.emit(call, "pad", (x,), pads=pads)
 
 
-@lowers(modules=(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
+@lowers(modules=(HoldsFor, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
         functions=(F.dropout, F.dropout1d, F.dropout2d, torch.dropout),
         methods=("contiguous", "clone", "detach", "float", "double", "to", "type_as"))  # fmt: skip
 def identity(low: Lowering, call: Call) -> str:

@@ -1,0 +1,132 @@
+"""Tracing with an example at hand: sizes are numbers, but for that of the batch.
+
+A path that depends on the input's shape alone (padding computed in forward, ``if x.shape[-1] < 32``) is no obstacle
+then, and what comes out holds for this shape only, which :class:`HoldsFor` sees to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+from .activations import Leaf
+
+
+class HoldsFor(Leaf):
+    """The input, if its samples have the shape that the graph was traced for.
+
+    Raises:
+        ValueError: another shape.
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"this graph holds for inputs (N, {', '.join(map(str, self.shape))}), on whose shape its path depends, "
+                f"and got {tuple(x.shape)}; transform the model again with example_inputs of that shape"
+            )
+        return x
+
+    def extra_repr(self) -> str:
+        return f"(N, {', '.join(map(str, self.shape))})"
+
+
+def shape_held(gm: fx.GraphModule) -> tuple[int, ...] | None:
+    """The shape of samples that a graph holds for; None for one that holds for any."""
+    return next((m.shape for m in gm.modules() if isinstance(m, HoldsFor)), None)
+
+
+def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
+    """Make ``gm`` refuse inputs of another shape::
+
+    before:  conv = call_module[conv](x)        after:  holds_for = call_module[holds_for](x)
+                                                        conv = call_module[conv](holds_for)
+    """
+    x = next(node for node in gm.graph.nodes if node.op == "placeholder")
+    name = "holds_for"
+    while hasattr(gm, name):
+        name += "_"
+    gm.add_submodule(name, HoldsFor(shape))
+    with gm.graph.inserting_after(x):
+        held = gm.graph.call_module(name, (x,))
+    x.replace_all_uses_with(held, delete_user_cb=lambda user: user is not held)
+
+
+class Shaped(fx.Proxy):
+    """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
+
+    @property
+    def shape(self) -> tuple:
+        _, *sizes = self.tracer.values[self.node].shape
+        return (fx.Proxy(self.tracer.create_node("call_method", "size", (self.node, 0), {}), self.tracer), *sizes)
+
+    @property
+    def ndim(self) -> int:
+        return self.tracer.values[self.node].dim()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tracer.values[self.node].dtype
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        if dim is None:
+            return self.shape
+        dim %= self.ndim
+        return self.shape[0] if dim == 0 else self.tracer.values[self.node].shape[dim]
+
+
+class Values:
+    """Runs every node of a trace on an example, on a copy of the model, as soon as it is there.
+
+    The generators are left as they were: what a model itself draws while it is traced is refused, this is none of it.
+    """
+
+    def __init__(self, twin: nn.Module, x: Tensor):
+        self.twin, self.x, self.found = twin, x, {}
+        self.running = False  # what is called now is no part of the trace
+
+    def __getitem__(self, node: fx.Node) -> Any:
+        return self.found[node]
+
+    @torch.no_grad()
+    def add(self, node: fx.Node) -> Any:
+        """The value of a node whose inputs have theirs."""
+        state, self.running = torch.get_rng_state(), True
+        try:
+            self.found[node] = self._run(node)
+        finally:
+            self.running = False
+            torch.set_rng_state(state)
+        return self.found[node]
+
+    def _run(self, node: fx.Node) -> Any:
+        args, kwargs = map_arg((node.args, node.kwargs), self._value)
+        if node.op == "placeholder":
+            first = not any(n.op == "placeholder" for n in self.found)
+            return self.x.clone() if first else args[0] if args else None
+        if node.op == "get_attr":
+            return self._attribute(node.target)
+        if node.op == "call_module":
+            return self.twin.get_submodule(node.target)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], node.target)(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)
+
+    def _value(self, node: fx.Node) -> Any:
+        return self.found[node] if node in self.found else self._run(node)
+
+    def _attribute(self, path: str) -> Any:
+        value: Any = self.twin
+        for part in path.split("."):
+            value = getattr(value, part)
+        return value

@@ -1,0 +1,96 @@
+"""Paths that depend on the shape of the input alone are traced for the shape of an example."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.errors import TraceError
+from autorep_fx.graph.concrete import shape_held
+
+
+class SamePadded(nn.Conv2d):
+    def forward(self, x):
+        h, w = x.shape[-2:]
+        if h < 4 or w < 4:
+            raise ValueError("too small")
+        pads = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, s, k in zip((h, w), self.stride, self.kernel_size)]
+        x = F.pad(x, [pads[1] // 2, pads[1] - pads[1] // 2, pads[0] // 2, pads[0] - pads[0] // 2])
+        return F.conv2d(x, self.weight, self.bias, self.stride)
+
+
+class Dropping(nn.Module):
+    """Random numbers for each sample, and a reshape that keeps the batch."""
+
+    def forward(self, x):
+        if x.size(2) % 2 and x.dim() == 4:
+            x = F.pad(x, (0, 1, 0, 1))
+        if self.training:
+            x = x * torch.rand([x.shape[0], 1, 1, 1], dtype=x.dtype).add(0.5).floor()
+        return x.reshape(len(x), -1, 2, *x.shape[2:]).flatten(1, 2)
+
+
+def network():
+    return nn.Sequential(SamePadded(3, 4, 3, 2), nn.ReLU(), nn.Dropout(0.2), Dropping(), nn.BatchNorm2d(4), nn.SiLU(),
+                         nn.Flatten(), nn.Linear(144, 3))  # fmt: skip
+
+
+def x_of(n, size=9):
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(n))
+
+
+def test_it_computes_the_same_for_batches_of_any_size():
+    model = network()
+    state = torch.get_rng_state()
+    gm = ar.transform(model, example_inputs=x_of(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(ar.sites(gm)) == 2 and shape_held(gm) == (3, 9, 9)
+    for training in (True, False):
+        for n in (1, 2, 5) if not training else (2, 5):
+            outputs = []
+            for each in (model.train(training), gm.train(training)):
+                torch.manual_seed(1)
+                outputs.append(each(x_of(n)))
+            assert torch.equal(*outputs)
+    assert torch.equal(model[4].running_var, gm.get_submodule("4").running_var)
+
+
+def test_another_shape_is_refused():
+    gm = ar.transform(network().eval(), calibration=x_of(64), relu_budget=10)
+    with pytest.raises(ValueError, match=r"holds for inputs \(N, 3, 9, 9\).*got \(2, 3, 10, 10\)"):
+        gm(x_of(2, 10))
+
+
+def test_without_an_example_it_says_what_to_give():
+    with pytest.raises(TraceError, match=r"test_concrete.py:\d+.*give example_inputs"):
+        ar.transform(network())
+
+
+def test_what_depends_on_the_batch_or_on_data_is_refused():
+    class Batch(nn.Module):
+        def forward(self, x):
+            turned = x.transpose(0, 1)
+            return F.relu(turned.reshape(x.shape[1], turned.shape[1], -1)) if x.shape[2] > 1 else x
+
+    class Data(nn.Module):
+        def forward(self, x):
+            return F.relu(x) if x.shape[2] > 1 and x.sum() > 0 else x
+
+    with pytest.raises(TraceError, match="size of the batch"):
+        ar.transform(Batch(), example_inputs=x_of(4))
+    with pytest.raises(TraceError, match="cannot be traced"):
+        ar.transform(Data(), example_inputs=x_of(4))
+
+
+def test_it_is_saved_loaded_and_run_between_two_parties(tmp_path):
+    model = network().eval()
+    gm = ar.transform(model, example_inputs=x_of(2))
+    ar.save(gm, tmp_path / "model.safetensors")
+    again = ar.load(copy.deepcopy(model), tmp_path / "model.safetensors")
+    assert shape_held(again) == (3, 9, 9) and torch.equal(again.eval()(x_of(3)), model(x_of(3)))
+    program = ar.compile(gm, x_of(16))
+    torch.testing.assert_close(program.run(x_of(3)).output, model(x_of(3)), rtol=0, atol=0.02, check_dtype=False)
