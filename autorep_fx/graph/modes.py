@@ -137,7 +137,8 @@ class _Merge:
         self.scope = ""
         self.graph.output(self._value(train_end.args[0], end.args[0]))
         gm = fx.GraphModule(self.model, fx.Graph(), class_name=title)
-        for path in {n.target for side in self.sides for n in side if n.op == "call_module"}:
+        # In the order in which they run: that of the parameters must be the same in every process.
+        for path in dict.fromkeys(n.target for side in self.sides for n in side if n.op == "call_module"):
             if not _has(gm, path):
                 gm.add_submodule(path, self.model.get_submodule(path))
         for node in self.graph.nodes:

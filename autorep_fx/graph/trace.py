@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from ..errors import TraceError
 from .activations import Leaf
+from .arguments import called_with, inputs
 from .attached import attached
 from .concrete import Shaped, Values, guard
 from .modes import merge
@@ -51,6 +52,17 @@ class _Tracer(fx.Tracer):
         if self.values is None:
             return super().proxy(node)
         return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
+
+    def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
+        parameters = inputs(root_fn)
+        if parameters is None:
+            return super().create_args_for_root(root_fn, is_module, concrete_args)
+        args = [self.root]
+        for p in parameters:
+            default = () if p.default is p.empty else (p.default,)
+            annotation = None if p.annotation is p.empty else p.annotation
+            args.append(self.create_proxy("placeholder", p.name, default, {}, type_expr=annotation))
+        return called_with(root_fn, parameters), args
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
         if isinstance(m, Leaf):
@@ -95,7 +107,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
 
     The graph is traced once in train and once in eval mode. A boolean argument that differs (``training=`` of a
     functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
-    other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept.
+    other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept. Arguments of
+    forward() that have a default keep it, but for the first (:mod:`.arguments`).
 
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, draws random
