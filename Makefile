@@ -7,10 +7,11 @@ TORCH := torch==2.13.0
 # -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
-.PHONY: help build demo test test-slow test-portable test-sanitize soak bench lint wheel clean
+.PHONY: help build demo demo-imagenet test test-slow test-portable test-sanitize soak bench lint wheel clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
+	@echo "make demo-imagenet  EfficientNet-Lite0 on photographs, in plaintext and privately"
 	@echo "make test           all tests but the slow ones"
 	@echo "make test-slow      the slow ones"
 	@echo "make test-portable  the kernel tests on the portable tier"
@@ -24,6 +25,13 @@ help:
 
 demo: build
 	$(BIN)/python -m autorep_fx demo
+
+demo-imagenet: $(VENV)/.imagenet
+	$(BIN)/python -m autorep_fx demo-imagenet
+
+$(VENV)/.imagenet: $(VENV)/.built
+	AUTOREP_FX_NO_EXT=1 $(PIP) --no-build-isolation -e ".[imagenet]"
+	@touch $@
 
 test: build
 	$(BIN)/python -m pytest

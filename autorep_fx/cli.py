@@ -1,4 +1,4 @@
-"""Command line: ``python -m autorep_fx demo`` and ``python -m autorep_fx search --config RECIPE``."""
+"""Command line: ``python -m autorep_fx demo``, ``demo-imagenet``, and ``search --config RECIPE``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("--relu-budget", type=int, default=512, help="ReLUs per image that stay, of 8,192")
     demo.add_argument("--images", type=int, default=360, help="test images to answer privately, 1 to 360")
     demo.set_defaults(run=_demo)
+    imagenet = commands.add_parser(
+        "demo-imagenet", help="EfficientNet-Lite0 on photographs, in plaintext and privately (extra: imagenet)"
+    )
+    imagenet.add_argument("--out", type=Path, default=Path("out/imagenet"), help="folder for the picture")
+    imagenet.set_defaults(run=_demo_imagenet)
     search = commands.add_parser("search", help="learn masks as a recipe says")
     search.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/fashion_resnet20.toml")
     search.add_argument(
@@ -53,6 +58,15 @@ def _demo(args: argparse.Namespace) -> int:
     rows, report = demo.run(args.out, args.relu_budget, args.images)
     print(demo.text(rows))
     print(f"\nReport: {report}")
+    return 0
+
+
+def _demo_imagenet(args: argparse.Namespace) -> int:
+    from . import demo, demo_imagenet
+
+    tables, picture = demo_imagenet.run(args.out)
+    print("\n\n".join(map(demo.text, tables)))
+    print(f"\nPicture: {picture}")
     return 0
 
 

@@ -31,6 +31,7 @@ LAYERS = [
     ["inspect"],
     [""],  # __init__: the public names
     ["demo"],
+    ["demo_imagenet"],
     ["cli"],
     ["__main__"],
 ]

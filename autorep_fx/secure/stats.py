@@ -34,6 +34,7 @@ class Stats:
         offline: what the provider of correlations did. ``seconds`` is the longest time that a party spent in it, a part
             of ``online.seconds``; its bytes and rounds are counted here and not in ``online``.
         setup: starting the processes, connecting them, and sharing the weights. Needed once per model, not per input.
+        memory: bytes, by party: the most that its process has held so far. Empty where it is not known.
         counted: "wire" when bytes are the kernel's count of the TCP sockets, "messages" when ``bytes_sent`` could
             only be set to ``message_bytes`` (systems other than Linux).
     """
@@ -42,6 +43,7 @@ class Stats:
     offline: Phase
     setup: Phase
     counted: str
+    memory: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,11 +28,13 @@ class PhaseReport(Report):
         seconds: wall time in the phase.
         count: what the party sent.
         output: the client's answer.
+        memory: bytes, the most that the party's process has held so far.
     """
 
     seconds: float = 0.0
     count: Count = field(default_factory=lambda: Count({}, {}, 0))
     output: np.ndarray | None = None
+    memory: int = 0
 
 
 #: Takes a report to whoever wants it.
@@ -80,7 +83,10 @@ def _dealer(party: Dealer, _: Iterable[np.ndarray], tell: Tell, __: Network | No
 
 def _report(party: Party, phase: str, start: float, output: np.ndarray | None = None) -> PhaseReport:
     seconds = time.monotonic() - start
-    return PhaseReport(party.name, phase, party.inference, seconds=seconds, count=party.count(), output=output)
+    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return PhaseReport(
+        party.name, phase, party.inference, seconds=seconds, count=party.count(), output=output, memory=memory
+    )
 
 
 @contextmanager

@@ -119,7 +119,8 @@ class Session:
             found = self._answer()
         (output,) = (report.output for report in found if report.output is not None)
         offline, online = _phase("offline", found), _phase("online", found)
-        return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
+        memory = {party: max(r.memory for r in found if r.party == party) for party in PARTIES}
+        return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages", memory=memory)
 
     def _answer(self) -> list[PhaseReport]:
         found = self._parties.collect(_PHASES, self._deadline + GRACE, self._number)
