@@ -41,5 +41,9 @@ class MissingDependency(AutorepError, ImportError):
     """An optional part (the compiled extension, CrypTen) is not installed."""
 
 
+class TransformWarning(UserWarning):
+    """A model was transformed, and something in it stays what it was."""
+
+
 class CompileWarning(UserWarning):
     """A program was compiled, and there is something that its user should know."""

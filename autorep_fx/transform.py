@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
 
-from .errors import BudgetError
+from .errors import BudgetError, TransformWarning
+from .graph.activations import KINDS
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
+from .graph.leftover import leftover
 from .graph.trace import trace
-from .hybrid.activation import HybridActivation, hybridize
+from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import check_granularity
 from .hybrid.fitting import Fitting, apply_budget, fit_all
 
@@ -53,6 +56,9 @@ def transform(
             plain least squares.
         progress: show progress bars; None shows them on a terminal only.
 
+    Warns:
+        TransformWarning: no activation was found, or some are of no known kind; names them.
+
     Returns:
         A GraphModule in the mode (train or eval) of ``model``.
 
@@ -73,6 +79,7 @@ def transform(
     elif calibration is not None:
         example = partial(_first, calibration, "calibration")
     gm = hybridize(Canonicalize()(trace(model, example)), degree)
+    _warn(gm, model)
     if calibration is not None:
         batches = Batches(calibration, leave_out=True)
         fit_all(gm, batches, fitting, progress)
@@ -81,6 +88,26 @@ def transform(
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm
+
+
+def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
+    """Say what is no site."""
+    left = leftover(gm)
+    if left:
+        warnings.warn(
+            f"{len(left)} activations are of no known kind and stay as they are, whatever the budget: "
+            f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. Use one that is known "
+            f"({', '.join(KINDS)}), or an expression of one",
+            TransformWarning,
+            3,
+        )
+    if not sites(gm):
+        warnings.warn(
+            f"no activation was found in {type(model).__name__}: there is nothing to replace. A layer of torch.nn is "
+            "kept whole; write activations as modules or functions of torch",
+            TransformWarning,
+            3,
+        )
 
 
 def _first(data: Tensor | Iterable, name: str) -> Tensor:

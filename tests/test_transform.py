@@ -8,7 +8,7 @@ import torch
 from architectures import ARCHITECTURES, PlainModules, SharedActivation, build, images
 
 import autorep_fx as ar
-from autorep_fx.errors import BudgetError, CalibrationError
+from autorep_fx.errors import BudgetError, CalibrationError, TransformWarning
 
 KINDS = [kind for kind, _ in ARCHITECTURES]
 
@@ -177,3 +177,22 @@ def test_another_input_size_is_refused_once_masked():
         gm(torch.randn(1, 3, 12, 12))
     free = ar.transform(build(SharedActivation), example_inputs=images()).eval()
     assert free(torch.randn(1, 3, 12, 12)).shape == (1, 10)
+
+
+def test_what_is_no_site_is_named():
+    with pytest.warns(TransformWarning, match="no activation was found in Linear"):
+        ar.transform(torch.nn.Linear(3, 3))
+
+    class Shrinking(torch.nn.Module):
+        def forward(self, x):
+            return torch.relu(torch.exp(torch.nn.functional.softsign(x)))
+
+    with pytest.warns(TransformWarning, match=r"2 activations .*'softsign' \(softsign\), node 'exp' \(exp\)"):
+        gm = ar.transform(Shrinking())
+    assert len(ar.sites(gm)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_said_where_all_is_well(kind, recwarn):
+    ar.transform(build(kind))
+    assert not [w for w in recwarn if issubclass(w.category, TransformWarning)]

@@ -21,6 +21,20 @@ from .passes import Pass
 from .scopes import scope_of
 
 
+class TrainingFlag(Leaf):
+    """``self.training`` as a node: what a model passes to ``F.dropout(x, p, self.training)``.
+
+    Symbolic tracing would freeze the value of the moment; this module follows ``train()`` and ``eval()``.
+    """
+
+    def __init__(self, negate: bool = False):
+        super().__init__()
+        self.negate = negate
+
+    def forward(self) -> bool:
+        return self.training != self.negate
+
+
 class ModeSelect(Leaf):
     """The first of two values in train mode, the second in eval mode."""
 
@@ -88,11 +102,35 @@ class EvalPath(Pass):
     def run(self, gm: fx.GraphModule) -> None:
         for node in list(gm.graph.nodes):
             module = gm.get_submodule(node.target) if node.op == "call_module" else None
-            if isinstance(module, ModeSelect):
+            if node.op == "call_function":
+                self._open_function(gm, node)
+            elif isinstance(module, ModeSelect):
                 _replace(node, node.args[1])
             elif isinstance(module, ModePart):
                 self._open(gm, node, module)
         drop_unused(gm)
+
+    @staticmethod
+    def _open_function(gm: fx.GraphModule, node: fx.Node) -> None:
+        """A function of another package that was kept whole because of the flag that it takes: what it does without."""
+        flags = {n: gm.get_submodule(n.target) for n in node.all_input_nodes if n.op == "call_module"}
+        flags = {n: module for n, module in flags.items() if isinstance(module, TrainingFlag)}
+        if not flags or node.target.__module__.startswith("torch."):
+            return
+        before = {*gm.graph.nodes}
+        tracer = fx.proxy.GraphAppendingTracer(gm.graph)
+        args, kwargs = map_arg((node.args, node.kwargs), lambda n: flags[n]() if n in flags else fx.Proxy(n, tracer))
+        try:
+            with gm.graph.inserting_before(node):
+                result = node.target(*args, **kwargs)
+        except Exception:  # it cannot be traced; lowering names the node
+            for added in reversed([n for n in gm.graph.nodes if n not in before]):
+                gm.graph.erase_node(added)
+            return
+        _replace(node, result.node if isinstance(result, fx.Proxy) else result)
+        for flag in flags:
+            if not flag.users:
+                gm.graph.erase_node(flag)
 
     @staticmethod
     def _open(gm: fx.GraphModule, node: fx.Node, module: ModePart) -> None:

@@ -19,24 +19,10 @@ from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
 from .concrete import Shaped, Values, guard
-from .modes import merge
+from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
 from .unwrap import described, private_copy, refuse_attached, unwrap
-
-
-class TrainingFlag(Leaf):
-    """``self.training`` as a node: what a model passes to ``F.dropout(x, p, self.training)``.
-
-    Symbolic tracing would freeze the value of the moment; this module follows ``train()`` and ``eval()``.
-    """
-
-    def __init__(self, negate: bool = False):
-        super().__init__()
-        self.negate = negate
-
-    def forward(self) -> bool:
-        return self.training != self.negate
 
 
 class _Tracer(fx.Tracer):

@@ -82,4 +82,6 @@ def _extra(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise MissingDependency(f"{name} is needed for ImageNet's network: pip install 'autorep-fx[imagenet]'") from error
+        raise MissingDependency(
+            f"{name} is needed for ImageNet's network: pip install 'autorep-fx[imagenet]'"
+        ) from error

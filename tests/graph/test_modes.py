@@ -113,6 +113,29 @@ def test_nothing_is_left_of_training_in_a_private_run(name):
     assert not [m for m in gm.modules() if isinstance(m, (ModePart, ModeSelect))]
 
 
+def _depth(x, p, training):
+    if not training or p == 0:
+        return x
+    return x * x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - p) / (1 - p)
+
+
+torch.fx.wrap("_depth")
+
+
+def test_a_function_kept_whole_for_its_flag_is_opened_in_a_private_run():
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return x + _depth(F.relu(self.conv(x)), 0.3, self.training)
+
+    model = Dropping().eval()
+    program = ar.compile(ar.transform(model, example_inputs=x_of()), x_of(8))
+    assert [step.op for step in program.steps] == ["conv2d", "hybrid", "add"]
+
+
 def test_it_saves_loads_searches_and_fits(tmp_path):
     model = MODELS["stochastic depth"][0]()
     gm = ar.transform(model, calibration=x_of(64), relu_budget=300)

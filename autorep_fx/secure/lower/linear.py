@@ -8,14 +8,13 @@ from torch import Tensor, fx, nn
 
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
+from .resample import pad_by_index
 
 
 @lowers(modules=(nn.Conv2d,), functions=(F.conv2d, torch.conv2d))
 def conv2d(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     weight, bias = _weights(call)
-    if call.module is not None and call.module.padding_mode != "zeros":
-        raise Unsupported(f"padding_mode={call.module.padding_mode!r}; only 'zeros' is supported")
     stride, dilation = _pair(call.option(3, "stride", 1)), _pair(call.option(5, "dilation", 1))
     padding, groups = call.option(4, "padding", 0), call.option(6, "groups", 1)
     if padding == "valid":
@@ -27,6 +26,9 @@ def conv2d(low: Lowering, call: Call) -> str:
             padding = 0
         else:
             padding = tuple(t // 2 for t in total)
+    if call.module is not None and call.module.padding_mode != "zeros" and padding != 0:
+        (ph, pw), mode = _pair(padding), call.module.padding_mode
+        x, padding = pad_by_index(low, call, x, (pw, pw, ph, ph), mode), 0
     return low.emit(call, "conv2d", (x,), secrets={"weight": weight, "bias": bias}, stride=stride,
                     padding=_pair(padding), dilation=dilation, groups=groups)  # fmt: skip
 

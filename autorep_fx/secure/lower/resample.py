@@ -90,3 +90,15 @@ def averages(size: int, kernel: int, stride: int, padding: int, outputs: int, in
 def adaptive_averages(size: int, outputs: int) -> Tensor:
     """(outputs, size): windows as even as they can be."""
     return F.adaptive_avg_pool1d(torch.eye(size, dtype=torch.float64), outputs).T
+
+
+def pad_by_index(low: Lowering, call: Call, x: str, pads: tuple[int, ...], mode: str) -> str:
+    """Elements of the sample itself around it."""
+    axes = len(low.shape_of(x))
+    for i, (before, after) in enumerate(zip(pads[::2], pads[1::2])):
+        axis = axes - 1 - i
+        places = torch.arange(low.shape_of(x)[axis], dtype=torch.float64)[None, None]
+        if before or after:
+            taken = F.pad(places, (before, after), mode=mode).flatten().long().tolist()
+            x = gather(low, call, x, axis, taken, f"pad{axis}")
+    return x

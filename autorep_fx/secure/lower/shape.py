@@ -12,6 +12,7 @@ from torch import fx, nn
 from ...graph.concrete import HoldsFor
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
+from .resample import pad_by_index
 
 
 @lowers(modules=(nn.Flatten, nn.Unflatten),
@@ -45,14 +46,22 @@ def _permute(low: Lowering, call: Call, dims: list[int]) -> str:
     return x if dims == sorted(dims) else low.emit(call, "permute", (x,), dims=tuple(dims))
 
 
+@lowers(modules=(nn.ReflectionPad2d, nn.ReplicationPad2d))
+def pad_module(low: Lowering, call: Call) -> str:
+    mode = "reflect" if isinstance(call.module, nn.ReflectionPad2d) else "replicate"
+    return pad_by_index(low, call, low.value(call.get(0, "input")), tuple(call.module.padding), mode)
+
+
 @lowers(modules=(nn.ZeroPad2d, nn.ConstantPad2d), functions=(F.pad,))
 def pad(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     pads = tuple(call.module.padding) if call.module is not None else tuple(call.get(1, "pad"))
     mode = "constant" if call.module is not None else call.get(2, "mode", "constant")
     value = getattr(call.module, "value", 0) if call.module is not None else call.get(3, "value", 0)
-    if mode != "constant" or (value or 0) != 0:
-        raise Unsupported(f"pads with mode={mode!r}, value={value!r}; only zeros are supported")
+    if mode != "constant":
+        return pad_by_index(low, call, x, pads, mode)
+    if (value or 0) != 0:
+        raise Unsupported(f"pads with value={value!r}; only zeros are supported")
     if len(pads) > 2 * len(low.shape_of(x)):
         raise Unsupported("pads the batch axis")
     return low.emit(call, "pad", (x,), pads=pads)

@@ -42,8 +42,6 @@ UNSUPPORTED = {
     "cube": (Fn(lambda x: x**3), "only squares"),
     "expanded": (Fn(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), "added or multiplied"),
     "adaptive": (nn.AdaptiveMaxPool2d(3), "does not divide"),
-    "circular": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), "padding_mode='circular'"),
-    "reflect": (Fn(lambda x: F.pad(x, (1, 1, 1, 1), "reflect")), "mode='reflect'"),
     "pad value": (Fn(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
     "batch statistics": (nn.BatchNorm2d(3, track_running_stats=False), "statistics of the batch"),
     "batch mean": (Fn(lambda x: x - x.mean(0)), "leave axis 0 out"),

@@ -21,6 +21,9 @@ BOTH_AXES = ["linear", "permute", "linear", "permute"]
 
 #: name -> (module, operations of its program)
 SPELLINGS = {
+    "circular": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), [*["index"] * 8, "cat"] * 2 + ["conv2d"]),
+    "reflect": (nn.ReflectionPad2d((1, 0, 0, 2)), [*["index"] * 8, "cat"] * 2),
+    "replicate": (Fn(lambda x, c: F.pad(x, (0, 3, 0, 0), mode="replicate")), [*["index"] * 8, "cat"]),
     "scale by channel": (Fn(lambda x, c: x * c), ["affine"]),
     "scale by a parameter": (Fn(lambda x, c: c * x, ()), ["affine"]),
     "scale by columns": (Fn(lambda x, c: x * c, (1, 8)), ["reshape", "affine", "reshape"]),

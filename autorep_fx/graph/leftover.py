@@ -1,0 +1,35 @@
+"""Activations of a model that are no sites: what a budget cannot touch, and two parties cannot compute."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+_FUNCTIONS = {
+    F.hardshrink, F.softshrink, F.tanhshrink, F.softsign, F.logsigmoid, F.rrelu, F.rrelu_, F.glu, torch.exp, torch.erf,
+    torch.sin, torch.cos, torch.log, torch.sqrt, torch.rrelu, torch.atan,
+}  # fmt: skip
+_METHODS = {"exp", "erf", "sin", "cos", "log", "sqrt", "hardshrink"}
+_MODULES = (nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.LogSigmoid, nn.RReLU, nn.GLU, nn.Threshold)
+
+
+def leftover(gm: fx.GraphModule) -> list[str]:
+    """The element-wise functions of the input that stay in a canonical graph, as an error names them."""
+    depends: set[fx.Node] = set()
+    found = []
+    for node in gm.graph.nodes:
+        if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
+            depends.add(node)
+            if name := _name(gm, node):
+                found.append(f"node '{node.name}' ({name})")
+    return found
+
+
+def _name(gm: fx.GraphModule, node: fx.Node) -> str | None:
+    if node.op == "call_module":
+        module = gm.get_submodule(node.target)
+        return type(module).__name__ if isinstance(module, _MODULES) else None
+    if node.op == "call_function" and node.target in _FUNCTIONS:
+        return node.target.__name__
+    return f".{node.target}()" if node.op == "call_method" and node.target in _METHODS else None
