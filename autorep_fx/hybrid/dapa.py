@@ -25,6 +25,11 @@ FITS = ("traced", "gaussian")
 
 #: A channel with fewer values than this many per coefficient is fitted to a Gaussian instead.
 _FEW_PER_COEFFICIENT = 8
+
+#: A channel that reaches less than this part of its site's largest input is taken to reach as much; and no square may
+#: be steeper than so many times what ``growth`` is about.
+_NOTHING, _STEEPEST = 2.0**-10, 2.0**6
+
 _GRID = np.linspace(-8, 8, 8001)
 
 
@@ -81,13 +86,18 @@ def fit(
     shift, scale = statistics.moments.shift.numpy(), statistics.moments.scale.numpy()
 
     few = (count < _FEW_PER_COEFFICIENT * (degree + 1)) | (method == "gaussian")
-    z, largest = np.empty((len(count), degree + 1)), statistics.largest
+    z = np.empty((len(count), degree + 1))
+    # The square of what is nothing beside the site's other channels need not fit: it would take c2 without bound.
+    largest = statistics.largest.clamp(min=_NOTHING * float(statistics.largest.max()))
     for c in np.flatnonzero(~few):
         z[c] = _fit_moments(powers[c], cross[c], degree)
         if growth is not None and degree == 2:
             z[c] = _bounded(z[c], growth / float(largest[c]) * scale[c] ** 2, powers[c], cross[c])
     if few.any():
         z[few] = _fit_gaussian(activation, shift, scale, *_mean_std(count, powers), degree)[few]
+    if degree == 2:
+        for c in np.flatnonzero(z[:, 2] > _STEEPEST / np.maximum(largest.numpy(), 1e-300) * scale**2):
+            z[c] = np.append(_fit_moments(powers[c], cross[c], 1), 0.0)
     error = [_error(z[c], count[c], powers[c], cross[c], square[c]) for c in range(len(count))]
     return Fit(torch.from_numpy(_to_x(z, shift, scale).T.copy()), torch.tensor(error, dtype=torch.float64))
 

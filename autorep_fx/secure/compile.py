@@ -70,8 +70,9 @@ def compile(
         max_error: how far fixed point may be off on the examples, as a part of how far outputs of different samples lie
             apart. Beyond it there is a warning that names the step; beyond ten times that the program is refused.
 
-        spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...): it is computed as
-            a quadratic spline, with as many knots as this takes; ``print(program.plan)`` says what it is.
+        spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
+            8 or more, in proportion where they reach less: it is computed as a quadratic spline, with as many knots as
+            this takes; ``print(program.plan())`` says what it is.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or

@@ -22,6 +22,9 @@ EXACT = ("relu", "relu6", "leaky_relu", "prelu")
 #: How far off a spline may be, by default.
 SPLINE_ERROR = 0.005
 
+#: Arguments that reach less than this have results that are smaller, and differ by less.
+WIDE = 8.0
+
 #: Fractional bits of the coefficients of x**2.
 BITS = 12
 
@@ -52,6 +55,11 @@ def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarr
     """The activation of float64 arrays."""
     activation = Activation(kind, **params)
     return lambda x: activation(torch.from_numpy(np.atleast_1d(x).astype(np.float64))).numpy()
+
+
+def allowed(error: float, reach: float) -> float:
+    """How far off a spline may be where its argument reaches so far: in proportion, below ``WIDE``."""
+    return error * min(1.0, reach / WIDE)
 
 
 def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float) -> Spline:

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from ...errors import CompileError
 from ..program import Program, Step
-from ..spline import BITS, SPLINE_ERROR, spline
+from ..spline import BITS, SPLINE_ERROR, allowed, spline
 from .fixed_point import FixedProgram, FixedPublic
 
 
@@ -126,9 +126,11 @@ def _square_form(coeffs: Tensor, largest: float, frac_bits: int) -> dict[str, Te
 def _spline(step: Step, frac_bits: int, reach: Mapping[str, np.ndarray]) -> dict[str, tuple[float, ...]]:
     """Knots and pieces of what is kept, on the grid: a comparison has room for whatever a value may be here, so the
     range is one whose ends all kinds are straight at."""
-    limit = 2.0 ** (math.ceil(math.log2(max(float(reach[step.inputs[0]].max()), 8.0))) + 3)
+    largest = float(reach[step.inputs[0]].max())
+    limit = 2.0 ** (math.ceil(math.log2(max(largest, 8.0))) + 3)
     bits = min(frac_bits, 12)  # a grid of knots finer than that gains nothing
-    found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, SPLINE_ERROR)
+    error = allowed(SPLINE_ERROR, 4 * max(largest, 2.0**-2))
+    found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, error)
     rows = {}
     for k in range(3):
         real = found.pieces[:, k].astype(np.float64) * 2.0 ** -(BITS + (2 - k) * bits)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import CompileError
 from ..ring import encode
-from ..spline import spline
+from ..spline import allowed, spline
 from . import wire
 from .build import Node, whole_bits
 from .exponents import align, factor_exponents, factor_of, number, site_form
@@ -125,7 +125,8 @@ def _mask(positions: np.ndarray, size: int) -> np.ndarray:
 def _spline(site: Site, f: int, window: int, error: float) -> dict:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
     try:
-        found = spline(site.kind, site.params, math.ldexp(1.0, window - 2 - f), f, error)
+        limit = math.ldexp(1.0, window - 2 - f)
+        found = spline(site.kind, site.params, limit, f, allowed(error, limit))
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
