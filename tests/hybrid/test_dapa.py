@@ -115,6 +115,15 @@ def test_bounded_growth_is_the_best_fit_under_the_bound():
     assert (bounded.error >= plain.error).all()
 
 
+@pytest.mark.parametrize("growth", [0.5, None])
+def test_a_nearly_dead_channel_takes_no_steep_square(growth):
+    """Its inputs are nothing beside those of the others, whose roundings a square of such a slope would blow up."""
+    x = torch.randn(200, 3, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1e-9, 1e-17])[:, None]
+    fit = dapa.fit(torch.relu, _statistics(x), 2, growth=growth)
+    assert fit.coeffs[2, 0] > 0.05 and (fit.coeffs[2] < 2.0**17).all()
+    assert (fit.coeffs[1].abs() <= 1).all() and (fit.error <= 1e-17).tolist() == [False, True, True]
+
+
 def test_degenerate_channels_stay_finite_and_right_where_data_are():
     constant = torch.full((50, 1, 3), 2.0)
     fit = dapa.fit(torch.relu, _statistics(constant), 2)
