@@ -106,7 +106,7 @@ class Lowering:
     def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
              secrets: dict[str, Tensor] | None = None, suffix: str = "", **attrs: Any) -> str:  # fmt: skip
         """Append a step; ``shape`` is that of the node's result by default."""
-        name = call.node.name + suffix
+        name = _step_name(call.node) + suffix
         shape = self.sample_shape(call.node) if shape is None else tuple(shape)
         keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
         for role, key in keys.items():
@@ -127,7 +127,8 @@ class Lowering:
                 continue
             try:
                 if node.op == "placeholder":
-                    self.names[node], self.shapes[node.name] = node.name, self.sample_shape(node)
+                    name = self.names[node] = _step_name(node)
+                    self.shapes[name] = self.sample_shape(node)
                 elif node.op == "output":
                     output = self._output(node)
                 else:
@@ -145,7 +146,7 @@ class Lowering:
         used = {key for step in self.steps for key in step.secrets.values()}
         server = {key: tensor for key, tensor in self.secrets.items() if key in used}
         shapes = {key: tuple(tensor.shape) for key, tensor in server.items()}
-        name = inputs[0].name
+        name = _step_name(inputs[0])
         return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes), server)
 
     def _lower(self, node: fx.Node) -> str:
@@ -191,6 +192,11 @@ class Lowering:
             raise Unsupported(f"the model returns {type(result).__name__}; exactly one tensor is supported")
         self.sample_shape(result)
         return self.names[result]
+
+
+def _step_name(node: fx.Node) -> str:
+    """The node's; "output" is what is sent to the client in the end, whatever a model calls its last layer."""
+    return "output.layer" if node.name == "output" else node.name
 
 
 def _leaves(value: Any) -> list:

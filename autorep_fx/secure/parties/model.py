@@ -29,6 +29,9 @@ from ..plan.plan import Plan, Step
 from ..ring import U64, decode, encode
 from . import maps
 
+#: Deep networks: a bound that says nothing, but stays a number where it is squared.
+_NO_BOUND = 1e100
+
 #: Gets a step and its value.
 See = Callable[[Step, np.ndarray], None]
 
@@ -129,6 +132,7 @@ def _truncate(
 def _product(step: Step, given: list[np.ndarray], errors: list[np.ndarray], rng: np.random.Generator | None):
     shifts = step.attrs["shift"]
     (x, b), (y, c) = (_truncate(v, error, shift, rng) for v, error, shift in zip(given, errors, shifts))
+    b, c = np.minimum(b, _NO_BOUND), np.minimum(c, _NO_BOUND)
     bound = np.abs(x.astype(np.float64)) * c + np.abs(y.astype(np.float64)) * b + b * c
     return (x * y).view(U64), bound
 
@@ -145,7 +149,7 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
     if a["powers"] == 2:
         square = np.ones(step.size, bool) if a["linear"] is None else ~a["linear"]
         xs, bs = x[:, square], b[:, square]
-        bs = np.minimum(bs, 1e100)  # deep networks: a bound that says nothing, but stays a number
+        bs = np.minimum(bs, _NO_BOUND)
         value[:, square] = xs * xs << np.int64(lift)
         bound[:, square] = np.ldexp(2 * np.abs(xs.astype(np.float64)) * bs + bs**2, lift)
     kept = a["kept"]

@@ -233,3 +233,17 @@ def test_printing_shows_each_step_with_shapes():
     assert len(lines) == len(program.steps) + 4
     row = next(line for line in lines if line.startswith("grouped"))
     assert "conv2d" in row and "Nx6x4x4" in row and "weight[6, 2, 3, 3]" in row and "groups=3" in row
+
+
+def test_a_layer_that_is_called_output():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.output = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            return self.output(F.relu(self.features(x)))
+
+    program, exact = lower(Model(), images())
+    assert program.plan().output.name == "output" and "output.layer" in str(program)
+    torch.testing.assert_close(execute(program, images()), exact(images().double()).detach(), rtol=0, atol=1e-12)
