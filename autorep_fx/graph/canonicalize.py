@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,20 +12,14 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
-from . import expressions
 from .activations import Activation
-from .inplace import memory_owners, refuse_live_views
+from .expressions import Found, find
+from .functions import KeptFunction
+from .inplace import memory_owners, refuse_live_views, writes_in_place
 from .modes import drop_unused
 from .passes import Pass
 from .scopes import scope_of, unique_target
 from .unwrap import described, refuse_attached
-
-
-class _Match(NamedTuple):
-    activation: Activation
-    inplace: bool
-    source: fx.Node
-    inner: tuple[fx.Node, ...] = ()  # nodes of an expression before its last one, latest first
 
 
 class Canonicalize(Pass):
@@ -74,8 +68,9 @@ class Canonicalize(Pass):
             raise TraceError(f"node '{node.name}' is an activation that was not made a site; please report the model")
 
     @staticmethod
-    def _target(gm: fx.GraphModule, node: fx.Node, match: _Match, taken: set[str]) -> str:
-        if node.op == "call_module":
+    def _target(gm: fx.GraphModule, node: fx.Node, match: Found, taken: set[str]) -> str:
+        kept = node.op == "call_module" and not isinstance(gm.get_submodule(node.target), KeptFunction)
+        if kept:
             return node.target if node.target not in taken else unique_target(gm, node.target)
         scope = scope_of(node)
         return unique_target(gm, f"{scope}.{match.activation.kind}" if scope else match.activation.kind)
@@ -248,46 +243,42 @@ _MODULE_SPELLINGS: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
 }
 
 
-def _matches(gm: fx.GraphModule) -> dict[fx.Node, _Match]:
+def _matches(gm: fx.GraphModule) -> dict[fx.Node, Found]:
     """The activations that are to become sites, in the order in which they run."""
-    matches: dict[fx.Node, _Match] = {}
+    matches: dict[fx.Node, Found] = {}
     depends: set[fx.Node] = set()  # on the input
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)
     plain = {node: match for node in depends if not _is_site(gm, node) and (match := _match(gm, node))}
     ends = {node for node in depends if node not in plain and not _is_site(gm, node)}
-    found = expressions.find(gm, ends, depends)
+    found = find(gm, ends, depends)
     inner = {node for expression in found.values() for node in expression.inner}
     for node in gm.graph.nodes:
-        if expression := found.get(node):
-            matches[node] = _Match(expression.activation, False, expression.source, tuple(expression.inner))
+        if node in found:
+            matches[node] = found[node]
         elif node in plain and node not in inner:
             matches[node] = plain[node]
     return matches
 
 
-def _match(gm: fx.GraphModule, node: fx.Node) -> _Match | None:
+def _match(gm: fx.GraphModule, node: fx.Node) -> Found | None:
     if node.op == "call_module":
         module = gm.get_submodule(node.target)
         spelling = _MODULE_SPELLINGS.get(parametrize.type_before_parametrizations(module))
         activation = spelling(module) if spelling else None
         if activation is not None:
             _refuse_more_than_an_activation(module, node.target)
-        inplace = getattr(module, "inplace", False)
         call = _Call(gm, node)
     elif node.op in ("call_function", "call_method"):
         spelling = (_FUNCTION_SPELLINGS if node.op == "call_function" else _METHOD_SPELLINGS).get(node.target)
         call = _Call(gm, node)
         activation = spelling(call) if spelling else None
-        name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-        inplace = bool(call.kwargs.get("inplace") or (name.endswith("_") and not name.endswith("__")))
-        inplace = inplace or (node.op == "call_function" and _positional_inplace(node))
     else:
         return None
     if activation is None or not isinstance(call.get(0, "x"), fx.Node):
         return None
-    return _Match(activation, inplace, call.get(0, "x"))
+    return Found(activation, writes_in_place(gm, node), call.get(0, "x"))
 
 
 def _refuse_more_than_an_activation(module: nn.Module, name: str) -> None:
@@ -297,11 +288,6 @@ def _refuse_more_than_an_activation(module: nn.Module, name: str) -> None:
             f"the activation {described(module, name)} has a parametrization; take it off with "
             "torch.nn.utils.parametrize.remove_parametrizations"
         )
-
-
-def _positional_inplace(node: fx.Node) -> bool:
-    # F.relu(x, True): a trailing positional boolean of a functional activation is its `inplace`.
-    return len(node.args) > 1 and node.args[-1] is True
 
 
 def _is_number(value: Any, number: float) -> bool:

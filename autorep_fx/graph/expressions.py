@@ -1,13 +1,14 @@
 """Activations that a model spells by arithmetic, recognised by what they compute.
 
-``x * torch.sigmoid(x)``, ``x * F.relu6(x + 3) / 6``, ``torch.where(x > 0, x, 0)``, GELU by erf or tanh: a piece of the
-graph that is element-wise and reads one tensor is run on numbers in float64 and compared with the known kinds. The site
-keeps the piece itself, so it computes the very operations that the author chose.
+``x * torch.sigmoid(x)``, ``x * F.relu6(x + 3) / 6``, ``torch.where(x > 0, x, 0)``, GELU by erf or tanh: a piece of
+the graph that is element-wise and reads one tensor is run on numbers in float64 and compared with the known kinds, near
+zero and far from it. The site keeps the piece itself, so it computes the very operations that the author chose.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from typing import Any, NamedTuple
 
@@ -16,23 +17,43 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .activations import Activation, Expression
-from .inplace import writes_in_place
+from .functions import KeptFunction
+from .inplace import memory_owners, says_inplace_by_position, writes_in_place
 
-#: Nodes of one expression, at most; how far a known kind may be off: constants are written with eight digits or so.
+#: Nodes of one expression, at most; how far a known kind may be off, in proportion from 1 on: constants are written
+#: with eight digits or so.
 _MOST, _SAME = 16, 1e-6
 
 _ELEMENT_WISE = {
     operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pow, operator.abs, operator.gt,
     operator.ge, operator.lt, operator.le, torch.add, torch.sub, torch.mul, torch.div, torch.neg, torch.pow, torch.abs,
     torch.square, torch.exp, torch.erf, torch.tanh, torch.sigmoid, torch.relu, torch.clamp, torch.where, torch.maximum,
-    torch.minimum, torch.max, torch.min, torch.zeros_like, torch.ones_like, torch.log1p, torch.special.erf, F.relu,
-    F.relu6, F.sigmoid, F.hardsigmoid, F.tanh, F.softplus, F.hardtanh, F.logsigmoid,
+    torch.minimum, torch.max, torch.min, torch.zeros_like, torch.ones_like, torch.log1p, torch.log, torch.special.erf,
+    F.relu, F.relu6, F.sigmoid, F.hardsigmoid, F.tanh, F.softplus, F.hardtanh, F.logsigmoid,
+}  # fmt: skip
+#: What is in place, and the same out of place.
+_FRESH = {
+    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
+    operator.itruediv: operator.truediv, F.relu_: F.relu, F.hardtanh_: F.hardtanh, torch.relu_: torch.relu,
+    torch.clamp_: torch.clamp, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
 }  # fmt: skip
 _METHODS = {"add", "sub", "mul", "div", "neg", "pow", "abs", "square", "exp", "erf", "tanh", "sigmoid", "relu", "clamp",
-            "clamp_min", "where", "maximum", "minimum", "gt", "ge", "lt", "le", "float", "new_zeros"}  # fmt: skip
-_MODULES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU, nn.ReLU6, nn.Softplus, nn.Hardtanh, nn.Identity)
+            "clamp_min", "log", "where", "maximum", "minimum", "gt", "ge", "lt", "le", "float",
+            "new_zeros"}  # fmt: skip
+_MODULES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU, nn.ReLU6, nn.Softplus, nn.Hardtanh, nn.Identity, nn.SiLU,
+            nn.LeakyReLU, KeptFunction)  # fmt: skip
 
-_GRID = torch.cat([torch.linspace(-30, 30, 601, dtype=torch.float64), torch.linspace(-8, 8, 1601, dtype=torch.float64)])
+#: A clip at 50 is no part of ReLU: the grid reaches as far as a float32 network might.
+_FAR = torch.logspace(math.log10(30), 8, 4001, dtype=torch.float64)
+_GRID = torch.cat(
+    [
+        torch.linspace(-30, 30, 601, dtype=torch.float64),
+        torch.linspace(-8, 8, 1601, dtype=torch.float64),
+        _FAR,
+        -_FAR,
+    ]
+)
+_NEAR = _GRID.abs() <= 30
 
 _KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("relu", {}),
@@ -55,13 +76,15 @@ class Found(NamedTuple):
 
     Attributes:
         activation: the site's module.
+        inplace: whether the piece writes its result into what it reads; the site does not.
         source: the node that it reads.
-        inner: the nodes before the last one, which go.
+        inner: the nodes before the last one, which go; latest first.
     """
 
     activation: Activation
+    inplace: bool
     source: fx.Node
-    inner: list[fx.Node]
+    inner: tuple[fx.Node, ...] = ()
 
 
 def find(gm: fx.GraphModule, nodes: set[fx.Node], depends: set[fx.Node]) -> dict[fx.Node, Found]:
@@ -69,57 +92,78 @@ def find(gm: fx.GraphModule, nodes: set[fx.Node], depends: set[fx.Node]) -> dict
 
     depends: the nodes that depend on the input.
     """
+    search = _Search(gm, depends)
     found: dict[fx.Node, Found] = {}
     taken: set[fx.Node] = set()
     for node in reversed(gm.graph.nodes):
         if node in nodes and node not in taken and _is_element_wise(gm, node):
-            match = _match(gm, node, depends)
+            match = search.ending_in(node)
             if match is not None and taken.isdisjoint(match.inner):
                 found[node] = match
                 taken.update(match.inner)
     return found
 
 
-def _match(gm: fx.GraphModule, node: fx.Node, depends: set[fx.Node]) -> Found | None:
-    order = {n: i for i, n in enumerate(gm.graph.nodes)}
-    piece = [node]
-    while len(piece) <= _MOST:
-        outside = {n for inner in piece for n in inner.all_input_nodes if n in depends} - {*piece}
-        if len(outside) == 1:
-            (source,) = outside
-            activation = _activation(gm, piece, source)
-            if activation is not None and not _overwritten(gm, source, [order[n] for n in piece], order):
-                return Found(activation, source, [n for n in piece if n is not node])
-        if not outside:
+class _Search:
+    def __init__(self, gm: fx.GraphModule, depends: set[fx.Node]):
+        self.gm, self.depends = gm, depends
+        self.order = {n: i for i, n in enumerate(gm.graph.nodes)}
+        self.owner = memory_owners(gm)
+
+    def ending_in(self, node: fx.Node) -> Found | None:
+        piece = [node]
+        while len(piece) <= _MOST:
+            outside = {n for inner in piece for n in inner.all_input_nodes if n in self.depends} - {*piece}
+            if not outside:
+                return None
+            if len(outside) == 1:
+                (source,) = outside
+                activation = self._activation(piece, source)
+                if activation is not None and not self._overwritten(piece, source):
+                    inplace = self.owner[node] is self.owner[source]
+                    return Found(activation, inplace, source, tuple(piece[1:]))
+            # The latest one: what is left over reads only what is before it.
+            following = max(outside, key=self.order.__getitem__)
+            if not _is_element_wise(self.gm, following) or not {*following.users} <= {*piece}:
+                return None
+            piece.append(following)
+        return None
+
+    def _overwritten(self, piece: list[fx.Node], source: fx.Node) -> bool:
+        """Whether some value of the piece is overwritten before the piece has read it: a graph of its own, without
+        operations in place, would then compute something else."""
+        order, owner, first, last = self.order, self.owner, self.order[piece[-1]], self.order[piece[0]]
+        for writer in self.gm.graph.nodes:
+            if not first <= order[writer] <= last or not writes_in_place(self.gm, writer):
+                continue
+            memory = owner[writer]
+            if memory is owner[source] and writer is not piece[0]:
+                return True
+            for value in piece:
+                late = any(order[user] > order[writer] for user in value.users)
+                if owner[value] is memory and order[value] < order[writer] and late:
+                    return True
+        return False
+
+    def _activation(self, piece: list[fx.Node], source: fx.Node) -> Activation | None:
+        body = _extract(self.gm, sorted(piece, key=self.order.__getitem__), source)
+        if body is None:
             return None
-        # The latest one: what is left over reads only what is before it.
-        following = max(outside, key=order.__getitem__)
-        if not _is_element_wise(gm, following) or not {*following.users} <= {*piece}:
+        try:
+            with torch.no_grad():
+                y = copy.deepcopy(body).double()(_GRID.clone())
+        except Exception:  # of this piece alone nothing can be said
             return None
-        piece.append(following)
-    return None
-
-
-def _overwritten(gm: fx.GraphModule, source: fx.Node, at: list[int], order: dict[fx.Node, int]) -> bool:
-    """Whether something writes into what the piece reads, between its first node and its last."""
-    return any(min(at) < order[user] < max(at) and writes_in_place(gm, user) for user in source.users)
-
-
-def _activation(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> Activation | None:
-    body = _extract(gm, piece, source)
-    if body is None:
+        if not isinstance(y, Tensor) or y.shape != _GRID.shape or y.dtype != torch.float64:
+            return None
+        if not y[_NEAR].isfinite().all():
+            return None
+        compared = y.isfinite()  # far off, what overflows in the author's spelling may be a number in ours
+        for kind, params in _known(y):
+            off = (Activation(kind, **params)(_GRID) - y).abs() / y.abs().clamp(min=1)
+            if off[compared].max() < _SAME:
+                return Expression(kind, body, **params)
         return None
-    try:
-        with torch.no_grad():
-            y = copy.deepcopy(body).double()(_GRID.clone())
-    except Exception:  # of this piece alone nothing can be said
-        return None
-    if not isinstance(y, Tensor) or y.shape != _GRID.shape or y.dtype != torch.float64:
-        return None
-    for kind, params in _known(y):
-        if (Activation(kind, **params)(_GRID) - y).abs().max() < _SAME:
-            return Expression(kind, body, **params)
-    return None
 
 
 def _known(y: Tensor) -> list[tuple[str, dict[str, Any]]]:
@@ -129,51 +173,66 @@ def _known(y: Tensor) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.GraphModule | None:
-    """The piece as a module of its own; None where it holds a parameter, or more than numbers."""
-    order = {n: i for i, n in enumerate(gm.graph.nodes)}
+    """The piece as a module of its own, nothing in place; None where it holds a parameter, or more than numbers."""
     graph, root = fx.Graph(), nn.Module()
     twins: dict[fx.Node, fx.Node] = {source: graph.placeholder("x")}
 
     def twin(node: fx.Node) -> fx.Node:
         if node not in twins:  # a number in a tensor
-            value = gm
-            for part in node.target.split("."):
-                value = getattr(value, part)
             name = f"constant{len(twins)}"
-            root.register_buffer(name, value.detach().clone(), persistent=False)
+            root.register_buffer(name, _attribute(gm, node.target).detach().clone(), persistent=False)
             twins[node] = graph.get_attr(name)
         return twins[node]
 
-    for node in sorted(piece, key=order.__getitem__):
+    for node in piece:
         for other in node.all_input_nodes:
             if other not in twins and not _is_number(gm, other):
                 return None
         if node.op == "call_module":
             name = f"module{len(twins)}"
-            root.add_module(name, gm.get_submodule(node.target))
+            module = gm.get_submodule(node.target)
+            if getattr(module, "inplace", False):
+                module = copy.copy(module)
+                module.inplace = False
+            root.add_module(name, module)
             args = fx.node.map_arg((node.args, node.kwargs), twin)
             twins[node] = graph.call_module(name, *args)
         else:
             twins[node] = graph.node_copy(node, twin)
-    graph.output(twins[piece[0]])
+            _make_fresh(twins[node])
+    graph.output(twins[piece[-1]])
     return fx.GraphModule(root, graph)
+
+
+def _make_fresh(node: fx.Node) -> None:
+    """The same operation out of place."""
+    if node.op == "call_method":
+        node.target = node.target.removesuffix("_")
+    else:
+        if says_inplace_by_position(node):
+            node.args = node.args[:-1]
+        node.target = _FRESH.get(node.target, node.target)
+        if node.kwargs.get("inplace"):
+            node.kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
+
+
+def _attribute(gm: fx.GraphModule, path: str) -> Any:
+    value: Any = gm
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def _is_number(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op != "get_attr":
         return False
-    value = gm
-    for part in node.target.split("."):
-        value = getattr(value, part)
+    value = _attribute(gm, node.target)
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.numel() == 1
 
 
 def _is_element_wise(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
-        return node.target in _ELEMENT_WISE and not node.kwargs.get("inplace", False)
+        return _FRESH.get(node.target, node.target) in _ELEMENT_WISE
     if node.op == "call_method":
-        return node.target in _METHODS
-    if node.op != "call_module":
-        return False
-    module = gm.get_submodule(node.target)
-    return type(module) in _MODULES and not getattr(module, "inplace", False)
+        return node.target.removesuffix("_") in _METHODS
+    return node.op == "call_module" and type(gm.get_submodule(node.target)) in _MODULES

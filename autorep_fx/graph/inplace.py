@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 
+import torch.nn.functional as F
 from torch import fx, nn
 
 from ..errors import TraceError
@@ -13,6 +14,9 @@ _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsq
           "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
           "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
 _VIEW_MODULES = (HoldsFor, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+#: Functions of torch.nn.functional whose last argument is ``inplace``.
+_LAST_IS_INPLACE = {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "hardsigmoid",
+                    "silu", "mish", "threshold", "rrelu"}  # fmt: skip
 _INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 
 
@@ -32,7 +36,14 @@ def writes_in_place(gm: fx.GraphModule, node: fx.Node) -> bool:
         return bool(getattr(gm.get_submodule(node.target), "inplace", False))
     name = _name(node)
     writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
-    return writes or node.target in _INPLACE_OPERATORS
+    return writes or node.target in _INPLACE_OPERATORS or says_inplace_by_position(node)
+
+
+def says_inplace_by_position(node: fx.Node) -> bool:
+    """``F.relu(x, True)``."""
+    if node.op != "call_function" or len(node.args) < 2 or node.args[-1] is not True:
+        return False
+    return _name(node) in _LAST_IS_INPLACE and node.target.__module__ == F.__name__
 
 
 def _name(node: fx.Node) -> str:

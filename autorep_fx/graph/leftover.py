@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from .functions import KeptFunction
+
 _FUNCTIONS = {
     F.hardshrink, F.softshrink, F.tanhshrink, F.softsign, F.logsigmoid, F.rrelu, F.rrelu_, F.glu, torch.exp, torch.erf,
     torch.sin, torch.cos, torch.log, torch.sqrt, torch.rrelu, torch.atan,
@@ -29,6 +31,8 @@ def leftover(gm: fx.GraphModule) -> list[str]:
 def _name(gm: fx.GraphModule, node: fx.Node) -> str | None:
     if node.op == "call_module":
         module = gm.get_submodule(node.target)
+        if isinstance(module, KeptFunction):
+            return module.function.__name__
         return type(module).__name__ if isinstance(module, _MODULES) else None
     if node.op == "call_function" and node.target in _FUNCTIONS:
         return node.target.__name__

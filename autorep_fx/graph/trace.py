@@ -19,6 +19,7 @@ from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
 from .concrete import Shaped, Values, guard
+from .functions import KeptFunctions, kept_whole, put
 from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
@@ -29,8 +30,9 @@ class _Tracer(fx.Tracer):
     # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
     proxy_buffer_attributes = True
 
-    def __init__(self, values: Values | None = None):
+    def __init__(self, functions: KeptFunctions | None = None, values: Values | None = None):
         super().__init__()
+        self.functions = functions or KeptFunctions()
         self.values = values  # of an example, where sizes are to be numbers
         self.drew: str | None = None  # the innermost module that first drew a random number
 
@@ -70,6 +72,14 @@ class _Tracer(fx.Tracer):
         if self.drew is None and before.used():
             self.drew = described(m, path)
         return result
+
+    def call_autograd_function(self, function: type, args: tuple) -> fx.Proxy:
+        path = self.functions.at(self.scope.module_path, function, self.root)
+        module = self.functions.modules[path]
+        self.submodule_paths[module] = path
+        if self.values is not None:
+            put(self.values.twin, path, module)
+        return module(*args)
 
     def _call_made_in_forward(self, m: nn.Module, forward, args: tuple, kwargs: dict):
         """A slice of a Sequential, ``nn.Softmax(1)(x)``: traced through, since it has no path to be called by."""
@@ -148,8 +158,10 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
     """Graphs of train and eval mode, and the copy that the second was traced on: tracing leaves constants on it."""
-    evaluated = copy.deepcopy(model)
-    return (_trace_in_mode(model, True, x), _trace_in_mode(evaluated, False, x)), evaluated
+    evaluated, functions = copy.deepcopy(model), KeptFunctions()
+    graphs = _trace_in_mode(model, True, x, functions), _trace_in_mode(evaluated, False, x, functions)
+    functions.put(model)
+    return graphs, evaluated
 
 
 def _for_shape(model: nn.Module, x: Tensor) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
@@ -201,12 +213,12 @@ def _lengths() -> Iterator[None]:
         builtins.len = real
 
 
-def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None) -> fx.Graph:
+def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
     values = None if x is None else Values(copy.deepcopy(model), x)
-    tracer, before = _Tracer(values), GlobalGenerators()
+    tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
-        with _lengths():
+        with _lengths(), kept_whole(tracer.call_autograd_function):
             graph = tracer.trace(model)
         used = before.used()
     except TraceError:

@@ -1,5 +1,6 @@
 """Every spelling becomes one module, every call a site of its own, and only what depends on the input is one."""
 
+import copy
 import operator
 
 import pytest
@@ -87,6 +88,13 @@ def test_a_second_run_changes_nothing(kind, count):
         (lambda self, x: (x + x.abs()) / 2, "relu", "expression"),
         (lambda self, x: torch.maximum(torch.tensor(0.0), x), "relu", "expression"),
         (lambda self, x: torch.max(x, 0.2 * x), "leaky_relu", "expression"),
+        (lambda self, x: x * F.relu6(x + 3, inplace=True) / 6, "hardswish", "expression"),
+        (lambda self, x: x * F.relu6(x + 3, True).div_(6), "hardswish", "expression"),
+        (lambda self, x: nn.ReLU6(inplace=True)(x + 3.0) / 6.0 * x, "hardswish", "expression"),
+        (lambda self, x: (x * 1).mul_(torch.sigmoid(x)), "silu", "expression"),
+        (lambda self, x: _Swish.apply(x), "silu", "expression"),
+        (lambda self, x: x * _Sigmoid.apply(x), "silu", "expression"),
+        (lambda self, x: torch.log(1 + torch.exp(x)).where(x < 20, x), "softplus", "expression"),
     ],
 )
 def test_spellings(spelled, kind, spelling):
@@ -99,10 +107,60 @@ def test_spellings(spelled, kind, spelling):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda self, x: x.clamp(min=1), lambda self, x: x * torch.exp(x), lambda self, x: x * x.sign()]
+    "function",
+    [
+        lambda self, x: x.clamp(min=1),
+        lambda self, x: x * torch.exp(x),
+        lambda self, x: x * x.sign(),
+        lambda self, x: torch.where(x > 40, 4 * x, x + x.abs()) / 2,
+        lambda self, x: torch.where(x < -1e5, -x, x + x.abs()) / 2,
+        lambda self, x: (x + x.abs()).minimum(torch.tensor(100.0)) / 2,
+    ],
 )
 def test_what_only_looks_like_one(function):
     assert _sites(_canonical(_Of(function))) == []
+
+
+class _Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 3 * grad
+
+
+class _Sigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -ctx.factor * grad, None
+
+
+@pytest.mark.parametrize("function", [lambda self, x: _Swish.apply(x), lambda self, x: F.relu(_Reversed.apply(x, 2.0))])
+def test_a_gradient_of_its_own_stays(function):
+    net = nn.Sequential(_Of(function), _Of(function))
+    gm = copy.deepcopy(_canonical(net))
+    x, y = (torch.linspace(-6, 6, 25).requires_grad_() for _ in range(2))
+    net(x).sum().backward()
+    gm(y).sum().backward()
+    assert torch.equal(x.grad, y.grad) and len(_sites(gm)) == 2
 
 
 def test_an_expression_with_other_readers_stays():
@@ -113,6 +171,27 @@ def test_an_expression_with_other_readers_stays():
 def test_an_expression_of_what_is_overwritten_stays():
     net = _Of(lambda self, x: (lambda y, s: y.add_(1) * s)(x * 1, torch.sigmoid(x * 1)))
     gm = _canonical(net)
+    x = torch.linspace(-8, 8, 33)
+    assert torch.equal(gm(x.clone()), net(x.clone()))
+
+
+def test_a_clip_far_from_zero_is_not_lost():
+    gm = _canonical(_Of(lambda self, x: torch.clamp(F.relu(x), max=50)))
+    assert [gm.get_submodule(name).spelling for name in _sites(gm)] == ["relu"]
+    assert gm(torch.tensor([[-3.0, 49.0, 1e6]])).tolist() == [[0.0, 49.0, 50.0]]
+
+
+@pytest.mark.parametrize(
+    ("function", "kinds"),
+    [
+        (lambda self, x: (lambda y: y.mul_(y.sigmoid()) + y)(x * 1), ["silu"]),  # the last y is what was written
+        (lambda self, x: (lambda y: F.relu6(y, True) * y)(x + 3), ["relu6"]),
+    ],
+)
+def test_expressions_that_write_in_place(function, kinds):
+    net = _Of(function)
+    gm = _canonical(net)
+    assert [gm.get_submodule(name).kind for name in _sites(gm)] == kinds
     x = torch.linspace(-8, 8, 33)
     assert torch.equal(gm(x.clone()), net(x.clone()))
 
