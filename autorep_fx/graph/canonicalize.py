@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from ..errors import TraceError
 from .activations import Activation
 from .expressions import Found, find
+from .finish import finishes
 from .functions import KeptFunction
 from .inplace import memory_owners, refuse_live_views, writes_in_place
 from .modes import drop_unused
@@ -250,8 +251,9 @@ def _matches(gm: fx.GraphModule) -> dict[fx.Node, Found]:
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)
-    plain = {node: match for node in depends if not _is_site(gm, node) and (match := _match(gm, node))}
-    ends = {node for node in depends if node not in plain and not _is_site(gm, node)}
+    free = {node for node in depends if not _is_site(gm, node)} - {*finishes(gm)}
+    plain = {node: match for node in free if (match := _match(gm, node))}
+    ends = free - {*plain}
     found = find(gm, ends, depends)
     inner = {node for expression in found.values() for node in expression.inner}
     for node in gm.graph.nodes:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from .finish import finishes
 from .functions import KeptFunction
 
 _FUNCTIONS = {
@@ -19,11 +20,11 @@ _MODULES = (nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.LogSigm
 def leftover(gm: fx.GraphModule) -> list[str]:
     """The element-wise functions of the input that stay in a canonical graph, as an error names them."""
     depends: set[fx.Node] = set()
-    found = []
+    found, last = [], finishes(gm)
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)
-            if name := _name(gm, node):
+            if node not in last and (name := _name(gm, node)):
                 found.append(f"node '{node.name}' ({name})")
     return found
 

@@ -1,6 +1,7 @@
 """Programs on disk: a folder with a public part, for everyone, and the server's part. JSON and safetensors, no pickle.
 
-public.json                the plan (plan/plan.py) and the input's shape, nothing else; for client and dealer
+public.json                the plan (plan/plan.py), the input's shape and the output's form (outputs.py), nothing else;
+                           for client and dealer
 server-<mark>.safetensors  the program, and its weights, biases and coefficients, as numbers and as ring elements; its
                            owner alone may read it. Give it to the server, with public.json, and to nobody else
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from safetensors.numpy import save
 
 from ..errors import FormatError
 from .canonical import LONGEST, digest, dumps, from_json, loads, to_json
+from .outputs import check_form
 from .plan import plan as native
 from .plan.numbers import Numbers
 from .plan.validate import check_numbers, check_plan
@@ -30,7 +33,7 @@ from .program import Program, PublicProgram, Step
 from .rules import NAME, NUMBER, SHAPE, Check, check, check_attrs, whole
 from .validate import check_program
 
-_FORMAT, _VERSION = "autorep_fx program", 2
+_FORMAT, _VERSION = "autorep_fx program", 3
 _PUBLIC, _SERVER = "public.json", "server-*.safetensors"
 
 #: Where the server's file keeps what.
@@ -72,6 +75,7 @@ def save_program(
         "format": _FORMAT,
         "version": _VERSION,
         "input": list(program.public.input_shape),
+        "output": program.public.form,
         "plan version": None if plan is None else native.VERSION,
         "plan": None if plan is None else [to_json(step) for step in plan.steps],
     }
@@ -139,6 +143,8 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
         _check(program, plan, numbers, private["settings"])
         if program.public.input_shape != tuple(public["input"]):
             raise FormatError("takes inputs of another shape than the public part")
+        if program.public.form != public["output"]:
+            raise FormatError("gives its output another form than the public part")
     return program, plan, numbers, private["settings"]
 
 
@@ -163,7 +169,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     if public.get("version") != _VERSION:
         raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; compile the model again")
     with _named(path):
-        if {*public} != {"format", "version", "input", "plan version", "plan"}:
+        if {*public} != {"format", "version", "input", "output", "plan version", "plan"}:
             raise FormatError("does not have the entries of a program")
         shape = tuple(public["input"]) if type(public["input"]) is list else None
         check(shape, SHAPE, "the input's shape")
@@ -178,17 +184,20 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
         plan = check_plan(native.Plan(tuple(steps)))
         if plan.input.shape != shape:
             raise FormatError("the plan takes inputs of another shape")
+        check_form(public["output"], math.prod(plan.output.shape))
     return public, plan
 
 
 def _program(parts: dict[str, Any]) -> PublicProgram:
     shapes = Check("a table of shapes", lambda v, _: type(v) is dict and all(type(x) is list for x in v.values()))
     anything = Check("", lambda v, _: True)
-    wanted = {"input": NAME, "input_shape": _LIST, "steps": _LIST, "output": anything, "secret_shapes": shapes}
+    wanted = {"input": NAME, "input_shape": _LIST, "steps": _LIST, "output": anything, "secret_shapes": shapes,
+              "form": anything}  # fmt: skip
     check_attrs(parts, wanted, {}, "its program")
     steps = tuple(from_json(Step, row, f"step {i} of the program") for i, row in enumerate(parts["steps"]))
     of_secrets = {key: tuple(shape) for key, shape in parts["secret_shapes"].items()}
-    return PublicProgram(parts["input"], tuple(parts["input_shape"]), steps, parts["output"], of_secrets)
+    return PublicProgram(parts["input"], tuple(parts["input_shape"]), steps, parts["output"], of_secrets,
+                         parts["form"])  # fmt: skip
 
 
 def _part(arrays: dict[str, np.ndarray], prefix: str, of=lambda array: array) -> dict[str, Any]:

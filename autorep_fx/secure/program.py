@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .outputs import Form
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,6 +42,7 @@ class PublicProgram:
         steps: in the order in which they run.
         output: name of the value that the client learns.
         secret_shapes: shape of every tensor in the server's part.
+        form: what the client makes of it (outputs.py); None: it is what the model returns.
     """
 
     input: str
@@ -47,6 +50,7 @@ class PublicProgram:
     steps: tuple[Step, ...]
     output: str
     secret_shapes: dict[str, tuple[int, ...]]
+    form: Form | None
 
     @property
     def output_shape(self) -> tuple[int, ...]:

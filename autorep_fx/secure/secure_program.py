@@ -18,6 +18,7 @@ from .crypten.launch import run as run_on_crypten
 from .files import load_program, save_program
 from .host.session import Session
 from .network import Network, network_of
+from .outputs import assemble
 from .plan.cost import Cost, plan_cost
 from .plan.headroom import Headroom, headroom
 from .plan.input_range import InputRange
@@ -216,7 +217,7 @@ class ProgramSession:
         if check_range:
             self.range.check(values)
         output, stats = self._session.run(values)
-        return Result(torch.from_numpy(output).to(x.dtype), stats)
+        return Result(assemble(self.program.public.form, torch.from_numpy(output), x.dtype), stats)
 
     def close(self) -> None:
         self._session.close()

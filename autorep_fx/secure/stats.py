@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import Any
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Stats:
 
 @dataclass
 class Result:
-    """Output of a private run, a float tensor of the model's shape, and what it cost."""
+    """Output of a private run, what the model returns: a float tensor or several, and what it cost."""
 
-    output: Tensor
+    output: Any
     stats: Stats

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import FormatError
 from ..graph.activations import KINDS
 from . import rules, shapes
+from .outputs import check_form
 from .program import Program, Step
 from .rules import Check, Rule, check, check_step, one_of, pair, several, whole
 from .shapes import LARGEST, Shape, need
@@ -131,6 +132,7 @@ def check_program(program: Program) -> Program:
         used.update(step.secrets.values())
     if type(public.output) is not str or public.output not in known:
         raise FormatError(f"no step computes the output '{str(public.output)[:60]}'")
+    check_form(public.form, math.prod(known[public.output]))
     if used != set(program.server):
         raise FormatError(f"no step takes the tensor '{next(iter(set(program.server) - used))}'")
     if public.secret_shapes != {key: tuple(tensor.shape) for key, tensor in program.server.items()}:

@@ -72,10 +72,11 @@ def test_a_program_comes_back_as_it_was(program, tmp_path):
     np.testing.assert_allclose(output, execute(program, x).numpy(), rtol=0, atol=0.02)
 
 
-def test_the_public_part_is_the_plan_and_the_shape_of_the_input(program, tmp_path):
+def test_the_public_part_is_the_plan_and_the_forms_of_input_and_output(program, tmp_path):
     program.save(tmp_path)
     public = json.loads((tmp_path / "public.json").read_text())
-    assert {*public} == {"format", "version", "input", "plan version", "plan"} and public["input"] == [3, 8, 8]
+    assert {*public} == {"format", "version", "input", "output", "plan version", "plan"}
+    assert public["input"] == [3, 8, 8] and public["output"] is None
     assert canonical.dumps(public["plan"]) == canonical.dumps([canonical.to_json(s) for s in program.native[0].steps])
     for word in ("degree", "coeffs", "running", "bias", "scale"):  # of the program
         assert word not in (tmp_path / "public.json").read_text()
@@ -165,12 +166,13 @@ def test_a_program_without_a_native_plan(tmp_path):
 
 @pytest.mark.parametrize("change, message", [
     (lambda p: p.update(format="x"), "not a program"),
-    (lambda p: p.update(version=9), "version 9, this is 2; compile the model again"),
+    (lambda p: p.update(version=9), "version 9, this is 3; compile the model again"),
     (lambda p: p.update({"plan version": 9}), "plan is of version 9"),
     (lambda p: p["plan"].pop(), "the plan must be an input, .* and an output"),
     (lambda p: p["plan"].append({"code": "x"}), r"step \d+ of the plan does not have the fields"),
     (lambda p: p.pop("plan"), "does not have the entries"),
     (lambda p: p.update(input=[3, 8]), "takes inputs of another shape"),
+    (lambda p: p.update(output={"tensor": [0, [1000], []]}), "a tensor beyond the output"),
     (lambda p: p["plan"][2].update(name="x" * 2000), "the name of step 2 of the plan must be a name"),
     (lambda p: p["plan"][2].update(shape=[2**20] * 3), "the shape of step '.*' must be up to 16 sizes"),
     (lambda p: p["plan"][2].update(inputs=["later"]), "reads 'later', which no earlier step computes"),
@@ -211,6 +213,7 @@ def test_parts_of_two_programs(program, tmp_path):
 @pytest.mark.parametrize("change, message", [
     (lambda p, a: p["program"].pop("steps"), "its program lacks 'steps'"),
     (lambda p, a: p["program"]["steps"][0].update(op="eval"), "unknown operation"),
+    (lambda p, a: p["program"].update(form={"none": None}), "gives its output another form"),
     (lambda p, a: p["settings"].update(frac_bits="many"), "'frac_bits' of the settings must be an integer"),
     (lambda p, a: p["settings"]["reach"].update(x=None), "'reach' of the settings must be a table of lists of finite"),
     (lambda p, a: p["bits"].update(stem=8), "width of step 'stem' must be 16, 32 or 64 bits"),

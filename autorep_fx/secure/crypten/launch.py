@@ -12,6 +12,7 @@ from torch import Tensor
 from ... import kernels as extension
 from ...errors import PartyError
 from ..host.supervisor import GRACE, Report, Supervisor
+from ..outputs import assemble
 from ..stats import Phase, Result, Stats
 from . import wire
 from .compat import load_crypten
@@ -48,7 +49,7 @@ def run(program: FixedProgram, x: Tensor, *, provider: str, kernels: str, timeou
         jobs = _jobs(program, x, folder, provider, kernels, threads)
         start = time.monotonic()
         reports = _answers(jobs, program, timeout)
-    output = torch.from_numpy(reports[CLIENT].output).to(x.dtype)
+    output = assemble(program.public.form, torch.from_numpy(reports[CLIENT].output), x.dtype)
     return Result(output, _stats(reports, start))
 
 

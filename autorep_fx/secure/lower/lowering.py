@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,13 @@ from torch.fx.node import map_arg
 
 from ...errors import CompileError
 from ...graph.attached import attached
+from ...graph.finish import finishes
+from ..outputs import Form
 from ..program import Program, PublicProgram, Step
+from ..shapes import Shape
 from .call import Call, Unsupported
+from .output import form_of
+from .refused import REASONS
 
 #: (node.op, type of the module, or function, or method name) -> lowering.
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
@@ -73,6 +79,7 @@ class Lowering:
         self.gm, self.table = gm, table
         self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
         self.private = _private_nodes(self.values)
+        self.finishes = finishes(gm)
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
@@ -106,31 +113,34 @@ class Lowering:
     def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
              secrets: dict[str, Tensor] | None = None, suffix: str = "", **attrs: Any) -> str:  # fmt: skip
         """Append a step; ``shape`` is that of the node's result by default."""
-        name = _step_name(call.node) + suffix
         shape = self.sample_shape(call.node) if shape is None else tuple(shape)
+        return self._append(_step_name(call.node) + suffix, op, inputs, shape, secrets, attrs)
+
+    # --- the walk ----------------------------------------------------------------------------------------------------
+
+    def _append(self, name: str, op: str, inputs: tuple[str, ...], shape: Shape,
+                secrets: dict[str, Tensor] | None = None, attrs: dict[str, Any] | None = None) -> str:  # fmt: skip
         keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
         for role, key in keys.items():
             self.secrets[key] = secrets[role].detach().to("cpu", torch.float64).clone()
-        self.steps.append(Step(name, op, inputs, shape, attrs, keys))
+        self.steps.append(Step(name, op, inputs, shape, attrs or {}, keys))
         self.shapes[name] = shape
         return name
-
-    # --- the walk ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Program:
         nodes = list(self.gm.graph.nodes)
         inputs = [n for n in nodes if n.op == "placeholder" and n in self.private]
         problems: list[str] = []
-        output = ""
+        output, form = "", None
         for node in nodes:
-            if node not in self.private:
+            if node not in self.private or node in self.finishes:
                 continue
             try:
                 if node.op == "placeholder":
                     name = self.names[node] = _step_name(node)
                     self.shapes[name] = self.sample_shape(node)
                 elif node.op == "output":
-                    output = self._output(node)
+                    output, form = self._output(node)
                 else:
                     self.names[node] = self._lower(node)
             except Unsupported as error:
@@ -147,7 +157,7 @@ class Lowering:
         server = {key: tensor for key, tensor in self.secrets.items() if key in used}
         shapes = {key: tuple(tensor.shape) for key, tensor in server.items()}
         name = _step_name(inputs[0])
-        return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes), server)
+        return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes, form), server)
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
@@ -157,7 +167,8 @@ class Lowering:
         key = (node.op, type(module) if module is not None else node.target)
         lowering = self.table.get(key)
         if lowering is None:
-            raise Unsupported("no two-party form; replace it by supported layers or move it outside the model")
+            otherwise = "no two-party form; replace it by supported layers or move it outside the model"
+            raise Unsupported(REASONS.get(key, otherwise))
         self._refuse_live_inplace(node, module)
 
         def constant(value):
@@ -184,14 +195,29 @@ class Lowering:
             raise Unsupported(f"writes in place into '{node.args[0].name}', which '{late[0].name}' reads later; "
                               "use the out-of-place form")  # fmt: skip
 
-    def _output(self, node: fx.Node) -> str:
-        result = node.args[0]
-        if isinstance(result, (tuple, list)) and len(result) == 1:
-            raise Unsupported("the model returns a tuple of one tensor; return the tensor itself")
-        if not isinstance(result, fx.Node):
-            raise Unsupported(f"the model returns {type(result).__name__}; exactly one tensor is supported")
-        self.sample_shape(result)
-        return self.names[result]
+    def _output(self, node: fx.Node) -> tuple[str, Form | None]:
+        """The value that the client learns, and what it makes of it."""
+        starts: dict[str, int] = {}  # each value once
+        size = 0
+
+        def place(source: fx.Node) -> tuple[int, Shape]:
+            nonlocal size
+            if source not in self.private:
+                raise Unsupported(f"the model returns '{source.name}', which does not depend on the input")
+            shape, name = self.sample_shape(source), self.names[source]
+            if name not in starts:
+                starts[name], size = size, size + math.prod(shape)
+            return starts[name], shape
+
+        form = form_of(node.args[0], self.finishes, place)
+        if not starts:
+            raise Unsupported("the model returns nothing that depends on the input")
+        if len(starts) == 1:
+            (name,) = starts
+            return name, None if form == {"tensor": [0, [*self.shapes[name]], []]} else form
+        rows = [self._append(f"output.{i}", "reshape", (name,), (math.prod(self.shapes[name]),))
+                for i, name in enumerate(starts)]  # fmt: skip
+        return self._append("output.row", "cat", tuple(rows), (size,), attrs={"dim": 1}), form
 
 
 def _step_name(node: fx.Node) -> str:
