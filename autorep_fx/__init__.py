@@ -4,6 +4,7 @@ See the README for the ten-line tour; every name below has a docstring.
 """
 
 from .hybrid.activation import HybridActivation, relu_count, sites
+from .hybrid.clips import clip_rates, simplify_clips
 from .hybrid.serialize import load, save
 from .inspect import Report, inspect
 from .search import finetune, search
@@ -19,6 +20,7 @@ __all__ = [
     "Network",
     "Report",
     "SecureProgram",
+    "clip_rates",
     "compile",
     "finetune",
     "inspect",
@@ -26,6 +28,7 @@ __all__ = [
     "relu_count",
     "save",
     "search",
+    "simplify_clips",
     "sites",
     "transform",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -115,7 +117,11 @@ class Moments:
 
 
 class SiteStatistics:
-    """What arrived at one site: histogram, moments and range of the input, and samples seen."""
+    """What arrived at one site: histogram, moments and range of the input, and samples seen.
+
+    Attributes:
+        clip_rate: the part of all inputs that was above 6, where a ReLU6 clips.
+    """
 
     def __init__(self, shape: tuple[int, ...], degree: int, bins: int = 256):
         self.shape = shape
@@ -123,6 +129,11 @@ class SiteStatistics:
         self.moments = Moments(shape, degree)
         self.low = torch.full((shape[0],), torch.inf, dtype=torch.float64)
         self.high = -self.low
+        self._above_six = 0
+
+    @property
+    def clip_rate(self) -> float:
+        return self._above_six / max(self.samples * math.prod(self.shape), 1)
 
     @property
     def samples(self) -> int:
@@ -137,5 +148,6 @@ class SiteStatistics:
         rows = x.detach().transpose(0, 1).flatten(1)
         self.histogram.update(rows)
         self.moments.update(x, a)
+        self._above_six += int((rows > 6).sum())
         self.low = torch.minimum(self.low, rows.amin(1).cpu().double())
         self.high = torch.maximum(self.high, rows.amax(1).cpu().double())

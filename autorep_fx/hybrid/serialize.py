@@ -16,6 +16,7 @@ from ..graph.canonicalize import Canonicalize
 from ..graph.concrete import shape_held
 from ..graph.trace import trace
 from .activation import hybridize, sites
+from .clips import drop_clip
 
 _FORMAT, _VERSION = "autorep_fx hybrid model", 1
 
@@ -66,6 +67,10 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     gm = hybridize(Canonicalize()(trace(model, example)))
     mine = {name: site.activation.kind for name, site in sites(gm).items()}
     theirs = _kinds(header.get("sites", ""), path)
+    for name, kind in mine.items():
+        if kind == "relu6" and theirs.get(name) == "relu":  # simplify_clips
+            drop_clip(gm.get_submodule(name))
+            mine[name] = "relu"
     if mine != theirs:
         differs = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
         raise FormatError(

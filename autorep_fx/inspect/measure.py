@@ -31,6 +31,7 @@ class SiteRecord:
         coeffs: (degree + 1, C) float64; None while not fitted.
         source: where the distribution comes from, "example_inputs" or "calibration"; None when it is not known.
         mean, std, low, high: of the site's input, all channels together.
+        clip_rate: of a ReLU6, the part of its inputs that was above 6.
         histogram: of the input, channel by channel.
         channel_error: (C,) mean squared error of the polynomials over the replaced positions of each channel (over all
             positions where it has none); ``error`` is its root over the site, ``relative_error`` that divided by the
@@ -52,6 +53,7 @@ class SiteRecord:
     std: float | None = None
     low: float | None = None
     high: float | None = None
+    clip_rate: float | None = None
     histogram: StreamingHistogram | None = field(default=None, repr=False)
     channel_error: np.ndarray | None = field(default=None, repr=False)
     error: float | None = None
@@ -212,6 +214,7 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
         record.source, record.samples, record.histogram = source, statistics.samples, statistics.histogram
         record.low, record.high = float(statistics.low.min()), float(statistics.high.max())
         record.mean, record.std = _mean_std(statistics)
+        record.clip_rate = statistics.clip_rate if record.kind == "relu6" else None
     elif site.input_range is not None:
         record.low, record.high = (float(v) for v in site.input_range)
 
@@ -254,7 +257,7 @@ def _mean_std(statistics: SiteStatistics) -> tuple[float, float]:
 
 def _forget_distribution(record: SiteRecord) -> None:
     record.source = record.histogram = record.mean = record.std = record.low = record.high = None
-    record.channel_error = record.error = record.relative_error = None
+    record.clip_rate = record.channel_error = record.error = record.relative_error = None
 
 
 def _shapes_at_sites(gm: fx.GraphModule) -> dict:

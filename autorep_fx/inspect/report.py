@@ -162,6 +162,7 @@ def _site_dict(site: SiteRecord) -> dict:
             "std": _float(site.std),
             "low": _float(site.low),
             "high": _float(site.high),
+            "above 6": _float(site.clip_rate),
         },
         "degree": len(site.coeffs) - 1 if site.fitted else None,
         "coeffs": coeffs,

@@ -67,17 +67,24 @@ def legend(report) -> str:
     else:
         return ("input: unknown, neither calibrated nor measured (give example_inputs). "
                 "polynomial: median over the channels")  # fmt: skip
-    return (
-        f"input: mean±std, {where}. polynomial: median over the channels in use.\n"
-        "rms: its error at the replaced positions (all, where none is); rel: divided by the rms of the activation"
-    )
+    lines = [
+        f"input: mean±std, {where}. polynomial: median over the channels in use.",
+        "rms: its error at the replaced positions (all, where none is); rel: divided by the rms of the activation",
+    ]
+    if any(site.clip_rate is not None for site in report.sites):
+        lines.append("relu6: in brackets, the part of its inputs that is above 6 (see autorep_fx.simplify_clips)")
+    return "\n".join(lines)
 
 
 def _row(site: SiteRecord) -> tuple[str, ...]:
     return (
-        site.name, site.kind, shape(site.shape), count(site.total), count(site.kept), percent(site.share),
+        site.name, kind(site), shape(site.shape), count(site.total), count(site.kept), percent(site.share),
         spread(site), span(site), polynomial(site), number(site.error), percent(site.relative_error),
     )  # fmt: skip
+
+
+def kind(site: SiteRecord) -> str:
+    return site.kind if site.clip_rate is None else f"{site.kind} ({percent(site.clip_rate)})"
 
 
 def count(value: int | None) -> str:
