@@ -47,19 +47,20 @@ def adaptive_avg_pool2d(low: Lowering, call: Call) -> str:
 
 @lowers(modules=(nn.AdaptiveMaxPool2d,), functions=(F.adaptive_max_pool2d,))
 def adaptive_max_pool2d(low: Lowering, call: Call) -> str:
-    x, kernel = _adaptive(low, call)
-    return _maximum(low, call, x, kernel, kernel)
-
-
-def _adaptive(low: Lowering, call: Call) -> tuple[str, tuple[int, int]]:
     x = low.value(call.get(0, "input"))
-    size = low.shape_of(x)[-2:]
-    wanted = [s if w is None else w for s, w in zip(size, _pair(call.option(1, "output_size")))]
-    if any(s % w for s, w in zip(size, wanted)):
-        raise Unsupported(
-            f"output size {tuple(wanted)} does not divide the input size {tuple(size)}; choose one that does"
-        )
-    return x, (size[0] // wanted[0], size[1] // wanted[1])
+    if call.option(2, "return_indices", False):
+        raise Unsupported("return_indices=True; only the maxima can be computed")
+    kernel = []
+    for axis, wanted in zip((-2, -1), low.sample_shape(call.node)[-2:]):
+        place = len(low.shape_of(x)) + axis
+        size = low.shape_of(x)[place]
+        starts = [i * size // wanted for i in range(wanted)]
+        ends = [-(-i * size // wanted) for i in range(1, wanted + 1)]
+        kernel.append(max(end - start for start, end in zip(starts, ends)))
+        if size % wanted:  # windows overlap and differ: each gets its own elements, the last one again where it is short
+            taken = [min(start + j, end - 1) for start, end in zip(starts, ends) for j in range(kernel[-1])]
+            x = gather(low, call, x, place, taken, ("rows", "columns")[axis])
+    return _maximum(low, call, x, tuple(kernel), tuple(kernel))
 
 
 @lowers(modules=(nn.MaxPool2d,), functions=(F.max_pool2d, torch.max_pool2d))

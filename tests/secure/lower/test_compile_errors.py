@@ -42,7 +42,7 @@ UNSUPPORTED = {
     "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest and bilinear"),
     "cube": (Fn(lambda x: x**3), "only squares"),
     "expanded": (Fn(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), "added or multiplied"),
-    "adaptive": (nn.AdaptiveMaxPool2d(3), "does not divide"),
+    "adaptive": (nn.AdaptiveMaxPool2d(3, return_indices=True), "return_indices"),
     "pad value": (Fn(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
     "batch statistics": (nn.BatchNorm2d(3, track_running_stats=False), "statistics of the batch"),
     "batch mean": (Fn(lambda x: x - x.mean(0)), "leave axis 0 out"),

@@ -40,6 +40,11 @@ SPELLINGS = {
     "max pool, ceil": (nn.MaxPool2d(3, 2, 0, ceil_mode=True), [*["index"] * 8, "cat"] * 2 + ["max_pool2d"]),
     "max pool, padded and ceil": (nn.MaxPool2d(2, 2, 1, ceil_mode=True), ["max_pool2d"]),
     "adaptive, uneven": (nn.AdaptiveAvgPool2d((3, 5)), BOTH_AXES),
+    "adaptive max, uneven": (nn.AdaptiveMaxPool2d((3, 4)), [*["index"] * 8, "cat", "max_pool2d"]),
+    "adaptive max, larger": (
+        Fn(lambda x, c: F.adaptive_max_pool2d(x, (11, 8))),
+        [*["index"] * 8, "cat", "max_pool2d"],
+    ),
     "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), BOTH_AXES),
     "bilinear by a fraction": (Fn(lambda x, c: F.interpolate(x, scale_factor=1.7, mode="bilinear")), BOTH_AXES),
     "nearest": (nn.UpsamplingNearest2d(scale_factor=2), [*["index"] * 8, "cat"] * 2),
