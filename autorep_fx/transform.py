@@ -17,7 +17,8 @@ from .graph.leftover import leftover
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import check_granularity
-from .hybrid.fitting import Fitting, apply_budget, fit_all
+from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced
+from .hybrid.reconstruct import reconstruct_layers
 
 
 def transform(
@@ -30,6 +31,7 @@ def transform(
     granularity: str = "element",
     fit: str = Fitting.fit,
     growth: float | None = Fitting.growth,
+    reconstruct: bool = False,
     progress: bool | None = None,
 ) -> fx.GraphModule:
     """Rewrite a pretrained model into one whose activations can be replaced by polynomials, position by position.
@@ -39,6 +41,10 @@ def transform(
     of least squared error under what arrives there (DaPa). With ``relu_budget`` as well, exactly that many elements per
     sample keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted
     over the replaced positions only, site after site, to what arrives there behind the polynomials before it.
+
+    ``reconstruct=True`` is for whoever cannot train: polynomials, weights and biases are fitted, layer after layer, by
+    least squares to what the model has there (:mod:`~autorep_fx.hybrid.reconstruct`), without labels. It takes some
+    dozens of inputs like those to come; a search or :func:`autorep_fx.finetune` with training data does more.
 
     Args:
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
@@ -54,6 +60,8 @@ def transform(
         fit: "traced" or "gaussian", the distribution to fit under.
         growth: bound of the squares at degree 2 and fit "traced", see :func:`~autorep_fx.hybrid.dapa.fit`; None for the
             plain least squares.
+        reconstruct: with ``relu_budget``: change weights and biases, too. It needs the memory for what all calibration
+            data have at one place of the graph, four times.
         progress: show progress bars; None shows them on a terminal only.
 
     Warns:
@@ -72,6 +80,8 @@ def transform(
     check_granularity(granularity)
     if relu_budget is not None and calibration is None:
         raise BudgetError("relu_budget needs calibration: batches of typical inputs that the polynomials are fitted to")
+    if reconstruct and relu_budget is None:
+        raise BudgetError("reconstruct=True makes good what was replaced; say how many stay with relu_budget")
 
     example = None
     if example_inputs is not None:
@@ -84,7 +94,8 @@ def transform(
         batches = Batches(calibration, leave_out=True)
         fit_all(gm, batches, fitting, progress)
         if relu_budget is not None:
-            apply_budget(gm, batches, relu_budget, fitting, granularity, progress)
+            choose_positions(gm, batches, relu_budget, granularity, progress)
+            (reconstruct_layers if reconstruct else fit_replaced)(gm, batches, fitting, progress)
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -205,7 +206,7 @@ def calibrate(
     """
     collector = _Collector(gm, site_type, degree, bins)
     with evaluating(gm), torch.no_grad():
-        for i, (x, _) in enumerate(_bar(batches, "calibrate", progress, "batch")):
+        for i, (x, _) in enumerate(progress_bar(batches, "calibrate", progress, "batch")):
             collector.walk(x, f"{batches.name} batch {i}")
     return collector.statistics
 
@@ -222,26 +223,49 @@ def calibrate_in_order(
     """Walk the graph once, all batches together node by node, and let ``fit`` change each site before it runs.
 
     So every site is fitted to what really arrives there behind the sites that were fitted before it. Needs the memory
-    for what all batches hold at one place of the graph.
+    for what all batches hold at one place of the graph (:class:`InOrder`).
     """
-    checked = list(batches)
-    walks = [SiteWalk(gm, site_type) for _ in checked]
     with evaluating(gm), torch.no_grad():
-        for walk, (x, _) in zip(walks, checked):
-            walk.args_iter = iter([x.to(device_of(gm), copy=True)])
-            walk.env = {}
-        for node in _bar(list(gm.graph.nodes), "fit", progress, "node"):
-            if node in walks[0].sites:
+        walk = InOrder(gm, site_type, batches)
+        for node in progress_bar(list(gm.graph.nodes), "fit", progress, "node"):
+            if node in walk.sites:
                 site = gm.get_submodule(node.target)
-                inputs = [x.reshape(_batched(x)) for x in (walk.env[node.args[0]] for walk in walks)]
+                inputs = walk.arriving(node)
                 statistics = SiteStatistics(tuple(inputs[0].shape[1:]), degree, bins)
                 for x in inputs:
                     _add(statistics, node.target, site, x)
                 fit(node.target, site, statistics)
-            for walk in walks:
-                walk.env[node] = walk.run_node(node)
-                for done in walk.user_to_last_uses.get(node, ()):
-                    del walk.env[done]
+            walk.run(node)
+
+
+class InOrder:
+    """A walk of all batches together, node by node, so that a node may change before it runs.
+
+    Holds what all batches have at one place of the graph, and no more.
+    """
+
+    def __init__(self, gm: fx.GraphModule, site_type: type[nn.Module], batches: Batches):
+        self._walks = []
+        for x, _ in batches:
+            walk = SiteWalk(gm, site_type)
+            walk.args_iter, walk.env = iter([x.to(device_of(gm), copy=True)]), {}
+            self._walks.append(walk)
+        self.sites = self._walks[0].sites
+
+    def arriving(self, node: fx.Node) -> list[Tensor]:
+        """What every batch gives ``node`` to read; a site sees (N, C, ...)."""
+        inputs = [walk.env[node.args[0]] for walk in self._walks]
+        return [x.reshape(_batched(x)) for x in inputs] if node in self.sites else inputs
+
+    def run(self, node: fx.Node) -> list[Any]:
+        """What every batch has at ``node``. Nodes are run in the order of the graph."""
+        for walk in self._walks:
+            walk.env[node] = walk.run_node(node)
+        values = [walk.env[node] for walk in self._walks]
+        for walk in self._walks:
+            for done in walk.user_to_last_uses.get(node, ()):
+                del walk.env[done]
+        return values
 
 
 def _batched(x: Tensor) -> tuple[int, ...]:
@@ -255,6 +279,6 @@ def _add(statistics: SiteStatistics, name: str, site: nn.Module, x: Tensor) -> N
     statistics.update(x, activation(x))
 
 
-def _bar(items, title: str, progress: bool | None, unit: str):
+def progress_bar(items, title: str, progress: bool | None, unit: str):
     total = len(items) or None
     return tqdm(items, title, total, disable=None if progress is None else not progress, unit=unit, leave=False)

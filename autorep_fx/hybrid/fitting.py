@@ -53,15 +53,14 @@ def fit_all(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bo
         fit_site(site, statistics, fitting)
 
 
-def apply_budget(
+def choose_positions(
     gm: fx.GraphModule,
     batches: Batches,
     relu_budget: int,
-    fitting: Fitting,
     granularity: str = "element",
     progress: bool | None = None,
 ) -> None:
-    """Keep exactly ``relu_budget`` positions; fit the others' polynomials to what arrives there behind those before.
+    """Keep exactly ``relu_budget`` positions, those with the largest expected effect on the loss.
 
     Raises:
         BudgetError: budget out of range.
@@ -75,7 +74,6 @@ def apply_budget(
         scores = {name: torch.zeros(site.shape) for name, site in sites(gm).items()}
     for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
         gm.get_submodule(name).set_keep(keep)
-    fit_replaced(gm, batches, fitting, progress)
 
 
 def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bool | None = None) -> None:

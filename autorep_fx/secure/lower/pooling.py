@@ -57,7 +57,7 @@ def adaptive_max_pool2d(low: Lowering, call: Call) -> str:
         starts = [i * size // wanted for i in range(wanted)]
         ends = [-(-i * size // wanted) for i in range(1, wanted + 1)]
         kernel.append(max(end - start for start, end in zip(starts, ends)))
-        if size % wanted:  # windows overlap and differ: each gets its own elements, the last one again where it is short
+        if size % wanted:  # windows overlap and differ: each gets elements of its own, short ones the last one again
             taken = [min(start + j, end - 1) for start, end in zip(starts, ends) for j in range(kernel[-1])]
             x = gather(low, call, x, place, taken, ("rows", "columns")[axis])
     return _maximum(low, call, x, tuple(kernel), tuple(kernel))
