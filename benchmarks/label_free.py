@@ -34,6 +34,8 @@ WAYS = {
 }
 SHARES = {"photographs": (0.9, 0.8, 0.7, 0.6, 0.5), "digits": (0.5, 0.2, 0.1, 0.05, 0.02)}
 
+TITLES = {"photographs": "EfficientNet-Lite0, other photographs", "digits": "ResNet-14, other digits"}
+
 #: Photographs of one half are tested with a network that was calibrated on the other half.
 HALVES = (("cat", "coffee", "rocket"), ("astronaut", "flower", "temple"))
 CROPS, TESTED = 40, 40
@@ -143,7 +145,7 @@ def draw(known: dict, path: Path) -> None:
             values = [100 * mean(known, network, share, way, 0) for share in shares]
             style = "-o" if "reconstructed" in way else "--o"
             ax.plot([100 * share for share in shares], values, style, label=way, markersize=4)
-        ax.set_title({"photographs": "EfficientNet-Lite0, other photographs", "digits": "ResNet-14, other digits"}[network])
+        ax.set_title(TITLES[network])
         ax.set_xscale("log")
         ax.set_xticks([100 * share for share in shares], [f"{share:.0%}" for share in shares])
         ax.minorticks_off()
