@@ -65,7 +65,7 @@ def transform(
         progress: show progress bars; None shows them on a terminal only.
 
     Warns:
-        TransformWarning: no activation was found, or some are of no known kind; names them.
+        TransformWarning: no activation was found, or some are no sites; names them.
 
     Returns:
         A GraphModule in the mode (train or eval) of ``model``.
@@ -106,9 +106,9 @@ def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
     left = leftover(gm)
     if left:
         warnings.warn(
-            f"{len(left)} activations are of no known kind and stay as they are, whatever the budget: "
-            f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. Use one that is known "
-            f"({', '.join(KINDS)}), or an expression of one",
+            f"{len(left)} activations are no sites and stay as they are, whatever the budget: "
+            f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. Use one of a known kind "
+            f"({', '.join(KINDS)}), or an expression of one, on a path that both modes take",
             TransformWarning,
             3,
         )

@@ -179,6 +179,19 @@ def test_another_input_size_is_refused_once_masked():
     assert free(torch.randn(1, 3, 12, 12)).shape == (1, 10)
 
 
+def test_an_activation_that_one_mode_has_is_named():
+    class EvalOnly(torch.nn.Module):
+        def forward(self, x):
+            if not self.training:
+                x = torch.relu(x + 1)
+            return x.relu() + 1
+
+    with pytest.warns(TransformWarning, match=r"1 activations .*'relu' \(on the path of eval mode alone\)"):
+        gm = ar.transform(EvalOnly())
+    assert len(ar.sites(gm)) == 1
+
+
+
 def test_what_is_no_site_is_named():
     with pytest.warns(TransformWarning, match="no activation was found in Linear"):
         ar.transform(torch.nn.Linear(3, 3))

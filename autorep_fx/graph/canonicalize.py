@@ -264,6 +264,11 @@ def _matches(gm: fx.GraphModule) -> dict[fx.Node, Found]:
     return matches
 
 
+def is_activation(gm: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is one of the spellings that become sites (expressions aside)."""
+    return _match(gm, node) is not None
+
+
 def _match(gm: fx.GraphModule, node: fx.Node) -> Found | None:
     if node.op == "call_module":
         module = gm.get_submodule(node.target)

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from .canonicalize import is_activation
 from .finish import finishes
 from .functions import KeptFunction
+from .modes import ModePart
 
 _FUNCTIONS = {
     F.hardshrink, F.softshrink, F.tanhshrink, F.softsign, F.logsigmoid, F.rrelu, F.rrelu_, F.glu, torch.exp, torch.erf,
@@ -26,7 +28,14 @@ def leftover(gm: fx.GraphModule) -> list[str]:
             depends.add(node)
             if node not in last and (name := _name(gm, node)):
                 found.append(f"node '{node.name}' ({name})")
+            module = gm.get_submodule(node.target) if node.op == "call_module" else None
+            if isinstance(module, ModePart):
+                found += [f"node '{name}' (on the path of eval mode alone)" for name in _inside(module.parts[1])]
     return found
+
+
+def _inside(gm: fx.GraphModule) -> list[str]:
+    return [node.name for node in gm.graph.nodes if is_activation(gm, node) or _name(gm, node)]
 
 
 def _name(gm: fx.GraphModule, node: fx.Node) -> str | None:
