@@ -3,7 +3,7 @@
 Tuples are lists; what JSON has no word for is a table with one entry: {"slice": [start, stop, step]}, {"ellipsis":
 null}, {"table": {...}}, {"positions": bits} (increasing int64 positions within the sample), {"mask": bits} (a bool of
 each element), bits being those of all elements in order, packed eight to a byte, in base64. For a tensor in place of an
-array, "tensor".
+array, "tensor"; {"places": bits} are positions that reach beyond the sample, bits up to the last one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..errors import FormatError
-from .rules import NAME, POSITIONS, SHAPE, check
+from .rules import NAME, PLACES, POSITIONS, SHAPE, check
 from .shapes import Shape
 
 #: Longest text that is read. Positions take a bit each, so this is beyond any network.
@@ -104,6 +104,10 @@ def _plain(value: Any, shape: Shape = ()) -> Any:
         chosen = np.zeros(math.prod(shape), bool)
         chosen[np.asarray(value)] = True
         return {"tensor" if isinstance(value, torch.Tensor) else "positions": _pack(chosen)}
+    if PLACES.holds(value, ()):
+        chosen = np.zeros(int(value[-1]) + 1, bool)
+        chosen[value] = True
+        return {"places": _pack(chosen)}
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise TypeError(f"{type(value).__name__} {str(value)[:60]} has no form in a file")
@@ -133,17 +137,31 @@ def _value(value: Any, where: str, shape: Shape = ()) -> Any:
             return chosen
         positions = np.flatnonzero(chosen).astype(np.int64)
         return torch.from_numpy(positions) if kind == "tensor" else positions
+    if kind == "places" and type(inner) is str:
+        return _places(inner, math.prod(shape), where)
     raise FormatError(f"{where} is a table of no known kind")
 
 
+def _places(text: str, size: int, where: str) -> np.ndarray:
+    """In their one form: what lies within the sample is written as positions."""
+    found = np.flatnonzero(np.unpackbits(np.frombuffer(_bytes(text, where), np.uint8))).astype(np.int64)
+    if not len(found) or found[-1] < size or found[-1] // 8 != 3 * len(text) // 4 - text.count("=") - 1:
+        raise FormatError(f"{where} is no list of positions beyond the sample")
+    return found
+
+
 def _unpack(text: str, size: int, where: str) -> np.ndarray:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise FormatError(f"{where} is not base64: {error}") from error
+    data = _bytes(text, where)
     if len(data) != -(-size // 8):
         raise FormatError(f"{where} is of {len(data)} bytes; {size} positions take {-(-size // 8)}")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     if bits[size:].any():
         raise FormatError(f"{where} has positions beyond the sample")
     return bits[:size].astype(bool)
+
+
+def _bytes(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise FormatError(f"{where} is not base64: {error}") from error

@@ -75,6 +75,10 @@ def _is_positions(v: Any, shape: Shape) -> bool:
     return not len(v) or (v[0] >= 0 and v[-1] < math.prod(shape) and bool((np.diff(v) > 0).all()))
 
 
+def _is_places(v: Any, _: Shape) -> bool:
+    return type(v) is np.ndarray and _is_positions(v, (LARGEST,)) and len(v) > 0
+
+
 def _is_place(v: Any, _: Shape) -> bool:
     """An entry of an index: a number, a slice that goes forward, a new axis or an ellipsis."""
     if isinstance(v, slice):
@@ -93,6 +97,7 @@ SHAPE = Check(
     lambda v, s: _SIZES.holds(v, s) and math.prod(v) <= LARGEST,
 )
 POSITIONS = Check("increasing positions within the sample", _is_positions)
+PLACES = Check("increasing positions within some sample", _is_places)
 INDEX = several(Check("a number, a slice, a new axis or an ellipsis", _is_place))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..program import Program, Step
+from .lines import build_lines, lines_of
 from .ranges import Reach
 from .site import Site, site_of
 
@@ -89,13 +91,19 @@ class Margins:
 
 
 class Builder:
-    """One pass over the program's steps."""
+    """One pass over the program's steps.
 
-    def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins):
+    whole: sites of which all positions travel, also where some are lines.
+    """
+
+    def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins,
+                 whole: frozenset[str] = frozenset()):  # fmt: skip
+        self.whole = whole
         self.program, self.channels, self.limits, self.margins = program, reach, limits, margins
         self.known = {name: float(found.max(initial=0.0)) for name, found in reach.items()}
         self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
         self.nodes: dict[str, Node] = {}
+        self.readers = Counter([program.public.output, *(name for step in program.steps for name in step.inputs)])
 
     def build(self) -> dict[str, Node]:
         public = self.program.public
@@ -132,8 +140,7 @@ class Builder:
         if b is not None and kind != "linear":
             b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
         attrs.update(kind=kind, weight_shape=w.shape)
-        scale = whole_bits(float(np.abs(w).max(initial=0)) * (1 + 2.0**-15))  # rounding must not reach 2**15
-        chosen = {"bits": 0, "most": self.limits.weight, "scale": scale}
+        chosen = {"bits": 0, "most": self.limits.weight, "scale": _weight_scale(w)}
         self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, **chosen, weight=w, constant=b))
 
     def times(self, name: str, x: str, shape: tuple[int, ...], factor: float) -> str:
@@ -149,6 +156,37 @@ class Builder:
         node = Node(
             name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number
         )
+        return self.add(node)
+
+    def factors(self, name: str, x: str, weight: np.ndarray, constant: np.ndarray | None = None) -> str:
+        """The server's factors of the channels, ``weight`` (C,); a constant broadcasts over the result."""
+        attrs = {"kind": "channel", "weight_shape": weight.shape}
+        return self.add(Node(name, "map", [x], self.nodes[x].shape, attrs, bits=0, most=self.limits.weight,
+                             scale=_weight_scale(weight), weight=weight, constant=constant))  # fmt: skip
+
+    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float) -> str:
+        return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
+                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept))  # fmt: skip
+
+    def takes_factors(self, name: str) -> bool:
+        """Whether a value comes from weights that can be multiplied channel by channel, and one step alone reads it."""
+        node = self.nodes[name]
+        kinds = ("conv2d", "channel", "linear") if len(node.shape) == 1 else ("conv2d", "channel")
+        return node.op == "map" and node.attrs["kind"] in kinds and self.readers[name] == 1
+
+    def scale_layer(self, name: str, slope: np.ndarray, to: str, constant: np.ndarray | None) -> str:
+        """Multiply the channels of a layer, and add a constant; it is called ``to`` then."""
+        node = self.nodes.pop(name)
+
+        def times(numbers: np.ndarray) -> np.ndarray:
+            return numbers * slope.reshape(-1, *(1,) * (numbers.ndim - 1))
+
+        node.name, node.weight = to, times(node.weight)
+        node.scale, node.reach = _weight_scale(node.weight), None
+        if node.constant is not None:
+            node.constant = times(node.constant)
+        if constant is not None:
+            node.constant = constant if node.constant is None else node.constant + constant
         return self.add(node)
 
     def constant(self, name: str, x: str, shape: tuple[int, ...], value: np.ndarray) -> str:
@@ -234,6 +272,10 @@ def _hybrid(b: Builder, step: Step) -> None:
         kept = max(kept, 6.0) + 6.0
     elif site.params is not None:
         kept *= 2  # a knot is taken off, which may lie at the other end
+    lines = None if step.name in b.whole else lines_of(site, b.takes_factors(x))
+    if lines is not None:
+        build_lines(b, step.name, site, lines, x, channels, kept)
+        return
     end = step.name
     if site.kind == "prelu" and len(site.kept):
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
@@ -255,10 +297,12 @@ def _prelu(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:
     if len(site.replaced):
         rest = b.local("at", f"{step.name}.kept", [rest], step.shape, positions=np.asarray(site.kept, np.int64))
     slope = b.secret(step, "slope")
-    attrs = {"kind": "channel", "weight_shape": slope.shape}
-    b.add(Node(f"{step.name}.slope", "map", [rest], step.shape, attrs, bits=0, most=b.limits.weight,
-               scale=whole_bits(float(np.abs(slope).max(initial=0)) * (1 + 2.0**-15)), weight=slope))  # fmt: skip
+    b.factors(f"{step.name}.slope", rest, slope)
     b.local("add", step.name, [relu, f"{step.name}.slope"], step.shape, sign=1)
+
+
+def _weight_scale(weight: np.ndarray) -> int:
+    return whole_bits(float(np.abs(weight).max(initial=0)) * (1 + 2.0**-15))  # rounding must not reach 2**15
 
 
 def _factor_scale(site: Site) -> int:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from .build import Node, whole_bits
+from .exponents import TRUNCATING
+from .lines import PUT
 
 #: Ends the name of a truncation in between.
 CUT = ".cut"
 
-#: What truncates what it reads.
-_TRUNCATING = ("activation", "product", "input")
-
 
 def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
-    """The input of the last product before ``sink`` that itself follows one; None if there is none."""
-    names, seen = list(sink.inputs), set()
+    """The input of the last product up to ``sink`` that itself follows one; None if there is none."""
+    names, seen = _from(sink), set()
     while names:
         name = names.pop(0)
         node = nodes[name]
-        if name in seen or node.op in _TRUNCATING:
+        if name in seen or node.op in TRUNCATING:
             continue
         seen.add(name)
         if _multiplies(node):
@@ -28,13 +27,32 @@ def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
     return None
 
 
+def _from(sink: Node) -> list[str]:
+    return list(sink.inputs) if sink.op in (*TRUNCATING, "output") else [sink.name]
+
+
+def travelling_above(nodes: dict[str, Node], sink: Node) -> str | None:
+    """The nearest site before ``sink`` of which only some positions travel, with no truncation between; or None."""
+    names, seen = _from(sink), set()
+    while names:
+        name = names.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name.endswith(PUT):
+            return name.removesuffix(PUT)
+        if nodes[name].op not in TRUNCATING:
+            names += nodes[name].inputs
+    return None
+
+
 def _named(nodes: dict[str, Node], name: str) -> str | None:
     """The nearest value at or above whose reach is known."""
     while nodes[name].reach is None:
         if len(nodes[name].inputs) != 1:
             return None
         name = nodes[name].inputs[0]
-    return None if nodes[name].op in _TRUNCATING else name
+    return None if nodes[name].op in TRUNCATING else name
 
 
 def _multiplies(node: Node) -> bool:
@@ -44,7 +62,7 @@ def _multiplies(node: Node) -> bool:
 
 def _follows_product(nodes: dict[str, Node], name: str) -> bool:
     node = nodes[name]
-    if node.op in _TRUNCATING:
+    if node.op in TRUNCATING:
         return False
     return _multiplies(node) or any(_follows_product(nodes, i) for i in node.inputs)
 

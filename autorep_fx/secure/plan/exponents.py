@@ -14,13 +14,25 @@ from .site import Rounded, Site
 #: Fractional bits of a leaky ReLU's slope where the site has no squares.
 _SLOPE_BITS = 12
 
+#: What truncates what it reads.
+TRUNCATING = ("activation", "product", "input")
+
 #: Bits of the ring that shift and window of a comparison may take together.
 _WINDOW_ROOM = 63
 
 
 class NoRoom(Exception):
+    """A masked wire or a window does not fit.
+
+    Attributes:
+        node: whose it is.
+        bits: by how many bits.
+        first: the first value on the way there that would not fit if it had to be truncated; the node itself, if all
+            before it would.
+    """
+
     def __init__(self, node: Node, bits: int):
-        self.node, self.bits = node, bits
+        self.node, self.bits, self.first = node, bits, node
 
 
 def factor_of(nodes: dict[str, Node], site: Site) -> int:
@@ -40,6 +52,29 @@ def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
         NoRoom: at the first masked wire or window that does not fit.
     """
     e: dict[str, int] = {}
+    try:
+        return _exponents(nodes, margins, e)
+    except NoRoom as error:
+        error.first = _first_without_room(nodes, e, error.node, margins)
+        raise
+
+
+def _first_without_room(nodes: dict[str, Node], e: dict[str, int], sink: Node, margins: Margins) -> Node:
+    """Of what ``sink`` is computed from since the last truncations, the first that is too large for a masked wire."""
+    names, found = list(sink.inputs), {}
+    while names:
+        node = nodes[names.pop()]
+        if node.name not in found and node.op not in TRUNCATING:
+            found[node.name] = node
+            names += node.inputs
+    for name, exponent in e.items():
+        node = found.get(name)
+        if node is not None and node.reach is not None and exponent + whole_bits(node.reach) + margins.ring > ROOM:
+            return node
+    return sink
+
+
+def _exponents(nodes: dict[str, Node], margins: Margins, e: dict[str, int]) -> dict[str, int]:
     for node in nodes.values():
         given = [e[name] for name in node.inputs]
         e[node.name] = max(given, default=0)

@@ -17,6 +17,7 @@ from . import wire
 from .build import LOW
 from .cut import CUT
 from .input_range import SLACK, InputRange
+from .lines import ACT, TAKEN
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import at_once
@@ -145,6 +146,8 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
             y = found[program.public.output]
         elif (source := step.inputs[0].removesuffix(CUT)) in found:  # a site, or a truncation in between
             y = found[source]
+        elif step.inputs[0].endswith(TAKEN):
+            y = _taken(plan, step, numbers, found[sources[step.name.removesuffix(ACT)].inputs[0]])
         else:
             pool = sources[_pool_of(step.name, sources)]
             x_pool, padding = found[pool.inputs[0]], next((s for s in plan.steps if s.name == pool.name + LOW), None)
@@ -160,6 +163,16 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
             unit = 2.0 ** -(step.frac_bits - step.attrs["align"])
             points = [0.0] if "knots" in step.attrs else [point * unit for point in wire.points(step)]
             yield (step.name, "window"), np.max([_largest(compared - point) for point in points], 0)
+
+
+def _taken(plan: Plan, step: Step, numbers: dict[str, Numbers], x: Tensor) -> Tensor:
+    """The positions of a site of lines that travel, times what its layer was multiplied by."""
+    taken, scale = next(s for s in plan.steps if s.name == step.inputs[0]), np.ones(step.size)
+    own = next((s for s in plan.steps if s.inputs == (step.name,) and s.op == "map"), None)
+    if own is not None:
+        kept = step.attrs["kept"]
+        scale[kept] = 1 / decode(numbers[own.name].weight, own.attrs["weight_bits"])[kept]
+    return x.flatten(1)[:, taken.attrs["positions"]] * torch.from_numpy(scale)
 
 
 def _offset(step: Step, own: Numbers | None) -> Tensor | None:

@@ -76,6 +76,17 @@ def _at(step: Step, x: np.ndarray) -> np.ndarray:
     return out.reshape(x.shape)
 
 
+def _take(step: Step, x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)[:, step.attrs["positions"]]
+
+
+def _put(step: Step, x: np.ndarray) -> np.ndarray:
+    """Zero everywhere else."""
+    out = np.zeros((len(x), step.size), x.dtype)
+    out[:, step.attrs["positions"]] = x
+    return out.reshape(len(x), *step.shape)
+
+
 LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "add": _add,
     "times": _times,
@@ -86,6 +97,8 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
     "broadcast": _broadcast,
     "at": _at,
+    "take": _take,
+    "put": _put,
     "permute": lambda step, x: x.transpose(step.attrs["dims"]),
     "index": lambda step, x: x[step.attrs["index"]],
     "cat": lambda step, *parts: np.concatenate(parts, step.attrs["dim"]),

@@ -10,7 +10,7 @@ import numpy as np
 from ..canonical import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
-VERSION = 2
+VERSION = 3
 
 #: |y| of a masked wire must stay below 2**ROOM ring units: its truncation needs |y| < 2**62.
 ROOM = 61

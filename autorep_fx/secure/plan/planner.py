@@ -5,8 +5,9 @@ private or public factor. They are counted from the largest value or weight, so 
 adds exponents; a square doubles them; at the next masked wire all of it is truncated to f again. There, with the
 calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the least that is useful and are
 raised in turn, one bit at a time, weights before factors before values, while every wire keeps its room. Where even
-the least does not fit because several maps follow one another, one truncation (a message each way) is put between
-them; where that does not help either, an error names the layer.
+the least does not fit because several maps follow one another, a site between them of which some positions travel has
+all of them travel; if there is none, one truncation (a message each way) is put between them; where that does not help
+either, an error names the layer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..program import Program
 from ..spline import SPLINE_ERROR
 from .bounds import raise_to_bounds
 from .build import Builder, Limits, Margins, Node
-from .cut import cut, place_to_cut
+from .cut import cut, place_to_cut, travelling_above
 from .emit import emit
 from .exponents import NoRoom, exponents
 from .input_range import InputRange
@@ -29,7 +30,7 @@ from .ranges import Reach
 log = logging.getLogger(__name__)
 
 #: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
-_USEFUL, _LEAST = 10, 7
+_USEFUL, _LEAST = 12, 7
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -62,11 +63,25 @@ def make_plan(
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
     margins = margins or Margins()
-    nodes = Builder(program, reach, limits or Limits(), margins).build()
-    nodes = _fit(nodes, margins)
-    if bounded:
-        nodes = _with_roundings(nodes, margins, within)
+    whole: set[str] = set()
+    while True:
+        nodes = Builder(program, reach, limits or Limits(), margins, frozenset(whole)).build()
+        try:
+            nodes = _fit(nodes, margins)
+            if bounded:
+                nodes = _with_roundings(nodes, margins, within)
+            break
+        except _Whole as better:
+            log.info("all positions of '%s' travel: no room for the products behind it", better.site)
+            whole.add(better.site)
     return emit(nodes, exponents(nodes, margins), margins.window, within, spline_error)
+
+
+class _Whole(Exception):
+    """A site of lines better has all its positions travel: some do anyway, so it truncates all without a round more."""
+
+    def __init__(self, site: str):
+        self.site = site
 
 
 def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange) -> dict[str, Node]:
@@ -89,7 +104,9 @@ def _fit(nodes: dict[str, Node], margins: Margins) -> dict[str, Node]:
                 return _raise(nodes, margins, least)
             except NoRoom as error:
                 failed = error
-                place = place_to_cut(nodes, error.node)
+                if site := travelling_above(nodes, error.first):
+                    raise _Whole(site) from None
+                place = place_to_cut(nodes, error.first)
                 if place is None:
                     break
                 log.info("truncating '%s': no room for the products behind it", place)

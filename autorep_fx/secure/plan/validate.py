@@ -56,6 +56,17 @@ def _position(step: Step, x: Shape) -> Shape:
     return x
 
 
+def _take(step: Step, x: Shape) -> Shape:
+    positions = step.attrs["positions"]
+    need(len(positions) > 0 and positions[-1] < math.prod(x), f"takes positions beyond {x}")
+    return (len(positions),)
+
+
+def _put(step: Step, x: Shape) -> Shape:
+    need(x == (len(step.attrs["positions"]),), f"puts {x} elsewhere than at as many positions")
+    return step.shape
+
+
 def _activation(step: Step, x: Shape) -> Shape:
     a, kept = step.attrs, len(step.attrs["kept"])
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
@@ -95,6 +106,8 @@ _LOCAL = {
     "reshape": Rule(lambda s, x: shapes.reshape(x, s.shape)),
     "broadcast": Rule(lambda s, x: shapes.broadcast(x, s.shape)),
     "at": Rule(lambda s, x: x, {"positions": _KEPT}),
+    "take": Rule(_take, {"positions": rules.PLACES}),
+    "put": Rule(_put, {"positions": _KEPT}),
     "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
     "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": rules.INDEX}),
     "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": rules.WHOLE}, inputs=None),
