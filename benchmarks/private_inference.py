@@ -1,8 +1,9 @@
 """Private inference end to end, all systems in one run: seconds, bytes, rounds, errors.
 
 CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen,
-and the native runtime with all ReLUs kept (both comparison variants) and with 12,900 kept. Then the LAN and WAN shapes,
-and the precision on a network trained on scikit-learn's digits.
+and the native runtime with all ReLUs kept (both comparison variants), with 12,900 kept and squares at the rest, and
+with lines at the rest: 12,900 anywhere, 12,900 in the six sites where they matter most, and none. Then the LAN and WAN
+shapes, and the precision on a network trained on scikit-learn's digits.
 
     python benchmarks/private_inference.py --json results.json
     python benchmarks/private_inference.py --only plain_fp32 native_gmw_all --repeats 9
@@ -11,6 +12,7 @@ and the precision on a network trained on scikit-learn's digits.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -22,20 +24,25 @@ import torch
 
 import autorep_fx as ar
 from autorep_fx import kernels
+from autorep_fx.graph.calibrate import Batches
+from autorep_fx.hybrid import budget
+from autorep_fx.hybrid.fitting import Fitting, fit_replaced
 from autorep_fx.models import ImageLoader, digits, resnet18, resnet_cifar
 from autorep_fx.secure.network import NETWORKS
 from autorep_fx.secure.plaintext import execute
 
 BUDGET = 12_900
-SYSTEMS = (
-    "plain_fp32",
-    "crypten_relu",
-    "crypten_fused",
-    "native_fss_all",
-    "native_gmw_all",
-    "native_fss_12900",
-    "native_gmw_12900",
-)
+#: name -> (comparison, which network)
+NATIVE = {
+    "native_fss_all": ("fss", "all"),
+    "native_gmw_all": ("gmw", "all"),
+    "native_fss_12900": ("fss", "12900"),
+    "native_gmw_12900": ("gmw", "12900"),
+    "native_12900_lines": ("fss", "12900_lines"),
+    "native_6_sites": ("fss", "6_sites"),
+    "native_lines": ("fss", "lines"),
+}
+SYSTEMS = ("plain_fp32", "crypten_relu", "crypten_fused", *NATIVE)
 
 
 def main() -> None:
@@ -56,6 +63,7 @@ def main() -> None:
     programs = {
         "all": ar.compile(ar.transform(model, example_inputs=x), images),
         str(BUDGET): ar.compile(ar.transform(model, calibration=images, relu_budget=BUDGET), images),
+        **{name: ar.compile(gm, images) for name, gm in with_lines(model, images).items()},
     }
     expected = {name: execute(program, x) for name, program in programs.items()}
 
@@ -67,14 +75,14 @@ def main() -> None:
             kernels_used = "torch" if name == "crypten_relu" else "fused"  # its own operations, or ours in their place
             rows[name] = crypten(programs["all"], x, expected["all"], args.repeats, kernels_used)
         else:
-            _, comparison, which = name.split("_")
+            comparison, which = NATIVE[name]
             rows[name] = native(programs[which], x, expected[which], comparison, args.repeats)
-        print(f"{name:18}", " ".join(f"{k}={_text(v)}" for k, v in rows[name].items()), flush=True)
+        print(f"{name:19}", " ".join(f"{k}={_text(v)}" for k, v in rows[name].items()), flush=True)
     if "plain_fp32" in rows:  # again at the end: a baseline that was measured beside other work would flatter the rest
         again = plain(model, x, args.repeats)
         rows["plain_fp32"] = min(rows["plain_fp32"], again, key=lambda row: row["seconds"])
     results = {"seconds": {name: row["seconds"] for name, row in rows.items()}, "systems": rows, "machine": machine()}
-    if native_12900 := [rows[n]["seconds"] for n in rows if n.endswith("_12900")]:
+    if native_12900 := [rows[n]["seconds"] for n in rows if n in NATIVE and NATIVE[n][1] == "12900"]:
         results["seconds"]["native_12900"] = min(native_12900)
     results["ratios"] = ratios(results["seconds"])
     for name, value in results["ratios"].items():
@@ -88,6 +96,25 @@ def main() -> None:
         print("precision:", " ".join(f"{k}={_text(v)}" for k, v in results["precision"].items()))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
+
+
+def with_lines(model: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.fx.GraphModule]:
+    """The networks whose replaced positions are lines, by which positions they keep."""
+    full, batches = ar.transform(model, calibration=images, degree=1), Batches(images)
+    scores = budget.scores(full, batches)
+    most = sorted(scores, key=lambda name: -float(scores[name].flatten().topk(BUDGET // 6).values.sum()))[:6]
+    chosen = {
+        "12900_lines": budget.choose(scores, BUDGET),
+        "6_sites": budget.choose({name: scores[name] for name in most}, BUDGET),
+        "lines": {},
+    }
+    found = {}
+    for which, masks in chosen.items():
+        found[which] = copy.deepcopy(full)
+        for name, site in ar.sites(found[which]).items():
+            site.set_keep(masks.get(name, torch.zeros_like(site.keep)))
+        fit_replaced(found[which], batches, Fitting(degree=1))
+    return found
 
 
 def plain(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> dict:
@@ -137,8 +164,8 @@ def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argpar
         row = rows[name]
         found[name] = row["seconds"] + row["rounds"] * network.delay + network.seconds(row["bytes"])
     for name in args.only:
-        if name.startswith("native"):
-            _, comparison, which = name.split("_")
+        if name in NATIVE:
+            comparison, which = NATIVE[name]
             reference = execute(programs[which], x)
             row = native(programs[which], x, reference, comparison, max(3, args.repeats // 2), shape)
             predicted = programs[which].cost(network, comparison=comparison)

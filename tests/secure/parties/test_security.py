@@ -18,6 +18,7 @@ from native_runs import compiled
 from networks import images, replace
 from torch import nn
 
+import autorep_fx as ar
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO, READY, REQUEST
 from autorep_fx.secure.parties.correlations import BLIND, TRIPLE, WIRE_MASK, Stream
@@ -42,18 +43,24 @@ def record(channel, into):
     channel.receive = recorded
 
 
-def network(seed, fraction):
+def network(seed, fraction, degree=2):
     torch.manual_seed(seed)
     x = images(2, size=4)
     model = nn.Sequential(
         nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(8, 3)
     )
-    return compiled(model, x, lambda gm: replace(gm, fraction))
+
+    def replaced(gm):
+        for site in ar.sites(replace(gm, fraction, degree)).values():
+            site.set_coeffs(site.coeffs if degree == 2 else 0.3 + site.coeffs.abs())  # slopes that can be divided by
+        return gm
+
+    return compiled(model, x, replaced)
 
 
-def programs(fraction, comparison):
+def programs(fraction, comparison, degree=2):
     """Two networks that differ in every private number and in nothing public."""
-    one, other = network(1, fraction), network(2, fraction)
+    one, other = network(1, fraction, degree), network(2, fraction, degree)
     reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
     within = InputRange.given(-8, 8, one.public.input_shape[0])
     found = [make_plan(p, reach, within) for p in (one, other)]
@@ -100,15 +107,20 @@ def assert_independent(one, other, most=6):
 INPUTS = [np.zeros((1, 3, 4, 4)), 2 * images(1, size=4, seed=7).double().numpy()]
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_the_server_sees_nothing_of_the_input(comparison):
-    plan, (numbers, _) = programs(0.5, comparison)
+#: With squares at the replaced positions, and with lines, of which most do not travel.
+VARIANTS = [("fss", 0.5, 2), ("gmw", 0.5, 2), ("fss", 0.8, 1)]
+
+
+@pytest.mark.parametrize("comparison, fraction, degree", VARIANTS)
+def test_the_server_sees_nothing_of_the_input(comparison, fraction, degree):
+    plan, (numbers, _) = programs(fraction, comparison, degree)
+    assert any(s.attrs.get("kind") == "take" for s in plan.steps) == (degree == 1)
     assert_independent(*(views(plan, numbers, x, "server") for x in INPUTS))
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_the_client_sees_nothing_of_the_weights(comparison):
-    plan, both = programs(0.5, comparison)
+@pytest.mark.parametrize("comparison, fraction, degree", VARIANTS)
+def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree):
+    plan, both = programs(fraction, comparison, degree)
     assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in both))
 
 
