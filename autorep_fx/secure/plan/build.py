@@ -169,20 +169,40 @@ class Builder:
                              scale=whole_bits(reach), reach=reach, reach_kept=reach_kept))  # fmt: skip
 
     def takes_factors(self, name: str) -> bool:
-        """Whether a value comes from weights that can be multiplied channel by channel, and one step alone reads it."""
+        """Whether the channels of a value can be multiplied at no cost of room: it comes from weights, or is a sum of
+        which a part does, and one step alone reads it."""
         node = self.nodes[name]
+        if self.readers[name] != 1:
+            return False
+        if node.attrs.get("kind") == "add":
+            parts = [self.nodes[part] for part in node.inputs]
+            same = all(part.shape == node.shape for part in parts)
+            return same and any(self.takes_factors(part.name) for part in parts)
         kinds = ("conv2d", "channel", "linear") if len(node.shape) == 1 else ("conv2d", "channel")
-        return node.op == "map" and node.attrs["kind"] in kinds and self.readers[name] == 1
+        return node.op == "map" and node.attrs["kind"] in kinds
 
-    def scale_layer(self, name: str, slope: np.ndarray, to: str, constant: np.ndarray | None) -> str:
-        """Multiply the channels of a layer, and add a constant; it is called ``to`` then."""
+    def scale_layer(self, name: str, slope: np.ndarray, to: str, constant: np.ndarray | None = None) -> str:
+        """Multiply the channels of what ``takes_factors``, and add a constant; it is called ``to`` then.
+
+        Of a sum, a part that comes from no weights is multiplied by a map: its exponent lies below the other part's.
+        """
         node = self.nodes.pop(name)
+        node.name, node.reach = to, None
+        if node.op == "local":
+            for i, part in enumerate(node.inputs):
+                new = f"{to}.{i}"
+                if self.takes_factors(part):
+                    signed = constant if i == 0 or constant is None else node.attrs["sign"] * constant
+                    node.inputs[i], constant = self.scale_layer(part, slope, new, signed), None
+                else:
+                    node.inputs[i] = self.factors(new, part, slope)
+            return self.add(node)
 
         def times(numbers: np.ndarray) -> np.ndarray:
             return numbers * slope.reshape(-1, *(1,) * (numbers.ndim - 1))
 
-        node.name, node.weight = to, times(node.weight)
-        node.scale, node.reach = _weight_scale(node.weight), None
+        node.weight = times(node.weight)
+        node.scale = _weight_scale(node.weight)
         if node.constant is not None:
             node.constant = times(node.constant)
         if constant is not None:

@@ -80,6 +80,32 @@ def test_slopes_go_into_the_layer_before():
     hold(lowered(gm, images()), images(), examples=images(64))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("second_is_a_layer", [True, False])
+@pytest.mark.parametrize("kept", [0.0, 0.2])
+def test_slopes_go_into_the_parts_of_a_sum(kept, second_is_a_layer, sign):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c1, self.c2 = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1)
+            self.c3, self.c4 = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x):
+            y = self.c1(x).relu()
+            other = self.c3(y) if second_is_a_layer else y
+            return self.c4((other + self.c2(y) if sign > 0 else other - self.c2(y)).relu())
+
+    torch.manual_seed(0)
+    gm = ar.transform(Sum().eval(), example_inputs=images())
+    *_, site = ar.sites(gm).values()
+    site.set_keep(torch.rand(site.shape, generator=torch.Generator().manual_seed(0)) < kept)
+    site.set_coeffs(torch.stack([torch.linspace(-1, 1, 8), torch.linspace(0.2, 0.9, 8)]))
+    plan, _ = planned(lowered(gm, images()), images(64))
+    assert sum(s.attrs.get("kind") == "channel" for s in plan.steps) == (kept > 0) + (not second_is_a_layer)
+    result = hold(lowered(gm, images()), images(), examples=images(64))
+    assert np.abs(result.output - gm(images()).detach().numpy()).max() < 0.002
+
+
 def _deep(layers=24):
     torch.manual_seed(0)
     parts = []
