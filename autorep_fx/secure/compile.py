@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -21,10 +21,12 @@ from .lower.table import lower
 from .plan.build import Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
-from .plan.planner import make_plan
+from .plan.numbers import Numbers
+from .plan.plan import Plan
+from .plan.planner import USEFUL, make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
-from .precision import precision
+from .precision import Precision, precision
 from .program import Program
 from .secure_program import SecureProgram
 from .spline import SPLINE_ERROR
@@ -68,7 +70,8 @@ def compile(
             span wider on either side; with ranges="worst", plus and minus the largest |x| of the examples, times
             2**margin_bits.
         max_error: how far fixed point may be off on the examples, as a part of how far outputs of different samples lie
-            apart. Beyond it there is a warning that names the step; beyond ten times that the program is refused.
+            apart. The plan takes the significant bits, and with them the truncations between layers, that this takes.
+            Where none is enough there is a warning that names the step; beyond ten times that the program is refused.
 
         spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
             8 or more, in proportion where they reach less: it is computed as a quadratic spline, with as many knots as
@@ -96,15 +99,44 @@ def compile(
         program, reach = equalized(original, calibrated(original, x))
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
+
+    def planned(useful: int) -> tuple[Plan, dict[str, Numbers]]:
+        return make_plan(program, reach, within, margins=margins, bounded=ranges == "worst", spline_error=spline_error,
+                         useful=useful)  # fmt: skip
+
     try:
-        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst",
-                                  spline_error=spline_error)  # fmt: skip
+        plan, numbers, found = _precise(planned, program, original, x, max_error)
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
-    compiled = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
-    _check_precision(compiled, original, x, max_error)
-    return compiled
+    _check_precision(found, max_error)
+    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
+
+
+def _precise(
+    planned: Callable[[int], tuple[Plan, dict[str, Numbers]]],
+    program: Program,
+    original: Program,
+    x: Tensor,
+    max_error: float,
+) -> tuple[Plan, dict[str, Numbers], Precision]:
+    """The first plan that is precise enough, with as few significant bits and truncations as that takes; the most
+    precise one, if none is."""
+    tried: dict[bytes, tuple[Plan, dict[str, Numbers], Precision]] = {}
+    for useful in USEFUL:
+        try:
+            plan, numbers = planned(useful)
+        except CompileError:
+            if not tried:
+                raise
+            break
+        if plan.digest() in tried:  # it has the bits that there is room for
+            continue
+        found = precision(program, plan, numbers, x, original)
+        tried[plan.digest()] = plan, numbers, found
+        if found.error <= max_error:
+            break
+    return min(tried.values(), key=lambda each: each[2].error)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, spline_error) -> Tensor:
@@ -200,8 +232,7 @@ def _with_probes(
     return reach, within.with_statistics(x.numpy(), extremes[torch.from_numpy(~fit)].numpy())
 
 
-def _check_precision(program: SecureProgram, original: Program, x: Tensor, max_error: float) -> None:
-    found = precision(program, *program.native, x, original)
+def _check_precision(found: Precision, max_error: float) -> None:
     if found.error <= max_error:
         return
     text = (

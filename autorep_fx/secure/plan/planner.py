@@ -29,8 +29,9 @@ from .ranges import Reach
 
 log = logging.getLogger(__name__)
 
-#: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
-_USEFUL, _LEAST = 12, 7
+#: Significant bits below which a truncation in between is better; more of them where those are not precise enough. And
+#: bits below which nothing is worth computing.
+USEFUL, _LEAST = range(10, 15), 7
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -48,6 +49,7 @@ def make_plan(
     limits: Limits | None = None,
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
+    useful: int = USEFUL[0],
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
@@ -57,6 +59,7 @@ def make_plan(
         margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
+        useful: significant bits of values and weights; where there is no room for them, truncations are added.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
@@ -67,9 +70,9 @@ def make_plan(
     while True:
         nodes = Builder(program, reach, limits or Limits(), margins, frozenset(whole)).build()
         try:
-            nodes = _fit(nodes, margins)
+            nodes = _fit(nodes, margins, useful)
             if bounded:
-                nodes = _with_roundings(nodes, margins, within)
+                nodes = _with_roundings(nodes, margins, within, useful)
             break
         except _Whole as better:
             log.info("all positions of '%s' travel: no room for the products behind it", better.site)
@@ -84,17 +87,17 @@ class _Whole(Exception):
         self.site = site
 
 
-def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange) -> dict[str, Node]:
+def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange, useful: int) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
         if not raise_to_bounds(nodes, exponents(nodes, margins), within):
             return nodes
-        nodes = _fit(nodes, margins)
+        nodes = _fit(nodes, margins, useful)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], margins: Margins) -> dict[str, Node]:
-    for least in (_USEFUL, _LEAST):
+def _fit(nodes: dict[str, Node], margins: Margins, useful: int) -> dict[str, Node]:
+    for least in (useful, _LEAST):
         while True:
             for node in nodes.values():
                 if node.bits is not None:

@@ -19,6 +19,7 @@ from autorep_fx.secure.plan.lines import lines_of
 from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.site import Site
 from autorep_fx.secure.plan.validate import RULES
+from autorep_fx.secure.precision import precision
 from autorep_fx.secure.rules import check_step
 
 
@@ -181,3 +182,11 @@ def test_what_is_taken_and_put_is_there(kind, positions, shape, known, message):
     step = Step("a", "local", ("x",), shape, 0, {"kind": kind, "positions": positions, "shifts": (0,)})
     with pytest.raises(FormatError, match=message):
         check_step(step, RULES["local", kind], {"x": known})
+
+
+def test_truncations_are_as_many_as_precision_takes():
+    gm, x = _deep(), images(64, 4)
+    coarse, fine = (ar.compile(gm, x, max_error=error) for error in (0.05, 0.0001))
+    rounds = [program.cost("lan").rounds for program in (coarse, fine)]
+    off = [precision(p, *p.native, x).error for p in (coarse, fine)]
+    assert rounds[0] < rounds[1] and off[1] < off[0] <= 0.05 and off[1] <= 0.0001
