@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -18,12 +19,12 @@ from ..graph.outliers import outlying
 from ..graph.settle import SettleWeights
 from ..graph.unwrap import private_copy
 from .lower.table import lower
-from .plan.build import Margins
+from .plan.build import Limits, Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
 from .plan.numbers import Numbers
 from .plan.plan import Plan
-from .plan.planner import USEFUL, make_plan
+from .plan.planner import FINER, make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
 from .precision import Precision, precision
@@ -70,7 +71,7 @@ def compile(
             span wider on either side; with ranges="worst", plus and minus the largest |x| of the examples, times
             2**margin_bits.
         max_error: how far fixed point may be off on the examples, as a part of how far outputs of different samples lie
-            apart. The plan takes the significant bits, and with them the truncations between layers, that this takes.
+            apart. The plan gets the significant bits that this takes, and with them truncations and longer windows.
             Where none is enough there is a warning that names the step; beyond ten times that the program is refused.
 
         spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
@@ -100,9 +101,9 @@ def compile(
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
 
-    def planned(useful: int) -> tuple[Plan, dict[str, Numbers]]:
+    def planned(**bits: Any) -> tuple[Plan, dict[str, Numbers]]:
         return make_plan(program, reach, within, margins=margins, bounded=ranges == "worst", spline_error=spline_error,
-                         useful=useful)  # fmt: skip
+                         **bits)  # fmt: skip
 
     try:
         plan, numbers, found = _precise(planned, program, original, x, max_error)
@@ -114,29 +115,26 @@ def compile(
 
 
 def _precise(
-    planned: Callable[[int], tuple[Plan, dict[str, Numbers]]],
+    planned: Callable[..., tuple[Plan, dict[str, Numbers]]],
     program: Program,
     original: Program,
     x: Tensor,
     max_error: float,
 ) -> tuple[Plan, dict[str, Numbers], Precision]:
-    """The first plan that is precise enough, with as few significant bits and truncations as that takes; the most
-    precise one, if none is."""
-    tried: dict[bytes, tuple[Plan, dict[str, Numbers], Precision]] = {}
-    for useful in USEFUL:
+    """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
+    none is."""
+    plan, numbers = planned()
+    tried = [(plan, numbers, precision(program, plan, numbers, x, original))]
+    for useful, most in FINER:
+        if tried[-1][2].error <= max_error:
+            break
         try:
-            plan, numbers = planned(useful)
-        except CompileError:
-            if not tried:
-                raise
-            break
-        if plan.digest() in tried:  # it has the bits that there is room for
+            plan, numbers = planned(useful=useful, limits=Limits(value=most, factor=most))
+        except CompileError:  # no room for so many
             continue
-        found = precision(program, plan, numbers, x, original)
-        tried[plan.digest()] = plan, numbers, found
-        if found.error <= max_error:
-            break
-    return min(tried.values(), key=lambda each: each[2].error)
+        if plan.digest() != tried[-1][0].digest():
+            tried.append((plan, numbers, precision(program, plan, numbers, x, original)))
+    return min(tried, key=lambda each: each[2].error)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, spline_error) -> Tensor:

@@ -29,9 +29,12 @@ from .ranges import Reach
 
 log = logging.getLogger(__name__)
 
-#: Significant bits below which a truncation in between is better; more of them where those are not precise enough. And
-#: bits below which nothing is worth computing.
-USEFUL, _LEAST = range(10, 15), 7
+#: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
+_USEFUL, _LEAST = 10, 7
+
+#: What to try where a plan is not precise enough, in this order: significant bits that are worth a truncation in
+#: between, and the most that values and factors get, which makes the windows of comparisons longer.
+FINER = ((12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -49,7 +52,7 @@ def make_plan(
     limits: Limits | None = None,
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
-    useful: int = USEFUL[0],
+    useful: int = _USEFUL,
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
