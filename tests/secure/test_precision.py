@@ -71,12 +71,13 @@ def coarse(large: float):
 
 def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
     x = torch.randn(64, 4)
-    compiled = ar.transform(coarse(3e3), example_inputs=x)
+    compiled = ar.transform(coarse(1e5), example_inputs=x)
     with pytest.warns(CompileWarning, match=r"fixed point is off by up to .*max_error=2.00%\), from step '\w+' on"):
         ar.compile(compiled, x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ar.compile(compiled, x, max_error=1.0)
+        ar.compile(ar.transform(coarse(1e3), example_inputs=x), x)  # with more bits than are taken at first
     with pytest.raises(CompileError, match="fixed point is off .* from step 'relu' on; bring the channels"):
         ar.compile(ar.transform(coarse(1e6), example_inputs=x), x)
     with pytest.raises(ValueError, match="max_error must be above 0"):
