@@ -198,7 +198,8 @@ def main() -> None:
             print(key, {k: v for k, v in known[key].items() if k not in ("package", "name")}, flush=True)
             options.rows.write_text(json.dumps(known, indent=1))
             gc.collect()
-    write(options.out, [known[key] for key in known])
+    keys = (f"{package}/{name}" for package, names in NAMES.items() for name in names.split())
+    write(options.out, [known[key] for key in keys if key in known])
 
 
 if __name__ == "__main__":
