@@ -43,7 +43,7 @@ def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool 
     folder.mkdir(parents=True, exist_ok=True)
     train, test = digits()
     test = test[:images]
-    original = _original(folder / "digits_resnet14.safetensors", train, test, progress)
+    original = trained(folder / "digits_resnet14.safetensors", train, test, progress)
 
     calibration = (train.normalized(slice(512)), train.labels[:512])
     hybrid = transform(original, calibration=calibration, relu_budget=relu_budget, progress=progress)
@@ -75,7 +75,8 @@ def _through_crypten(programs: dict[str, SecureProgram], x: Tensor) -> dict[str,
         return {}
 
 
-def _original(path: Path, train: Images, test: Images, progress: bool | None) -> fx.GraphModule:
+def trained(path: Path, train: Images, test: Images, progress: bool | None) -> fx.GraphModule:
+    """The ResNet-14 that is kept at ``path``; trained first, where there is none."""
     network = resnet_cifar(14, in_channels=1)
     if path.exists():
         try:

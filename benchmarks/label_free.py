@@ -22,15 +22,15 @@ import autorep_fx as ar
 from autorep_fx.graph.calibrate import Batches
 from autorep_fx.hybrid import budget
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
-from autorep_fx.hybrid.reconstruct import reconstruct_layers
+from autorep_fx.hybrid.reconstruct import RIDGES, reconstruct_layers
 
 #: name -> (granularity, how strongly weights may be drawn to what they were; None: polynomials alone)
 WAYS = {
     "layers": ("layer", None),
     "positions": ("element", None),
     "positions, biases": ("element", (float("inf"),)),
-    "positions, reconstructed": ("element", ()),
-    "layers, reconstructed": ("layer", ()),
+    "positions, reconstructed": ("element", RIDGES),
+    "layers, reconstructed": ("layer", RIDGES),
 }
 SHARES = {"photographs": (0.9, 0.8, 0.7, 0.6, 0.5), "digits": (0.5, 0.2, 0.1, 0.05, 0.02)}
 
@@ -70,21 +70,24 @@ def varied(x: Tensor) -> Tensor:
 
 
 def digits() -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
-    from autorep_fx.demo import _original
+    from autorep_fx.demo import trained
     from autorep_fx.models import digits as images
 
     folder = Path("out/demo")
     folder.mkdir(parents=True, exist_ok=True)
     train, test = images()
-    yield _original(folder / "digits_resnet14.safetensors", train, test, None), train.normalized(slice(512)), (
-        test.normalized()
-    )
+    original = trained(folder / "digits_resnet14.safetensors", train, test, None)
+    yield original, train.normalized(slice(512)), test.normalized()
 
 
 @torch.no_grad()
+def log_probabilities(model: nn.Module, x: Tensor) -> Tensor:
+    return torch.cat([model(each) for each in x.split(20)]).double().log_softmax(1)
+
+
 def agreement(gm: nn.Module, wanted: Tensor, x: Tensor) -> tuple[float, float]:
     """Part of the inputs with the original's class, and the median divergence of the probabilities (KL, in nats)."""
-    found = torch.cat([gm(each) for each in x.split(20)]).double().log_softmax(1)
+    found = log_probabilities(gm, x)
     apart = (wanted.exp() * (wanted - found)).sum(1)
     return float((found.argmax(1) == wanted.argmax(1)).double().mean()), float(apart.median())
 
@@ -97,7 +100,7 @@ def reduced(full: fx.GraphModule, scores, batches: Batches, share: float, way: s
     if ridges is None:
         fit_replaced(gm, batches, Fitting())
     else:
-        reconstruct_layers(gm, batches, Fitting(), **({"ridges": ridges} if ridges else {}))
+        reconstruct_layers(gm, batches, Fitting(), ridges=ridges)
     return gm
 
 
@@ -108,8 +111,7 @@ def study(network: str, path: Path) -> None:
         if all(key in known for key in keys.values()):
             continue
         full, batches = ar.transform(model, calibration=calibration), Batches(calibration.split(20))
-        with torch.no_grad():
-            wanted = torch.cat([model(each) for each in x.split(20)]).double().log_softmax(1)
+        wanted = log_probabilities(model, x)
         scores = budget.scores(full, batches)
         for site in ar.sites(full).values():
             site.statistics = None  # copied with the model otherwise

@@ -273,10 +273,19 @@ def _batched(x: Tensor) -> tuple[int, ...]:
 
 
 def _add(statistics: SiteStatistics, name: str, site: nn.Module, x: Tensor) -> None:
+    activation = getattr(site, "activation", site)  # a hybrid site is fitted to its activation
+    add(statistics, name, x, activation(x))
+
+
+def add(statistics: SiteStatistics, name: str, x: Tensor, a: Tensor) -> None:
+    """Add what arrives at site ``name``, and what the activation is to be there.
+
+    Raises:
+        CalibrationError: it is not finite.
+    """
     if not torch.isfinite(x).all():
         raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
-    activation = getattr(site, "activation", site)  # a hybrid site is fitted to its activation
-    statistics.update(x, activation(x))
+    statistics.update(x, a)
 
 
 def progress_bar(items, title: str, progress: bool | None, unit: str):

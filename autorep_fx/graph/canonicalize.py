@@ -70,8 +70,7 @@ class Canonicalize(Pass):
 
     @staticmethod
     def _target(gm: fx.GraphModule, node: fx.Node, match: Found, taken: set[str]) -> str:
-        kept = node.op == "call_module" and not isinstance(gm.get_submodule(node.target), KeptFunction)
-        if kept:
+        if node.op == "call_module" and not isinstance(gm.get_submodule(node.target), KeptFunction):
             return node.target if node.target not in taken else unique_target(gm, node.target)
         scope = scope_of(node)
         return unique_target(gm, f"{scope}.{match.activation.kind}" if scope else match.activation.kind)

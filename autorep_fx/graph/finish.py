@@ -26,13 +26,14 @@ FINISHES: dict[str, Callable[[Tensor, int], Tensor]] = {
 #: Those that go along a dimension.
 ALONG = ("softmax", "log_softmax")
 
-_FUNCTIONS = {
+#: What computes which of them.
+FUNCTIONS = {
     F.softmax: "softmax", torch.softmax: "softmax", torch.special.softmax: "softmax", F.log_softmax: "log_softmax",
     torch.log_softmax: "log_softmax", torch.special.log_softmax: "log_softmax", F.sigmoid: "sigmoid",
     torch.sigmoid: "sigmoid", torch.special.expit: "sigmoid", F.logsigmoid: "logsigmoid", F.tanh: "tanh",
     torch.tanh: "tanh",
 }  # fmt: skip
-_MODULES = {
+MODULES = {
     nn.Softmax: "softmax", nn.Softmax2d: "softmax", nn.LogSoftmax: "log_softmax", nn.Sigmoid: "sigmoid",
     nn.LogSigmoid: "logsigmoid", nn.Tanh: "tanh",
 }  # fmt: skip
@@ -69,10 +70,10 @@ def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
     options.pop("_stacklevel", None)
     if node.op == "call_module":
         module = gm.get_submodule(node.target)
-        name = None if attached(module) else _MODULES.get(type(module))
+        name = None if attached(module) else MODULES.get(type(module))
         dim = -3 if isinstance(module, nn.Softmax2d) else getattr(module, "dim", None)
     else:
-        name = node.target if node.op == "call_method" and node.target in FINISHES else _FUNCTIONS.get(node.target)
+        name = node.target if node.op == "call_method" and node.target in FINISHES else FUNCTIONS.get(node.target)
         dim = args[1] if len(args) > 1 else dim
     if name is None or not isinstance(source, fx.Node) or len(args) > 2 or any(v is not None for v in options.values()):
         return None

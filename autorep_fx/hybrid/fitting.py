@@ -83,10 +83,15 @@ def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progres
     """
 
     def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-        fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep)
+        fit_where_replaced(site, statistics, fitting)
 
     degree = max((site.degree for site in sites(gm).values()), default=fitting.degree)
     calibrate_in_order(gm, batches, HybridActivation, fit, degree, progress=progress)
+
+
+def fit_where_replaced(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting) -> None:
+    """Fit a site over its replaced positions, at the degree that it has."""
+    fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep)
 
 
 def fit_site(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None = None) -> None:

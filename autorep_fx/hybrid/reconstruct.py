@@ -13,7 +13,7 @@ al., Data-Free Quantization (ICCV 2019), section 4.2.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections import Counter
 from typing import NamedTuple
 
 import torch
@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..graph.attached import attached
-from ..graph.calibrate import Batches, InOrder, evaluating, progress_bar
+from ..graph.calibrate import Batches, InOrder, add, evaluating, progress_bar
 from ..graph.statistics import SiteStatistics
 from .activation import HybridActivation, sites
-from .fitting import Fitting, fit_site
+from .fitting import Fitting, fit_where_replaced
 
 #: How strongly weights may be drawn to what they were, as parts of a layer's mean squared input; infinite: they stay,
 #: and biases alone are fitted.
@@ -47,7 +47,7 @@ def reconstruct_layers(
     memory for what all batches hold at one place of the graph, twice.
     """
     target = _with_all_kept(gm)
-    calls = [node.target for node in gm.graph.nodes if node.op == "call_module"]
+    calls = Counter(node.target for node in gm.graph.nodes if node.op == "call_module")
     behind: set[fx.Node] = set()  # of something that was changed
     with evaluating(gm), evaluating(target), torch.no_grad():
         mine, theirs = (InOrder(each, HybridActivation, batches) for each in (gm, target))
@@ -57,9 +57,9 @@ def reconstruct_layers(
             wanted = theirs.run(twin)
             changed = not behind.isdisjoint(node.all_input_nodes)
             if node in mine.sites and not module.keep.all():
-                _fit_site(module, mine.arriving(node), wanted, fitting)
+                _fit_site(node.target, module, mine.arriving(node), wanted, fitting)
                 changed = True
-            elif changed and calls.count(node.target) == 1 and (layer := _layer(gm, node, module)):
+            elif changed and calls[node.target] == 1 and (layer := _layer(gm, node, module)):
                 layer.fit(mine.arriving(node), wanted, ridges)
             if changed:
                 behind.add(node)
@@ -80,11 +80,13 @@ def _with_all_kept(gm: fx.GraphModule) -> fx.GraphModule:
     return target
 
 
-def _fit_site(site: HybridActivation, inputs: list[Tensor], wanted: list[Tensor], fitting: Fitting) -> None:
+def _fit_site(
+    name: str, site: HybridActivation, inputs: list[Tensor], wanted: list[Tensor], fitting: Fitting
+) -> None:
     statistics = SiteStatistics(tuple(site.shape), site.degree)
     for x, y in zip(inputs, wanted):
-        statistics.update(x, y.reshape(x.shape))
-    fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep)
+        add(statistics, name, x, y.reshape(x.shape))
+    fit_where_replaced(site, statistics, fitting)
 
 
 def _layer(gm: fx.GraphModule, node: fx.Node, module: nn.Module) -> _Layer | None:

@@ -101,16 +101,18 @@ def _plain(value: Any, shape: Shape = ()) -> Any:
     if isinstance(value, np.ndarray) and value.dtype == bool and value.shape == (math.prod(shape),):
         return {"mask": _pack(value)}
     if isinstance(value, (np.ndarray, torch.Tensor)) and POSITIONS.holds(value, shape):
-        chosen = np.zeros(math.prod(shape), bool)
-        chosen[np.asarray(value)] = True
-        return {"tensor" if isinstance(value, torch.Tensor) else "positions": _pack(chosen)}
+        return {"tensor" if isinstance(value, torch.Tensor) else "positions": _chosen(value, math.prod(shape))}
     if PLACES.holds(value, ()):
-        chosen = np.zeros(int(value[-1]) + 1, bool)
-        chosen[value] = True
-        return {"places": _pack(chosen)}
+        return {"places": _chosen(value, int(value[-1]) + 1)}
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise TypeError(f"{type(value).__name__} {str(value)[:60]} has no form in a file")
+
+
+def _chosen(positions: np.ndarray | torch.Tensor, size: int) -> str:
+    chosen = np.zeros(size, bool)
+    chosen[np.asarray(positions)] = True
+    return _pack(chosen)
 
 
 def _pack(chosen: np.ndarray) -> str:
@@ -144,8 +146,9 @@ def _value(value: Any, where: str, shape: Shape = ()) -> Any:
 
 def _places(text: str, size: int, where: str) -> np.ndarray:
     """In their one form: what lies within the sample is written as positions."""
-    found = np.flatnonzero(np.unpackbits(np.frombuffer(_bytes(text, where), np.uint8))).astype(np.int64)
-    if not len(found) or found[-1] < size or found[-1] // 8 != 3 * len(text) // 4 - text.count("=") - 1:
+    data = np.frombuffer(_bytes(text, where), np.uint8)
+    found = np.flatnonzero(np.unpackbits(data)).astype(np.int64)
+    if not len(found) or found[-1] < size or found[-1] // 8 != len(data) - 1:
         raise FormatError(f"{where} is no list of positions beyond the sample")
     return found
 

@@ -46,6 +46,17 @@ class Fn(nn.Module):
         return self.function(x, self.c)
 
 
+class OfInput(nn.Module):
+    """A function of the input alone."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 class Everything(nn.Module):
     """Every operation of the runtime, in a few thousand elements."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from native_runs import compiled
-from networks import images, lower
+from networks import OfInput, images, lower
 from torch import nn
 
 import autorep_fx as ar
@@ -15,15 +15,6 @@ from autorep_fx.errors import CompileError, FormatError, MissingDependency
 from autorep_fx.secure.crypten.compat import load_crypten
 from autorep_fx.secure.outputs import assemble, check_form
 from autorep_fx.secure.plaintext import execute
-
-
-class Fn(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 class Heads(nn.Module):
@@ -66,9 +57,9 @@ def hold(found, wanted, atol):
     "last",
     [
         nn.Softmax(1), nn.Softmax(-1), nn.Softmax2d(), nn.LogSoftmax(3), nn.Sigmoid(), nn.LogSigmoid(), nn.Tanh(),
-        Fn(lambda x: F.softmax(x)), Fn(lambda x: F.softmax(x, dim=2)), Fn(lambda x: x.softmax(-2)),
-        Fn(lambda x: torch.sigmoid(x)), Fn(lambda x: torch.log_softmax(input=x, dim=1)),
-        Fn(lambda x: x.tanh().sigmoid()),
+        OfInput(lambda x: F.softmax(x)), OfInput(lambda x: F.softmax(x, dim=2)), OfInput(lambda x: x.softmax(-2)),
+        OfInput(lambda x: torch.sigmoid(x)), OfInput(lambda x: torch.log_softmax(input=x, dim=1)),
+        OfInput(lambda x: x.tanh().sigmoid()),
     ],
     ids=str,
 )  # fmt: skip
@@ -83,7 +74,7 @@ def test_the_last_function_is_the_client_s(last):
 
 
 def test_what_is_read_again_is_a_site():
-    gm = ar.transform(Fn(lambda x: (lambda y: y * x.mean((2, 3), keepdim=True))(x.sigmoid())))
+    gm = ar.transform(OfInput(lambda x: (lambda y: y * x.mean((2, 3), keepdim=True))(x.sigmoid())))
     assert len(ar.sites(gm)) == 1
 
 
@@ -106,7 +97,7 @@ def test_outputs_of_every_form():
 )
 def test_what_cannot_be_returned(returned, message):
     with pytest.raises(CompileError, match=message):
-        lower(Fn(returned), images())
+        lower(OfInput(returned), images())
 
 
 @pytest.mark.parametrize("backend", ["native", "crypten"])

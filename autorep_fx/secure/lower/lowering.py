@@ -116,8 +116,6 @@ class Lowering:
         shape = self.sample_shape(call.node) if shape is None else tuple(shape)
         return self._append(_step_name(call.node) + suffix, op, inputs, shape, secrets, attrs)
 
-    # --- the walk ----------------------------------------------------------------------------------------------------
-
     def _append(self, name: str, op: str, inputs: tuple[str, ...], shape: Shape,
                 secrets: dict[str, Tensor] | None = None, attrs: dict[str, Any] | None = None) -> str:  # fmt: skip
         keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
@@ -126,6 +124,8 @@ class Lowering:
         self.steps.append(Step(name, op, inputs, shape, attrs or {}, keys))
         self.shapes[name] = shape
         return name
+
+    # --- the walk ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Program:
         nodes = list(self.gm.graph.nodes)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...graph.finish import ALONG, FUNCTIONS, MODULES
+
 _STATISTICS = (
     "divides by a standard deviation of the private input, and a private division costs far more than a network; "
     "train with batch norm in its place, which is fixed numbers in eval mode"
@@ -28,11 +30,9 @@ REASONS: dict[tuple[str, Any], str] = {
     **{("call_function", function): _STATISTICS for function in (
         F.layer_norm, torch.layer_norm, F.group_norm, torch.group_norm, F.instance_norm, F.rms_norm, torch.rms_norm,
         F.normalize, F.local_response_norm)},
-    **{("call_module", kind): _SOFTMAX for kind in (nn.Softmax, nn.Softmax2d, nn.LogSoftmax)},
-    **{("call_function", function): _SOFTMAX for function in (
-        F.softmax, torch.softmax, F.log_softmax, torch.log_softmax)},
-    ("call_method", "softmax"): _SOFTMAX,
-    ("call_method", "log_softmax"): _SOFTMAX,
+    **{("call_module", kind): _SOFTMAX for kind, name in MODULES.items() if name in ALONG},
+    **{("call_function", function): _SOFTMAX for function, name in FUNCTIONS.items() if name in ALONG},
+    **{("call_method", name): _SOFTMAX for name in ALONG},
     ("call_module", nn.MultiheadAttention): _ATTENTION,
     ("call_function", F.scaled_dot_product_attention): _ATTENTION,
 }  # fmt: skip

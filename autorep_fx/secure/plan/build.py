@@ -158,11 +158,11 @@ class Builder:
         )
         return self.add(node)
 
-    def factors(self, name: str, x: str, weight: np.ndarray, constant: np.ndarray | None = None) -> str:
-        """The server's factors of the channels, ``weight`` (C,); a constant broadcasts over the result."""
+    def factors(self, name: str, x: str, weight: np.ndarray) -> str:
+        """The server's factors of the channels, ``weight`` (C,)."""
         attrs = {"kind": "channel", "weight_shape": weight.shape}
         return self.add(Node(name, "map", [x], self.nodes[x].shape, attrs, bits=0, most=self.limits.weight,
-                             scale=_weight_scale(weight), weight=weight, constant=constant))  # fmt: skip
+                             scale=_weight_scale(weight), weight=weight))  # fmt: skip
 
     def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float) -> str:
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
@@ -300,8 +300,7 @@ def _hybrid(b: Builder, step: Step) -> None:
     if site.kind == "prelu" and len(site.kept):
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
-    chosen = {"bits": 0, "most": b.limits.value, "scale": whole_bits(b.reach(x))}
-    b.add(Node(name, "activation", [x], step.shape, **chosen, site=site, reach=b.reach(x), reach_kept=kept))
+    b.activation(name, x, site, b.reach(x), kept)
     if private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip

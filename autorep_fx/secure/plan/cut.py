@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .build import Node, whole_bits
-from .exponents import TRUNCATING
+from .exponents import TRUNCATING, untruncated
 from .lines import PUT
 
 #: Ends the name of a truncation in between.
@@ -12,38 +12,22 @@ CUT = ".cut"
 
 def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
     """The input of the last product up to ``sink`` that itself follows one; None if there is none."""
-    names, seen = _from(sink), set()
-    while names:
-        name = names.pop(0)
-        node = nodes[name]
-        if name in seen or node.op in TRUNCATING:
-            continue
-        seen.add(name)
+    for node in untruncated(nodes, _from(sink)):
         if _multiplies(node):
             before = _named(nodes, node.inputs[0])
             if before is not None and _follows_product(nodes, before):
                 return before
-        names += node.inputs
     return None
-
-
-def _from(sink: Node) -> list[str]:
-    return list(sink.inputs) if sink.op in (*TRUNCATING, "output") else [sink.name]
 
 
 def travelling_above(nodes: dict[str, Node], sink: Node) -> str | None:
     """The nearest site before ``sink`` of which only some positions travel, with no truncation between; or None."""
-    names, seen = _from(sink), set()
-    while names:
-        name = names.pop(0)
-        if name in seen:
-            continue
-        seen.add(name)
-        if name.endswith(PUT):
-            return name.removesuffix(PUT)
-        if nodes[name].op not in TRUNCATING:
-            names += nodes[name].inputs
-    return None
+    names = (node.name for node in untruncated(nodes, _from(sink)))
+    return next((name.removesuffix(PUT) for name in names if name.endswith(PUT)), None)
+
+
+def _from(sink: Node) -> list[str]:
+    return list(sink.inputs) if sink.op in (*TRUNCATING, "output") else [sink.name]
 
 
 def _named(nodes: dict[str, Node], name: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -61,17 +63,23 @@ def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
 
 def _first_without_room(nodes: dict[str, Node], e: dict[str, int], sink: Node, margins: Margins) -> Node:
     """Of what ``sink`` is computed from since the last truncations, the first that is too large for a masked wire."""
-    names, found = list(sink.inputs), {}
-    while names:
-        node = nodes[names.pop()]
-        if node.name not in found and node.op not in TRUNCATING:
-            found[node.name] = node
-            names += node.inputs
+    before = {node.name for node in untruncated(nodes, sink.inputs)}
     for name, exponent in e.items():
-        node = found.get(name)
-        if node is not None and node.reach is not None and exponent + whole_bits(node.reach) + margins.ring > ROOM:
+        node = nodes[name]
+        if name in before and node.reach is not None and exponent + whole_bits(node.reach) + margins.ring > ROOM:
             return node
     return sink
+
+
+def untruncated(nodes: dict[str, Node], names: Iterable[str]) -> Iterator[Node]:
+    """``names`` and what they are computed from since the last truncations, each once, the nearest first."""
+    waiting, seen = deque(names), set()
+    while waiting:
+        node = nodes[waiting.popleft()]
+        if node.name not in seen and node.op not in TRUNCATING:
+            seen.add(node.name)
+            waiting += node.inputs
+            yield node
 
 
 def _exponents(nodes: dict[str, Node], margins: Margins, e: dict[str, int]) -> dict[str, int]:

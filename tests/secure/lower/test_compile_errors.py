@@ -1,21 +1,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import images, lower
+from networks import OfInput, images, lower
 from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.compile import compile
-
-
-class Fn(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def test_every_unsupported_node_is_listed_with_a_way_out():
@@ -38,25 +29,25 @@ def test_every_unsupported_node_is_listed_with_a_way_out():
 
 UNSUPPORTED = {
     "ceil": (nn.AvgPool2d(3, ceil_mode=True, divisor_override=2), "divisor_override with windows that are cut off"),
-    "rounding": (Fn(lambda x: x.to(torch.float16)), "rounds to torch.float16"),
+    "rounding": (OfInput(lambda x: x.to(torch.float16)), "rounds to torch.float16"),
     "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest and bilinear"),
-    "cube": (Fn(lambda x: x**3), "only squares"),
-    "expanded": (Fn(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), "added or multiplied"),
+    "cube": (OfInput(lambda x: x**3), "only squares"),
+    "expanded": (OfInput(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), "added or multiplied"),
     "adaptive": (nn.AdaptiveMaxPool2d(3, return_indices=True), "return_indices"),
-    "pad value": (Fn(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
+    "pad value": (OfInput(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
     "batch statistics": (nn.BatchNorm2d(3, track_running_stats=False), "statistics of the batch"),
-    "batch mean": (Fn(lambda x: x - x.mean(0)), "leave axis 0 out"),
-    "full mean": (Fn(lambda x: x - x.mean()), "averages over the batch"),
-    "batch permute": (Fn(lambda x: x.permute(1, 0, 2, 3) + 0.0), "axis 0"),
-    "batch reshape": (Fn(lambda x: x.reshape(-1, 8)), "axis 0 must stay the batch"),
-    "batch cat": (Fn(lambda x: torch.cat([x, x])), "along the batch"),
-    "batch slice": (Fn(lambda x: x[0:1] + x), "selects samples"),
-    "always dropout": (Fn(lambda x: F.dropout(x, 0.5, training=True)), "dropout that is on in eval mode"),
-    "in-place, read later": (Fn(lambda x: (lambda y: y.add_(1) + y)(x * 2)), "'mul', which 'add' reads later"),
-    "part of what cannot be": (Fn(lambda x: x.flatten(1).topk(2)[0]), "takes a part of what 'topk' returns"),
+    "batch mean": (OfInput(lambda x: x - x.mean(0)), "leave axis 0 out"),
+    "full mean": (OfInput(lambda x: x - x.mean()), "averages over the batch"),
+    "batch permute": (OfInput(lambda x: x.permute(1, 0, 2, 3) + 0.0), "axis 0"),
+    "batch reshape": (OfInput(lambda x: x.reshape(-1, 8)), "axis 0 must stay the batch"),
+    "batch cat": (OfInput(lambda x: torch.cat([x, x])), "along the batch"),
+    "batch slice": (OfInput(lambda x: x[0:1] + x), "selects samples"),
+    "always dropout": (OfInput(lambda x: F.dropout(x, 0.5, training=True)), "dropout that is on in eval mode"),
+    "in-place, read later": (OfInput(lambda x: (lambda y: y.add_(1) + y)(x * 2)), "'mul', which 'add' reads later"),
+    "part of what cannot be": (OfInput(lambda x: x.flatten(1).topk(2)[0]), "takes a part of what 'topk' returns"),
     "indices": (nn.MaxPool2d(2, return_indices=True), "return_indices"),
-    "private weights": (Fn(lambda x: F.conv2d(x, x[:, :, :3, :3])), "computed from the input"),
-    "no dependence": (Fn(lambda x: torch.zeros(2, 3)), "does not depend on the input"),
+    "private weights": (OfInput(lambda x: F.conv2d(x, x[:, :, :3, :3])), "computed from the input"),
+    "no dependence": (OfInput(lambda x: torch.zeros(2, 3)), "does not depend on the input"),
 }
 
 
