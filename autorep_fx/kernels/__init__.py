@@ -1,13 +1,14 @@
-"""The compiled kernels: arithmetic in Z_2^64, AES streams, comparison keys, bit-sliced comparison.
+"""The compiled kernels: arithmetic in Z_2^64 and Z_2^32, AES streams, comparison keys, bit-sliced comparison.
 
 Importing this package never fails. Where the extension was not built, calling anything that needs it raises
 `MissingDependency` with the command that builds it; `available()` asks first. `autorep_fx.kernels.reference` holds
 NumPy versions of everything, with the same signatures and the same results bit for bit.
 
-Common to all functions: ring elements are `uint64` or `int64` (the same bits); a result has the signedness of the
-first array. Arrays must have native byte order; a non-contiguous input is copied, a non-contiguous `out` is refused.
-Anything with NumPy's array protocol is taken, so a CPU torch tensor is read in place. Wrong types raise `TypeError`,
-wrong shapes or ranges `ValueError`, both naming the argument. Python's lock is released while a kernel runs.
+Common to all functions: ring elements are `uint64` or `int64` (the same bits), or, where a function says so, of 32
+bits; a result has the signedness of the first array. Arrays must have native byte order; a non-contiguous input is
+copied, a non-contiguous `out` is refused. Anything with NumPy's array protocol is taken, so a CPU torch tensor is read
+in place. Wrong types raise `TypeError`, wrong shapes or ranges `ValueError`, both naming the argument. Python's lock is
+released while a kernel runs.
 
 The kernels exist in several tiers (portable, avx2, avx512). The best one that the machine has is used, unless the
 environment variable `AUTOREP_FX_CPU` or `set_tier` names another; an unsupported one is an error.

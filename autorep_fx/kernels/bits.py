@@ -68,9 +68,9 @@ def deal_and_(a0, b0, a1, b1, *, c):
 def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
     """This party's share of `relu(x)`, `x = y >> shift`, once `v = drelu ^ u` is open. No message.
 
-    m: (n,), public, `|y| < 2**62`. v: ceil(n / 64) words of bits. u, ua, ub, alpha, beta: shares, (n,), from the
-    dealer: a random bit u, u * alpha, u * beta, and alpha, beta as in `activation_step`; ub and beta uint64, or both
-    uint32 (high halves) where shift is at most 32. Error in x as there.
+    m: (n,), public, `|y| < 2**(w - 2)`, w its bits. v: ceil(n / 64) words of bits. u, ua, ub, alpha, beta: shares,
+    (n,), from the dealer: a random bit u, u * alpha, u * beta, and alpha, beta; widths, ub like beta, and error in x as
+    in `activation_step`.
     """
     return load().select(m, v, u, ua, ub, alpha, beta, shift, party, out)
 

@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 2
+_ABI = 3
 _extension = None
 
 

@@ -2,6 +2,8 @@
 
 A masked wire holds `y` with exponent F as the public `m = y + r`; the parties share `r`; `shift = F - f` low bits go.
 Arrays are (batch, positions); `keep` lists the positions that keep their ReLU, the same for every sample of the batch.
+The wire's ring is that of `m` (or `r`), w = 64 or 32 bits; the result's is that of the shares, 64 or 32 bits: either
+goes with either, as truncation holds over the integers.
 """
 
 from __future__ import annotations
@@ -35,15 +37,16 @@ def activation_step(
     4. `+ add - sub`: the client passes `sub = B`, the mask of the next blinded wire, and sends the result; the server
        passes `add`, what it received, and has the blinded value.
 
-    m: (batch, positions), `|y| < 2**62`. shift: 0 to 62. align: 0 to 63. party: 0 adds the public terms.
+    m: (batch, positions), `|y| < 2**(w - 2)`. shift: 0 to w - 2. align: 0 to 63. party: 0 adds the public terms.
     alpha, beta, alpha2, ab: this party's shares, shaped like m, from the dealer (`deal_powers_`), one party's from its
-    seed. beta and ab are both uint64, or, where shift is at most 32, both uint32: shares of their high halves, the low
-    ones being zero. alpha and beta may be None where every position is kept.
+    seed. beta and ab are as wide as the others, or, with 64-bit wire and shares and shift at most 32, both uint32:
+    shares of their high halves, the low ones being zero. alpha and beta may be None where every position is kept.
     linear: bool (positions,) or None. keep: int64 (kept,), increasing; relu: this party's shares, (batch, kept).
-    add, sub: shaped like m, or None. out: may be m, nothing else. Entries at kept positions are not used.
+    add, sub: shaped like m, as wide as the shares, or None. out: may be m, if as wide, and nothing else. Entries at
+    kept positions are not used.
 
     Error: below one unit of `2**-f` in x, unbiased; never a wrap. Offline 24 bytes an element to one party (12 without
-    squares) with uint32, 32 (16) with uint64; 0 online.
+    squares) with high halves, 32 (16) without, 16 (8) with shares of 32 bits; 0 online.
     """
     return load().activation_step(m, shift, align, party, alpha, beta, alpha2, ab, linear, relu, keep, add, sub, out)
 
@@ -51,19 +54,18 @@ def activation_step(
 def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
     """The dealer's half of `activation_step`: in place, one party's shares become the other's.
 
-    alpha = r >> shift, beta = msb(r) * 2**(64 - shift), alpha2 = alpha^2, ab = 2 alpha beta - beta^2. Each array holds
+    alpha = r >> shift, beta = msb(r) * 2**(w - shift), alpha2 = alpha^2, ab = 2 alpha beta - beta^2. Each array holds
     one party's share (from its seed: `prg_words`, viewed as uint32 for the short ones) and is overwritten by the true
-    value minus it. All are shaped like r and contiguous. beta and ab: uint64, or uint32 for the high halves where shift
-    is at most 32.
+    value minus it. All are shaped like r and contiguous; widths as in `activation_step`.
     """
     load().deal_powers_(r, shift, alpha, beta, alpha2, ab)
 
 
-def window(v, keep=None, *, shift=0, bits=64, out=None):
-    """`(v[:, keep] >> shift) mod 2**bits`: gather and cut out what a comparison looks at. Unsigned (batch, kept).
+def window(v, keep=None, *, shift=0, bits=None, out=None):
+    """`(v[:, keep] >> shift) mod 2**bits`: gather and cut out what a comparison looks at. uint64 (batch, kept).
 
-    v: (batch, positions). keep: int64, increasing, or None for all. shift 0 to 63, bits 1 to 64 - shift. With the
-    defaults it is a plain gather.
+    v: (batch, positions), w bits wide. keep: int64, increasing, or None for all. shift 0 to w - 1, bits 1 to w - shift,
+    or None for all of them. With the defaults it is a plain gather.
     """
     return load().window(v, keep, shift, bits, out)
 
@@ -72,7 +74,7 @@ def deal_relu_(r_window, *, bits, shares):
     """The dealer's numbers for `relu_fss`: returns (alpha, payload) for `gen_dcf(..., bits=bits - 1)`.
 
     r_window: (n,), the mask's window of `bits` bits (2 to 63). shares: (n, 3), one party's shares of (rh, rl, rh * rl)
-    from its seed; becomes the other's. rl: the low bits - 1 bits, rh: the top bit.
+    from its seed; becomes the other's, and the payload is as wide. rl: the low bits - 1 bits, rh: the top bit.
     """
     return load().deal_relu_(r_window, shares, bits)
 
@@ -84,8 +86,8 @@ def relu_fss(key, root, m_window, shares, *, party, out=None):
     2. Combine them with `[rh], [rl], [rh rl]` and the top bit `mh`, which is public: docs/protocol.md, variant `fss`.
 
     key, root: from the dealer, three payloads. m_window: (n,) from `window`. shares: (n, 3), this party's part of what
-    `deal_relu_` shared. No message. Exact on windows, so at most one unit off in x (the cut-off low bits), as long as
-    `|x| < 2**(bits - 1)`. Source: Boyle et al. (ePrint 2020/1392), section 4, with one payload of three words instead
-    of a spline's.
+    `deal_relu_` shared, as wide as the key's payload and the result. No message. Exact on windows, so at most one unit
+    off in x (the cut-off low bits), as long as `|x| < 2**(bits - 1)`. Source: Boyle et al. (ePrint 2020/1392), section
+    4, with one payload of three words instead of a spline's.
     """
     return load().relu_fss(key, root, m_window, shares, party, out)

@@ -25,7 +25,7 @@ py::array keep_index(const py::object& keep, int64_t positions) {
 }
 
 py::array matrix(const py::object& value, const char* name) {
-  py::array a = ring64(value, name);
+  py::array a = ring_any(value, name);
   if (a.ndim() != 2) bad_value(name, "expected shape (batch, positions), got " + shape_text(shape_of(a)));
   return a;
 }
@@ -37,9 +37,17 @@ void refuse_overlap(const py::array& out, const py::array& other, const char* na
     bad_value("out", std::string("must not overlap ") + name);
 }
 
-// beta and ab are stored whole, or, as 32-bit arrays, by their high halves.
-int width_of(const py::object& beta) {
-  return py::isinstance<py::array>(beta) && py::reinterpret_borrow<py::array>(beta).itemsize() == 4 ? 4 : 8;
+// How beta and ab are stored: as wide as what else is shared, or, on a wire of 64 bits, by their high halves.
+int beta_width(const py::object& beta, const char* name, int wire_bytes, int share_bytes) {
+  const int bytes = beta.is_none() ? share_bytes : width_of(beta);
+  if (bytes == 4 && share_bytes == 8 && wire_bytes == 4)
+    bad_type(name, "high halves are for a wire of 64 bits; expected an array of uint64 or int64");
+  return bytes < share_bytes ? bytes : share_bytes;
+}
+
+// Highest shift on a wire.
+int64_t most_shift(int wire_bytes, int share_bytes, int beta_bytes) {
+  return beta_bytes < share_bytes ? 32 : 8 * wire_bytes - 2;
 }
 
 py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
@@ -48,25 +56,27 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
                           const py::object& add, const py::object& sub, const py::object& out) {
   const py::array m = matrix(masked, "m");
   const auto shape = shape_of(m);
-  const int beta_bytes = width_of(beta);
-  need_range(shift, "shift", 0, beta_bytes == 4 ? 32 : 62);
+  ActivationArgs a{};
+  a.m_bytes = static_cast<int>(m.itemsize());
+  a.out_bytes = alpha.is_none() ? relu.is_none() ? a.m_bytes : width_of(relu) : width_of(alpha);
+  a.beta_bytes = beta_width(beta, "beta", a.m_bytes, a.out_bytes);
+  need_range(shift, "shift", 0, most_shift(a.m_bytes, a.out_bytes, a.beta_bytes));
   need_range(align, "align", 0, 63);
   need_range(party, "party", 0, 1);
+  const int bytes = a.out_bytes;
   std::vector<py::array> held;
-  const auto take = [&](const py::object& value, const char* name, py::ssize_t bytes,
+  const auto take = [&](const py::object& value, const char* name, py::ssize_t itemsize,
                         const std::vector<py::ssize_t>& want) -> const void* {
     if (value.is_none()) return nullptr;
-    held.push_back(integers(value, name, bytes));
+    held.push_back(integers(value, name, itemsize));
     need_shape(held.back(), name, want);
     return held.back().data();
   };
-  ActivationArgs a{};
-  a.m = data<uint64_t>(m);
-  a.alpha = static_cast<const uint64_t*>(take(alpha, "alpha", 8, shape));
-  a.beta_bytes = beta_bytes;
-  a.beta = take(beta, "beta", beta_bytes, shape);
-  a.alpha2 = static_cast<const uint64_t*>(take(alpha2, "alpha2", 8, shape));
-  a.ab = take(ab, "ab", beta_bytes, shape);
+  a.m = m.data();
+  a.alpha = take(alpha, "alpha", bytes, shape);
+  a.beta = take(beta, "beta", a.beta_bytes, shape);
+  a.alpha2 = take(alpha2, "alpha2", bytes, shape);
+  a.ab = take(ab, "ab", a.beta_bytes, shape);
   if (!a.alpha != !a.beta) bad_value(a.alpha ? "beta" : "alpha", "alpha and beta go together");
   if (!a.alpha2 != !a.ab) bad_value(a.alpha2 ? "ab" : "alpha2", "alpha2 and ab go together");
   if (a.alpha2 && !a.alpha) bad_value("alpha", "is needed where alpha2 is given");
@@ -83,14 +93,14 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
     a.keep = data<int64_t>(kept), a.kept = kept.size();
   }
   if (a.kept && relu.is_none()) bad_value("relu", "is needed where keep is given");
-  if (!relu.is_none()) a.relu = static_cast<const uint64_t*>(take(relu, "relu", 8, {shape[0], a.kept}));
+  if (!relu.is_none()) a.relu = take(relu, "relu", bytes, {shape[0], a.kept});
   if (!a.alpha && a.kept != shape[1]) bad_value("alpha", "may be None only where every position is kept");
-  a.add = static_cast<const uint64_t*>(take(add, "add", 8, shape));
-  a.sub = static_cast<const uint64_t*>(take(sub, "sub", 8, shape));
-  py::array result = output(out, shape, m);
+  a.add = take(add, "add", bytes, shape);
+  a.sub = take(sub, "sub", bytes, shape);
+  py::array result = output(out, shape, m, bytes);
   for (const py::array& h : held) refuse_overlap(result, h, "another argument than m");
-  if (result.data() != m.data()) refuse_overlap(result, m, "m in part");
-  a.out = mutable_data<uint64_t>(result);
+  if (result.data() != m.data() || bytes != a.m_bytes) refuse_overlap(result, m, "m in part, or of another width");
+  a.out = result.mutable_data();
   a.batch = shape[0], a.positions = shape[1];
   a.shift = static_cast<int>(shift), a.align = static_cast<int>(align), a.party = static_cast<int>(party);
   py::gil_scoped_release release;
@@ -100,17 +110,20 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
 
 void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, const py::object& beta,
                  const py::object& alpha2, const py::object& ab) {
-  const py::array r = ring64(mask, "r");
+  const py::array r = ring_any(mask, "r");
   const auto shape = shape_of(r);
-  const int beta_bytes = width_of(beta);
-  need_range(shift, "shift", 0, beta_bytes == 4 ? 32 : 62);
+  DealPowersArgs a{};
+  a.r_bytes = static_cast<int>(r.itemsize()), a.share_bytes = width_of(alpha);
+  a.beta_bytes = beta_width(beta, "beta", a.r_bytes, a.share_bytes);
+  need_range(shift, "shift", 0, most_shift(a.r_bytes, a.share_bytes, a.beta_bytes));
   if (alpha2.is_none() != ab.is_none()) bad_value("alpha2", "alpha2 and ab go together");
-  py::array al = in_place(alpha, "alpha", shape, 8), be = in_place(beta, "beta", shape, beta_bytes), a2, both;
-  DealPowersArgs a{data<uint64_t>(r), mutable_data<uint64_t>(al), nullptr, be.mutable_data(), nullptr, r.size(),
-                   static_cast<int>(shift), beta_bytes};
+  py::array al = in_place(alpha, "alpha", shape, a.share_bytes), be = in_place(beta, "beta", shape, a.beta_bytes), a2,
+            both;
+  a.r = r.data(), a.alpha = al.mutable_data(), a.beta = be.mutable_data(), a.n = r.size();
+  a.shift = static_cast<int>(shift);
   if (!alpha2.is_none()) {
-    a2 = in_place(alpha2, "alpha2", shape, 8), both = in_place(ab, "ab", shape, beta_bytes);
-    a.alpha2 = mutable_data<uint64_t>(a2), a.ab = both.mutable_data();
+    a2 = in_place(alpha2, "alpha2", shape, a.share_bytes), both = in_place(ab, "ab", shape, a.beta_bytes);
+    a.alpha2 = a2.mutable_data(), a.ab = both.mutable_data();
   }
   py::gil_scoped_release release;
   if (a.n) kernels().deal_powers(a, threads_for(a.n, 32768));
@@ -118,8 +131,10 @@ void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, c
 
 py::array window(const py::object& value, const py::object& keep, Whole shift, Whole bits, const py::object& out) {
   const py::array v = matrix(value, "v");
-  need_range(shift, "shift", 0, 63);
-  need_range(bits, "bits", 1, 64 - shift);
+  const int64_t width = 8 * v.itemsize();
+  const bool whole = bits.given.is_none();  // all that is there
+  need_range(shift, "shift", 0, width - 1);
+  if (!whole) need_range(bits, "bits", 1, width - shift);
   WindowArgs a{};
   py::array kept;
   a.batch = v.shape(0), a.positions = a.kept = v.shape(1);
@@ -129,8 +144,8 @@ py::array window(const py::object& value, const py::object& keep, Whole shift, W
   }
   py::array result = output(out, {a.batch, a.kept});
   refuse_overlap(result, v, "v");
-  a.v = data<uint64_t>(v), a.out = mutable_data<uint64_t>(result);
-  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(bits);
+  a.v = v.data(), a.out = mutable_data<uint64_t>(result), a.v_bytes = static_cast<int>(v.itemsize());
+  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(whole ? width - shift : bits.value);
   py::gil_scoped_release release;
   if (result.size()) kernels().window(a, threads_for(result.size(), 65536));
   return result;
@@ -141,10 +156,11 @@ py::tuple deal_relu(const py::object& r_window, const py::object& shares, Whole 
   need_range(bits, "bits", 2, 63);
   if (r.ndim() != 1) bad_value("r_window", "expected one dimension, got shape " + shape_text(shape_of(r)));
   need_below(r, "r_window", static_cast<int>(bits));
-  py::array s = in_place(shares, "shares", {r.size(), 3}, 8);
-  py::array alpha = new_array({r.size()}, false, 8), payload = new_array({r.size(), 3}, false, 8);
-  const DealReluArgs a{data<uint64_t>(r), mutable_data<uint64_t>(alpha), mutable_data<uint64_t>(payload),
-                       mutable_data<uint64_t>(s), r.size(), static_cast<int>(bits)};
+  const int bytes = width_of(shares);
+  py::array s = in_place(shares, "shares", {r.size(), 3}, bytes);
+  py::array alpha = new_array({r.size()}, false, 8), payload = new_array({r.size(), 3}, false, bytes);
+  const DealReluArgs a{data<uint64_t>(r), mutable_data<uint64_t>(alpha), payload.mutable_data(), s.mutable_data(),
+                       r.size(), static_cast<int>(bits), bytes};
   {
     py::gil_scoped_release release;
     if (a.n) kernels().deal_relu(a, threads_for(a.n, 32768));
@@ -156,19 +172,20 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
                    Whole party, const py::object& out) {
   const DcfKey k = read_dcf_key(key, "key");
   if (k.layout.payloads != 3 || k.layout.bits > 62) bad_value("key", "expected three payloads and at most 62 bits");
-  const py::array r = ring64(root, "root"), m = ring64(m_window, "m_window"), s = ring64(shares, "shares");
+  const int bytes = k.layout.word_bytes;
+  const py::array r = ring64(root, "root"), m = ring64(m_window, "m_window"), s = integers(shares, "shares", bytes);
   need_shape(r, "root", {k.n, 2});
   need_shape(m, "m_window", {k.n});
   need_shape(s, "shares", {k.n, 3});
   need_range(party, "party", 0, 1);
   need_below(m, "m_window", k.layout.bits + 1);
-  py::array result = output(out, {k.n}, m);
+  py::array result = output(out, {k.n}, s, bytes);
   refuse_overlap(result, m, "m_window");
   ReluArgs a{};
   a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
-                       data<uint64_t>(m), mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
+                       data<uint64_t>(m), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
                        static_cast<int>(party)};
-  a.shares = data<uint64_t>(s);
+  a.shares = s.data();
   py::gil_scoped_release release;
   if (k.n) kernels().relu_fss(a, threads_for(k.n, 512));
   return result;

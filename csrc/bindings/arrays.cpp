@@ -37,6 +37,12 @@ py::array integers(const py::object& value, const char* name, py::ssize_t itemsi
   return c;
 }
 
+int width_of(const py::object& value) {
+  if (!py::hasattr(value, "dtype") || !py::hasattr(value, "itemsize")) return 8;
+  const py::object size = value.attr("itemsize");
+  return py::isinstance<py::int_>(size) && size.cast<int64_t>() == 4 ? 4 : 8;
+}
+
 void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape) {
   if (shape_of(a) != shape) bad_value(name, "expected shape " + shape_text(shape) + ", got " + shape_text(shape_of(a)));
 }
@@ -107,7 +113,12 @@ py::array output(const py::object& out, const std::vector<py::ssize_t>& shape) {
 }
 
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {
-  return out.is_none() ? new_array(shape, like.dtype().kind() == 'i', 8) : output_bytes(out, shape, 8);
+  return output(out, shape, like, 8);
+}
+
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like,
+                 py::ssize_t itemsize) {
+  return out.is_none() ? new_array(shape, like.dtype().kind() == 'i', itemsize) : output_bytes(out, shape, itemsize);
 }
 
 }  // namespace autorep

@@ -23,6 +23,12 @@ std::vector<py::ssize_t> shape_of(const py::array& a);
 py::array integers(const py::object& value, const char* name, py::ssize_t itemsize);
 inline py::array ring64(const py::object& value, const char* name) { return integers(value, name, 8); }
 
+// Bytes of an element of `value` where it is an array of 32-bit numbers, else those of a word.
+int width_of(const py::object& value);
+
+// Numbers of either width, as wide as they are.
+inline py::array ring_any(const py::object& value, const char* name) { return integers(value, name, width_of(value)); }
+
 // Raises unless `a` has exactly this shape.
 void need_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape);
 
@@ -57,6 +63,10 @@ py::array in_place(const py::object& value, const char* name, const std::vector<
 // That of 64-bit elements, or a new array where `out` is None: unsigned, or with the signedness of `like`.
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape);
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
+
+// That of elements of either width, with the signedness of `like`.
+py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like,
+                 py::ssize_t itemsize);
 
 template <class T>
 const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }

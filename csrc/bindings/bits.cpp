@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bindings/arrays.h"
 #include "bindings/parts.h"
 #include "cpu/dispatch.h"
@@ -129,31 +131,28 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
   kernels().deal_and(args, plane_threads(y0.size()));
 }
 
-// beta and ub are both stored whole, or by their high halves.
-int width_of(const py::object& value) {
-  return py::isinstance<py::array>(value) && py::reinterpret_borrow<py::array>(value).itemsize() == 4 ? 4 : 8;
-}
-
 py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua,
                  const py::object& ub, const py::object& alpha, const py::object& beta, Whole shift, Whole party,
                  const py::object& out) {
-  const py::array m = vector_of(masked, "m"), bits = vector_of(v, "v");
+  const py::array m = ring_any(masked, "m"), bits = vector_of(v, "v");
+  if (m.ndim() != 1) bad_value("m", "expected one dimension, got shape " + shape_text(shape_of(m)));
   const auto shape = shape_of(m);
   need_shape(bits, "v", {(m.size() + 63) / 64});
-  const int bytes = width_of(beta);
-  need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
+  const int wire = static_cast<int>(m.itemsize()), bytes = width_of(alpha), short_bytes = width_of(beta);
+  need_range(shift, "shift", 0, short_bytes < bytes ? 32 : 8 * wire - 2);
   need_range(party, "party", 0, 1);
-  const py::array uu = ring64(u, "u"), uua = ring64(ua, "ua"), uub = integers(ub, "ub", bytes),
-                  al = ring64(alpha, "alpha"), be = integers(beta, "beta", bytes);
+  if (short_bytes < bytes && wire == 4) bad_type("beta", "high halves are for a wire of 64 bits");
+  const py::array uu = integers(u, "u", bytes), uua = integers(ua, "ua", bytes), uub = integers(ub, "ub", short_bytes),
+                  al = integers(alpha, "alpha", bytes), be = integers(beta, "beta", std::min(bytes, short_bytes));
   need_shape(uu, "u", shape);
   need_shape(uua, "ua", shape);
   need_shape(uub, "ub", shape);
   need_shape(al, "alpha", shape);
   need_shape(be, "beta", shape);
-  py::array result = output(out, shape, m);
-  const SelectArgs a{data<uint64_t>(m), data<uint64_t>(bits), data<uint64_t>(uu), data<uint64_t>(uua),
-                     data<uint64_t>(al), uub.data(), be.data(), mutable_data<uint64_t>(result), m.size(),
-                     static_cast<int>(shift), static_cast<int>(party), bytes};
+  py::array result = output(out, shape, m, bytes);
+  const SelectArgs a{m.data(), data<uint64_t>(bits), uu.data(), uua.data(), uub.data(), al.data(), be.data(),
+                     result.mutable_data(), m.size(), static_cast<int>(shift), static_cast<int>(party), wire, bytes,
+                     short_bytes};
   py::gil_scoped_release release;
   kernels().select(a, plane_threads(a.n));
   return result;
@@ -161,14 +160,16 @@ py::array select(const py::object& masked, const py::object& v, const py::object
 
 void deal_select(const py::object& mask, const py::object& u_bits, const py::object& u, const py::object& ua,
                  const py::object& ub, Whole shift) {
-  const py::array r = vector_of(mask, "r"), bits = vector_of(u_bits, "u_bits");
+  const py::array r = ring_any(mask, "r"), bits = vector_of(u_bits, "u_bits");
+  if (r.ndim() != 1) bad_value("r", "expected one dimension, got shape " + shape_text(shape_of(r)));
   need_shape(bits, "u_bits", {(r.size() + 63) / 64});
-  const int bytes = width_of(ub);
-  need_range(shift, "shift", 0, bytes == 4 ? 32 : 62);
-  py::array uu = in_place(u, "u", shape_of(r), 8), uua = in_place(ua, "ua", shape_of(r), 8),
-            uub = in_place(ub, "ub", shape_of(r), bytes);
-  const DealSelectArgs a{data<uint64_t>(r), data<uint64_t>(bits), mutable_data<uint64_t>(uu),
-                         mutable_data<uint64_t>(uua), uub.mutable_data(), r.size(), static_cast<int>(shift), bytes};
+  const int wire = static_cast<int>(r.itemsize()), bytes = width_of(ua), short_bytes = std::min(width_of(ub), bytes);
+  need_range(shift, "shift", 0, short_bytes < bytes ? 32 : 8 * wire - 2);
+  if (short_bytes < bytes && wire == 4) bad_type("ub", "high halves are for a wire of 64 bits");
+  py::array uu = in_place(u, "u", shape_of(r), bytes), uua = in_place(ua, "ua", shape_of(r), bytes),
+            uub = in_place(ub, "ub", shape_of(r), short_bytes);
+  const DealSelectArgs a{r.data(), data<uint64_t>(bits), uu.mutable_data(), uua.mutable_data(), uub.mutable_data(),
+                         r.size(), static_cast<int>(shift), wire, bytes, short_bytes};
   py::gil_scoped_release release;
   kernels().deal_select(a, plane_threads(a.n));
 }

@@ -15,9 +15,10 @@ DcfKey read_dcf_key(const py::object& value, const char* name) {
                         shape_text(shape_of(k.array)));
   const uint64_t* h = data<uint64_t>(k.array);
   if (h[0] != kDcfFormat) bad_value(name, "not a comparison key, or one of another version");
-  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40))
+  const uint64_t bytes = h[kDcfPayloadWord];
+  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40) || (bytes != 4 && bytes != 8))
     bad_value(name, "the header is damaged");
-  k.layout = dcf_layout(static_cast<int>(h[1]), static_cast<int>(h[2]));
+  k.layout = dcf_layout(static_cast<int>(h[1]), static_cast<int>(h[2]), static_cast<int>(bytes));
   k.n = static_cast<int64_t>(h[3]);
   if (h[4] != static_cast<uint64_t>(k.array.size()) || k.array.size() != dcf_words(k.layout, k.n))
     bad_value(name, "wrong length: " + std::to_string(k.n) + " elements take " +
@@ -38,7 +39,7 @@ namespace {
 py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1,
               const py::bytes& hash_key, Whole bits, const py::object& out) {
   need_range(bits, "bits", 1, 63);
-  const py::array al = ring64(alpha, "alpha"), pay = ring64(payload, "payload");
+  const py::array al = ring64(alpha, "alpha"), pay = ring_any(payload, "payload");
   const py::array r0 = ring64(root0, "root0"), r1 = ring64(root1, "root1");
   if (al.ndim() != 1) bad_value("alpha", "expected one dimension, got shape " + shape_text(shape_of(al)));
   const py::ssize_t n = al.size();
@@ -48,16 +49,18 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   need_shape(r1, "root1", {n, 2});
   need_below(al, "alpha", static_cast<int>(bits));
   const uint8_t* aes_key = need_16_bytes(hash_key, "hash_key");
-  const DcfLayout layout = dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)));
+  const DcfLayout layout =
+      dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)), static_cast<int>(pay.itemsize()));
   const int64_t words = dcf_words(layout, n);
   py::array key = output(out, {words});
   auto* to = mutable_data<uint64_t>(key);
   uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n),
                                       uint64_t(words)};
+  header[kDcfPayloadWord] = uint64_t(layout.word_bytes);
   std::memcpy(header + kDcfHashKeyWord, aes_key, 16);
   std::memcpy(to, header, sizeof header);
   const RoundKeys round_keys = expand_key(aes_key);
-  DcfGenArgs a{&layout, &round_keys, data<uint64_t>(al), data<uint64_t>(pay), {data<uint64_t>(r0), data<uint64_t>(r1)},
+  DcfGenArgs a{&layout, &round_keys, data<uint64_t>(al), {data<uint64_t>(r0), data<uint64_t>(r1)}, pay.data(),
                to + kDcfHeaderWords, n, (n + kDcfBlock - 1) / kDcfBlock - 1};
   {
     py::gil_scoped_release release;
@@ -73,9 +76,11 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
   need_shape(points, "x", {k.n});
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
-  py::array result = output(out, {k.n, k.layout.payloads});
+  const int bytes = k.layout.word_bytes;
+  py::array result = out.is_none() ? new_array({k.n, k.layout.payloads}, false, bytes)
+                                   : output_bytes(out, {k.n, k.layout.payloads}, bytes);
   DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
-                data<uint64_t>(points), mutable_data<uint64_t>(result), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
+                data<uint64_t>(points), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
                 static_cast<int>(party)};
   py::gil_scoped_release release;
   if (k.n) kernels().eval_dcf(a, threads_for(k.n, 512));
@@ -88,11 +93,15 @@ void bind_dcf(py::module_& m) {
   m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"),
         py::arg("hash_key"), py::arg("bits"), py::arg("out"));
   m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"), py::arg("out"));
-  m.def("dcf_words", [](Whole n, Whole bits, Whole payloads) {
+  m.def("dcf_words", [](Whole n, Whole bits, Whole payloads, Whole payload_bits) {
     need_range(n, "n", 0, int64_t(1) << 40);
     need_range(bits, "bits", 1, 63);
     need_range(payloads, "payloads", 1, 3);
-    return dcf_words(dcf_layout(static_cast<int>(bits), static_cast<int>(payloads)), n);
+    need_range(payload_bits, "payload_bits", 32, 64);
+    if (payload_bits != 32 && payload_bits != 64)
+      bad_value("payload_bits", "expected 32 or 64, got " + std::to_string(payload_bits));
+    return dcf_words(
+        dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8), n);
   });
 }
 

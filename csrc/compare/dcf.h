@@ -48,7 +48,20 @@ AR_INLINE Blocks sigma(Blocks s) { return swap_words(s) ^ (s & constant(0, ~uint
 AR_INLINE Blocks mask_of_bit(Blocks x, int bit) { return Blocks{} - ((x >> bit) & (Blocks{} + 1)); }
 AR_INLINE Blocks mask_of_control(Blocks y) { return Blocks{} - (low_twice(y) & (Blocks{} + 1)); }
 AR_INLINE Blocks choose(Blocks mask, Blocks yes, Blocks no) { return (mask & yes) | (~mask & no); }
-AR_INLINE Blocks negate_if(Blocks mask, Blocks x) { return (x ^ mask) - mask; }
+
+// Payloads add up modulo 2^64 or 2^32, each in its place.
+template <class O>
+AR_INLINE Blocks plus(Blocks x, Blocks y) {
+  typedef O V __attribute__((vector_size(sizeof(Blocks))));
+  return (Blocks)((V)x + (V)y);
+}
+template <class O>
+AR_INLINE Blocks minus(Blocks x, Blocks y) {
+  typedef O V __attribute__((vector_size(sizeof(Blocks))));
+  return (Blocks)((V)x - (V)y);
+}
+template <class O>
+AR_INLINE Blocks negate_if(Blocks mask, Blocks x) { return minus<O>(x ^ mask, mask); }
 
 // The elements of one group: kAesBlocks of them, from `first`. Key blocks hold 16; a group may be half of one or
 // several.
@@ -63,6 +76,11 @@ struct Group {
   AR_INLINE_MEMBER uint64_t* at(int i, int64_t offset, int width) const {
     const int64_t e = element(i), block = min64(e / kDcfBlock, last_block);
     return key + block * layout->block_words + offset + e % kDcfBlock * width;
+  }
+  // The same of numbers of 32 bits, one an element.
+  AR_INLINE_MEMBER uint32_t* half(int i, int64_t offset) const {
+    const int64_t e = element(i), block = min64(e / kDcfBlock, last_block);
+    return reinterpret_cast<uint32_t*>(key + block * layout->block_words + offset) + e % kDcfBlock;
   }
   // Asks for the same words of the next block: a key goes by once, and from or to memory if there are many elements.
   template <int kWrite>
@@ -94,6 +112,59 @@ AR_INLINE void store_single(uint64_t* p, Blocks x) {
   *p = x[0];
 #endif
 }
+
+// One number of 32 bits an element, at place 0 or 2 of the four of its block; the others are zero.
+template <int kPlace>
+AR_INLINE Blocks load_half(const uint32_t* p) {
+#if defined(AR_AVX512)
+  const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  const __m512i four = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i*)p));
+  return (Blocks)_mm512_maskz_permutexvar_epi32(kPlace ? 0x4444 : 0x1111, spread, four);
+#else
+  return kPlace ? Blocks{0, *p} : Blocks{*p, 0};
+#endif
+}
+
+template <int kPlace>
+AR_INLINE void store_half(uint32_t* p, Blocks x) {
+#if defined(AR_AVX512)
+  const __m512i gather = _mm512_setr_epi32(kPlace, kPlace + 4, kPlace + 8, kPlace + 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                           0, 0);
+  _mm_storeu_si128((__m128i*)p, _mm512_castsi512_si128(_mm512_permutexvar_epi32(gather, (__m512i)x)));
+#else
+  *p = uint32_t(x[kPlace / 2]);
+#endif
+}
+
+// The payloads of an element, side by side in `kBlocks` blocks, and where the key has corrections of them: those of 64
+// bits as a pair and then one, those of 32 bits as one word of two and then one.
+template <class O, int kPayloads>
+struct Values {
+  enum { kPlaces = 16 / sizeof(O), kBlocks = (kPayloads + kPlaces - 1) / kPlaces };
+
+  AR_INLINE Blocks get(const Group& g, int64_t offset, int c, int i) {
+    if (sizeof(O) == 4) {
+      if (kPayloads == 1) return load_half<0>(g.half(i, offset));
+      const Blocks two = load_single(g.at(i, offset, 1));
+      if (kPayloads == 2) return two;
+      return (two & constant(~uint64_t(0), 0)) | load_half<2>(g.half(i, offset + kDcfBlock));
+    }
+    if (kPayloads - 2 * c >= 2) return load_pair(g.at(i, offset, 2));
+    return load_single(g.at(i, offset + c * 2 * kDcfBlock, 1));
+  }
+
+  AR_INLINE void put(const Group& g, int64_t offset, int c, int i, Blocks x) {
+    if (sizeof(O) == 4) {
+      if (kPayloads == 1) return store_half<0>(g.half(i, offset), x);
+      store_single(g.at(i, offset, 1), x);
+      if (kPayloads == 3) store_half<2>(g.half(i, offset + kDcfBlock), x);
+    } else if (kPayloads - 2 * c >= 2) {
+      store(g.at(i, offset, 2), x);
+    } else {
+      store_single(g.at(i, offset + c * 2 * kDcfBlock, 1), x);
+    }
+  }
+};
 
 // y[i] = H_c(s[i]) with z[i] = sigma(s[i])
 AR_INLINE void hash(const RoundKeys& rk, const Blocks* z, Blocks tweak, Blocks* y) {

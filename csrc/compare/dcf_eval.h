@@ -5,25 +5,21 @@
 namespace autorep {
 namespace AR_TIER {
 
-// values[c][i] += hash + (t & correction), for the kValues hashes of one group
-template <int kPayloads>
+// sum[c][i] += hash + (t & correction), for the hashes of one group
+template <class O, int kPayloads>
 AR_INLINE void collect(const Group& g, int64_t offset, const Blocks* t, const Blocks (*v)[kU], Blocks (*sum)[kU]) {
-  if (kPayloads >= 2)
+  using Of = Values<O, kPayloads>;
+#pragma GCC unroll 2
+  for (int c = 0; c < Of::kBlocks; ++c)
 #pragma GCC unroll 8
-    for (int i = 0; i < kU; ++i) sum[0][i] += v[0][i] + (t[i] & load_pair(g.at(i, offset, 2)));
-  if (kPayloads % 2) {
-    enum { c = kPayloads / 2 };
-    const int64_t at = offset + (kPayloads >= 2 ? 2 * kDcfBlock : 0);
-#pragma GCC unroll 8
-    for (int i = 0; i < kU; ++i) sum[c][i] += v[c][i] + (t[i] & load_single(g.at(i, at, 1)));
-  }
+    for (int i = 0; i < kU; ++i)
+      sum[c][i] = plus<O>(sum[c][i], plus<O>(v[c][i], t[i] & Of::get(g, offset, c, i)));
 }
 
 // One group. x and roots are padded to whole groups by the caller; out has kPayloads words an element.
-template <int kPayloads>
-static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_words, const uint64_t* roots,
-                       uint64_t* out) {
-  enum { kValues = (kPayloads + 1) / 2 };
+template <class O, int kPayloads>
+static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_words, const uint64_t* roots, O* out) {
+  enum { kValues = Values<O, kPayloads>::kBlocks, kPlaces = Values<O, kPayloads>::kPlaces };
   const DcfLayout& l = *a.layout;
   const Blocks low_bit = constant(1, 0), low_word = constant(~uint64_t(0), 0);
   Blocks x[kU], pick[kU], s[kU], t[kU], sum[kValues][kU];
@@ -52,7 +48,7 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
       for (int i = 0; i < kU; ++i) tweak[i] ^= constant(c == 0 ? 1 : 3, 0);
       hash_each(*a.key, z, tweak, v[c]);
     }
-    collect<kPayloads>(g, offset + 2 * kDcfBlock, t, v, sum);
+    collect<O, kPayloads>(g, offset + 2 * kDcfBlock, t, v, sum);
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) {
       s[i] = (child[i] & ~low_bit) ^ (t[i] & load_pair(g.at(i, offset, 2)));
@@ -92,41 +88,48 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
       for (int i = 0; i < kU; ++i) masked[c][i] = v[c][i] & here[i];
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) both[i] = t[i] & here[i];
-    collect<kPayloads>(g, offset, both, masked, sum);
+    collect<O, kPayloads>(g, offset, both, masked, sum);
   }
   const Blocks sign = Blocks{} - (Blocks{} + uint64_t(a.party));
-  alignas(64) uint64_t words[kValues][2 * kAesBlocks];
+  alignas(64) O words[kValues][kPlaces * kAesBlocks];
   for (int c = 0; c < kValues; ++c)
-    for (int i = 0; i < kU; ++i) store(words[c] + 2 * i * kBlocksPerVector, negate_if(sign, sum[c][i]));
+    for (int i = 0; i < kU; ++i) store(words[c] + kPlaces * i * kBlocksPerVector, negate_if<O>(sign, sum[c][i]));
   for (int e = 0; e < kAesBlocks; ++e)
-    for (int p = 0; p < kPayloads; ++p) out[e * kPayloads + p] = words[p / 2][2 * e + p % 2];
+    for (int p = 0; p < kPayloads; ++p) out[e * kPayloads + p] = words[p / kPlaces][kPlaces * e + p % kPlaces];
 }
 
-template <int kPayloads>
+template <class O, int kPayloads>
 static void eval_all(const DcfEvalArgs& a, int threads) {
   const int64_t groups = (a.n + kAesBlocks - 1) / kAesBlocks;
+  O* const out = static_cast<O*>(a.out);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t index = 0; index < groups; ++index) {
     const int64_t first = index * kAesBlocks, have = min64(kAesBlocks, a.n - first);
     const Group g{a.layout, const_cast<uint64_t*>(a.blocks), a.first + first, a.last_block};
     if (have == kAesBlocks) {
-      eval_group<kPayloads>(a, g, a.x + first, a.roots + 2 * first, a.out + kPayloads * first);
+      eval_group<O, kPayloads>(a, g, a.x + first, a.roots + 2 * first, out + kPayloads * first);
       continue;
     }
-    alignas(64) uint64_t x[kAesBlocks] = {}, roots[2 * kAesBlocks] = {}, out[kPayloads * kAesBlocks];
+    alignas(64) uint64_t x[kAesBlocks] = {}, roots[2 * kAesBlocks] = {};
+    alignas(64) O found[kPayloads * kAesBlocks];
     memcpy(x, a.x + first, size_t(have) * 8);
     memcpy(roots, a.roots + 2 * first, size_t(have) * 16);
-    eval_group<kPayloads>(a, g, x, roots, out);
-    memcpy(a.out + kPayloads * first, out, size_t(have * kPayloads) * 8);
+    eval_group<O, kPayloads>(a, g, x, roots, found);
+    memcpy(out + kPayloads * first, found, size_t(have * kPayloads) * sizeof(O));
+  }
+}
+
+template <class O>
+AR_INLINE void eval_width(const DcfEvalArgs& a, int threads) {
+  switch (a.layout->payloads) {
+    case 1: return eval_all<O, 1>(a, threads);
+    case 2: return eval_all<O, 2>(a, threads);
+    default: return eval_all<O, 3>(a, threads);
   }
 }
 
 static void eval_dcf(const DcfEvalArgs& a, int threads) {
-  switch (a.layout->payloads) {
-    case 1: return eval_all<1>(a, threads);
-    case 2: return eval_all<2>(a, threads);
-    default: return eval_all<3>(a, threads);
-  }
+  a.layout->word_bytes == 4 ? eval_width<uint32_t>(a, threads) : eval_width<uint64_t>(a, threads);
 }
 
 }  // namespace AR_TIER

@@ -5,40 +5,38 @@
 namespace autorep {
 namespace AR_TIER {
 
-template <int kPayloads>
+template <class O, int kPayloads>
 struct GenState {
-  enum { kValues = (kPayloads + 1) / 2 };
+  enum { kValues = Values<O, kPayloads>::kBlocks };
   // Per party: seed and control mask. `due` is what the values on alpha's path sum to so far.
   Blocks s[2][kU], t[2][kU], due[kValues][kU], payload[kValues][kU];
 };
 
 // correction = (-1)^t1 * (v1 - v0 - due + payload where `add` is set); written to the key, and kept in cw.
-template <int kPayloads>
-AR_INLINE void correct_values(const GenState<kPayloads>& st, const Group& g, int64_t offset, const Blocks* add,
+template <class O, int kPayloads>
+AR_INLINE void correct_values(const GenState<O, kPayloads>& st, const Group& g, int64_t offset, const Blocks* add,
                               const Blocks (*v0)[kU], const Blocks (*v1)[kU], Blocks (*cw)[kU]) {
+  using Of = Values<O, kPayloads>;
 #pragma GCC unroll 2
-  for (int c = 0; c < GenState<kPayloads>::kValues; ++c) {
-    const bool pair = kPayloads - 2 * c >= 2;
+  for (int c = 0; c < Of::kBlocks; ++c)
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) {
-      cw[c][i] = negate_if(st.t[1][i], v1[c][i] - v0[c][i] - st.due[c][i] + (add[i] & st.payload[c][i]));
-      if (!g.inside(i)) continue;
-      if (pair) store(g.at(i, offset, 2), cw[c][i]);
-      else store_single(g.at(i, offset + c * 2 * kDcfBlock, 1), cw[c][i]);
+      const Blocks gap = minus<O>(minus<O>(v1[c][i], v0[c][i]), st.due[c][i]);
+      cw[c][i] = negate_if<O>(st.t[1][i], plus<O>(gap, add[i] & st.payload[c][i]));
+      if (g.inside(i)) Of::put(g, offset, c, i, cw[c][i]);
     }
-  }
 }
 
-template <int kPayloads>
-static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha_words, const uint64_t* payload,
+template <class O, int kPayloads>
+static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha_words, const O* payload,
                       const uint64_t* const* roots) {
-  enum { kValues = GenState<kPayloads>::kValues };
+  enum { kValues = Values<O, kPayloads>::kBlocks, kPlaces = Values<O, kPayloads>::kPlaces };
   const DcfLayout& l = *a.layout;
   const Blocks low_bit = constant(1, 0), one = Blocks{} + 1;
-  GenState<kPayloads> st;
-  alignas(64) uint64_t words[kValues][2 * kAesBlocks] = {};
+  GenState<O, kPayloads> st;
+  alignas(64) O words[kValues][kPlaces * kAesBlocks] = {};
   for (int e = 0; e < kAesBlocks; ++e)
-    for (int p = 0; p < kPayloads; ++p) words[p / 2][2 * e + p % 2] = payload[e * kPayloads + p];
+    for (int p = 0; p < kPayloads; ++p) words[p / kPlaces][kPlaces * e + p % kPlaces] = payload[e * kPayloads + p];
   Blocks alpha[kU], bits_left[kU], bits_right[kU];
   for (int i = 0; i < kU; ++i) {
     alpha[i] = load_single(alpha_words + i * kBlocksPerVector);
@@ -49,7 +47,7 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
     }
     for (int c = 0; c < kValues; ++c) {
       st.due[c][i] = Blocks{};
-      st.payload[c][i] = load_pair(words[c] + 2 * i * kBlocksPerVector);
+      st.payload[c][i] = load<Blocks>(words[c] + kPlaces * i * kBlocksPerVector);
     }
   }
   int64_t offset = 2 * kDcfBlock;
@@ -71,9 +69,12 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
       }
     }
     Blocks cw[kValues][kU];
-    correct_values<kPayloads>(st, g, offset + 2 * kDcfBlock, right, lose[0], lose[1], cw);
+    correct_values<O, kPayloads>(st, g, offset + 2 * kDcfBlock, right, lose[0], lose[1], cw);
     for (int i = 0; i < kU; ++i) {
-      for (int c = 0; c < kValues; ++c) st.due[c][i] += keep[0][c][i] - keep[1][c][i] + negate_if(st.t[1][i], cw[c][i]);
+      for (int c = 0; c < kValues; ++c) {
+        const Blocks corrected = negate_if<O>(st.t[1][i], cw[c][i]);
+        st.due[c][i] = plus<O>(st.due[c][i], plus<O>(minus<O>(keep[0][c][i], keep[1][c][i]), corrected));
+      }
       const Blocks tl = mask_of_control(child[0][0][i] ^ child[1][0][i]) ^ ~right[i];
       const Blocks tr = mask_of_control(child[0][1][i] ^ child[1][1][i]) ^ right[i];
       bits_left[i] |= (tl & one) << bit;
@@ -100,7 +101,7 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
     }
     // All ones where j < the last bits of alpha: both are below 4, so the difference's sign says it.
     for (int i = 0; i < kU; ++i) below[i] = mask_of_bit((Blocks{} + j) - (alpha[i] & (Blocks{} + last)), 63);
-    correct_values<kPayloads>(st, g, offset, below, v[0], v[1], cw);
+    correct_values<O, kPayloads>(st, g, offset, below, v[0], v[1], cw);
   }
   for (int i = 0; i < kU; ++i) {
     if (!g.inside(i)) continue;
@@ -109,8 +110,9 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
   }
 }
 
-template <int kPayloads>
+template <class O, int kPayloads>
 static void gen_all(const DcfGenArgs& a, int threads) {
+  const O* const payloads = static_cast<const O*>(a.payload);
   // Whole blocks, so that the slots past n hold the same on every tier (keys for zeros under roots of zeros).
   const int64_t groups = ((a.last_block + 1) * kDcfBlock + kAesBlocks - 1) / kAesBlocks;
   // Halves of one key block are written by two groups: whole blocks a thread, so that no two write the same cache line.
@@ -121,24 +123,30 @@ static void gen_all(const DcfGenArgs& a, int threads) {
     const Group g{a.layout, a.blocks, first, a.last_block};
     if (have == kAesBlocks) {
       const uint64_t* roots[2] = {a.roots[0] + 2 * first, a.roots[1] + 2 * first};
-      gen_group<kPayloads>(a, g, a.alpha + first, a.payload + kPayloads * first, roots);
+      gen_group<O, kPayloads>(a, g, a.alpha + first, payloads + kPayloads * first, roots);
       continue;
     }
-    alignas(64) uint64_t alpha[kAesBlocks] = {}, payload[kPayloads * kAesBlocks] = {}, root[2][2 * kAesBlocks] = {};
+    alignas(64) uint64_t alpha[kAesBlocks] = {}, root[2][2 * kAesBlocks] = {};
+    alignas(64) O payload[kPayloads * kAesBlocks] = {};
     memcpy(alpha, a.alpha + first, size_t(have) * 8);
-    memcpy(payload, a.payload + kPayloads * first, size_t(have * kPayloads) * 8);
+    memcpy(payload, payloads + kPayloads * first, size_t(have * kPayloads) * sizeof(O));
     for (int p = 0; p < 2; ++p) memcpy(root[p], a.roots[p] + 2 * first, size_t(have) * 16);
     const uint64_t* roots[2] = {root[0], root[1]};
-    gen_group<kPayloads>(a, g, alpha, payload, roots);
+    gen_group<O, kPayloads>(a, g, alpha, payload, roots);
+  }
+}
+
+template <class O>
+AR_INLINE void gen_width(const DcfGenArgs& a, int threads) {
+  switch (a.layout->payloads) {
+    case 1: return gen_all<O, 1>(a, threads);
+    case 2: return gen_all<O, 2>(a, threads);
+    default: return gen_all<O, 3>(a, threads);
   }
 }
 
 static void gen_dcf(const DcfGenArgs& a, int threads) {
-  switch (a.layout->payloads) {
-    case 1: return gen_all<1>(a, threads);
-    case 2: return gen_all<2>(a, threads);
-    default: return gen_all<3>(a, threads);
-  }
+  a.layout->word_bytes == 4 ? gen_width<uint32_t>(a, threads) : gen_width<uint64_t>(a, threads);
 }
 
 }  // namespace AR_TIER

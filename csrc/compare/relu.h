@@ -9,7 +9,8 @@ namespace autorep {
 namespace AR_TIER {
 
 // out[row, j] = (v[row, keep[j]] >> shift) mod 2^bits
-static void window(const WindowArgs& a, int threads) {
+template <class V>
+static void window_typed(const WindowArgs& a, int threads) {
   const uint64_t mask = a.bits == 64 ? ~uint64_t(0) : (uint64_t(1) << a.bits) - 1;
   const int shift = a.shift;
   enum { kChunk = 16384 };
@@ -17,58 +18,76 @@ static void window(const WindowArgs& a, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t task = 0; task < a.batch * chunks; ++task) {
     const int64_t row = task / chunks, begin = task % chunks * kChunk, end = min64(begin + kChunk, a.kept);
-    const uint64_t* v = a.v + row * a.positions;
+    const V* v = static_cast<const V*>(a.v) + row * a.positions;
     uint64_t* out = a.out + row * a.kept;
     if (a.keep) {
-      for (int64_t j = begin; j < end; ++j) out[j] = (v[a.keep[j]] >> shift) & mask;
+      for (int64_t j = begin; j < end; ++j) out[j] = uint64_t(v[a.keep[j]] >> shift) & mask;
     } else {
-      for (int64_t j = begin; j < end; ++j) out[j] = (v[j] >> shift) & mask;
+      for (int64_t j = begin; j < end; ++j) out[j] = uint64_t(v[j] >> shift) & mask;
     }
   }
 }
 
+static void window(const WindowArgs& a, int threads) {
+  a.v_bytes == 4 ? window_typed<uint32_t>(a, threads) : window_typed<uint64_t>(a, threads);
+}
+
 // From the mask's window: alpha = rl; payload = (sigma, sigma r0, 1) with sigma = 2 rh - 1, r0 = rl - rh 2^(k-1); and
-// (rh, rl, rh rl), of which `shares` holds one party's share and becomes the other's.
-static void deal_relu(const DealReluArgs& a, int threads) {
+// (rh, rl, rh rl), of which `shares` holds one party's share and becomes the other's. In the ring of the shares.
+template <class O>
+static void deal_relu_typed(const DealReluArgs& a, int threads) {
   const int top = a.bits - 1;
   const uint64_t low = (uint64_t(1) << top) - 1;
+  O *payload = static_cast<O*>(a.payload), *shares = static_cast<O*>(a.shares);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < a.n; ++i) {
     const uint64_t rl = a.window[i] & low, rh = a.window[i] >> top & 1, sigma = 2 * rh - 1;
     a.alpha[i] = rl;
-    a.payload[3 * i] = sigma;
-    a.payload[3 * i + 1] = sigma * (rl - (rh << top));
-    a.payload[3 * i + 2] = 1;
-    a.shares[3 * i] = rh - a.shares[3 * i];
-    a.shares[3 * i + 1] = rl - a.shares[3 * i + 1];
-    a.shares[3 * i + 2] = (rl & (0 - rh)) - a.shares[3 * i + 2];
+    payload[3 * i] = O(sigma);
+    payload[3 * i + 1] = O(sigma * (rl - (rh << top)));
+    payload[3 * i + 2] = 1;
+    shares[3 * i] = O(rh) - shares[3 * i];
+    shares[3 * i + 1] = O(rl) - shares[3 * i + 1];
+    shares[3 * i + 2] = O(rl & (0 - rh)) - shares[3 * i + 2];
   }
+}
+
+static void deal_relu(const DealReluArgs& a, int threads) {
+  a.share_bytes == 4 ? deal_relu_typed<uint32_t>(a, threads) : deal_relu_typed<uint64_t>(a, threads);
 }
 
 // mh = 0:  (1 - rh) ml - (rl - rh rl) + P1 ml - P2
 // mh = 1:  rh ml - rh rl - P1 ml + P2 + P3 2^(k-1)
-static void relu_fss(const ReluArgs& a, int threads) {
+template <class O>
+static void relu_fss_typed(const ReluArgs& a, int threads) {
   enum { kChunk = 1024 };  // 128 elements are a whole group on every tier
   const int top = a.eval.layout->bits;
-  const uint64_t low = (uint64_t(1) << top) - 1, one = a.eval.party == 0;
+  const uint64_t low = (uint64_t(1) << top) - 1;
+  const O one = a.eval.party == 0;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t c = 0; c < (a.eval.n + kChunk - 1) / kChunk; ++c) {
     const int64_t first = c * kChunk, n = min64(kChunk, a.eval.n - first);
-    uint64_t x[kChunk], p[3 * kChunk];
+    uint64_t x[kChunk];
+    O p[3 * kChunk];
     for (int64_t i = 0; i < n; ++i) x[i] = a.eval.x[first + i] & low;
     DcfEvalArgs part = a.eval;
     part.x = x, part.out = p, part.n = n, part.first = first, part.roots = a.eval.roots + 2 * first;
-    eval_all<3>(part, 1);
-    const uint64_t *m = a.eval.x + first, *s = a.shares + 3 * first;
-    uint64_t* out = a.eval.out + first;
+    eval_all<O, 3>(part, 1);
+    const uint64_t* m = a.eval.x + first;
+    const O* s = static_cast<const O*>(a.shares) + 3 * first;
+    O* out = static_cast<O*>(a.eval.out) + first;
     for (int64_t i = 0; i < n; ++i) {
-      const uint64_t h = s[3 * i], l = s[3 * i + 1], hl = s[3 * i + 2], p1 = p[3 * i], p2 = p[3 * i + 1];
-      const uint64_t v0 = (one - h + p1) * x[i] - l + hl - p2;
-      const uint64_t v1 = (h - p1) * x[i] - hl + p2 + (p[3 * i + 2] << top);
-      const uint64_t mh = 0 - (m[i] >> top & 1);
+      const O h = s[3 * i], l = s[3 * i + 1], hl = s[3 * i + 2], p1 = p[3 * i], p2 = p[3 * i + 1], ml = O(x[i]);
+      const O v0 = (one - h + p1) * ml - l + hl - p2;
+      const O v1 = (h - p1) * ml - hl + p2 + O(p[3 * i + 2] << top);
+      const O mh = O(0) - O(m[i] >> top & 1);
       out[i] = (v1 & mh) | (v0 & ~mh);
     }
   }
+}
+
+static void relu_fss(const ReluArgs& a, int threads) {
+  a.eval.layout->word_bytes == 4 ? relu_fss_typed<uint32_t>(a, threads) : relu_fss_typed<uint64_t>(a, threads);
 }
 
 }  // namespace AR_TIER

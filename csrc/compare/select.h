@@ -10,58 +10,69 @@
 namespace autorep {
 namespace AR_TIER {
 
-template <class B>
+template <class M, class O, class B>
 static void select_run(const SelectArgs& a, int64_t begin, int64_t end) {
   const int t = a.shift;
-  const uint64_t half = uint64_t(1) << 62, center = uint64_t(1) << (62 - t), one = a.party == 0;
+  const O one = a.party == 0;
+  const M* m = static_cast<const M*>(a.m);
+  const O *us = static_cast<const O*>(a.u), *uas = static_cast<const O*>(a.ua), *alpha = static_cast<const O*>(a.alpha);
   const B *beta = static_cast<const B*>(a.beta), *ub = static_cast<const B*>(a.ub);
+  O* out = static_cast<O*>(a.out);
   for (int64_t word = begin / 64; 64 * word < end; ++word) {
     const uint64_t bits = a.v[word];
     const int64_t base = 64 * word, stop = min64(64, end - base);
 #pragma omp simd
     for (int64_t j = 0; j < stop; ++j) {
       const int64_t i = base + j;
-      const uint64_t v = 0 - (bits >> j & 1);  // as a mask; (1 - 2 v) z is then (z ^ v) - v
-      const uint64_t mp = a.m[i] + half, mx = (mp >> t) - center, mu = ~uint64_t(int64_t(mp) >> 63);
-      const uint64_t rx = a.alpha[i] - (mu & full(beta[i])), ux = a.ua[i] - (mu & full(ub[i]));
-      a.out[i] = mx * ((v & one) + ((a.u[i] ^ v) - v)) - (v & rx) - ((ux ^ v) - v);
+      const O v = O(0) - O(bits >> j & 1);  // as a mask; (1 - 2 v) z is then (z ^ v) - v
+      const Truncated<M, O> x(m[i], t);
+      const O rx = alpha[i] - (x.mu & full<O>(beta[i])), ux = uas[i] - (x.mu & full<O>(ub[i]));
+      out[i] = x.mx * O((v & one) + ((us[i] ^ v) - v)) - (v & rx) - ((ux ^ v) - v);
     }
   }
 }
 
+typedef void (*SelectRun)(const SelectArgs&, int64_t, int64_t);
+
 static void select(const SelectArgs& a, int threads) {
   enum { kChunk = 4096 };
+  const SelectRun run = a.out_bytes == 4 ? (a.m_bytes == 4 ? select_run<uint32_t, uint32_t, uint32_t>
+                                                           : select_run<uint64_t, uint32_t, uint32_t>)
+                        : a.m_bytes == 4 ? select_run<uint32_t, uint64_t, uint64_t>
+                        : a.beta_bytes == 4 ? select_run<uint64_t, uint64_t, uint32_t>
+                                            : select_run<uint64_t, uint64_t, uint64_t>;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) {
-    const int64_t begin = c * kChunk, end = min64(begin + kChunk, a.n);
-    if (a.beta_bytes == 4) select_run<uint32_t>(a, begin, end);
-    else select_run<uint64_t>(a, begin, end);
-  }
+  for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) run(a, c * kChunk, min64((c + 1) * kChunk, a.n));
 }
 
 // The dealer's side: u, ua, ub hold one party's shares and become the other's; u's bits come packed.
-template <class B>
+template <class M, class O, class B>
 static void deal_select_run(const DealSelectArgs& a, int64_t begin, int64_t end) {
-  const int t = a.shift, up = (sizeof(B) == 4 ? 32 : 64) - t;
-  B* ub = static_cast<B*>(a.ub);
+  const int t = a.shift, down = sizeof(B) < sizeof(O) ? 32 : 0;
+  const M* r = static_cast<const M*>(a.r);
+  O *us = static_cast<O*>(a.u), *uas = static_cast<O*>(a.ua);
+  B* ubs = static_cast<B*>(a.ub);
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
-    const uint64_t u = a.bits[i / 64] >> (i % 64) & 1, mask = 0 - u, r = a.r[i];
-    const uint64_t beta = t ? (r >> 63) << (up & 63) : 0;
-    a.u[i] = u - a.u[i];
-    a.ua[i] = (mask & (r >> t)) - a.ua[i];
-    ub[i] = B(mask & beta) - ub[i];
+    const uint64_t u = a.bits[i / 64] >> (i % 64) & 1, mask = 0 - u;
+    const TruncatedMask<M> x(r[i], t, down);
+    us[i] = O(u) - us[i];
+    uas[i] = O(mask & x.alpha) - uas[i];
+    ubs[i] = B(mask & x.beta) - ubs[i];
   }
 }
 
+typedef void (*DealSelectRun)(const DealSelectArgs&, int64_t, int64_t);
+
 static void deal_select(const DealSelectArgs& a, int threads) {
   enum { kChunk = 8192 };
+  const DealSelectRun run = a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_select_run<uint32_t, uint32_t, uint32_t>
+                                                                 : deal_select_run<uint64_t, uint32_t, uint32_t>)
+                            : a.r_bytes == 4 ? deal_select_run<uint32_t, uint64_t, uint64_t>
+                            : a.beta_bytes == 4 ? deal_select_run<uint64_t, uint64_t, uint32_t>
+                                                : deal_select_run<uint64_t, uint64_t, uint64_t>;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) {
-    const int64_t begin = c * kChunk, end = min64(begin + kChunk, a.n);
-    if (a.beta_bytes == 4) deal_select_run<uint32_t>(a, begin, end);
-    else deal_select_run<uint64_t>(a, begin, end);
-  }
+  for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) run(a, c * kChunk, min64((c + 1) * kChunk, a.n));
 }
 
 }  // namespace AR_TIER

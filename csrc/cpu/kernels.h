@@ -69,11 +69,13 @@ struct RowArgs {
   int ring_bytes;
 };
 
-// See compare/dcf.h. blocks is the key after its header; roots are n x 2 words, payload is n x payloads.
+// See compare/dcf.h. blocks is the key after its header; roots are n x 2 words, payload is n x payloads numbers of the
+// layout's width.
 struct DcfGenArgs {
   const DcfLayout* layout;
   const RoundKeys* key;
-  const uint64_t *alpha, *payload, *roots[2];
+  const uint64_t *alpha, *roots[2];
+  const void* payload;
   uint64_t* blocks;
   int64_t n, last_block;
 };
@@ -83,53 +85,53 @@ struct DcfEvalArgs {
   const DcfLayout* layout;
   const RoundKeys* key;
   const uint64_t *blocks, *roots, *x;
-  uint64_t* out;
+  void* out;
   int64_t n, first, last_block;
   int party;
 };
 
 // See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept,
-// keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m.
-// beta and ab have beta_bytes 8 (shift 0..62), or 4: their high halves (shift 0..32).
+// keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m
+// where both are as wide. m has m_bytes, all that is shared and out out_bytes; beta and ab as well, or 4 where both are
+// 8 and shift at most 32: their high halves. shift: 0 to the wire's bits less 2.
 struct ActivationArgs {
-  const uint64_t *m, *alpha, *alpha2, *relu, *add, *sub;
-  const void *beta, *ab;
+  const void *m, *alpha, *beta, *alpha2, *ab, *relu, *add, *sub;
   const uint8_t* linear;
   const int64_t* keep;
-  uint64_t* out;
+  void* out;
   int64_t batch, positions, kept;
-  int shift, align, party, beta_bytes;
+  int shift, align, party, m_bytes, out_bytes, beta_bytes;
 };
 
-// alpha, beta, alpha^2 and ab of ring/activation.h, minus what the arrays hold.
+// alpha, beta, alpha^2 and ab of ring/activation.h, minus what the arrays hold; widths as there.
 struct DealPowersArgs {
-  const uint64_t* r;
-  uint64_t *alpha, *alpha2;
-  void *beta, *ab;
+  const void* r;
+  void *alpha, *beta, *alpha2, *ab;
   int64_t n;
-  int shift, beta_bytes;
+  int shift, r_bytes, share_bytes, beta_bytes;
 };
 
 // See compare/relu.h. keep may be null (all positions).
 struct WindowArgs {
-  const uint64_t* v;
+  const void* v;
   const int64_t* keep;
   uint64_t* out;
   int64_t batch, positions, kept;
-  int shift, bits;
+  int shift, bits, v_bytes;
 };
 
 struct DealReluArgs {
   const uint64_t* window;
-  uint64_t *alpha, *payload, *shares;  // n, n x 3, n x 3
+  uint64_t* alpha;
+  void *payload, *shares;  // n x 3, of share_bytes each
   int64_t n;
-  int bits;
+  int bits, share_bytes;
 };
 
-// eval.x holds windows, one bit wider than the key; eval.out one word an element.
+// eval.x holds windows, one bit wider than the key; eval.out one number an element, as wide as the key's.
 struct ReluArgs {
   DcfEvalArgs eval;
-  const uint64_t* shares;  // n x 3
+  const void* shares;  // n x 3
 };
 
 // See compare/planes.h. planes is bits x ceil(n / 64).
@@ -165,20 +167,21 @@ struct DealAndArgs {
   int64_t a_rows, b_rows, words;
 };
 
-// See compare/select.h. v: ceil(n / 64) words of bits; beta and ub as wide as beta_bytes says.
+// See compare/select.h. v: ceil(n / 64) words of bits; widths as in ActivationArgs, ub like beta.
 struct SelectArgs {
-  const uint64_t *m, *v, *u, *ua, *alpha;
-  const void *ub, *beta;
-  uint64_t* out;
+  const void* m;
+  const uint64_t* v;
+  const void *u, *ua, *ub, *alpha, *beta;
+  void* out;
   int64_t n;
-  int shift, party, beta_bytes;
+  int shift, party, m_bytes, out_bytes, beta_bytes;
 };
 struct DealSelectArgs {
-  const uint64_t *r, *bits;
-  uint64_t *u, *ua;
-  void* ub;
+  const void* r;
+  const uint64_t* bits;
+  void *u, *ua, *ub;
   int64_t n;
-  int shift, beta_bytes;
+  int shift, r_bytes, share_bytes, beta_bytes;
 };
 
 // See ring/fixed_point.h. encode: scale = 2^frac_bits, false where an element does not fit (it becomes 0); decode: its

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kernel_cases import SIZES, carry_shapes
+from kernel_cases import SIZES, WIDTHS, carry_shapes
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -94,37 +94,44 @@ def test_sign_of_additive_shares(tier, ring):
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("shift, width", [(0, "u4"), (12, "u4"), (32, "u8"), (62, "u8")])
-def test_select_equals_reference(tier, ring, n, shift, width):
-    m, u, ua, alpha = (ring(n) for _ in range(4))
-    ub, beta = (ring(n).astype(width) for _ in range(2))
+@pytest.mark.parametrize("shift", [0, 12, 30, 32, 62])
+@pytest.mark.parametrize("wire, share, high", WIDTHS)
+def test_select_equals_reference(tier, ring, n, shift, wire, share, high):
+    shift = min(shift, 32 if high < share else 8 * int(wire[1]) - 2)
+    m, r = ring((2, n)).astype(wire)
+    u, ua, alpha = (ring(n).astype(share) for _ in range(3))
+    ub, beta = (ring(n).astype(high) for _ in range(2))
     v = ring((n + 63) // 64)
     for party in (0, 1):
         args = (m, v, u, ua, ub, alpha, beta)
         got = kernels.select(*args, shift=shift, party=party)
+        assert got.dtype == share
         np.testing.assert_array_equal(got, reference.select(*args, shift=shift, party=party))
     dealt = [[x.copy() for x in (u, ua, ub)] for _ in range(2)]
     for module, arrays in zip((kernels, reference), dealt, strict=True):
-        module.deal_select_(m, v, shift=shift, **dict(zip(("u", "ua", "ub"), arrays, strict=True)))
+        module.deal_select_(r, v, shift=shift, **dict(zip(("u", "ua", "ub"), arrays, strict=True)))
     for x, y in zip(*dealt, strict=True):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("shift, width", [(0, "u4"), (18, "u4"), (40, "u8")])
-def test_relu_from_the_opened_bit(tier, ring, shift, width):
-    n = 3000
-    y = np.random.default_rng(3).integers(-(2**57), 2**57, n)
-    r = ring(n)
-    m = y.view(np.uint64) + r
+@pytest.mark.parametrize("shift", [0, 18, 40])
+@pytest.mark.parametrize("wire, share, high", WIDTHS)
+def test_relu_from_the_opened_bit(tier, ring, shift, wire, share, high):
+    n, bits = 3000, 8 * int(wire[1])
+    shift = min(shift, 32 if high < share else bits - 2)
+    top = 2 ** min(bits - 3, 8 * int(share[1]) - 2 + shift)  # the result must fit its ring
+    y = np.random.default_rng(3).integers(-top, top, n)
+    r = ring(n).astype(wire)
+    m = y.astype(wire) + r
     u_bits = ring((n + 63) // 64)
-    one = {k: ring(n)[::-1].copy() for k in ("u", "ua", "alpha")}
-    one |= {k: ring(n).astype(width) for k in ("ub", "beta")}
+    one = {k: ring(n)[::-1].astype(share) for k in ("u", "ua", "alpha")}
+    one |= {k: ring(n).astype(high) for k in ("ub", "beta")}
     zero = {k: v.copy() for k, v in one.items()}
     kernels.deal_powers_(r, shift=shift, alpha=zero["alpha"], beta=zero["beta"])
     kernels.deal_select_(r, u_bits, shift=shift, u=zero["u"], ua=zero["ua"], ub=zero["ub"])
     v = kernels.pack_bits((y >= 0).astype(np.uint64), bits=1)[0] ^ u_bits
     z = sum(kernels.select(m, v, shift=shift, party=q, **s) for q, s in enumerate((zero, one)))
-    error = z.view(np.int64) - np.where(y >= 0, y >> shift, 0)
+    error = z.view(f"i{share[1]}") - np.where(y >= 0, y >> shift, 0)
     assert set(np.unique(error)) <= {0, 1}
     assert (error[y < 0] == 0).all()
 

@@ -5,6 +5,9 @@ from kernel_cases import HASH_KEY
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
 
+#: Of a payload.
+WIDTHS = ["u8", "u4"]
+
 
 def roots(ring, n):
     return ring((n, 2)), ring((n, 2))
@@ -16,21 +19,23 @@ def both(alpha, payload, x, bits, r):
 
 
 def expected(alpha, payload, x):
-    return payload * (x < alpha)[:, None].astype(np.uint64)
+    return payload * (x < alpha)[:, None].astype(payload.dtype)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("payloads", [1, 2, 3])
-def test_every_alpha_and_x(tier, ring, bits, payloads):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_alpha_and_x(tier, ring, bits, payloads, width):
     grid = np.arange(1 << bits, dtype=np.uint64)
     alpha, x = (v.ravel() for v in np.meshgrid(grid, grid))
-    payload = ring((alpha.size, payloads))
+    payload = ring((alpha.size, payloads)).astype(width)
     got = both(alpha, payload, x, bits, roots(ring, alpha.size))
     np.testing.assert_array_equal(got, expected(alpha, payload, x))
 
 
 @pytest.mark.parametrize("bits", [9, 19, 32, 33, 62, 63])
-def test_edges_and_random_points(tier, ring, bits):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_edges_and_random_points(tier, ring, bits, width):
     top = 2**bits - 1
     special = np.array([0, 1, 2, 3, 4, top // 2, top // 2 + 1, top - 4, top - 1, top], np.uint64)
     a, x = (v.ravel() for v in np.meshgrid(special, special))
@@ -38,23 +43,24 @@ def test_edges_and_random_points(tier, ring, bits):
     close = np.minimum(random[0] ^ np.uint64(1), np.uint64(top))
     alpha = np.concatenate([a, random[0], random[0], random[0]])
     points = np.concatenate([x, random[1], close, random[0]])
-    payload = ring((alpha.size, 3))
+    payload = ring((alpha.size, 3)).astype(width)
     got = both(alpha, payload, points, bits, roots(ring, alpha.size))
     np.testing.assert_array_equal(got, expected(alpha, payload, points))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 101, 127, 128, 129])
 @pytest.mark.parametrize("bits, payloads", [(1, 3), (2, 1), (7, 2), (7, 3)])
-def test_equals_reference(tier, ring, n, bits, payloads):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_equals_reference(tier, ring, n, bits, payloads, width):
     alpha, x = ring((2, n)) >> np.uint64(64 - bits)
-    payload, r = ring((n, payloads)), roots(ring, n)
+    payload, r = ring((n, payloads)).astype(width), roots(ring, n)
     key = kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY)
     np.testing.assert_array_equal(key, reference.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY))
-    assert key.size == kernels.dcf_words(n, bits=bits, payloads=payloads)
-    assert key.size == reference.dcf_words(n, bits=bits, payloads=payloads)
+    for module in (kernels, reference):
+        assert key.size == module.dcf_words(n, bits=bits, payloads=payloads, payload_bits=8 * int(width[1]))
     for p in (0, 1):
         got = kernels.eval_dcf(key, r[p], x, party=p)
-        assert got.shape == (n, payloads)
+        assert got.shape == (n, payloads) and got.dtype == width
         np.testing.assert_array_equal(got, reference.eval_dcf(key, r[p], x, party=p))
 
 

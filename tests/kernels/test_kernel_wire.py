@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kernel_cases import HASH_KEY, SIZES
+from kernel_cases import HASH_KEY, SIZES, WIDTHS
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -8,42 +8,54 @@ from autorep_fx.kernels import reference
 SEED = bytes(range(16))
 
 
-def shares_of_powers(r, shift, width=None):
+def elements(purpose, shape, width):
+    """Pseudo-random ring elements of this width."""
+    count = int(np.prod(shape))
+    words = kernels.prg_words(SEED, purpose, (count * np.dtype(width).itemsize + 7) // 8)
+    return words.view(width)[:count].reshape(shape)
+
+
+def shares_of_powers(r, shift, share="u8", beta=None):
     """Both parties' shares, as the dealer makes them: party 1's from its seed."""
-    width = width or ("u4" if shift <= 32 else "u8")
-    count = (r.size * np.dtype(width).itemsize + 7) // 8
-    one = {"alpha": kernels.prg_words(SEED, 1, r.shape), "alpha2": kernels.prg_words(SEED, 3, r.shape)}
-    for name, purpose in (("beta", 2), ("ab", 4)):
-        one[name] = kernels.prg_words(SEED, purpose, count).view(width)[: r.size].reshape(r.shape)
+    beta = beta or (share if shift > 32 or r.itemsize == 4 else "u4")
+    widths = {"alpha": share, "beta": beta, "alpha2": share, "ab": beta}
+    one = {name: elements(i, r.shape, width) for i, (name, width) in enumerate(widths.items())}
     zero = {k: v.copy() for k, v in one.items()}
     kernels.deal_powers_(r, shift=shift, **zero)
     return zero, one
 
 
-def random_arguments(ring, batch, positions, width="u4"):
+def fitting(shift, wire, share, beta):
+    """A shift that these widths allow, near ``shift``."""
+    return min(shift, 32 if beta < share else 8 * int(wire[1]) - 2)
+
+
+def random_arguments(ring, batch, positions, wire="u8", share="u8", beta="u4"):
     rng = np.random.default_rng(0)
     shape = (batch, positions)
     keep = np.flatnonzero(rng.random(positions) < 0.3)
-    beta, ab = (ring(shape).astype(width) for _ in range(2))
-    return dict(
-        m=ring(shape), alpha=ring(shape), beta=beta, alpha2=ring(shape), ab=ab, keep=keep,
-        relu=ring((batch, keep.size)), linear=rng.random(positions) < 0.5, add=ring(shape), sub=ring(shape),
-    )  # fmt: skip
+    shared = {name: ring(shape).astype(share) for name in ("alpha", "alpha2", "add", "sub")}
+    high = {name: ring(shape).astype(beta) for name in ("beta", "ab")}
+    relu = ring((batch, keep.size)).astype(share)
+    return dict(m=ring(shape).astype(wire), keep=keep, relu=relu, linear=rng.random(positions) < 0.5, **shared, **high)
 
 
+@pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("positions", SIZES)
 @pytest.mark.parametrize("shift, align, party", [(12, 12, 0), (0, 0, 1), (32, 20, 0), (17, 63, 1), (62, 5, 0)])
-def test_equals_reference(tier, ring, positions, shift, align, party):
-    full = random_arguments(ring, 2, positions, "u4" if shift <= 32 and shift % 2 == 0 else "u8")
-    common = dict(shift=shift, align=align, party=party)
+def test_equals_reference(tier, ring, positions, shift, align, party, widths):
+    args_of_all = random_arguments(ring, 2, positions, *widths)
+    common = dict(shift=fitting(shift, *widths), align=align, party=party)
     absent = [(), ("linear",), ("alpha2", "ab"), ("keep", "relu"), ("add",), ("sub",), ("add", "sub", "linear")]
     for names in absent:
-        args = {k: v for k, v in full.items() if k not in names}
+        args = {k: v for k, v in args_of_all.items() if k not in names}
         want = reference.activation_step(**args, **common)
+        assert want.dtype == widths[1]
         np.testing.assert_array_equal(kernels.activation_step(**args, **common), want, err_msg=str(names))
         m = args.pop("m").copy()
-        assert kernels.activation_step(m, **args, **common, out=m) is m
-        np.testing.assert_array_equal(m, want)
+        if widths[0] == widths[1]:
+            assert kernels.activation_step(m, **args, **common, out=m) is m
+            np.testing.assert_array_equal(m, want)
 
 
 def test_every_position_kept_needs_no_powers(tier, ring):
@@ -60,36 +72,38 @@ def test_threads(ring):
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize(
-    "shift, width", [(0, "u4"), (1, "u4"), (13, "u8"), (31, "u4"), (32, "u4"), (32, "u8"), (62, "u8")]
-)
-def test_dealer_equals_reference(tier, ring, n, shift, width):
-    r = ring(n)
-    args = random_arguments(ring, 1, n, width)
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("shift", [0, 1, 13, 30, 31, 32, 62])
+def test_dealer_equals_reference(tier, ring, n, shift, widths):
+    args, shift = random_arguments(ring, 1, n, *widths), fitting(shift, *widths)
     names = ("alpha", "beta", "alpha2", "ab")
     for subset in (names, names[:2]):
         a = {k: args[k].ravel().copy() for k in subset}
         b = {k: v.copy() for k, v in a.items()}
-        kernels.deal_powers_(r, shift=shift, **a)
-        reference.deal_powers_(r, shift=shift, **b)
+        kernels.deal_powers_(args["m"].ravel(), shift=shift, **a)
+        reference.deal_powers_(args["m"].ravel(), shift=shift, **b)
         for k in subset:
             np.testing.assert_array_equal(a[k], b[k])
 
 
-@pytest.mark.parametrize("shift, width", [(0, "u4"), (1, "u8"), (18, "u4"), (32, "u4"), (33, "u8"), (40, "u8")])
-def test_the_activation_of_a_masked_wire(tier, ring, shift, width):
+@pytest.mark.parametrize("shift", [0, 1, 10, 16, 32, 33, 40])
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_the_activation_of_a_masked_wire(tier, ring, shift, widths):
     """Two parties and a dealer: the shares' sum is the activation, within the stated error, at the largest range."""
-    n, f = 4000, 12
+    wire, share, beta = widths
+    shift, bits = fitting(shift, *widths), 8 * int(wire[1])
+    n, f = 4000, 12 if bits == 64 else 2
     rng = np.random.default_rng(5)
-    x_max = min(2.0**15, 2.0 ** (61 - shift - f))
+    # What the wire has room for, and of that what has a square in the ring of the shares.
+    x_max = min(2.0 ** (bits - 3 - shift - f), 2.0 ** (4 * int(share[1]) - 1 - f))
     x = rng.uniform(-x_max, x_max, n) * rng.choice([1, 1e-3], n)
     y = np.round(x * 2.0 ** (f + shift)).astype(np.int64)
-    r = ring((1, n))
-    m = y.view(np.uint64)[None] + r
+    r = ring((1, n)).astype(wire)
+    m = y.astype(wire)[None] + r
     linear = rng.random(n) < 0.3
-    parts = shares_of_powers(r, shift, width)
+    parts = shares_of_powers(r, shift, share, beta)
     z = sum(kernels.activation_step(m, shift=shift, align=f, party=p, linear=linear, **parts[p]) for p in (0, 1))
-    got = z.view(np.int64)[0] / 2.0 ** (2 * f)
+    got = z.view(f"i{share[1]}")[0] / 2.0 ** (2 * f)
     real = y / 2.0 ** (f + shift)
     unit = 2.0**-f
     assert (np.abs(got - real)[linear] <= unit).all()
@@ -98,28 +112,49 @@ def test_the_activation_of_a_masked_wire(tier, ring, shift, width):
     assert (np.abs(got - real**2) <= limit)[~linear].all()
 
 
-def test_truncation_never_wraps(ring):
-    """Local truncation is wrong by 2^(64-t) for about one in 2^11 of these; this one for none of 300,000."""
-    n, shift = 300_000, 20
+@pytest.mark.parametrize("wire", ["u8", "u4"])
+@pytest.mark.parametrize("share", ["u8", "u4"])
+def test_truncation_never_wraps(ring, wire, share):
+    """Local truncation is wrong by 2^(w-t) for about one in 2^11 of these; this one for none of 300,000."""
+    n, bits = 300_000, 8 * int(wire[1])
+    shift = 20 if bits == 64 else 12
     rng = np.random.default_rng(6)
-    y = rng.integers(-(2**52), 2**52, (1, n))
-    r = rng.integers(0, 2**64, (1, n), dtype=np.uint64)
-    parts = shares_of_powers(r, shift)
+    top = 2 ** (bits - 12) if share == "u8" or bits == 32 else 2**48  # the result must fit its ring
+    y = rng.integers(-top, top, (1, n))
+    r = rng.integers(0, 2**bits, (1, n), dtype=wire)
+    parts = shares_of_powers(r, shift, share)
     names = ("alpha", "beta")
-    m = y.view(np.uint64) + r
+    m = y.astype(wire) + r
     x = sum(
         kernels.activation_step(m, shift=shift, align=0, party=p, **{k: parts[p][k] for k in names}) for p in (0, 1)
     )
-    error = x.view(np.int64) - (y >> shift)
+    error = x.view(f"i{share[1]}") - (y >> shift)
     assert set(np.unique(error)) <= {0, 1}
     assert abs(error.mean() - 0.5) < 0.01  # the mean of the fraction that was cut off: rounding without bias
 
 
+@pytest.mark.parametrize("wire, share", [("u4", "u4"), ("u4", "u8"), ("u8", "u4"), ("u8", "u8")])
+def test_truncation_at_the_edges_of_the_wire(tier, wire, share):
+    """Every largest and smallest value that there is room for, under every mask at a seam of the ring."""
+    bits, shift = 8 * int(wire[1]), 20 if wire == "u4" else 40
+    room = 2 ** (bits - 2)
+    values = np.array([-room, 1 - room, -(2**shift), -1, 0, 1, 2**shift - 1, 2**shift, room - 1])
+    seams = [0, 1, room - 1, room, 2 * room - 1, 2 * room, 2 * room + 1, 3 * room, 4 * room - 1]
+    y, r = np.meshgrid(values, np.array(seams, dtype=object))
+    y, r = y.astype(np.int64).reshape(1, -1), r.astype(wire).reshape(1, -1)
+    parts = shares_of_powers(r, shift, share)
+    m = y.astype(wire) + r
+    given = [{k: part[k] for k in ("alpha", "beta")} for part in parts]
+    x = sum(kernels.activation_step(m, shift=shift, align=0, party=p, **given[p]) for p in (0, 1))
+    error = x.view(f"i{share[1]}").astype(np.int64) - (y >> shift)
+    assert set(np.unique(error)) <= {0, 1}
+
+
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("bits", [2, 3, 20, 63])
-def test_relu_equals_reference(tier, ring, n, bits):
+@pytest.mark.parametrize("share, bits", [(w, b) for w in ("u8", "u4") for b in (2, 3, 20, 31)] + [("u8", 63)])
+def test_relu_equals_reference(tier, ring, n, bits, share):
     r_window, m_window = ring((2, n)) >> np.uint64(64 - bits)
-    a, b = ring((n, 3)), ring((n, 2))
+    a, b = ring((n, 3)).astype(share), ring((n, 2))
     c = a.copy()
     alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=a)
     want = reference.deal_relu_(r_window, bits=bits, shares=c)
@@ -128,21 +163,23 @@ def test_relu_equals_reference(tier, ring, n, bits):
     key = kernels.gen_dcf(alpha, payload, b, b[::-1], bits=bits - 1, hash_key=HASH_KEY)
     for p in (0, 1):
         got = kernels.relu_fss(key, b, m_window, a, party=p)
+        assert got.dtype == share
         np.testing.assert_array_equal(got, reference.relu_fss(key, b, m_window, a, party=p))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_relu_of_every_value_under_every_mask(tier, ring, bits):
+@pytest.mark.parametrize("share", ["u8", "u4"])
+def test_relu_of_every_value_under_every_mask(tier, ring, bits, share):
     x, r = (v.ravel() for v in np.meshgrid(np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1)), np.arange(2**bits)))
     n = x.size
     r_window = r.astype(np.uint64)
     m_window = ((x + r) % 2**bits).astype(np.uint64)
-    roots, one = (ring((n, 2)), ring((n, 2))), ring((n, 3))
+    roots, one = (ring((n, 2)), ring((n, 2))), ring((n, 3)).astype(share)
     zero = one.copy()
     alpha, payload = kernels.deal_relu_(r_window, bits=bits, shares=zero)
     key = kernels.gen_dcf(alpha, payload, *roots, bits=bits - 1, hash_key=HASH_KEY)
     z = sum(kernels.relu_fss(key, roots[p], m_window, (zero, one)[p], party=p) for p in (0, 1))
-    np.testing.assert_array_equal(z.view(np.int64), np.maximum(x, 0))
+    np.testing.assert_array_equal(z.view(f"i{share[1]}"), np.maximum(x, 0))
 
 
 def test_relu_threads_and_chunks(ring):
@@ -159,9 +196,10 @@ def test_relu_threads_and_chunks(ring):
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 0), (1, 1), (3, 1000)])
 def test_window_equals_reference(tier, ring, shape):
-    v = ring(shape)
-    for keep in (None, np.arange(0, shape[1], 3)):
-        for shift, bits in [(0, 64), (12, 20), (63, 1), (44, 20)]:
+    narrow = [(ring(shape).astype("u4"), cut) for cut in [(0, None), (0, 32), (12, 20), (31, 1), (9, None)]]
+    wide = [(ring(shape), cut) for cut in [(0, None), (0, 64), (12, 20), (63, 1), (44, 20), (9, None)]]
+    for v, (shift, bits) in wide + narrow:
+        for keep in (None, np.arange(0, shape[1], 3)):
             want = reference.window(v, keep, shift=shift, bits=bits)
             np.testing.assert_array_equal(kernels.window(v, keep, shift=shift, bits=bits), want)
 
@@ -175,7 +213,12 @@ GOOD = dict(m=M, shift=3, align=2, party=0, alpha=M, beta=H)
     "change, error, name",
     [
         (dict(m=M[0]), ValueError, "m:"),
-        (dict(m=H), TypeError, "m:"),
+        (dict(m=M.astype(np.uint16)), TypeError, "m:"),
+        (dict(m=M.astype(np.float32)), TypeError, "m:"),
+        (dict(m=H), TypeError, "beta"),
+        (dict(alpha=H, add=M), TypeError, "add"),
+        (dict(m=H, alpha=H, shift=31), ValueError, "shift"),
+        (dict(alpha=H, out=M.copy()), TypeError, "out"),
         (dict(shift=33), ValueError, "shift"),
         (dict(shift=63, beta=M), ValueError, "shift"),
         (dict(shift=1.5), TypeError, "shift"),
@@ -213,6 +256,8 @@ def test_out_must_not_be_another_argument(ring):
     "call, error, name",
     [
         (lambda: kernels.window(M, shift=60, bits=5), ValueError, "bits"),
+        (lambda: kernels.window(H, shift=20, bits=13), ValueError, "bits"),
+        (lambda: kernels.window(H, shift=32), ValueError, "shift"),
         (lambda: kernels.window(M, np.array([4])), ValueError, "keep"),
         (lambda: kernels.deal_relu_(M[0], bits=1, shares=np.zeros((4, 3), np.uint64)), ValueError, "bits"),
         (lambda: kernels.deal_relu_(M[0], bits=5, shares=np.zeros((4, 2), np.uint64)), ValueError, "shares"),

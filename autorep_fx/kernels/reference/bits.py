@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver
+from .common import U64, deliver, full, store_, truncated, truncated_mask, unsigned
 
 
 def pack_bits(v, *, shift=0, bits, out=None):
@@ -57,25 +57,19 @@ def deal_and_(a0, b0, a1, b1, *, c):
     c ^= a & (b0 ^ b1)
 
 
-def _full(a):
-    return a.view(U64) if a.itemsize == 8 else a.view(np.uint32).astype(U64) << U64(32)
-
-
 def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
-    v = unpack_bits(v[None], len(m))
-    shifted = m.view(U64) + U64(1 << 62)
-    mx = (shifted >> U64(shift)) - U64(1 << (62 - shift))
-    mu = U64(1) - (shifted >> U64(63))
-    flip = U64(1) - U64(2) * v
-    drelu = v * U64(party == 0) + flip * u.view(U64)
-    z = mx * drelu - v * (alpha.view(U64) - mu * _full(beta)) - flip * (ua.view(U64) - mu * _full(ub))
-    return deliver(z.view(m.dtype), out)
+    ring = unsigned(alpha).dtype
+    v = unpack_bits(v[None], len(m)).astype(ring)
+    mx, mu = truncated(m, shift, ring)
+    flip = ring.type(1) - ring.type(2) * v
+    drelu = v * ring.type(party == 0) + flip * unsigned(u)
+    rx, ux = unsigned(alpha) - mu * full(beta, ring), unsigned(ua) - mu * full(ub, ring)
+    return deliver((mx * drelu - v * rx - flip * ux).view(f"{m.dtype.kind}{ring.itemsize}"), out)
 
 
 def deal_select_(r, u_bits, *, shift, u, ua, ub):
-    bit = unpack_bits(u_bits[None], len(r))
-    r = r.view(U64)
-    beta = (r >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(r)
-    u[...] = bit - u
-    ua[...] = bit * (r >> U64(shift)) - ua
-    ub[...] = (bit * (beta if ub.itemsize == 8 else beta >> U64(32))).astype(ub.dtype) - ub
+    ring, bit = unsigned(ua).dtype, unpack_bits(u_bits[None], len(r))
+    a, b = truncated_mask(r, shift)
+    store_(u, bit, ring)
+    store_(ua, bit * a, ring)
+    store_(ub, bit * b, ring)

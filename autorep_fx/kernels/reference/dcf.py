@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver
+from .common import U64, deliver, unsigned
 from .prg import aes
 
-_DCF_FORMAT = int.from_bytes(b"afxdcf02", "little")
+_DCF_FORMAT = int.from_bytes(b"afxdcf03", "little")
 
 
 def _hash(key, seeds, tweak):
@@ -16,9 +16,10 @@ def _hash(key, seeds, tweak):
     return aes(key, z) ^ z
 
 
-def _values(key, seeds, tweak, payloads):
-    """The pseudo-random values of a node: words of H_tweak, H_(tweak + 1)."""
-    words = [_hash(key, seeds, tweak + U64(i)) for i in range((payloads + 1) // 2)]
+def _values(key, seeds, tweak, payloads, ring):
+    """The pseudo-random values of a node: what the blocks H_tweak, H_(tweak + 1) hold, in order."""
+    each = 16 // ring.itemsize
+    words = [_hash(key, seeds, tweak + U64(i)).view(ring) for i in range(-(-payloads // each))]
     return np.concatenate(words, -1)[:, :payloads]
 
 
@@ -36,18 +37,19 @@ def _bit(v, i):
     return (v >> U64(i)) & U64(1)
 
 
-def _dcf_pack(n, bits, payloads, hash_key, left, right, levels, leaves):
+def _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves):
     """The layout that csrc/compare/dcf_layout.h describes."""
 
     def value_rows(v):
         rows = [v[:, :, :2].reshape(len(v), -1)] if payloads >= 2 else []
-        return rows + ([v[:, :, -1]] if payloads % 2 else [])
+        rows += [v[:, :, -1]] if payloads % 2 else []
+        return [np.ascontiguousarray(row).view(U64) for row in rows]
 
     def blocked(a):
         return a.reshape(-1, 16, *a.shape[1:])
 
     def with_header(body):
-        header = [_DCF_FORMAT, bits, payloads, n, 8 + body.size, *np.frombuffer(hash_key, U64), 0]
+        header = [_DCF_FORMAT, bits, payloads, n, 8 + body.size, *np.frombuffer(hash_key, U64), ring.itemsize]
         return np.concatenate([np.array(header, U64), body])
 
     if n == 0:
@@ -64,7 +66,8 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
     n, payloads = payload.shape
     pad = [(0, -n % 16)]
     alpha = np.pad(alpha.view(U64), pad)
-    payload = np.pad(payload.view(U64), [*pad, (0, 0)])
+    payload = np.pad(unsigned(payload), [*pad, (0, 0)])
+    ring = payload.dtype
     s = [_clear(np.pad(np.asarray(r).view(U64), [*pad, (0, 0)])) for r in (root0, root1)]
     t = [np.zeros_like(alpha), np.ones_like(alpha)]
     due = np.zeros_like(payload)
@@ -72,15 +75,15 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
     leaf_bits = min(bits, 2)
 
     def signed(v):  # (-1)^t1
-        return np.where(t[1][:, None] == 1, U64(0) - v, v)
+        return np.where(t[1][:, None] == 1, ring.type(0) - v, v)
 
     for bit in range(bits - 1, leaf_bits - 1, -1):
         go = _bit(alpha, bit)
         child = [[_control(_hash(hash_key, s[p], U64(4 * d))) for d in (0, 1)] for p in (0, 1)]
-        value = [[_values(hash_key, s[p], U64(4 * d + 1), payloads) for d in (0, 1)] for p in (0, 1)]
+        value = [[_values(hash_key, s[p], U64(4 * d + 1), payloads, ring) for d in (0, 1)] for p in (0, 1)]
         pick = [np.where(go[:, None] == 1, value[p][1], value[p][0]) for p in (0, 1)]
         lose = [np.where(go[:, None] == 1, value[p][0], value[p][1]) for p in (0, 1)]
-        value_cw = signed(lose[1] - lose[0] - due + go[:, None] * payload)
+        value_cw = signed(lose[1] - lose[0] - due + go.astype(ring)[:, None] * payload)
         due = due + pick[0] - pick[1] + signed(value_cw)
         tl = child[0][0][1] ^ child[1][0][1] ^ go ^ U64(1)
         tr = child[0][1][1] ^ child[1][1][1] ^ go
@@ -93,20 +96,20 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
             s[p] = seed ^ t[p][:, None] * seed_cw
             t[p] = control ^ t[p] & np.where(go == 1, tr, tl)
     for j in range(1 << leaf_bits):
-        below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(U64)
-        v = [_values(hash_key, s[p], U64(8 + 2 * j), payloads) for p in (0, 1)]
+        below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(ring)
+        v = [_values(hash_key, s[p], U64(8 + 2 * j), payloads, ring) for p in (0, 1)]
         leaves.append(signed(v[1] - v[0] - due + below[:, None] * payload))
-    return deliver(_dcf_pack(n, bits, payloads, hash_key, left, right, levels, leaves), out)
+    return deliver(_dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves), out)
 
 
 def eval_dcf(key, root, x, *, party, out=None):
     bits, payloads, n = (int(v) for v in key[1:4])
-    hash_key = key[5:7].tobytes()
+    hash_key, ring = key[5:7].tobytes(), np.dtype(f"u{int(key[7])}")
     leaf_bits = min(bits, 2)
     s, t = _clear(root), np.full(n, party, U64)
     x = x.view(U64)
     if n == 0:
-        return deliver(np.zeros((0, payloads), U64), out)
+        return deliver(np.zeros((0, payloads), ring), out)
     body = key[8:].reshape(-(-n // 16), -1)
     at = 0
 
@@ -117,25 +120,31 @@ def eval_dcf(key, root, x, *, party, out=None):
         return rows
 
     def take_values():
-        pair = [take(2)] if payloads >= 2 else []
-        return np.concatenate(pair + ([take(1)] if payloads % 2 else []), -1)
+        nonlocal at
+        found = []
+        for width in ([2] if payloads >= 2 else []) + ([1] if payloads % 2 else []):
+            words = 16 * width * ring.itemsize // 8
+            found.append(np.ascontiguousarray(body[:, at : at + words]).view(ring).reshape(-1, width)[:n])
+            at += words
+        return np.concatenate(found, -1)
 
     left, right = take(1)[:, 0], take(1)[:, 0]
-    total = np.zeros((n, payloads), U64)
+    total = np.zeros((n, payloads), ring)
     for bit in range(bits - 1, leaf_bits - 1, -1):
         go = _bit(x, bit)
         seed_cw, value_cw = take(2), take_values()
-        total = total + _values(hash_key, s, go * U64(4) + U64(1), payloads) + t[:, None] * value_cw
+        total = total + _values(hash_key, s, go * U64(4) + U64(1), payloads, ring)
+        total += t.astype(ring)[:, None] * value_cw
         child, control = _control(_hash(hash_key, s, go * U64(4)))
         s = child ^ t[:, None] * seed_cw
         t = control ^ t & np.where(go == 1, _bit(right, bit), _bit(left, bit))
     leaf = x & U64((1 << leaf_bits) - 1)
-    total = total + _values(hash_key, s, U64(8) + U64(2) * leaf, payloads)
+    total = total + _values(hash_key, s, U64(8) + U64(2) * leaf, payloads, ring)
     for j in range(1 << leaf_bits):
-        total = total + (t * (leaf == j))[:, None] * take_values()
-    return deliver(U64(0) - total if party else total, out)
+        total = total + (t * (leaf == j)).astype(ring)[:, None] * take_values()
+    return deliver(ring.type(0) - total if party else total, out)
 
 
-def dcf_words(n, *, bits, payloads=3):
-    levels = bits - min(bits, 2)
-    return 8 + -(-n // 16) * 16 * (2 + levels * (2 + payloads) + (1 << min(bits, 2)) * payloads)
+def dcf_words(n, *, bits, payloads=3, payload_bits=64):
+    levels, value = bits - min(bits, 2), 16 * payloads * payload_bits // 64
+    return 8 + -(-n // 16) * (16 * 2 + levels * (16 * 2 + value) + (1 << min(bits, 2)) * value)

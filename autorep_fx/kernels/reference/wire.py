@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver
+from .common import U64, deliver, full, store_, truncated, truncated_mask, unsigned
 from .dcf import eval_dcf
-
-
-def _full(a):
-    return a.view(U64) if a.itemsize == 8 else a.view(np.uint32).astype(U64) << U64(32)
 
 
 def activation_step(
@@ -29,62 +25,54 @@ def activation_step(
     sub=None,
     out=None,
 ):
-    dtype, m, t = m.dtype, m.view(U64), U64(shift)
-    first = U64(party == 0)
-    z = np.zeros_like(m)
+    ring = unsigned(next(a for a in (alpha, relu, m) if a is not None)).dtype
+    first, up = ring.type(party == 0), ring.type(align)
+    z = np.zeros(m.shape, ring)
     if alpha is not None:
-        shifted = m + U64(1 << 62)
-        mx = (shifted >> t) - U64(1 << (62 - shift))
-        mu = U64(1) - (shifted >> U64(63))
-        rx = alpha.view(U64) - mu * _full(beta)
-        z = (first * mx - rx) << U64(align)
+        mx, mu = truncated(m, shift, ring)
+        rx = unsigned(alpha) - mu * full(beta, ring)
+        z = (first * mx - rx) << up
         if alpha2 is not None:
-            square = first * mx * mx - U64(2) * mx * rx + alpha2.view(U64) - mu * _full(ab)
+            square = first * mx * mx - ring.type(2) * mx * rx + unsigned(alpha2) - mu * full(ab, ring)
             z = square if linear is None else np.where(linear, z, square)
     if keep is not None:
-        z[:, keep] = relu.view(U64) << U64(align)
-    z = z + (U64(0) if add is None else add.view(U64)) - (U64(0) if sub is None else sub.view(U64))
-    return deliver(z.view(dtype), out)
+        z[:, keep] = unsigned(relu) << up
+    z = z + (ring.type(0) if add is None else unsigned(add)) - (ring.type(0) if sub is None else unsigned(sub))
+    return deliver(z.view(f"{m.dtype.kind}{ring.itemsize}"), out)
 
 
 def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
-    r = r.view(U64)
-    a = r >> U64(shift)
-    b = (r >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(r)
-
-    def store(array, value):
-        if array.itemsize == 4:
-            array, value = array.view(np.uint32), (value >> U64(32)).astype(np.uint32)
-        array[...] = value - array
-
-    store(alpha, a)
-    store(beta, b)
+    ring = unsigned(alpha).dtype
+    a, b = truncated_mask(r, shift)
+    store_(alpha, a, ring)
+    store_(beta, b, ring)
     if alpha2 is not None:
-        store(alpha2, a * a)
-        store(ab, U64(2) * a * b - b * b)
+        store_(alpha2, a * a, ring)
+        store_(ab, U64(2) * a * b - b * b, ring)
 
 
-def window(v, keep=None, *, shift=0, bits=64, out=None):
-    v = v.view(U64) if keep is None else v.view(U64)[:, keep]
+def window(v, keep=None, *, shift=0, bits=None, out=None):
+    v = (unsigned(v) if keep is None else unsigned(v)[:, keep]).astype(U64)
+    bits = 64 if bits is None else bits
     return deliver((v >> U64(shift)) & U64((1 << bits) - 1), out)
 
 
 def deal_relu_(r_window, *, bits, shares):
-    r = r_window.view(U64)
+    r, ring = r_window.view(U64), unsigned(shares).dtype
     rl, rh = r & U64((1 << (bits - 1)) - 1), r >> U64(bits - 1)
     sigma = U64(2) * rh - U64(1)
     payload = np.stack([sigma, sigma * (rl - (rh << U64(bits - 1))), np.ones_like(r)], -1)
-    shares.view(U64)[...] = np.stack([rh, rl, rh * rl], -1) - shares.view(U64)
-    return rl, payload
+    store_(shares, np.stack([rh, rl, rh * rl], -1), ring)
+    return rl, payload.astype(ring)
 
 
 def relu_fss(key, root, m_window, shares, *, party, out=None):
     top = int(key[1])
-    m = m_window.view(U64)
+    m, ring = m_window.view(U64), unsigned(shares).dtype
     ml, mh = m & U64((1 << top) - 1), m >> U64(top)
-    h, low, hl = shares.view(U64).T
+    h, low, hl = unsigned(shares).T
     p1, p2, p3 = eval_dcf(key, root, ml, party=party).T
-    one = U64(party == 0)
+    one, ml = ring.type(party == 0), ml.astype(ring)
     v0 = (one - h) * ml - (low - hl) + p1 * ml - p2
-    v1 = h * ml - hl - p1 * ml + p2 + (p3 << U64(top))
-    return deliver(np.where(mh == 0, v0, v1).view(m_window.dtype), out)
+    v1 = h * ml - hl - p1 * ml + p2 + (p3 << ring.type(top))
+    return deliver(np.where(mh == 0, v0, v1).view(shares.dtype), out)
