@@ -33,7 +33,7 @@ from .program import Program, PublicProgram, Step
 from .rules import NAME, NUMBER, SHAPE, Check, check, check_attrs, whole
 from .validate import check_program
 
-_FORMAT, _VERSION = "autorep_fx program", 3
+_FORMAT, _VERSION = "autorep_fx program", 4
 _PUBLIC, _SERVER = "public.json", "server-*.safetensors"
 
 #: Where the server's file keeps what.

@@ -16,7 +16,10 @@ from .plan.ranges import at_once
 from .program import Program
 
 #: Samples that are looked at, at most.
-_SAMPLES = 16
+_SAMPLES = 32
+
+#: Part of the samples that must keep their class.
+_SAME_CLASS = 0.995
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,24 @@ class Precision:
 
     Attributes:
         error: of the output, as :func:`~autorep_fx.secure.plaintext.off_by` has it.
+        standard_error: root mean square of what the output is off by, as a part of its standard deviation over samples.
+        same_class: part of the samples whose largest output is the same; 1 where the output is no row of scores.
         step: the first step that is off by half as much of its own values, or more.
     """
 
     error: float
+    standard_error: float
+    same_class: float
     step: str
 
+    def holds(self, max_error: float, standard_error: float | None) -> bool:
+        """Whether it is within both bounds; with no second one, whether classes stay what they are."""
+        if standard_error is None:
+            return self.error <= max_error and self.same_class >= _SAME_CLASS
+        return self.error <= max_error and self.standard_error <= standard_error
 
-def precision(
+
+def measured(
     program: Program, plan: Plan, numbers: dict[str, Numbers], examples: Tensor, original: Program | None = None
 ) -> Precision:
     """Compare one draw of what a run returns with the program in float64.
@@ -43,11 +56,29 @@ def precision(
     exact = values(program, x)
     exact[plan.output.name] = exact[program.public.output] if original is None else execute(original, x)
     errors: dict[str, float] = {}
+    output: dict[str, Tensor] = {}
 
     def see(step: Step, value: np.ndarray) -> None:
+        if step is plan.output:
+            output["found"] = torch.from_numpy(value)
         if step.name in exact and step.op != "input":
             errors[step.name] = off_by(torch.from_numpy(value), exact[step.name])
 
     watch(plan, numbers, x.numpy(), np.random.default_rng(0), see)
-    error = errors[plan.output.name]
-    return Precision(error, next((name for name, found in errors.items() if found >= error / 2), plan.output.name))
+    error, found, truth = errors[plan.output.name], output["found"], exact[plan.output.name]
+    first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
+    return Precision(error, _standard_error(found, truth), _same_class(found, truth), first)
+
+
+def _standard_error(found: Tensor, exact: Tensor) -> float:
+    if not exact.numel():
+        return 0.0
+    spread = float((exact - exact.mean(0)).square().mean().sqrt())
+    off = float((found - exact).square().mean().sqrt())
+    return off / (spread or float(exact.abs().max()) or 1.0)
+
+
+def _same_class(found: Tensor, exact: Tensor) -> float:
+    if exact.dim() != 2 or exact.shape[1] < 2:
+        return 1.0
+    return float((found.argmax(1) == exact.argmax(1)).double().mean())

@@ -1,4 +1,4 @@
-"""Numbers in Z_2^64, and where the kernels come from."""
+"""Numbers in Z_2^64 and Z_2^32, and where the kernels come from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 from .. import kernels
 
 U64 = np.uint64
+
+#: Bits that an element may have. Arithmetic modulo 2^32 is the image of that modulo 2^64.
+WIDTHS = (32, 64)
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,38 @@ def kernel() -> ModuleType:
     return reference
 
 
+def elements(width: int) -> np.dtype:
+    """The type of ring elements of so many bits."""
+    return np.dtype(f"u{width // 8}")
+
+
+def narrowed(ring: np.ndarray, width: int) -> np.ndarray:
+    """The same elements in a ring of ``width`` bits, which is as wide or narrower: their low bits."""
+    return ring if 8 * ring.itemsize == width else ring.astype(elements(width))
+
+
+def signed(ring: np.ndarray) -> np.ndarray:
+    """Ring elements as the whole numbers, int64, that they stand for."""
+    return ring.view(f"i{ring.itemsize}").astype(np.int64, copy=False)
+
+
+def truncated(m: np.ndarray, shift: int, ring: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """``(mx, mu)`` of masked values in the ring of what is computed of them: the public half of ``y >> shift``."""
+    word, bits = m.dtype.type, 8 * m.itemsize
+    lifted = m + word(1 << (bits - 2))
+    mx = (lifted >> word(shift)).astype(ring) - ring.type((1 << (bits - 2 - shift)) % 2 ** (8 * ring.itemsize))
+    return mx, ring.type(1) - (lifted >> word(bits - 1)).astype(ring)
+
+
+def truncated_mask(r: np.ndarray, shift: int, ring: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """``(alpha, beta)`` of masks: the dealer's half of it."""
+    bits, words = 8 * r.itemsize, r.astype(U64)
+    beta = (words >> U64(bits - 1)) << U64(bits - shift)  # NumPy shifts 64 bits out
+    return (words >> U64(shift)).astype(ring), beta.astype(ring)
+
+
 def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
-    """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64."""
+    """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64."""
     scaled = np.rint(np.ldexp(np.asarray(value, np.float64), frac_bits))
     if np.abs(scaled).max(initial=0) < 2.0**62:
         return scaled.astype(np.int64).view(U64)
@@ -38,9 +71,9 @@ def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
 
 
 def decode(ring: np.ndarray, frac_bits: int) -> np.ndarray:
-    """Ring elements to float64."""
-    return np.ldexp(ring.view(np.int64).astype(np.float64), -frac_bits)
+    """Ring elements of either width to float64."""
+    return np.ldexp(ring.view(f"i{ring.itemsize}").astype(np.float64), -frac_bits)
 
 
 def shift_left(ring: np.ndarray, bits: int) -> np.ndarray:
-    return ring << U64(bits) if bits else ring
+    return ring << ring.dtype.type(bits) if bits else ring

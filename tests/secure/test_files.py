@@ -166,7 +166,7 @@ def test_a_program_without_a_native_plan(tmp_path):
 
 @pytest.mark.parametrize("change, message", [
     (lambda p: p.update(format="x"), "not a program"),
-    (lambda p: p.update(version=9), "version 9, this is 3; compile the model again"),
+    (lambda p: p.update(version=9), "version 9, this is 4; compile the model again"),
     (lambda p: p.update({"plan version": 9}), "plan is of version 9"),
     (lambda p: p["plan"].pop(), "the plan must be an input, .* and an output"),
     (lambda p: p["plan"].append({"code": "x"}), r"step \d+ of the plan does not have the fields"),

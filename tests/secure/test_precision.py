@@ -9,7 +9,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.errors import CompileError, CompileWarning
 from autorep_fx.secure.plaintext import off_by
-from autorep_fx.secure.precision import precision
+from autorep_fx.secure.precision import measured
 
 
 def network(logits=1.0, inputs=1.0):
@@ -31,7 +31,7 @@ def test_the_scale_of_inputs_and_outputs_is_no_matter(logits, inputs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = ar.compile(ar.transform(model, example_inputs=x), x)
-    assert precision(made, *made.native, x.double()).error < 0.005
+    assert measured(made, *made.native, x.double()).error < 0.005
     output = made.run(x[:8]).output
     assert off_by(output.double(), model.double()(x[:8].double()).detach()) < 0.005
 
@@ -80,8 +80,25 @@ def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
         ar.compile(ar.transform(coarse(1e3), example_inputs=x), x)  # with more bits than are taken at first
     with pytest.raises(CompileError, match="fixed point is off .* from step 'relu' on; bring the channels"):
         ar.compile(ar.transform(coarse(1e6), example_inputs=x), x)
-    with pytest.raises(ValueError, match="max_error must be above 0"):
-        ar.compile(compiled, x, max_error=0)
+    for name in ("max_error", "precision"):
+        with pytest.raises(ValueError, match=f"{name} must be above 0"):
+            ar.compile(compiled, x, **{name: 0})
+
+
+def test_a_program_is_as_exact_as_it_is_asked_to_be():
+    """Wires are wider, and there are more of them, the more exact it has to be; by default classes are kept."""
+    torch.manual_seed(0)
+    x = torch.rand(64, 1, 8, 8)
+    gm = ar.transform(network(), calibration=x, relu_budget=100).eval()
+    seen = []
+    for wanted in (0.05, 0.01, 0.0005, None):
+        made = ar.compile(gm, x, precision=wanted)
+        found = measured(made, *made.native, x.double())
+        assert found.standard_error <= (wanted or 1) and found.same_class == 1
+        seen.append([step.attrs["wire"] for step in made.base_plan.steps if "wire" in step.attrs].count(64))
+    assert seen[0] <= seen[1] <= seen[2] and seen[0] < seen[2]
+    with pytest.warns(CompileWarning, match="a standard error of .*precision=0.00%.*nothing more precise has room"):
+        ar.compile(gm, x, precision=1e-9)
 
 
 @pytest.mark.parametrize("logits, inputs, frac_bits, outcome", [
@@ -123,7 +140,7 @@ def test_one_broken_example_costs_no_precision_and_is_named():
     model = network()
     with pytest.warns(CompileWarning, match=r"1 of 128 example_inputs are far out .*\(sample 7\).*input_range="):
         made = ar.compile(ar.transform(model, example_inputs=x), x)
-    assert precision(made, *made.native, x[:7].double()).error < 0.005
+    assert measured(made, *made.native, x[:7].double()).error < 0.005
     with pytest.raises(ValueError, match="255 in sample 7"):
         made.run(x)
     with warnings.catch_warnings():
@@ -138,8 +155,8 @@ def test_the_slope_of_a_leaky_relu_beside_squares_is_as_exact_at_any_scale(scale
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3))
     x = torch.randn(32, 3, 8, 8) * scale
     gm = ar.transform(net.eval(), calibration=x, relu_budget=72)
-    made = ar.compile(gm, x)
-    assert precision(made, *made.native, x.double()).error < 0.01
+    made = ar.compile(gm, x, precision=0.002)
+    assert measured(made, *made.native, x.double()).error < 0.01
 
 
 def test_examples_that_are_all_equal_are_no_reason_to_refuse():

@@ -1,12 +1,13 @@
 """The activation on a masked wire: from ``m = y + r`` to shares of the result. No message with ``fss``.
 
 What the dealer gives for a site of P positions (K of them compared) and a batch of N, with F the wire's exponent, f
-that of the truncated value and k the window's bits; every array is shared additively (``bits``, ``product``: by XOR),
-the client's half from its seed, the server's sent:
+that of the truncated value and k the window's bits; every array is shared additively in the ring of the result
+(``bits``, ``product``: by XOR), the client's half from its seed, the server's sent. The wire is in a ring of w bits:
 
     array     shape           content                                                  when
     alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
-    beta      (N, P)          msb(r) 2^(64 - F + f); its high half where F - f <= 32   same
+    beta      (N, P)          msb(r) 2^(w - F + f); of 64 bits in a ring of as many    same
+                              its high half where F - f <= 32
     alpha2    (N, P)          alpha^2                                                  squares
     ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
     relu      (N K, 3)        rh, rl, rh rl                                            fss, no spline
@@ -36,7 +37,7 @@ import numpy as np
 from .. import spline
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import U64, kernel
+from ..ring import U64, elements, kernel
 from . import gmw, pieces, product
 from .correlations import OPENING, ROOT, SHARES, TRIPLE, Stream
 
@@ -47,6 +48,12 @@ def _keep(step: Step) -> np.ndarray | None:
     """Kept positions for a gather; None for all of them."""
     kept = step.attrs["kept"]
     return None if len(kept) == step.size else kept
+
+
+def _compared(step: Step, v: np.ndarray) -> np.ndarray:
+    """Of a wire (N, P), or what is shaped like it, the kept positions, flat."""
+    keep = _keep(step)
+    return (v if keep is None else v[:, keep]).reshape(-1)
 
 
 def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) -> tuple[np.ndarray, np.ndarray | None]:
@@ -71,7 +78,7 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
     is_spline = "knots" in a
     if is_spline:
         masks = (opening_masks(step, index, batch, stream) for stream in (client, server))
-        pieces.deal_(step, k.window(r, _keep(step)).reshape(-1), sum(masks), mine)
+        pieces.deal_(step, _compared(step, r), sum(masks), mine)
     if a["comparison"] == "fss":
         if is_spline:
             alpha, payload = pieces.deal_high_(window, a["window"], mine["high"])
@@ -91,9 +98,10 @@ def _deal_gmw(
     width = mine["bits"].shape[1]
     u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
     if "knots" in a:
-        np.subtract(k.unpack_bits(u[None], mine["u"].size), mine["u"], out=mine["u"])
+        bits = k.unpack_bits(u[None], mine["u"].size).astype(mine["u"].dtype)
+        np.subtract(bits, mine["u"], out=mine["u"])
     else:
-        kept = np.tile(k.window(r, _keep(step)).reshape(-1), repeat)
+        kept = np.tile(_compared(step, r), repeat)
         k.deal_select_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
     mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
     masks = (triple_masks(step, index, width, stream) for stream in (client, server))
@@ -107,7 +115,7 @@ def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarr
 
 def opening_masks(step: Step, index: int, batch: int, stream: Stream) -> np.ndarray:
     """A party's half of the masks under which a spline's coefficients are opened."""
-    return stream.words(index, OPENING, wire.openings(step, batch))
+    return stream.elements(index, OPENING, wire.openings(step, batch), step.width)
 
 
 def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
@@ -142,7 +150,7 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
             m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers
         )
         x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
-        slope, rest = (U64(v % 2**64) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
+        slope, rest = (out.dtype.type(v % 2**step.width) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
         value = slope * x[:, kept] + rest * relu
         out[:, kept] = value if sub is None else value - sub[:, kept]
         return out
@@ -157,19 +165,18 @@ def _with_spline(
 ) -> np.ndarray:
     """Splines at the kept positions; what is beside them has the exponent 2f and is lifted to the splines'."""
     a, k = step.attrs, kernel()
-    pick = slice(None) if _keep(step) is None else a["kept"]
-    wires = {name: shares[name][:, pick].reshape(-1) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    wires = {name: _compared(step, shares[name]) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     for name in {"beta", "ab"} & {*wires}:
-        if wires[name].dtype == np.uint32:  # their high halves
+        if wires[name].dtype != elements(step.width):  # their high halves
             wires[name] = wires[name].astype(U64) << U64(32)
-    value = pieces.evaluate(step, m[:, pick].reshape(-1), {**shares, **wires}, party=party, exchange=exchange)
+    value = pieces.evaluate(step, _compared(step, m), {**shares, **wires}, party=party, exchange=exchange)
     value = value.reshape(len(m), -1)
     if _keep(step) is None:
         return value if sub is None else value - sub
     powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     f = a["align"] - spline.BITS
     out = k.activation_step(m, shift=a["shift"], align=f, party=party, linear=a["linear"], **powers)
-    out <<= U64(spline.BITS)
+    out <<= out.dtype.type(spline.BITS)
     out[:, a["kept"]] = value
     return out if sub is None else out - sub
 
@@ -177,7 +184,7 @@ def _with_spline(
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable) -> np.ndarray:
     """Share of the kept function at exponent f, flat over batch and kept positions."""
     a, k = step.attrs, kernel()
-    at = [m if point == 0 else m - U64(point << a["shift"]) for point in wire.points(step)]
+    at = [m if point == 0 else m - m.dtype.type(point << a["shift"]) for point in wire.points(step)]
     found = []
     if a["comparison"] == "fss":
         for moved in at:
@@ -193,10 +200,9 @@ def _kept_gmw(step: Step, at: list[np.ndarray], shares: Shares, party: int, exch
     windows = [k.window(m, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1) for m in at]
     v = gmw.open_drelu(windows[0] if len(at) == 1 else np.concatenate(windows), a["window"], shares, party, exchange)
     n = len(windows[0])
-    pick = slice(None) if _keep(step) is None else a["kept"]
-    alpha, beta = (shares[name][:, pick].reshape(-1) for name in ("alpha", "beta"))
+    alpha, beta = (_compared(step, shares[name]) for name in ("alpha", "beta"))
     found = []
     for i, m in enumerate(at):
-        kept, bits = m[:, pick].reshape(-1), gmw.bits_of(v, i * n, n)
-        found.append(gmw.relu(kept, bits, i, shares, alpha, beta, a["shift"], party))
+        bits = gmw.bits_of(v, i * n, n)
+        found.append(gmw.relu(_compared(step, m), bits, i, shares, alpha, beta, a["shift"], party))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from ..link.message import READY, REQUEST, SETUP
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import decode, encode
+from ..ring import decode, elements, encode, narrowed
 from . import activation, maps
 from .activation import Shares
 from .correlations import BLIND, SHARES, T_MASK, Stream
@@ -33,7 +33,7 @@ class Client(Party):
         self.blinded_weights = {}
         for step in self.plan.steps:
             if step.op == "map":
-                e = np.empty(maps.weight_shape(step), np.uint64)
+                e = np.empty(maps.weight_shape(step), elements(step.width))
                 self.links["server"].receive(SETUP, e)
                 self.blinded_weights[step.name] = maps.pack(step, e, public=True)
         self.inference = 0
@@ -55,11 +55,11 @@ class Client(Party):
 
         def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
             if step.op == "constant":
-                return inputs[0]
+                return narrowed(inputs[0], step.width)
             if step.op != "output":
-                blinding = stream.words(index, BLIND, (batch, *step.shape))
+                blinding = stream.elements(index, BLIND, (batch, *step.shape), step.width)
             if step.op == "map":
-                h = stream.words(index, T_MASK, (batch, *step.shape))
+                h = stream.elements(index, T_MASK, (batch, *step.shape), step.width)
                 h = maps.apply(step, self.blinded_weights[step.name], inputs[0], add=h)
                 self.links["server"].send(index, h)
                 return blinding
@@ -98,14 +98,15 @@ class Client(Party):
         self.start_counting()
         for index, step in enumerate(self.plan.steps):
             if step.op == "input":
-                server.send(index, encode(x, step.frac_bits) - blindings.pop(step.name))
+                server.send(index, narrowed(encode(x, step.frac_bits), step.width) - blindings.pop(step.name))
             elif step.op in ("activation", "product"):
                 blinding = blindings.pop(step.name).reshape(batch, -1)
-                m = np.empty((batch, step.wire_size), np.uint64)
+                m = np.empty((batch, step.wire_size), elements(step.attrs["wire"]))
                 server.receive(index, m)
                 server.send(index, self._evaluate(step, index, m, shares.pop(step.name), sub=blinding))
             elif step.op == "output":
-                m, theirs = (np.empty((batch, step.size), np.uint64) for _ in range(2))
+                widths = step.attrs["wire"], step.width
+                m, theirs = (np.empty((batch, step.size), elements(width)) for width in widths)
                 server.receive(index, m, theirs)
                 theirs += self._evaluate(step, index, m, shares.pop(step.name))
         return decode(theirs, self.plan.output.frac_bits).reshape(batch, *self.plan.output.shape)

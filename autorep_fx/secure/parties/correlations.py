@@ -6,13 +6,14 @@ server the other; a stream is named by (inference, step, slot), so any array can
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from ...errors import PartyError
-from ..ring import kernel
+from ..ring import elements, kernel
 
 T = TypeVar("T")
 
@@ -38,8 +39,14 @@ class Stream:
             raise ValueError("a stream needs a seed of 16 bytes and an inference below 2**32; set up a new session")
         self.seed, self.inference = seed, inference
 
+    def elements(self, step: int, slot: int, shape: tuple[int, ...], width: int) -> np.ndarray:
+        """Uniform elements of a ring of ``width`` bits: those of 32 bits are the halves of words, low half first."""
+        each = 64 // width
+        words = self.words(step, slot, -(-math.prod(shape) // each))
+        return words.view(elements(width))[: math.prod(shape)].reshape(shape)
+
     def words(self, step: int, slot: int, shape: int | tuple[int, ...]) -> np.ndarray:
-        """Uniform ring elements; the same for everyone who has the seed.
+        """Uniform words of 64 bits; the same for everyone who has the seed.
 
         Raises:
             ValueError: a step or slot that the name has no room for: it would be the name of another stream.

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..link.message import SETUP
 from ..plan.plan import Step
+from ..ring import narrowed
 from . import activation, maps
 from .correlations import BLIND, T_MASK, WEIGHT_MASK, WIRE_MASK, Stream
 from .party import Party, walk
@@ -30,7 +31,7 @@ class Dealer(Party):
             self.seeds[peer] = seed.tobytes()
         model = Stream(self.seeds["server"], 0)
         self.masks = {
-            step.name: maps.pack(step, model.words(index, WEIGHT_MASK, maps.weight_shape(step)))
+            step.name: maps.pack(step, model.elements(index, WEIGHT_MASK, maps.weight_shape(step), step.width))
             for index, step in enumerate(self.plan.steps)
             if step.op == "map"
         }
@@ -45,22 +46,23 @@ class Dealer(Party):
         def visit(index: int, step: Step, inputs: list[np.ndarray]) -> np.ndarray | None:
             shape = (batch, *step.shape)
             if step.op == "input":
-                return client.words(index, BLIND, shape)
+                return client.elements(index, BLIND, shape, step.width)
             if step.op == "constant":
-                return inputs[0]
+                return narrowed(inputs[0], step.width)
             if step.op == "map":
-                mask, c = client.words(index, T_MASK, shape), client.words(index, BLIND, shape)
+                mask, c = (client.elements(index, slot, shape, step.width) for slot in (T_MASK, BLIND))
                 mask += c
                 self.links["server"].send(index, maps.apply(step, self.masks[step.name], inputs[0]) - mask)
                 return c
-            blinding = np.concatenate([x.reshape(batch, -1) for x in inputs], 1)
-            r = server.words(index, WIRE_MASK, (batch, step.wire_size)) - blinding
+            width = step.attrs["wire"]
+            blinding = np.concatenate([narrowed(x, width).reshape(batch, -1) for x in inputs], 1)
+            r = server.elements(index, WIRE_MASK, (batch, step.wire_size), width) - blinding
             shares, key = activation.deal(step, index, r, client, server)
             if key is not None:
                 self.links["client"].send(index, key)
                 self.links["server"].send(index, shares, key)
             else:
                 self.links["server"].send(index, shares)
-            return None if step.op == "output" else client.words(index, BLIND, shape)
+            return None if step.op == "output" else client.elements(index, BLIND, shape, step.width)
 
         walk(self.plan, visit)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..plan.plan import Step
-from ..ring import U64, kernel
+from ..ring import kernel, narrowed
 
 
 def weight_shape(step: Step) -> tuple[int, ...]:
@@ -20,23 +20,23 @@ def weight_shape(step: Step) -> tuple[int, ...]:
 
 
 def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64) -> Any:
-    """Lay out a weight (uint64, ``weight_shape``) for :func:`apply`.
+    """Lay out a weight (ring elements, ``weight_shape``) for :func:`apply`, in the ring of the step's width.
 
     public: add the map's public part (the factor 1 at positions that keep their activation), which W has, E gets and A
     does not. bits: how wide the weights are, signed.
     """
-    kind = step.attrs["kind"]
+    kind, weight = step.attrs["kind"], narrowed(weight, step.width)
     if kind in ("conv2d", "linear"):
         return kernel().pack_weight(weight, groups=step.attrs.get("groups", 1), weight_bits=bits)
     if kind == "channel":
         return weight.reshape(-1, *(1,) * (len(step.shape) - 1))
-    expanded = np.zeros(step.size, U64)
+    expanded = np.zeros(step.size, weight.dtype)
     replaced = step.attrs["replaced"]
     expanded[replaced] = weight[replaced // step.attrs["per_channel"]]
     if public:
         one = np.ones(step.size, bool)
         one[replaced] = False
-        expanded[one] = U64(1) << U64(step.attrs["weight_bits"])
+        expanded[one] = weight.dtype.type(1) << weight.dtype.type(step.attrs["weight_bits"])
     return expanded.reshape(step.shape)
 
 
@@ -50,8 +50,8 @@ def prepare(step: Step, packed: Any, shape: tuple[int, ...]) -> None:
 def apply(
     step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """``W x + add`` in the ring; uint64 (N, ...)."""
-    a = step.attrs
+    """``W x + add`` in the ring of the step's width (N, ...); ``x`` may be wider."""
+    a, x = step.attrs, narrowed(x, step.width)
     if a["kind"] == "conv2d":
         return kernel().conv2d(np.ascontiguousarray(x), packed, stride=a["stride"], padding=a["padding"],
                                dilation=a["dilation"], add=add, out=out)  # fmt: skip

@@ -26,7 +26,7 @@ from .. import spline
 from ..plan import local, wire
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
-from ..ring import U64, decode, encode
+from ..ring import decode, elements, encode, narrowed, signed
 from . import maps
 
 #: Deep networks: a bound that says nothing, but stays a number where it is squared.
@@ -75,19 +75,22 @@ def _walk(
         errors = [bounds[name] for name in step.inputs]
         own = numbers.get(step.name, Numbers())
         if step.op == "input":
-            values[step.name], bounds[step.name] = encode(x, step.frac_bits), np.zeros(x.shape)
+            values[step.name] = narrowed(encode(x, step.frac_bits), step.width)
+            bounds[step.name] = np.zeros(x.shape)
         elif step.op == "local":
             values[step.name], bounds[step.name] = local.apply(step, *given), _local_bound(step, errors)
         elif step.op == "map":
             y = maps.apply(step, maps.pack(step, own.weight, public=True), given[0])
-            values[step.name] = y if own.constant is None else y + own.constant
+            values[step.name] = y if own.constant is None else y + narrowed(own.constant, step.width)
             bounds[step.name] = _map_bound(step, own.weight, errors[0])
         elif step.op == "constant":
-            values[step.name], bounds[step.name] = given[0] + own.constant, np.broadcast_to(errors[0], given[0].shape)
+            values[step.name] = narrowed(given[0], step.width) + narrowed(own.constant, step.width)
+            bounds[step.name] = np.broadcast_to(errors[0], given[0].shape)
         elif step.op == "product":
             values[step.name], bounds[step.name] = _product(step, given, errors, rng)
         else:
-            y = given[0] if own.constant is None else given[0] + own.constant
+            y = narrowed(given[0], step.attrs["wire"])
+            y = y if own.constant is None else y + narrowed(own.constant, step.attrs["wire"])
             values[step.name], bounds[step.name] = _activation(step, y, errors[0], rng)
         see(step, decode(values[step.name], step.frac_bits))
         for name in gone.get(step.name, ()):
@@ -115,7 +118,7 @@ def _map_bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
         return y.numpy()
     if a["kind"] == "linear":
         return error @ size.T
-    packed = maps.pack(step, np.abs(weight.view(np.int64)).astype(U64), public=True)
+    packed = maps.pack(step, np.abs(weight.view(np.int64)).view(weight.dtype), public=True)
     return error * packed.astype(np.float64)
 
 
@@ -123,18 +126,25 @@ def _truncate(
     y: np.ndarray, error: np.ndarray, shift: int, rng: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Signed values and their bound."""
+    y = signed(y)
     if not shift:
-        return y.view(np.int64), error
-    up = U64(0) if rng is None else rng.integers(0, 2**shift, y.shape, dtype=np.uint64)
-    return (y + up).view(np.int64) >> np.int64(shift), np.ldexp(error, -shift) + np.where(error > 0, 2.0, 1.0)
+        return y, error
+    up = 0 if rng is None else rng.integers(0, 2**shift, y.shape)
+    return (y + up) >> np.int64(shift), np.ldexp(error, -shift) + np.where(error > 0, 2.0, 1.0)
 
 
 def _product(step: Step, given: list[np.ndarray], errors: list[np.ndarray], rng: np.random.Generator | None):
     shifts = step.attrs["shift"]
+    given = [narrowed(v, step.attrs["wire"]) for v in given]
     (x, b), (y, c) = (_truncate(v, error, shift, rng) for v, error, shift in zip(given, errors, shifts))
     b, c = np.minimum(b, _NO_BOUND), np.minimum(c, _NO_BOUND)
     bound = np.abs(x.astype(np.float64)) * c + np.abs(y.astype(np.float64)) * b + b * c
-    return (x * y).view(U64), bound
+    return _in_ring(step, x * y), bound
+
+
+def _in_ring(step: Step, value: np.ndarray) -> np.ndarray:
+    """Whole numbers as elements of the ring of the step's result."""
+    return value.astype(elements(step.width))
 
 
 def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Generator | None):
@@ -142,7 +152,7 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
     flat = np.ascontiguousarray(y).reshape(len(y), -1)
     x, b = _truncate(flat, error.reshape(len(y), -1), a["shift"], rng)
     if step.op == "output":
-        return x.view(U64).reshape(shape), b.reshape(shape)
+        return _in_ring(step, x).reshape(shape), b.reshape(shape)
     align = np.int64(a["align"])
     lift = spline.BITS if "knots" in a else 0
     value, bound = x << align, np.ldexp(b, a["align"])
@@ -168,4 +178,4 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
             top = np.int64(6 << (step.frac_bits - a["align"])) if a["kind"] == "relu6" else np.iinfo(np.int64).max
             value[:, kept] = np.clip(z, 0, top) << align
             bound[:, kept] = np.ldexp(e, a["align"])
-    return value.view(U64).reshape(shape), bound.reshape(shape)
+    return _in_ring(step, value).reshape(shape), bound.reshape(shape)

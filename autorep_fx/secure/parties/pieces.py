@@ -13,7 +13,8 @@ A kept position holds ``x = mx - rx``, ``rx = alpha - mu beta`` (activation.py),
 4. ``A_1 x = mx [A_1] - D_1 [rx] - [a_1 rx]`` and ``A_2 x**2 = mx**2 [A_2] - 2 mx (D_2 [rx] + [a_2 rx]) + D_2 [rx**2] +
    [a_2 rx**2]``, with ``[a rx] = [a alpha] - mu [a beta]`` and ``[a rx**2] = [a alpha2] - mu [a ab]``.
 
-The sum ``A_0 + A_1 x + A_2 x**2`` is the piece's value of the truncated x in whole numbers, modulo 2**64: exact.
+The sum ``A_0 + A_1 x + A_2 x**2`` is the piece's value of the truncated x in whole numbers, in the ring of the result:
+exact.
 
 Instead of a key with a payload of five words that needs no exchange (docs/protocol.md, "Splines") there is one of a
 single word and one exchange: a key is less than half as long and its evaluations, most of the work, take half as long.
@@ -28,7 +29,7 @@ import numpy as np
 
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import U64, kernel
+from ..ring import U64, elements, kernel, truncated, truncated_mask
 from . import gmw
 
 #: Shares of one correlation, by name.
@@ -40,69 +41,66 @@ def deal_(step: Step, r: np.ndarray, a: np.ndarray, mine: Shares) -> None:
 
     r: (n,), masks of the kept positions. a: (1 or 2, n), the masks of the opening, of which each party knows a half.
     """
-    shift = step.attrs["shift"]
-    alpha = r >> U64(shift)
-    beta = (r >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(r)
+    alpha, beta = truncated_mask(r, step.attrs["shift"], elements(step.width))
+    two = alpha.dtype.type(2)
     for name, factor in (("a_alpha", alpha), ("a_beta", beta)):
         np.subtract(a * factor, mine[name], out=mine[name])
     if "a_alpha2" in mine:
-        for name, factor in (("a_alpha2", alpha * alpha), ("a_ab", U64(2) * alpha * beta - beta * beta)):
+        for name, factor in (("a_alpha2", alpha * alpha), ("a_ab", two * alpha * beta - beta * beta)):
             np.subtract(a[1] * factor, mine[name], out=mine[name])
 
 
 def deal_high_(r_window: np.ndarray, bits: int, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(alpha, payload) of the comparison keys; ``share``, one party's shares of rh, becomes the other's."""
-    high = r_window >> U64(bits - 1)
+    high = (r_window >> U64(bits - 1)).astype(share.dtype)
     np.subtract(high, share, out=share)
-    return r_window & U64((1 << (bits - 1)) - 1), (U64(2) * high - U64(1))[:, None]
+    return r_window & U64((1 << (bits - 1)) - 1), (high + high - share.dtype.type(1))[:, None]
 
 
 def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: gmw.Exchange) -> np.ndarray:
     """This party's share of the spline at the kept positions, exponent ``step.frac_bits``.
 
     m: (n,) masked values. shares: those of the comparisons, and ``alpha``, ``beta``, ``alpha2``, ``ab`` (n,) of the
-    wire, ``beta`` and ``ab`` in full words.
+    wire, ``beta`` and ``ab`` whole.
     """
-    a = step.attrs
-    steps = [np.diff(np.array(a[f"c{k}"], np.int64)).astype(U64) for k in range(3)]
+    a, ring = step.attrs, elements(step.width)
+    steps = [np.diff(np.array(a[f"c{k}"], np.int64)).astype(ring) for k in range(3)]
     bends = wire.bends(step)
-    sums = [np.full(len(m), int(a["c0"][0]) % 2**64 if party == 0 else 0, U64)]
-    sums += [np.zeros(len(m), U64) for _ in range(2 if bends else 1)]
+    sums = [np.full(len(m), int(a["c0"][0]) % 2**step.width if party == 0 else 0, ring)]
+    sums += [np.zeros(len(m), ring) for _ in range(2 if bends else 1)]
     for j, bit in enumerate(_bits(step, m, shares, party, exchange)):
         for total, rise in zip(sums, steps):
             total += rise[j] * bit
     mine = np.stack(sums[1:]) - shares["a"]
     opened = exchange(mine) + mine
 
-    shift = a["shift"]
-    lifted = m + U64(1 << 62)
-    mx, mu = (lifted >> U64(shift)) - U64(1 << (62 - shift)), U64(1) - (lifted >> U64(63))
+    mx, mu = truncated(m, a["shift"], ring)
     rx = shares["alpha"] - mu * shares["beta"]
     a_rx = shares["a_alpha"] - mu * shares["a_beta"]
     out = sums[0] + mx * sums[1] - opened[0] * rx - a_rx[0]
     if bends:
         r2 = shares["alpha2"] - mu * shares["ab"]
-        out += mx * (mx * sums[2] - U64(2) * (opened[1] * rx + a_rx[1]))
+        out += mx * (mx * sums[2] - ring.type(2) * (opened[1] * rx + a_rx[1]))
         out += opened[1] * r2 + shares["a_alpha2"] - mu * shares["a_ab"]
     return out
 
 
 def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Callable):
     """This party's share of ``[x >= knot]`` for every knot, in turn."""
-    a, k = step.attrs, kernel()
-    at = [m - U64((knot << a["shift"]) % 2**64) for knot in a["knots"]]
+    a, k, ring = step.attrs, kernel(), elements(step.width)
+    at = [m - m.dtype.type((knot << a["shift"]) % 2 ** a["wire"]) for knot in a["knots"]]
     if a["comparison"] == "gmw":
         n = len(m)
         windows = np.concatenate([k.window(v[None], None, shift=a["shift"], bits=a["window"])[0] for v in at])
         v = gmw.open_drelu(windows, a["window"], shares, party, exchange)
-        opened = k.unpack_bits(v[None], n * len(at)).reshape(len(at), n)
+        opened = k.unpack_bits(v[None], n * len(at)).reshape(len(at), n).astype(ring)
         u = shares["u"].reshape(len(at), n)
         for public, own in zip(opened, u):
-            yield np.where(public, -own, own) + (public if party == 0 else U64(0))
+            yield np.where(public, -own, own) + (public if party == 0 else ring.type(0))
         return
     low = U64((1 << (a["window"] - 1)) - 1)
     for v in at:
         window = k.window(v[None], None, shift=a["shift"], bits=a["window"])[0]
         found = k.eval_dcf(shares["key"], shares["root"], window & low, party=party)[:, 0]
         top = window > low
-        yield np.where(top, shares["high"] - found, U64(1 if party == 0 else 0) - shares["high"] + found)
+        yield np.where(top, shares["high"] - found, ring.type(party == 0) - shares["high"] + found)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import U64
+from ..ring import elements, truncated, truncated_mask
 from .correlations import SHARES, Stream
 
 #: Names of the dealt products: first letter of the first factor's half, of the second's.
@@ -32,11 +32,9 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
     """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
     found = wire.layout(step, len(r))
     buffer = client.words(index, SHARES, wire.words(found))
-    mine = wire.views(buffer, found)
-    halves = []
+    mine, halves = wire.views(buffer, found), []
     for part, shift in zip(_factors(step, r), step.attrs["shift"]):
-        top = (part >> U64(63)) << U64(64 - shift) if shift else np.zeros_like(part)
-        halves.append({"a": part >> U64(shift), "b": top})
+        halves.append(dict(zip("ab", truncated_mask(part, shift, elements(step.width)))))
     for name, key in (("alpha", "a"), ("beta", "b")):
         true = np.concatenate([half[key].reshape(len(r), -1) for half in halves], 1)
         np.subtract(true, mine[name], out=mine[name])
@@ -54,9 +52,8 @@ def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party:
     """
     x, mu = [], []
     for part, shift in zip(_factors(step, m), step.attrs["shift"]):
-        lifted = part + U64(1 << 62)
-        x.append((lifted >> U64(shift)) - U64(1 << (62 - shift)))
-        mu.append(U64(1) - (lifted >> U64(63)))
+        for found, value in zip((x, mu), truncated(part, shift, elements(step.width))):
+            found.append(value)
     r = [a - u * b for a, b, u in zip(_factors(step, shares["alpha"]), _factors(step, shares["beta"]), mu)]
     aa, ab, ba, bb = (shares[pair].reshape(len(m), *step.shape) for pair in _PAIRS)
     out = aa - mu[1] * ab

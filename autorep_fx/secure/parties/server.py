@@ -11,6 +11,7 @@ from ..link.message import READY, SETUP
 from ..plan import local, wire
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
+from ..ring import elements, narrowed
 from . import activation, maps
 from .activation import Shares
 from .correlations import WEIGHT_MASK, WIRE_MASK, Stream
@@ -40,7 +41,8 @@ class Server(Party):
         for index, step in enumerate(self.plan.steps):
             if step.op == "map":
                 mine = self.numbers[step.name]
-                e = mine.weight - model.words(index, WEIGHT_MASK, maps.weight_shape(step))
+                mask = model.elements(index, WEIGHT_MASK, maps.weight_shape(step), step.width)
+                e = narrowed(mine.weight, step.width) - mask
                 self.links["client"].send(SETUP, e)
                 self.weights[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
         self.inference = 0
@@ -60,23 +62,25 @@ class Server(Party):
             elif step.op in ("activation", "product", "output"):
                 shares[step.name] = self._shares(step, index, batch, stream)
                 shape = (step.wire_size,) if step.op == "product" else step.shape
-                mask = stream.words(index, WIRE_MASK, (batch, *shape))
-                constant = self.numbers[step.name].constant if step.name in self.numbers else None
-                if constant is not None:
-                    mask += constant
+                mask = stream.elements(index, WIRE_MASK, (batch, *shape), step.attrs["wire"])
+                self._add_constant(step, mask)
                 added[step.name] = mask
         self.links["client"].send(READY)
         return Prepared(self.name, batch, self.inference, added, shares)
 
     def _sum(self, index: int, step: Step, batch: int) -> np.ndarray:
-        u, h = (np.empty((batch, *step.shape), np.uint64) for _ in range(2))
+        u, h = (np.empty((batch, *step.shape), elements(step.width)) for _ in range(2))
         self.links["dealer"].receive(index, u)
         self.links["client"].receive(index, h)
         u += h
-        constant = self.numbers[step.name].constant
-        if constant is not None:
-            u += constant
+        self._add_constant(step, u)
         return u
+
+    def _add_constant(self, step: Step, to: np.ndarray) -> None:
+        """In place, in its ring."""
+        constant = self.numbers[step.name].constant if step.name in self.numbers else None
+        if constant is not None:
+            to += narrowed(constant, 8 * to.itemsize)
 
     def _shares(self, step: Step, index: int, batch: int, stream: Stream) -> Shares:
         found = wire.layout(step, batch)
@@ -112,19 +116,21 @@ class Server(Party):
         for index, step in enumerate(self.plan.steps):
             inputs = [value(name) for name in step.inputs]
             if step.op == "input":
-                blinded = np.empty((batch, *step.shape), np.uint64)
+                blinded = np.empty((batch, *step.shape), elements(step.width))
                 client.receive(index, blinded)
                 values[step.name] = blinded
             elif step.op == "map":
                 values[step.name] = maps.apply(step, self.weights[step.name], inputs[0], add=added.pop(step.name))
             elif step.op == "constant":
-                values[step.name] = inputs[0] + self.numbers[step.name].constant
+                constant = narrowed(self.numbers[step.name].constant, step.width)
+                values[step.name] = narrowed(inputs[0], step.width) + constant
             elif step.op == "local":
                 values[step.name] = local.apply(step, *inputs)
             else:
                 if step.op == "activation" and wire.exchanges(step) and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
-                wires = inputs[0] if len(inputs) == 1 else np.concatenate([x.reshape(batch, -1) for x in inputs], 1)
+                wires = [narrowed(x, step.attrs["wire"]) for x in inputs]
+                wires = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
                 self._activate(index, step, wires + added.pop(step.name), shares.pop(step.name), waiting)
             for name in gone.get(step.name, ()):
                 del values[name]

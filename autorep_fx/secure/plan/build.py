@@ -40,6 +40,7 @@ class Node:
         reach: largest absolute value of the result (of the input for activations and the output, of the first factor
             for products).
         reach_kept: the same over the positions that are compared; of a product, of its second factor.
+        wire: bits of the ring of the masked wire that ends here, where one does.
         forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
 
@@ -56,6 +57,7 @@ class Node:
     site: Site | None = None
     reach: float | None = None
     reach_kept: float = 0.0
+    wire: int = 64
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
     @property

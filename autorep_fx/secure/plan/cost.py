@@ -156,7 +156,7 @@ def _macs(plan: Plan, batch: int) -> dict[str, int]:
 
 
 def _step(step: Step, batch: int, macs: int, rates: Rates) -> StepCost:
-    size, cost = 8 * batch * step.size, StepCost()
+    size, cost = step.width // 8 * batch * step.size, StepCost()
     if step.op == "input":
         cost.online = {"client": size + HEADER_BYTES}
         cost.online_seconds = rates.step + 3 * size / rates.bytes
@@ -180,9 +180,10 @@ def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates)
     cost.offline_seconds = rates.step + 2 * dealt / rates.prg + (dealt + 2 * key) / rates.bytes
     cost.online_seconds = 2 * rates.step + (dealt + 4 * size) / rates.bytes
     if step.op == "output":
-        cost.online = {"server": 2 * size + HEADER_BYTES}
+        cost.online = {"server": size + step.attrs["wire"] // 8 * batch * step.size + HEADER_BYTES}
         return
-    cost.online = {"client": size + HEADER_BYTES, "server": 8 * batch * step.wire_size + HEADER_BYTES}
+    masked = step.attrs["wire"] // 8 * batch * step.wire_size
+    cost.online = {"client": size + HEADER_BYTES, "server": masked + HEADER_BYTES}
     compared = n * len(wire.points(step))
     if key:
         cost.online_seconds += compared * (step.attrs["window"] - 1) / rates.eval_blocks
@@ -203,7 +204,7 @@ def exchanged_bytes(step: Step, batch: int) -> int:
         width = wire.plane_words(wire.compared(step, batch) * len(wire.points(step)))
         sent += 8 * width * (wire.masks(a["window"]) + 1)
     if "knots" in a:
-        sent += 8 * int(np.prod(wire.openings(step, batch)))
+        sent += step.width // 8 * int(np.prod(wire.openings(step, batch)))
     return sent + HEADER_BYTES * wire.exchanges(step)
 
 
@@ -248,6 +249,6 @@ def _setup(plan: Plan) -> dict[str, int]:
     """Greetings, seeds, and E once per model."""
     hello = HEADER_BYTES + 32
     maps = [s for s in plan.steps if s.op == "map"]
-    blinded = sum(8 * int(np.prod(s.attrs["weight_shape"])) + HEADER_BYTES for s in maps)
+    blinded = sum(s.width // 8 * int(np.prod(s.attrs["weight_shape"])) + HEADER_BYTES for s in maps)
     seed = 16 + HEADER_BYTES
     return {"client": 2 * hello + seed, "server": 2 * hello + seed + blinded, "dealer": 2 * hello}

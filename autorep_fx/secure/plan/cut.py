@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ring import WIDTHS
 from .build import Node, whole_bits
 from .exponents import TRUNCATING, untruncated
 from .lines import PUT
@@ -61,7 +62,6 @@ def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
         if node.name == place:
             most = max(n.most for n in nodes.values() if n.op == "input")
             scale = whole_bits(node.reach)
-            result[name] = Node(
-                name, "activation", [place], node.shape, bits=0, most=most, scale=scale, reach=node.reach
-            )
+            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale,
+                                reach=node.reach, wire=min(WIDTHS))  # fmt: skip
     return result

@@ -11,7 +11,7 @@ from ..ring import encode
 from ..spline import allowed, spline
 from . import wire
 from .build import Node, whole_bits
-from .exponents import align, factor_exponents, factor_of, number, site_form
+from .exponents import SINKS, align, factor_exponents, factor_of, number, site_form
 from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan, Step
@@ -24,6 +24,7 @@ def emit(
     """``window_margin``: bits by which compared values may exceed their reach. ``within``: what the plan publishes.
     spline_error: of activations that are kept as splines."""
     steps: list[Step] = []
+    width = _widths(nodes)
     numbers: dict[str, Numbers] = {}
     for node in nodes.values():
         attrs = {k: v for k, v in node.attrs.items() if k != "real"}
@@ -40,19 +41,32 @@ def emit(
             attrs["weight_bits"] = node.frac_bits
             numbers[node.name] = _map_numbers(nodes, node, e)
         elif node.op == "product":
+            attrs["wire"] = node.wire
             given = [e[name] for name in inputs]
             truncated = factor_exponents(node, given)
             attrs.update(exponents=tuple(given), shift=tuple(g - f for g, f in zip(given, truncated)))
         elif node.op in ("activation", "output"):
             shift = e[inputs[0]] - min(node.frac_bits, e[inputs[0]])
-            attrs["shift"] = shift
+            attrs.update(shift=shift, wire=node.wire)
             if node.op == "activation":
                 found, offset = _activation(nodes, node, e[inputs[0]], shift, window_margin, spline_error)
                 attrs.update(found)
                 if offset is not None:
                     numbers[node.name] = Numbers(constant=offset)
-        steps.append(Step(node.name, node.op, inputs, node.shape, out, attrs))
+        steps.append(Step(node.name, node.op, inputs, node.shape, out, width[node.name], attrs))
     return Plan(tuple(steps)), numbers
+
+
+def _widths(nodes: dict[str, Node]) -> dict[str, int]:
+    """Bits of every result's ring: as many as the widest masked wire needs that it goes into."""
+    width = {name: 0 for name in nodes}
+    for node in reversed(nodes.values()):
+        if node.op == "output":
+            width[node.name] = node.wire
+        needed = node.wire if node.op in SINKS else width[node.name]
+        for name in node.inputs:
+            width[name] = max(width[name], needed)
+    return width
 
 
 def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbers:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..spline import BITS as SPLINE_BITS
 from .build import Margins, Node, whole_bits
-from .plan import ROOM
+from .plan import SPARE
 from .site import Rounded, Site
 
 #: Fractional bits of a leaky ReLU's slope where the site has no squares.
@@ -19,8 +19,8 @@ _SLOPE_BITS = 12
 #: What truncates what it reads.
 TRUNCATING = ("activation", "product", "input")
 
-#: Bits of the ring that shift and window of a comparison may take together.
-_WINDOW_ROOM = 63
+#: Where a masked wire ends.
+SINKS = ("activation", "product", "output")
 
 
 class NoRoom(Exception):
@@ -64,9 +64,10 @@ def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
 def _first_without_room(nodes: dict[str, Node], e: dict[str, int], sink: Node, margins: Margins) -> Node:
     """Of what ``sink`` is computed from since the last truncations, the first that is too large for a masked wire."""
     before = {node.name for node in untruncated(nodes, sink.inputs)}
+    room = sink.wire - SPARE - margins.ring
     for name, exponent in e.items():
         node = nodes[name]
-        if name in before and node.reach is not None and exponent + whole_bits(node.reach) + margins.ring > ROOM:
+        if name in before and node.reach is not None and exponent + whole_bits(node.reach) > room:
             return node
     return sink
 
@@ -108,9 +109,9 @@ def _exponents(nodes: dict[str, Node], margins: Margins, e: dict[str, int]) -> d
 
 
 def _check(node: Node, exponent: int, reach: float, margins: Margins) -> None:
-    over = exponent + whole_bits(reach) + margins.ring - ROOM
+    over = exponent + whole_bits(reach) + margins.ring - (node.wire - SPARE)
     if node.site is not None and len(node.site.kept):
-        over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - _WINDOW_ROOM)
+        over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - (node.wire - 1))
     if over > 0:
         raise NoRoom(node, over)
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..ring import U64, shift_left
+from ..ring import narrowed, shift_left
 from .plan import Step
 
 
 def apply(step: Step, *inputs: np.ndarray) -> np.ndarray:
-    """The result of a "local" step on uint64 arrays (N, ...)."""
-    shifted = [shift_left(x, bits) for x, bits in zip(inputs, step.attrs["shifts"])]
+    """The result of a "local" step on ring elements (N, ...), of the step's width."""
+    shifted = [shift_left(narrowed(x, step.width), bits) for x, bits in zip(inputs, step.attrs["shifts"])]
     return LOCAL[step.attrs["kind"]](step, *shifted)
 
 
@@ -25,7 +25,7 @@ def _add(step: Step, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _times(step: Step, x: np.ndarray) -> np.ndarray:
-    return x * np.int64(step.attrs["factor"]).astype(U64)
+    return x * np.int64(step.attrs["factor"]).astype(x.dtype)
 
 
 def _broadcast(step: Step, x: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ def _sum_pool(step: Step, x: np.ndarray) -> np.ndarray:
     x = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)]) if ph or pw else x
     oh, ow = step.shape[-2:]
     if (kh, kw) == (sh, sw) and x.shape[-2:] == (kh * oh, kw * ow):
-        return x.reshape(*x.shape[:-2], oh, kh, ow, kw).sum((-3, -1))
+        return x.reshape(*x.shape[:-2], oh, kh, ow, kw).sum((-3, -1), dtype=x.dtype)
     total = np.zeros((*x.shape[:-2], oh, ow), x.dtype)
     for i in range(kh):
         for j in range(kw):
@@ -93,7 +93,7 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "pad": _pad,
     "windows": _windows,
     "sum_pool": _sum_pool,
-    "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), keepdims=step.attrs["keepdim"]),
+    "sum": lambda step, x: x.sum(tuple(step.attrs["dims"]), x.dtype, keepdims=step.attrs["keepdim"]),
     "reshape": lambda step, x: x.reshape(len(x), *step.shape),
     "broadcast": _broadcast,
     "at": _at,

@@ -10,10 +10,10 @@ import numpy as np
 from ..canonical import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
-VERSION = 3
+VERSION = 4
 
-#: |y| of a masked wire must stay below 2**ROOM ring units: its truncation needs |y| < 2**62.
-ROOM = 61
+#: Bits of a masked wire's ring beyond its room: |y| must stay below 2**(width - SPARE), truncation needs one bit less.
+SPARE = 3
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Step:
         inputs: names of earlier results.
         shape: shape of the result without the batch.
         frac_bits: exponent of the result.
+        width: bits of the ring that the result is in, 64 or 32; no wider than any input's, unless this is where a
+            masked wire ends: then ``attrs["wire"]`` are the bits of that wire's ring, no wider than the input's.
         attrs: public parameters: numbers, tuples, strings, slices, tables, and NumPy arrays of positions
             (int64, increasing) or of a bool for each element.
     """
@@ -36,6 +38,7 @@ class Step:
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
     frac_bits: int
+    width: int
     attrs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,7 +57,8 @@ class Step:
 class Plan:
     """What client, server and dealer all know: the steps, shapes, kept positions, exponents, windows and comparisons.
 
-    ``print(plan)`` shows each step with its wire form, messages and bits.
+    ``print(plan)`` shows each step with its ring's width (of its masked wire > of its result), wire form, messages and
+    bits.
     """
 
     steps: tuple[Step, ...]
@@ -96,12 +100,13 @@ class Plan:
         return digest([VERSION, *(to_json(step) for step in self.steps)])[:16]
 
     def __str__(self) -> str:
-        rows = [("step", "op", "inputs", "shape", "frac_bits", "wire", "messages", "public")]
+        rows = [("step", "op", "inputs", "shape", "width", "frac_bits", "wire", "messages", "public")]
         for s in self.steps:
-            attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items())
+            attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items() if k != "wire")
+            width = str(s.width) if s.attrs.get("wire", s.width) == s.width else f"{s.attrs['wire']} > {s.width}"
             op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
             shape = "x".join(map(str, ("N", *s.shape)))
-            rows.append((s.name, op, " ".join(s.inputs), shape, str(s.frac_bits), *_wire(s), attrs))
+            rows.append((s.name, op, " ".join(s.inputs), shape, width, str(s.frac_bits), *_wire(s), attrs))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
 

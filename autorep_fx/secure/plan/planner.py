@@ -1,13 +1,14 @@
 """Which exponents, windows and wire forms: as much precision as the ring has room for, layer by layer.
 
-What there is to choose: the exponent f of the input and of every truncated value, and the fractional bits of every
-private or public factor. They are counted from the largest value or weight, so that small weights get more. A product
-adds exponents; a square doubles them; at the next masked wire all of it is truncated to f again. There, with the
-calibrated reach and the margin, |y| 2**F < 2**61 must hold. All choices start at the least that is useful and are
-raised in turn, one bit at a time, weights before factors before values, while every wire keeps its room. Where even
-the least does not fit because several maps follow one another, a site between them of which some positions travel has
-all of them travel; if there is none, one truncation (a message each way) is put between them; where that does not help
-either, an error names the layer.
+What there is to choose: the exponent f of the input and of every truncated value, the fractional bits of every private
+or public factor, and whether a masked wire has 32 bits or 64. Bits are counted from the largest value or weight, so
+that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is
+truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**61 must hold, or 2**29 on a wire of
+32 bits. All choices start at the least that is useful, all wires at 32 bits, and bits are raised in turn, one at a
+time, weights before factors before values, while every wire keeps its room. Where even the least does not fit a wire of
+32 bits it gets 64, and so does all that leads into it. Where it does not fit into these because several maps follow one
+another, a site between them of which some positions travel has all of them travel; if there is none, one truncation (a
+message each way) is put between them; where that does not help either, an error names the layer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 
 from ...errors import CompileError
 from ..program import Program
+from ..ring import WIDTHS
 from ..spline import SPLINE_ERROR
 from .bounds import raise_to_bounds
 from .build import Builder, Limits, Margins, Node
@@ -30,11 +32,11 @@ from .ranges import Reach
 log = logging.getLogger(__name__)
 
 #: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
-_USEFUL, _LEAST = 10, 7
+_USEFUL, _LEAST = 8, 7
 
-#: What to try where a plan is not precise enough, in this order: significant bits that are worth a truncation in
-#: between, and the most that values and factors get, which makes the windows of comparisons longer.
-FINER = ((12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
+#: What to try where a plan is not precise enough, in this order: significant bits that are worth a wider wire or a
+#: truncation in between, and the most that values and factors get, which makes the windows of comparisons longer.
+FINER = ((10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -53,6 +55,7 @@ def make_plan(
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
     useful: int = _USEFUL,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
@@ -62,7 +65,9 @@ def make_plan(
         margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
-        useful: significant bits of values and weights; where there is no room for them, truncations are added.
+        useful: significant bits of values and weights; where there is no room for them, wires are wider and truncations
+            are added.
+        widths: what a wire's ring may have, increasing.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
@@ -72,10 +77,12 @@ def make_plan(
     whole: set[str] = set()
     while True:
         nodes = Builder(program, reach, limits or Limits(), margins, frozenset(whole)).build()
+        for node in nodes.values():
+            node.wire = widths[0]
         try:
-            nodes = _fit(nodes, margins, useful)
+            nodes = _fit(nodes, margins, useful, widths)
             if bounded:
-                nodes = _with_roundings(nodes, margins, within, useful)
+                nodes = _with_roundings(nodes, margins, within, useful, widths)
             break
         except _Whole as better:
             log.info("all positions of '%s' travel: no room for the products behind it", better.site)
@@ -90,16 +97,18 @@ class _Whole(Exception):
         self.site = site
 
 
-def _with_roundings(nodes: dict[str, Node], margins: Margins, within: InputRange, useful: int) -> dict[str, Node]:
+def _with_roundings(
+    nodes: dict[str, Node], margins: Margins, within: InputRange, useful: int, widths: tuple[int, ...]
+) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
         if not raise_to_bounds(nodes, exponents(nodes, margins), within):
             return nodes
-        nodes = _fit(nodes, margins, useful)
+        nodes = _fit(nodes, margins, useful, widths)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], margins: Margins, useful: int) -> dict[str, Node]:
+def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[int, ...]) -> dict[str, Node]:
     for least in (useful, _LEAST):
         while True:
             for node in nodes.values():
@@ -110,6 +119,9 @@ def _fit(nodes: dict[str, Node], margins: Margins, useful: int) -> dict[str, Nod
                 return _raise(nodes, margins, least)
             except NoRoom as error:
                 failed = error
+                if error.node.wire < widths[-1]:
+                    error.node.wire = next(width for width in widths if width > error.node.wire)
+                    continue
                 if site := travelling_above(nodes, error.first):
                     raise _Whole(site) from None
                 place = place_to_cut(nodes, error.first)

@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import FormatError
 from ...graph.activations import KINDS
 from .. import rules, shapes, spline
+from ..ring import WIDTHS
 from ..rules import Check, Rule, check, check_step, one_of, pair, several, whole
 from ..shapes import LARGEST, Shape, need
 from .input_range import STATISTICS
@@ -27,6 +28,7 @@ COMPARED = ("relu", "relu6", "leaky_relu")
 _PIECES = 65
 _BITS, _WEIGHT = whole(0, 63), several(whole(1, LARGEST), 1, 4)
 _EXPONENT = whole(0, 1000)  # of tiny numbers it is beyond 64: only products with what is large must fit the ring
+_WIDTH = Check("32 or 64", lambda v, _: type(v) is int and v in WIDTHS)
 _FACTOR = Check("an integer of 63 bits and a sign", lambda v, _: type(v) is int and abs(v) < 2**63)
 _KEPT = rules.POSITIONS._replace(holds=lambda v, s: type(v) is np.ndarray and rules.POSITIONS.holds(v, s))
 _ENDS, _PAIR = several(rules.NUMBER, 1, shapes.MOST), several(rules.NUMBER, 2, 2)
@@ -71,11 +73,12 @@ def _activation(step: Step, x: Shape) -> Shape:
     a, kept = step.attrs, len(step.attrs["kept"])
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
     need(not kept or a["kind"] in COMPARED or "knots" in a, f"keeps {a['kind']}, which cannot be compared")
-    need(not kept or a["shift"] + a.get("window", 64) <= 64, "needs a window that lies within the ring")
+    need(not kept or a["shift"] + a.get("window", 64) <= a["wire"], "needs a window that lies within the ring")
     need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
-    need(not kept or a["kind"] != "relu6" or wire_bits(step) <= 60, "has no room for 6 on its wire")
+    need(not kept or a["kind"] != "relu6" or wire_bits(step) <= a["wire"] - 4, "has no room for 6 on its wire")
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     if "knots" in a:
+        need(all(f"c{k}" in a for k in range(3)), "has a spline without its pieces")
         knots, f = a["knots"], a["align"] - spline.BITS
         need(kept > 0 and f >= 0 and a["powers"] > any(a["c2"]), "has a spline and not what it takes")
         need(all(p < q for p, q in zip(knots, knots[1:])), "has knots that do not increase")
@@ -138,18 +141,18 @@ RULES: dict[tuple[str, str | None], Rule] = {
     ("constant", None): Rule(lambda s, x: x),
     ("activation", None): Rule(
         _activation,
-        {"kind": one_of("truncate", *KINDS), "shift": whole(0, 62), "align": _BITS, "powers": whole(0, 2),
-         "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
+        {"kind": one_of("truncate", *KINDS), "wire": _WIDTH, "shift": whole(0, 62), "align": _BITS,
+         "powers": whole(0, 2), "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
         {"window": whole(2, 63), "slope": _FACTOR, "knots": several(_FACTOR, 0, _PIECES - 1),
          **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": rules.NUMBER},
     ),
     ("product", None): Rule(
         _product,
-        {"first": rules.SHAPE, "second": rules.SHAPE, "shift": several(whole(0, 62), 2, 2),
+        {"first": rules.SHAPE, "second": rules.SHAPE, "wire": _WIDTH, "shift": several(whole(0, 62), 2, 2),
          "exponents": several(_EXPONENT, 2, 2)},
         inputs=2,
     ),
-    ("output", None): Rule(lambda s, x: x, {"shift": whole(0, 62)}),
+    ("output", None): Rule(lambda s, x: x, {"wire": _WIDTH, "shift": whole(0, 62)}),
 }  # fmt: skip
 
 
@@ -164,17 +167,30 @@ def check_plan(plan: Plan) -> Plan:
         raise FormatError(f"the plan must be an input, at most {rules.STEPS} steps, and an output")
     known: dict[str, Shape] = {}
     exponents: dict[str, int] = {}
+    widths: dict[str, int] = {}
     for i, step in enumerate(plan.steps):
         kind = step.attrs.get("kind") if step.op in ("local", "map") and type(step.attrs) is dict else None
         rule = RULES.get((step.op, kind)) if type(step.op) is str and type(kind) in (str, type(None)) else None
         if (step.op == "input") != (i == 0) or (step.op == "output") != (i == len(ops) - 1):
             raise FormatError(f"step '{step.name}' is a second {step.op}")
         check(step.frac_bits, _EXPONENT, f"'frac_bits' of step '{str(step.name)[:60]}'")
+        check(step.width, _WIDTH, f"'width' of step '{str(step.name)[:60]}'")
         check_step(step, rule, known)
         if step.op != "input":
             _check_exponent(step, [exponents[name] for name in step.inputs])
-        known[step.name], exponents[step.name] = step.shape, step.frac_bits
+            _check_width(step, min(widths[name] for name in step.inputs))
+        known[step.name], exponents[step.name], widths[step.name] = step.shape, step.frac_bits, step.width
     return plan
+
+
+def _check_width(step: Step, given: int) -> None:
+    """What goes into a wider ring must come from a masked wire: only there is it known as a whole number."""
+    a = step.attrs
+    if a.get("wire", step.width) > given:
+        raise FormatError(f"step '{step.name}' reads {given} bits and needs {a.get('wire', step.width)}")
+    shifts = a["shift"] if step.op == "product" else (a.get("shift", 0),)
+    if any(shift > a.get("wire", 64) - 2 for shift in shifts):
+        raise FormatError(f"'shift' of step '{step.name}' must leave two bits of its wire")
 
 
 def _check_exponent(step: Step, given: list[int]) -> None:

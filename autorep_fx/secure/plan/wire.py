@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ring import U64, kernel
+from ..ring import U64, elements, kernel
 from .plan import Step
 
 #: Array name -> (shape, dtype).
@@ -34,30 +34,32 @@ def bends_of(c2: tuple[int, ...]) -> bool:
 
 def layout(step: Step, batch: int) -> Layout:
     """The arrays that are shared for an "activation", "product" or "output" step."""
+    ring = elements(step.width).type
     if step.op == "product":
-        wires, result = ((batch, step.wire_size), U64), ((batch, step.size), U64)
+        wires, result = ((batch, step.wire_size), ring), ((batch, step.size), ring)
         return {"alpha": wires, "beta": wires, **dict.fromkeys(("aa", "ab", "ba", "bb"), result)}
     a, n, wire = step.attrs, compared(step, batch), (batch, step.size)
     powers, comparison = a.get("powers", 1), a.get("comparison")
-    short = np.uint32 if a["shift"] <= 32 else U64
+    # Multiples of 2^32, of which the high half is enough.
+    short = np.uint32 if a["wire"] == step.width == 64 and a["shift"] <= 32 else ring
     found: Layout = {}
     if powers >= 1 or comparison == "gmw":
-        found.update(alpha=(wire, U64), beta=(wire, short))
+        found.update(alpha=(wire, ring), beta=(wire, short))
     if powers >= 2:
-        found.update(alpha2=(wire, U64), ab=(wire, short))
+        found.update(alpha2=(wire, ring), ab=(wire, short))
     is_spline = "knots" in a
     if is_spline:
-        found.update(a_alpha=(openings(step, batch), U64), a_beta=(openings(step, batch), U64))
+        found.update(a_alpha=(openings(step, batch), ring), a_beta=(openings(step, batch), ring))
         if bends(step):
-            found.update(a_alpha2=((n,), U64), a_ab=((n,), U64))
+            found.update(a_alpha2=((n,), ring), a_ab=((n,), ring))
     if comparison == "fss":
-        found.update(high=((n,), U64)) if is_spline else found.update(relu=((n, 3), U64))
+        found.update(high=((n,), ring)) if is_spline else found.update(relu=((n, 3), ring))
     elif comparison == "gmw":
         n *= len(points(step))
         width = plane_words(n)
-        found["u"] = ((n,), U64)
+        found["u"] = ((n,), ring)
         if not is_spline:
-            found.update(u_alpha=((n,), U64), u_beta=((n,), short))
+            found.update(u_alpha=((n,), ring), u_beta=((n,), short))
         found["bits"] = ((a["window"] + 1, width), U64)
         found["product"] = ((products(a["window"]), width), U64)
     return found
@@ -87,7 +89,8 @@ def key_words(step: Step, batch: int) -> int:
     n = compared(step, batch)
     if not n or step.attrs["comparison"] != "fss":
         return 0
-    return kernel().dcf_words(n, bits=step.attrs["window"] - 1, payloads=1 if "knots" in step.attrs else 3)
+    payloads = 1 if "knots" in step.attrs else 3
+    return kernel().dcf_words(n, bits=step.attrs["window"] - 1, payloads=payloads, payload_bits=step.width)
 
 
 def openings(step: Step, batch: int) -> tuple[int, int]:

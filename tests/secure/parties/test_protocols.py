@@ -1,6 +1,7 @@
 """The protocols by themselves, on random values and on edges: dealer's numbers in, shares out, held to integers."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,27 +14,31 @@ from autorep_fx.secure.parties import activation, maps
 from autorep_fx.secure.parties.correlations import Once, Stream
 from autorep_fx.secure.plan import wire
 from autorep_fx.secure.plan.plan import Step
-from autorep_fx.secure.ring import U64, decode, encode
+from autorep_fx.secure.ring import U64, decode, elements, encode, signed
 
 CLIENT, SERVER = Stream(b"client's 16 byte", 1), Stream(b"server's 16 byte", 1)
 
 
-def step(
-    size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None, linear=None, comparison=None, slope=0
-):
+#: Bits of the masked wire's ring, and of the result's.
+WIDTHS = pytest.mark.parametrize("widths", [(64, 64), (32, 32), (32, 64), (64, 32)], ids="{0[0]} to {0[1]}".format)
+
+
+def step(size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None, linear=None, comparison=None,
+         slope=0, widths=(64, 64)):  # fmt: skip
     attrs = {"kind": kind, "kept": np.asarray(kept, np.int64), "shift": shift, "align": align, "powers": powers,
-             "window": window, "linear": linear, "comparison": comparison, "slope": slope}  # fmt: skip
-    return Step("act", "activation", ("y",), (size,), f + align, attrs)
+             "window": window, "linear": linear, "comparison": comparison, "slope": slope,
+             "wire": widths[0]}  # fmt: skip
+    return Step("act", "activation", ("y",), (size,), f + align, widths[1], attrs)
 
 
 def evaluate(s, y, r, comparison=None):
-    """Both parties' shares, added: signed integers (N, P)."""
+    """Both parties' shares, added: signed integers (N, P), modulo 2**width of the result."""
     batch, index = len(y), 7
     buffer, key = activation.deal(s, index, r, CLIENT, SERVER)
     found = wire.layout(s, batch)
     halves = [wire.views(buffer, found),
               wire.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
-    m = y.view(U64) + r
+    m = y.astype(r.dtype) + r
     ends = local_pair("server", "client", timeout=10)
     shares = [None, None]
 
@@ -51,14 +56,20 @@ def evaluate(s, y, r, comparison=None):
         t.start()
     for t in threads:
         t.join()
-    return (shares[0] + shares[1]).view(np.int64)
+    return signed(shares[0] + shares[1])
 
 
-def masks(shape, seed=0):
+def wrapped(x, widths):
+    """Whole numbers as the ring of the result has them."""
+    return signed(x.astype(elements(widths[1])))
+
+
+def masks(shape, seed=0, width=64):
     """Uniform masks, with the edges of the ring among them."""
     rng = np.random.default_rng(seed)
-    r = rng.integers(0, 2**64, shape, dtype=np.uint64)
-    edges = np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1, 2**62, 2**64 - 2**62], U64)
+    r = rng.integers(0, 2**width, shape, dtype=elements(width))
+    top = 2 ** (width - 1)
+    edges = np.array([0, 1, top - 1, top, 2 * top - 1, top // 2, 2 * top - top // 2], r.dtype)
     r.ravel()[: len(edges)] = edges[: r.size]
     return r
 
@@ -72,17 +83,19 @@ def values(shape, bits, seed=1):
     return y
 
 
-def edge_masks(shape):
-    r = masks(shape)
+def edge_masks(shape, width=64):
+    r = masks(shape, width=width)
     r.ravel()[: 7 * 5] = np.tile(r.ravel()[:7], 5)
     return r
 
 
-@pytest.mark.parametrize("shift", [0, 1, 13, 32, 33, 40, 61])
-def test_truncation_is_floor_or_one_more_and_never_wraps(shift):
-    s = step(200, f=0, shift=shift, kind="truncate")
-    y, r = values((50, 200), 61), edge_masks((50, 200))
-    off = evaluate(s, y, r) - (y >> shift)
+@WIDTHS
+@pytest.mark.parametrize("shift", [0, 1, 13, 29, 30, 32, 33, 40, 61])
+def test_truncation_is_floor_or_one_more_and_never_wraps(shift, widths):
+    shift = min(shift, widths[0] - 3)
+    s = step(200, f=0, shift=shift, kind="truncate", widths=widths)
+    y, r = values((50, 200), widths[0] - 3), edge_masks((50, 200), widths[0])
+    off = wrapped(evaluate(s, y, r) - (y >> shift), widths)
     assert set(np.unique(off)) <= {0, 1} and (shift or not off.any())
 
 
@@ -108,21 +121,28 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         assert off.min() >= 0 and off.max() <= 1
 
 
-@pytest.mark.parametrize("shift", [0, 12, 32, 40])
-def test_square_is_that_of_the_truncated_value(shift):
-    s = step(300, f=0, shift=shift, powers=2)
-    y, r = values((4, 300), 61 if shift else 50), edge_masks((4, 300))
+@WIDTHS
+@pytest.mark.parametrize("shift", [0, 12, 30, 32, 40])
+def test_square_is_that_of_the_truncated_value(shift, widths):
+    shift = min(shift, widths[0] - 3)
+    s = step(300, f=0, shift=shift, powers=2, widths=widths)
+    y, r = values((4, 300), widths[0] - 3), edge_masks((4, 300), widths[0])
     x, z = y >> shift, evaluate(s, y, r)
     with np.errstate(over="ignore"):
-        assert np.all((z == x * x) | (z == (x + 1) * (x + 1)))
+        assert np.all((z == wrapped(x * x, widths)) | (z == wrapped((x + 1) * (x + 1), widths)))
 
 
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
-@pytest.mark.parametrize("shift, window", [(0, 20), (14, 17), (14, 4), (33, 20), (40, 18), (2, 60)])
-def test_relu(comparison, shift, window):
+@pytest.mark.parametrize(
+    "shift, window, widths",
+    [(0, 20, (64, 64)), (14, 17, (64, 64)), (14, 4, (64, 64)), (33, 20, (64, 64)), (40, 18, (64, 64)),
+     (2, 60, (64, 64)), (14, 17, (64, 32)), (40, 18, (64, 32)), (0, 20, (32, 32)), (14, 14, (32, 32)),
+     (2, 28, (32, 32)), (14, 17, (32, 64)), (28, 3, (32, 64)), (0, 30, (32, 64))],
+)  # fmt: skip
+def test_relu(comparison, shift, window, widths):
     top = shift + window - 1
-    s = step(130, f=0, shift=shift, kept=np.arange(130), powers=1, window=window, comparison=comparison)
-    y, r = values((3, 130), top), edge_masks((3, 130))
+    s = step(130, f=0, shift=shift, kept=np.arange(130), powers=1, window=window, comparison=comparison, widths=widths)
+    y, r = values((3, 130), min(top, widths[0] - 2)), edge_masks((3, 130), widths[0])
     y = np.clip(y, -(2**top) + 2**shift, 2**top - 1 - 2**shift)  # rounding may add one unit
     z, x = evaluate(s, y, r), y >> shift
     assert np.all((z == np.maximum(x, 0)) | (z == np.maximum(x + 1, 0)))
@@ -133,20 +153,21 @@ def test_relu(comparison, shift, window):
 @given(
     st.sampled_from(["relu", "relu6", "leaky_relu"]), st.sampled_from(["fss", "gmw"]), st.integers(1, 70),
     st.integers(1, 3), st.integers(0, 40), st.integers(0, 2**32), st.floats(0, 1), st.booleans(),
+    st.sampled_from([(64, 64), (32, 32), (32, 64), (64, 32)]),
 )  # fmt: skip
-def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
+def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares, widths):
     """Kept positions, squares and lines side by side, in any number and at any place."""
     rng = np.random.default_rng(seed)
-    f = 8
+    f, shift = 8, min(shift, widths[0] - 15)
     kept = np.flatnonzero(rng.random(size) < fraction)
     linear = rng.random(size) < 0.3 if squares else None
     align = f if squares else 10 if kind == "leaky_relu" else 0
     slope = round(0.1 * 2**align)
     powers = 2 if squares else 1
     s = step(size, f=f, shift=shift, kind=kind, kept=kept, powers=powers, align=align, window=14, linear=linear,
-             comparison=comparison if len(kept) else None, slope=slope)  # fmt: skip
+             comparison=comparison if len(kept) else None, slope=slope, widths=widths)  # fmt: skip
     y = rng.integers(-(2 ** (shift + 12)), 2 ** (shift + 12), (batch, size))
-    z = evaluate(s, y, rng.integers(0, 2**64, (batch, size), dtype=np.uint64))
+    z = evaluate(s, y, rng.integers(0, 2 ** widths[0], (batch, size), dtype=elements(widths[0])))
 
     def wanted(x):
         out = x << align
@@ -161,29 +182,26 @@ def test_sites(kind, comparison, size, batch, shift, seed, fraction, squares):
     assert np.all((z == wanted(x)) | (z == wanted(x + 1)))
 
 
+@WIDTHS
 @pytest.mark.parametrize("shift", [(0, 0), (13, 7), (32, 33), (61, 61)])
 @pytest.mark.parametrize("shapes", [((3, 4, 5), (3, 1, 1)), ((2, 1, 5), (2, 9, 1)), ((35,), (35,)), ((), ())])
-def test_product_is_that_of_the_truncated_values(shapes, shift):
-    shape = np.broadcast_shapes(*shapes)
-    s = Step(
-        "mul",
-        "product",
-        ("x", "y"),
-        shape,
-        0,
-        {"first": shapes[0], "second": shapes[1], "shift": shift, "exponents": shift},
-    )
-    y = values((40, s.wire_size), 61)
-    z = evaluate(s, y, edge_masks(y.shape)).reshape(40, *shape)
+def test_product_is_that_of_the_truncated_values(shapes, shift, widths):
+    shape, shift = np.broadcast_shapes(*shapes), tuple(min(t, widths[0] - 3) for t in shift)
+    attrs = {"first": shapes[0], "second": shapes[1], "shift": shift, "exponents": shift, "wire": widths[0]}
+    s = Step("mul", "product", ("x", "y"), shape, 0, widths[1], attrs)
+    y = values((40, s.wire_size), widths[0] - 3)
+    z = evaluate(s, y, edge_masks(y.shape, widths[0])).reshape(40, *shape)
     at = int(np.prod(shapes[0], dtype=int))
     first, second = (part.reshape(40, *shape) >> bits
                      for part, shape, bits in zip((y[:, :at], y[:, at:]), shapes, shift))  # fmt: skip
     with np.errstate(over="ignore"):
-        assert np.any([z == (first + i) * (second + j) for i in (0, 1) for j in (0, 1)], 0).all()
+        products = [wrapped((first + i) * (second + j), widths) for i in (0, 1) for j in (0, 1)]
+    assert np.any([z == product for product in products], 0).all()
 
 
 def map_step(kind, shape, weight_shape, **attrs):
-    return Step("map", "map", ("x",), shape, 0, {"kind": kind, "weight_shape": weight_shape, "weight_bits": 9, **attrs})
+    attrs = {"kind": kind, "weight_shape": weight_shape, "weight_bits": 9, **attrs}
+    return Step("map", "map", ("x",), shape, 0, 64, attrs)
 
 
 MAPS = {
@@ -197,19 +215,24 @@ MAPS = {
 }
 
 
+@WIDTHS
 @pytest.mark.parametrize("name", MAPS)
-def test_map_on_a_blinded_wire_is_exact(name):
+def test_map_on_a_blinded_wire_is_exact(name, widths):
+    """Its input may be wider than it is."""
+    if widths[0] < widths[1]:
+        return
     s, input_shape = MAPS[name]
+    s = replace(s, width=widths[1])
     rng = np.random.default_rng(0)
 
-    def random(shape):
-        return rng.integers(0, 2**64, shape, dtype=np.uint64)
+    def random(shape, width=s.width):
+        return rng.integers(0, 2**width, shape, dtype=elements(width))
 
     w, a, z, b = (
         random(s.attrs["weight_shape"]),
         random(s.attrs["weight_shape"]),
-        random((2, *input_shape)),
-        random((2, *input_shape)),
+        random((2, *input_shape), widths[0]),
+        random((2, *input_shape), widths[0]),
     )
     c, t = random((2, *s.shape)), random((2, *s.shape))
     e = maps.pack(s, w - a, public=True)

@@ -25,6 +25,7 @@ from autorep_fx.secure.parties.correlations import BLIND, TRIPLE, WIRE_MASK, Str
 from autorep_fx.secure.parties.party import walk
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.planner import make_plan
+from autorep_fx.secure.ring import decode, elements, narrowed
 
 RUNS = 120
 
@@ -58,12 +59,12 @@ def network(seed, fraction, degree=2):
     return compiled(model, x, replaced)
 
 
-def programs(fraction, comparison, degree=2):
-    """Two networks that differ in every private number and in nothing public."""
+def programs(fraction, comparison, degree=2, **options):
+    """Two networks that differ in every private number and in nothing public. options: of make_plan."""
     one, other = network(1, fraction, degree), network(2, fraction, degree)
     reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
     within = InputRange.given(-8, 8, one.public.input_shape[0])
-    found = [make_plan(p, reach, within) for p in (one, other)]
+    found = [make_plan(p, reach, within, **options) for p in (one, other)]
     plan = found[0][0].with_comparison(comparison)
     assert plan.digest() == found[1][0].with_comparison(comparison).digest()
     return plan, [numbers for _, numbers in found]
@@ -107,20 +108,32 @@ def assert_independent(one, other, most=6):
 INPUTS = [np.zeros((1, 3, 4, 4)), 2 * images(1, size=4, seed=7).double().numpy()]
 
 
-#: With squares at the replaced positions, and with lines, of which most do not travel.
-VARIANTS = [("fss", 0.5, 2), ("gmw", 0.5, 2), ("fss", 0.8, 1)]
+#: With squares at the replaced positions, and with lines, of which most do not travel; on wires of 32 bits, of 64, and
+#: of both, as so many significant bits need.
+NARROW, WIDE, MIXED = {"widths": (32,)}, {"widths": (64,)}, {"useful": 9}
+VARIANTS = [("fss", 0.5, 2, MIXED), ("gmw", 0.5, 2, MIXED), ("fss", 0.8, 1, MIXED), ("fss", 0, 2, NARROW),
+            ("gmw", 0, 2, NARROW), ("fss", 0.5, 2, NARROW), ("gmw", 0.5, 2, WIDE)]  # fmt: skip
 
 
-@pytest.mark.parametrize("comparison, fraction, degree", VARIANTS)
-def test_the_server_sees_nothing_of_the_input(comparison, fraction, degree):
-    plan, (numbers, _) = programs(fraction, comparison, degree)
+def test_the_variants_are_of_all_widths():
+    wires = {}
+    for comparison, fraction, degree, options in VARIANTS:
+        plan, _ = programs(fraction, comparison, degree, **options)
+        found = {step.attrs["wire"] for step in plan.steps if "wire" in step.attrs}
+        wires.setdefault(str(options), set()).update(found)
+    assert wires == {str(NARROW): {32}, str(WIDE): {64}, str(MIXED): {32, 64}}, wires
+
+
+@pytest.mark.parametrize("comparison, fraction, degree, options", VARIANTS)
+def test_the_server_sees_nothing_of_the_input(comparison, fraction, degree, options):
+    plan, (numbers, _) = programs(fraction, comparison, degree, **options)
     assert any(s.attrs.get("kind") == "take" for s in plan.steps) == (degree == 1)
     assert_independent(*(views(plan, numbers, x, "server") for x in INPUTS))
 
 
-@pytest.mark.parametrize("comparison, fraction, degree", VARIANTS)
-def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree):
-    plan, both = programs(fraction, comparison, degree)
+@pytest.mark.parametrize("comparison, fraction, degree, options", VARIANTS)
+def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree, options):
+    plan, both = programs(fraction, comparison, degree, **options)
     assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in both))
 
 
@@ -130,7 +143,8 @@ def keep_wires_of_server(server, wires):
 
     def kept(index, step, masked, shares, waiting):
         activate(index, step, masked, shares, waiting)
-        wires.append(masked - Stream(server.seed, server.inference).words(index, WIRE_MASK, masked.shape))
+        stream = Stream(server.seed, server.inference)
+        wires.append(masked - stream.elements(index, WIRE_MASK, masked.shape, step.attrs["wire"]))
         if step.op == "activation":
             wires.append(waiting[-1][2])  # the client's part is added to it in place
 
@@ -147,14 +161,14 @@ def keep_wires_of_client(client, wires):
                 known[client.inference, index] = inputs[0].reshape(batch, -1)
             if step.op in ("constant", "output"):
                 return inputs[0]
-            return Stream(client.seed, client.inference).words(index, BLIND, (batch, *step.shape))
+            return Stream(client.seed, client.inference).elements(index, BLIND, (batch, *step.shape), step.width)
 
         walk(client.plan, visit)
 
     def kept(step, index, m, *args, **options):
         if (client.inference, index) not in known:
             learn(len(m))
-        wires.append(m + known[client.inference, index])
+        wires.append(m + narrowed(known[client.inference, index], step.attrs["wire"]))
         return evaluate(step, index, m, *args, **options)
 
     client._evaluate = kept
@@ -183,24 +197,32 @@ def pairs(plan, numbers, x, party, runs=60):
             keep_wires_of_client(trio.client, wires)
         keep_planes(getattr(trio, party).links["client" if party == "server" else "server"], planes)
         run(plan, numbers, x, x / 2, trio=trio)
-        wires = [wire.ravel() for wire in wires] + [part.view(np.uint64) for part in seen.get(0, ())]  # 0: the input
-        found = [a[: len(b)] - b[: len(a)] for a, b in itertools.combinations(wires, 2)]
+        first = [part.view(elements(plan.input.width)) for part in seen.get(0, ())]  # the input
+        wires = [wire.ravel() for wire in wires] + first
+        found = [difference(a, b).view(np.uint8) for a, b in itertools.combinations(wires, 2)]
         one, other = np.triu_indices(len(planes), 1)
         planes = np.array(planes, np.uint64)
-        rows.append(np.concatenate([*found, planes[one] ^ planes[other]]).view(np.uint8))
+        rows.append(np.concatenate([*found, (planes[one] ^ planes[other]).view(np.uint8)]))
     return np.stack(rows)
 
 
-def secrets_of(party):
+def difference(a, b):
+    """In the narrower ring of the two."""
+    width = 8 * min(a.itemsize, b.itemsize)
+    return narrowed(a[: len(b)], width) - narrowed(b[: len(a)], width)
+
+
+def secrets_of(party, **options):
     """(numbers, input) twice: what ``party`` must not tell apart. And the plan's two comparisons."""
-    plan, both = programs(0.5, "gmw")
+    plan, both = programs(0.5, "gmw", **options)
     return plan, [(both[0], x) for x in INPUTS] if party == "server" else [(numbers, INPUTS[1]) for numbers in both]
 
 
+@pytest.mark.parametrize("options", [NARROW, MIXED, WIDE], ids=["narrow", "mixed", "wide"])
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
 @pytest.mark.parametrize("party", ["server", "client"])
-def test_two_messages_together_say_nothing(party, comparison):
-    plan, cases = secrets_of(party)
+def test_two_messages_together_say_nothing(party, comparison, options):
+    plan, cases = secrets_of(party, **options)
     assert_independent(*(pairs(plan.with_comparison(comparison), *case, party) for case in cases), most=7)
 
 
@@ -208,7 +230,7 @@ def test_two_messages_together_say_nothing(party, comparison):
 @pytest.mark.parametrize("fault", ["two wires", "two inferences", "two planes"])
 def test_a_mask_shared_by_two_is_noticed(monkeypatch, party, fault):
     """Each message is uniform on its own here, and counting them one by one finds nothing."""
-    plan, cases = secrets_of(party)
+    plan, cases = secrets_of(party, **WIDE)  # two halves of a word of the stream would not be in step
     if fault != "two planes":
         plan = plan.with_comparison("fss")
     first, second = (i for i, step in enumerate(plan.steps) if step.op == "activation")
@@ -241,11 +263,11 @@ class DeviatingClient:
 
         def deviating(step, *args, **options):
             share = evaluate(step, *args, **options)
-            return share + added.get(step.name, np.uint64(0))
+            return share + added.get(step.name, share.dtype.type(0))
 
         def sent(index, *arrays):
             if index < len(plan.steps) and plan.steps[index].op == "map":  # h, offline
-                arrays = (arrays[0] + added.get(plan.steps[index].name, np.uint64(0)),)
+                arrays = (arrays[0] + added.get(plan.steps[index].name, arrays[0].dtype.type(0)),)
             send(index, *arrays)
 
         client._evaluate, server.send = deviating, sent
@@ -258,6 +280,11 @@ def ring(values):
     return np.rint(values).astype(np.int64).view(np.uint64)
 
 
+def wide(program):
+    """Its plan on wires of 64 bits, where there is the most room for what a client adds."""
+    return make_plan(program, program.reach, InputRange.of_plan(program.base_plan), widths=(64,))
+
+
 def by_role(plan):
     """The two activations and the two layers behind them, of ``network``."""
     activations = [step for step in plan.steps if step.op == "activation"]
@@ -266,7 +293,7 @@ def by_role(plan):
 
 def test_what_a_deviating_client_learns():
     """With one query of a batch: every weight after the last activation, exactly. docs/security.md says so."""
-    plan, numbers = network(1, 0).native
+    plan, numbers = wide(network(1, 0))
     _, last, _, linear = by_role(plan)
     n, large = last.size, 44  # bits: a weight has 16, the ring has room for 61, and what is rounded is far below
     raised = np.concatenate([np.zeros((1, n)), 2.0**large * np.eye(n)])
@@ -279,7 +306,7 @@ def test_what_a_deviating_client_learns():
 def test_a_deviating_client_learns_the_layer_before_too():
     """It lets one unit of the last activation through at a time, and raises one entry of the activation before."""
     program = network(1, 0)
-    plan, numbers = program.native
+    plan, numbers = wide(program)
     first, last, conv, _ = by_role(plan)
     weight, linear = (program.secrets(program.steps[i])["weight"] for i in (2, -1))
     m, n = last.size, first.size
@@ -354,8 +381,8 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
         trio, seen = connect(plan, numbers, timeout=20), {}
         record(trio.server.links["client"], seen)
         run(plan, numbers, INPUTS[0], INPUTS[1], trio=trio)
-        first, second = (np.frombuffer(part.tobytes(), np.uint64) for part in seen[0])
-        return (second - first).view(np.int64) / 2.0**plan.input.frac_bits
+        first, second = (np.frombuffer(part.tobytes(), elements(plan.input.width)) for part in seen[0])
+        return decode(second - first, plan.input.frac_bits)
 
     shown = INPUTS[1].ravel()
     assert not np.allclose(difference(), shown, atol=1e-3)

@@ -61,7 +61,7 @@ def test_one_message_each_way_an_activation():
     cost = program.cost("wan", comparison="fss")
     assert cost.rounds == 6 and cost.round_trips == 3
     acts = 4 * 36 + 4 * 16
-    assert cost.online["server"] == 8 * acts + 24 * 2 + 16 * 4 * 16 + 24
+    assert cost.online["server"] == 4 * acts + 24 * 2 + 8 * 4 * 16 + 24  # in rings of 32 bits
     assert cost.online_seconds > 3 * 0.04
 
 

@@ -10,7 +10,7 @@ from autorep_fx.secure.compile import lowered
 from autorep_fx.secure.plaintext import execute, values
 from autorep_fx.secure.plan.equalize import equalized
 from autorep_fx.secure.plan.ranges import by_channel, calibrated
-from autorep_fx.secure.precision import precision
+from autorep_fx.secure.precision import measured
 
 
 def uneven(layer, spread=1e5):
@@ -104,7 +104,7 @@ def test_channels_that_differ_by_much_cost_no_precision(budget, spread):
         model[1].bias *= scale
         model[3].weight /= scale.view(1, -1, 1, 1)
     made = ar.compile(ar.transform(model, calibration=x, relu_budget=budget), x)
-    assert precision(made, *made.native, x.double()).error < 0.01
+    assert measured(made, *made.native, x.double()).error < 0.01
 
 
 class OneAxis(nn.Module):

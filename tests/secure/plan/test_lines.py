@@ -19,7 +19,7 @@ from autorep_fx.secure.plan.lines import lines_of
 from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.site import Site
 from autorep_fx.secure.plan.validate import RULES
-from autorep_fx.secure.precision import precision
+from autorep_fx.secure.precision import measured
 from autorep_fx.secure.rules import check_step
 
 
@@ -101,9 +101,9 @@ def test_slopes_go_into_the_parts_of_a_sum(kept, second_is_a_layer, sign):
     *_, site = ar.sites(gm).values()
     site.set_keep(torch.rand(site.shape, generator=torch.Generator().manual_seed(0)) < kept)
     site.set_coeffs(torch.stack([torch.linspace(-1, 1, 8), torch.linspace(0.2, 0.9, 8)]))
-    plan, _ = planned(lowered(gm, images()), images(64))
+    plan, _ = planned(lowered(gm, images()), images(64), useful=10)
     assert sum(s.attrs.get("kind") == "channel" for s in plan.steps) == (kept > 0) + (not second_is_a_layer)
-    result = hold(lowered(gm, images()), images(), examples=images(64))
+    result = hold(lowered(gm, images()), images(), examples=images(64), useful=10)
     assert np.abs(result.output - gm(images()).detach().numpy()).max() < 0.002
 
 
@@ -179,7 +179,7 @@ def test_places_have_one_form(places):
     ("put", np.array([0, 12]), (3, 4), (2,), "increasing positions"),
 ])  # fmt: skip
 def test_what_is_taken_and_put_is_there(kind, positions, shape, known, message):
-    step = Step("a", "local", ("x",), shape, 0, {"kind": kind, "positions": positions, "shifts": (0,)})
+    step = Step("a", "local", ("x",), shape, 0, 64, {"kind": kind, "positions": positions, "shifts": (0,)})
     with pytest.raises(FormatError, match=message):
         check_step(step, RULES["local", kind], {"x": known})
 
@@ -188,5 +188,5 @@ def test_truncations_are_as_many_as_precision_takes():
     gm, x = _deep(), images(64, 4)
     coarse, fine = (ar.compile(gm, x, max_error=error) for error in (0.05, 0.0001))
     rounds = [program.cost("lan").rounds for program in (coarse, fine)]
-    off = [precision(p, *p.native, x).error for p in (coarse, fine)]
+    off = [measured(p, *p.native, x).error for p in (coarse, fine)]
     assert rounds[0] < rounds[1] and off[1] < off[0] <= 0.05 and off[1] <= 0.0001
