@@ -63,6 +63,9 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     out = torch.empty_like(flat)
     if len(a["kept"]):
         out[:, a["kept"]] = kept(step, secrets, flat[:, a["kept"]])
+    if "lifts" in a:  # of a program that the planner rewrote (plan/squares.py)
+        lifts = torch.tensor(a["lifts"])[a["kept"] // a["per_channel"]]
+        out[:, a["kept"]] *= 2.0**lifts
     if len(a["replaced"]):
         z, coeffs = flat[:, a["replaced"]], structure.by_position(step, secrets["coeffs"], "replaced")
         y = coeffs[-1].expand_as(z)

@@ -178,7 +178,7 @@ class SecureProgram(Program):
         Computed in the clear, with the weights: for whoever has both. Nothing is sent.
         """
         self.check_input(x)
-        return headroom(self, *self.native, x)
+        return headroom(self, self.reach, *self.native, x)
 
     @cached_property
     def crypten(self) -> FixedProgram:

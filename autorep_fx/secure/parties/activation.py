@@ -144,6 +144,8 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
     relu = None
     if wire.compared(step, len(m)):
         relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
+        if "lifts" in a:
+            relu <<= wire.lifts(step).astype(relu.dtype)
     powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     if relu is not None and a["kind"] == "leaky_relu":
         out = k.activation_step(

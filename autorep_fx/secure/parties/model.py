@@ -178,4 +178,7 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
             top = np.int64(6 << (step.frac_bits - a["align"])) if a["kind"] == "relu6" else np.iinfo(np.int64).max
             value[:, kept] = np.clip(z, 0, top) << align
             bound[:, kept] = np.ldexp(e, a["align"])
+        if "lifts" in a:
+            value[:, kept] <<= wire.lifts(step)
+            bound[:, kept] = np.ldexp(bound[:, kept], wire.lifts(step))
     return _in_ring(step, value).reshape(shape), bound.reshape(shape)

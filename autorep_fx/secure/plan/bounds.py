@@ -46,6 +46,8 @@ def _walk(nodes: dict[str, Node], e: dict[str, int], within: InputRange):
             bound = start(within, node.shape).numpy() + unit
         elif node.op == "map":
             bound = _map(nodes, node, e, given[0]) + unit
+        elif node.op == "constant" and node.site is not None:
+            bound = _polynomials(nodes, node, e, given[0]) + unit
         elif node.op == "constant":
             bound = given[0] + np.abs(node.constant) + unit
         elif node.op == "local":
@@ -118,4 +120,6 @@ def _activation(node: Node, truncated: np.ndarray, slope_unit: float) -> tuple[n
         kept *= 2
     elif site.kind == "leaky_relu":
         bound[:, site.kept] *= max(1.0, abs(site.slope) + slope_unit)
+    if site.lifts is not None:
+        bound[:, site.kept] *= 2.0 ** np.array(site.lifts)[site.kept // site.per_channel]
     return bound.reshape(truncated.shape), kept

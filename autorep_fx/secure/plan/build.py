@@ -303,7 +303,9 @@ def _hybrid(b: Builder, step: Step) -> None:
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
     b.activation(name, x, site, b.reach(x), kept)
-    if private:
+    if private and site.unit:
+        b.add(Node(end, "constant", [name], step.shape, site=site))
+    elif private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip
         b.add(Node(end, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),

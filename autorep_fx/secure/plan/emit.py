@@ -36,7 +36,8 @@ def emit(
             if attrs["kind"] == "times":
                 attrs["factor"], attrs["up"] = number(node)
         elif node.op == "constant":
-            numbers[node.name] = Numbers(constant=np.asarray(encode(node.constant, out)))
+            constant = node.constant if node.site is None else _constants(nodes, node, e)
+            numbers[node.name] = Numbers(constant=np.asarray(encode(constant, out)))
         elif node.op == "map":
             attrs["weight_bits"] = node.frac_bits
             numbers[node.name] = _map_numbers(nodes, node, e)
@@ -69,6 +70,15 @@ def _widths(nodes: dict[str, Node]) -> dict[str, int]:
     return width
 
 
+def _constants(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> np.ndarray:
+    """What is added behind a site's squares and lines, shaped like a sample."""
+    site = node.site
+    rounded = site.round(factor_of(nodes, site), e[nodes[node.inputs[0]].inputs[0]])
+    flat = np.zeros(math.prod(node.shape))
+    flat[site.replaced] = site.by_position(rounded.constant)
+    return flat.reshape(node.shape)
+
+
 def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbers:
     out = e[node.name]
     if node.site is None:
@@ -78,9 +88,7 @@ def _map_numbers(nodes: dict[str, Node], node: Node, e: dict[str, int]) -> Numbe
         site = node.site
         rounded = site.round(node.frac_bits, e[nodes[node.inputs[0]].inputs[0]])
         weight = encode(rounded.factor, node.frac_bits)
-        flat = np.zeros(math.prod(node.shape))
-        flat[site.replaced] = site.by_position(rounded.constant)
-        constant = encode(flat.reshape(node.shape), out)
+        constant = encode(_constants(nodes, node, e), out)
     largest = int(np.abs(weight.view(np.int64)).max(initial=0))
     return Numbers(weight, constant, 16 if largest < 2**15 else 32 if largest < 2**31 else 64)
 
@@ -107,6 +115,8 @@ def _activation(
     attrs = {"kind": site.kind, "align": align(node, f, square), "kept": np.asarray(site.kept, np.int64),
              "powers": 2 if square else 1 if len(site.replaced) or site.kind == "leaky_relu" else 0,
              "linear": None, "comparison": "fss" if len(site.kept) else None}  # fmt: skip
+    if site.lifts is not None:
+        attrs["lifts"] = site.lifts
     if len(site.kept):
         attrs["window"] = max(f + whole_bits(node.reach_kept) + margin + 1, 4)
         if site.kind == "leaky_relu":

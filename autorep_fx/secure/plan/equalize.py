@@ -30,7 +30,7 @@ _MOST = 24
 _HOMOGENEOUS = ("relu", "leaky_relu", "prelu")
 
 #: What treats every channel by itself and commutes with a positive factor on it.
-_THROUGH = ("avg_pool2d", "max_pool2d", "mean", "pad", "reshape")
+THROUGH = ("avg_pool2d", "max_pool2d", "mean", "pad", "reshape")
 
 
 @dataclass(frozen=True)
@@ -69,33 +69,35 @@ def _chains(program: Program) -> list[_Chain]:
         if site.op != "hybrid" or (len(site.attrs["kept"]) and site.attrs["kind"] not in _HOMOGENEOUS):
             continue
         layer = steps.get(site.inputs[0])
-        if layer is None or not _scales_rows(layer) or only_reader(layer) is not site:
+        if layer is None or not scales_rows(layer) or only_reader(layer) is not site:
             continue
         between, reader = [], only_reader(site)
-        while reader is not None and reader.op in _THROUGH and _keeps_channels(reader, (*between, site)[-1]):
+        while reader is not None and reader.op in THROUGH and keeps_channels(reader, (*between, site)[-1].shape):
             between.append(reader)
             reader = only_reader(reader)
-        if reader is not None and _reads_channels(reader, (site, *between)[-1].shape, site.shape[0]):
+        if reader is not None and reads_channels(reader, (site, *between)[-1].shape, site.shape[0]):
             chains.append(_Chain(layer, site, tuple(between), reader))
     return chains
 
 
-def _scales_rows(layer: Step) -> bool:
+def scales_rows(layer: Step) -> bool:
+    """Whether the channels of its result can be multiplied in its weights."""
     return layer.op in ("conv2d", "affine") or (layer.op == "linear" and len(layer.shape) == 1)
 
 
-def _keeps_channels(step: Step, before: Step) -> bool:
+def keeps_channels(step: Step, shape: tuple[int, ...]) -> bool:
+    """Whether what goes through this step, of this shape, has the same channels side by side behind it."""
     if step.op == "mean":
         return 1 not in step.attrs["dims"]
     if step.op in ("avg_pool2d", "max_pool2d"):
-        return len(before.shape) >= 3  # of two axes, pooling takes both
+        return len(shape) >= 3  # of two axes, pooling takes both
     if step.op == "pad":
-        return len(step.attrs["pads"]) <= 2 * (len(before.shape) - 1)
+        return len(step.attrs["pads"]) <= 2 * (len(shape) - 1)
     # Flattening leaves the channels' elements side by side.
-    return step.op != "reshape" or len(step.shape) == 1 or step.shape[0] == before.shape[0]
+    return step.op != "reshape" or len(step.shape) == 1 or step.shape[0] == shape[0]
 
 
-def _reads_channels(reader: Step, shape: tuple[int, ...], channels: int) -> bool:
+def reads_channels(reader: Step, shape: tuple[int, ...], channels: int) -> bool:
     """Whether the weights of ``reader`` tell the channels apart in what it reads, of this shape."""
     if reader.op == "linear":
         return len(shape) == 1 and shape[0] % channels == 0
@@ -131,30 +133,33 @@ def _columns(chain: _Chain, server: dict[str, Tensor]) -> Tensor:
     return weight.T.reshape(channels, -1, len(weight))
 
 
-def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], reach: Reach) -> None:
-    factor = torch.from_numpy(scale)
-
-    def times(step: Step, role: str, by: Tensor) -> None:
-        if role in step.secrets:
-            server[step.secrets[role]] = server[step.secrets[role]] * by
-
-    layer, site, reader = chain.layer, chain.site, chain.reader
+def scale_rows(layer: Step, server: dict[str, Tensor], factor: Tensor) -> None:
+    """Multiply the channels of what a layer gives. server: changed, by new tensors."""
     for role in ("weight", "bias", "scale", "shift"):
         if role in layer.secrets:
-            dims = server[layer.secrets[role]].dim()
-            times(layer, role, factor.view(-1, *(1,) * (dims - 1)))
+            value = server[layer.secrets[role]]
+            server[layer.secrets[role]] = value * factor.view(-1, *(1,) * (value.dim() - 1))
+
+
+def scale_columns(reader: Step, server: dict[str, Tensor], factor: Tensor) -> None:
+    """Multiply the weights by the channel that they read. server: changed, by new tensors."""
+    role = "scale" if reader.op == "affine" else "weight"
+    value = server[reader.secrets[role]]
+    if reader.op == "conv2d" and reader.attrs["groups"] > 1:
+        factor = factor.repeat_interleave(len(value) // len(factor)).view(-1, 1, 1, 1)
+    elif reader.op == "conv2d":
+        factor = factor.view(1, -1, 1, 1)
+    elif reader.op == "linear":
+        factor = factor.repeat_interleave(value.shape[1] // len(factor))
+    server[reader.secrets[role]] = value * factor
+
+
+def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], reach: Reach) -> None:
+    factor, site = torch.from_numpy(scale), chain.site
+    scale_rows(chain.layer, server, factor)
     if "coeffs" in site.secrets:
         degrees = torch.arange(site.attrs["degree"] + 1, dtype=torch.float64)
-        times(site, "coeffs", factor ** (1 - degrees)[:, None])
-    if reader.op == "affine":
-        times(reader, "scale", 1 / factor)
-    elif reader.op == "conv2d" and reader.attrs["groups"] > 1:
-        rows = len(server[reader.secrets["weight"]]) // len(factor)
-        times(reader, "weight", 1 / factor.repeat_interleave(rows).view(-1, 1, 1, 1))
-    elif reader.op == "conv2d":
-        times(reader, "weight", 1 / factor.view(1, -1, 1, 1))
-    else:
-        columns = server[reader.secrets["weight"]].shape[1] // len(factor)
-        times(reader, "weight", 1 / factor.repeat_interleave(columns))
-    for step in (layer, site, *chain.between):
+        server[site.secrets["coeffs"]] = server[site.secrets["coeffs"]] * factor ** (1 - degrees)[:, None]
+    scale_columns(chain.reader, server, 1 / factor)
+    for step in (chain.layer, site, *chain.between):
         reach[step.name] = reach[step.name] * scale.repeat(len(reach[step.name]) // len(scale))

@@ -38,7 +38,8 @@ class NoRoom(Exception):
 
 
 def factor_of(nodes: dict[str, Node], site: Site) -> int:
-    return nodes[site.name].frac_bits if len(site.replaced) else 0
+    """Fractional bits of the factors behind a site; none where they are all 1."""
+    return nodes[site.name].frac_bits if len(site.replaced) and not site.unit else 0
 
 
 def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:

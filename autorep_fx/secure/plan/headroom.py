@@ -20,7 +20,8 @@ from .input_range import SLACK, InputRange
 from .lines import ACT, TAKEN
 from .numbers import Numbers
 from .plan import Plan
-from .ranges import at_once
+from .ranges import Reach, at_once
+from .squares import unit_squares
 
 #: |y| of a masked wire must stay below 2**(width - EXACT) ring units for its truncation to be exact.
 EXACT = 2
@@ -84,11 +85,14 @@ class Headroom:
         return "\n".join([*lines, end])
 
 
-def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:
+def headroom(program: Program, reach: Reach, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:
     """Compute ``program`` on a batch in float64, and compare every value with the plan's room for it.
+
+    reach: what the plan was made with.
 
     Roundings are not in it: they move a share by less than a hundredth.
     """
+    program, _ = unit_squares(program, reach)  # whose values the plan's are
     rooms: dict[tuple[str, str], list[np.ndarray]] = {}
     for part in x.split(at_once(program)):
         for key, found in dict(_walk(program, plan, numbers, part)).items():  # a pool's padding comes once a level

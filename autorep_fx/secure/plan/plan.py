@@ -13,7 +13,7 @@ from ..canonical import digest, to_json
 VERSION = 4
 
 #: Bits of a masked wire's ring beyond its room: |y| must stay below 2**(width - SPARE), truncation needs one bit less.
-SPARE = 3
+SPARE = 2
 
 
 @dataclass(frozen=True)

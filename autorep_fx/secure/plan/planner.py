@@ -28,15 +28,16 @@ from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import Reach
+from .squares import unit_squares
 
 log = logging.getLogger(__name__)
 
-#: Significant bits below which a truncation in between is better, and below which nothing is worth computing.
-_USEFUL, _LEAST = 8, 7
+#: Significant bits below which a wider wire is better at first, and below which nothing is worth computing.
+_USEFUL = _LEAST = 7
 
 #: What to try where a plan is not precise enough, in this order: significant bits that are worth a wider wire or a
 #: truncation in between, and the most that values and factors get, which makes the windows of comparisons longer.
-FINER = ((10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
+FINER = ((8, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -74,6 +75,7 @@ def make_plan(
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
     margins = margins or Margins()
+    program, reach = unit_squares(program, reach)
     whole: set[str] = set()
     while True:
         nodes = Builder(program, reach, limits or Limits(), margins, frozenset(whole)).build()

@@ -55,6 +55,8 @@ class Site:
         per_channel: positions of one channel.
         coeffs: (3, C), ``coeffs[k]`` multiplies ``x**k``; zeros where nothing is replaced.
         reach: (C,), the largest input of each channel.
+        unit: whether every square and line has the factor 1, and needs no map behind it (squares.py).
+        lifts: (C,), bits by which the results of kept positions are shifted up; None: not at all.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Site:
     coeffs: np.ndarray
     reach: np.ndarray
     params: Mapping[str, float | str] | None = None
+    unit: bool = False
+    lifts: tuple[int, ...] | None = None
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs
@@ -96,9 +100,10 @@ def site_of(program: Program, step: Step, reach: np.ndarray) -> Site:
     coeffs = np.zeros((3, step.shape[0]))
     if len(replaced):
         coeffs[: a["degree"] + 1] = secrets["coeffs"].numpy()
-        coeffs = _without_vain_squares(coeffs, reach, float(reach.max()))
+        if "unit" not in a:
+            coeffs = _without_vain_squares(coeffs, reach, float(reach.max()))
     return Site(step.name, a["kind"], float(a.get("slope", 0.0)), kept, replaced, a["per_channel"], coeffs, reach,
-                a.get("params"))  # fmt: skip
+                a.get("params"), "unit" in a, a.get("lifts"))  # fmt: skip
 
 
 def _without_vain_squares(coeffs: np.ndarray, reach: np.ndarray, largest: float) -> np.ndarray:

@@ -76,6 +76,8 @@ def _activation(step: Step, x: Shape) -> Shape:
     need(not kept or a["shift"] + a.get("window", 64) <= a["wire"], "needs a window that lies within the ring")
     need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
     need(not kept or a["kind"] != "relu6" or wire_bits(step) <= a["wire"] - 4, "has no room for 6 on its wire")
+    if "lifts" in a:
+        need(kept > 0 and a["kind"] == "relu" and step.shape[:1] == (len(a["lifts"]),), "lifts what it does not keep")
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     if "knots" in a:
         need(all(f"c{k}" in a for k in range(3)), "has a spline without its pieces")
@@ -144,7 +146,8 @@ RULES: dict[tuple[str, str | None], Rule] = {
         {"kind": one_of("truncate", *KINDS), "wire": _WIDTH, "shift": whole(0, 62), "align": _BITS,
          "powers": whole(0, 2), "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
         {"window": whole(2, 63), "slope": _FACTOR, "knots": several(_FACTOR, 0, _PIECES - 1),
-         **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": rules.NUMBER},
+         **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": rules.NUMBER,
+         "lifts": several(whole(0, 31), 1, shapes.MOST)},
     ),
     ("product", None): Rule(
         _product,
