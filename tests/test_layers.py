@@ -25,7 +25,7 @@ LAYERS = [
     ["secure.parties"],
     ["secure.host"],
     ["secure.crypten"],
-    ["secure.precision", "secure.files"],
+    ["secure.center", "secure.precision", "secure.files"],
     ["secure.secure_program"],
     ["secure.compile"],
     ["models"],

@@ -18,6 +18,7 @@ from ..graph.modes import EvalPath
 from ..graph.outliers import outlying
 from ..graph.settle import SettleWeights
 from ..graph.unwrap import private_copy
+from .center import centered
 from .lower.table import lower
 from .plan.build import Limits, Margins
 from .plan.equalize import equalized
@@ -27,7 +28,8 @@ from .plan.plan import Plan
 from .plan.planner import FINER, make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
-from .precision import Precision, measured
+from .plan.squares import unit_squares
+from .precision import Look, Precision
 from .program import Program
 from .secure_program import SecureProgram
 from .spline import SPLINE_ERROR
@@ -106,12 +108,17 @@ def compile(
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
 
+    unit, _ = unit_squares(program, reach)  # what the planner makes of it: its values are the plan's
+    look = Look(unit, original, x)
+
     def planned(**bits: Any) -> tuple[Plan, dict[str, Numbers]]:
-        return make_plan(program, reach, within, margins=margins, bounded=ranges == "worst", spline_error=spline_error,
-                         **bits)  # fmt: skip
+        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst",
+                                  spline_error=spline_error, **bits)  # fmt: skip
+        # A bound for all inputs is one for the constants that it was made with.
+        return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
 
     try:
-        plan, numbers, found = _precise(planned, program, original, x, max_error, precision)
+        plan, numbers, found = _precise(planned, look, max_error, precision)
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
@@ -121,16 +128,14 @@ def compile(
 
 def _precise(
     planned: Callable[..., tuple[Plan, dict[str, Numbers]]],
-    program: Program,
-    original: Program,
-    x: Tensor,
+    look: Look,
     max_error: float,
     standard_error: float | None,
 ) -> tuple[Plan, dict[str, Numbers], Precision]:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
     none is."""
     plan, numbers = planned()
-    tried = [(plan, numbers, measured(program, plan, numbers, x, original))]
+    tried = [(plan, numbers, look.at(plan, numbers))]
     for useful, most in FINER:
         if tried[-1][2].holds(max_error, standard_error):
             return tried[-1]
@@ -139,7 +144,7 @@ def _precise(
         except CompileError:  # no room for so many
             continue
         if plan.digest() != tried[-1][0].digest():
-            tried.append((plan, numbers, measured(program, plan, numbers, x, original)))
+            tried.append((plan, numbers, look.at(plan, numbers)))
     if tried[-1][2].holds(max_error, standard_error):
         return tried[-1]
     return min(tried, key=lambda each: each[2].error)

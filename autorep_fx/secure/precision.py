@@ -45,29 +45,38 @@ class Precision:
         return self.error <= max_error and self.standard_error <= standard_error
 
 
-def measured(
-    program: Program, plan: Plan, numbers: dict[str, Numbers], examples: Tensor, original: Program | None = None
-) -> Precision:
-    """Compare one draw of what a run returns with the program in float64.
+class Look:
+    """The examples that are looked at, and what each step of a program gives on them.
 
-    original: what ``program`` was made from, if its output is to be the truth.
+    program: with the values that a plan has. original: what it was made from, if its output is to be the truth.
     """
-    x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
-    exact = values(program, x)
-    exact[plan.output.name] = exact[program.public.output] if original is None else execute(original, x)
-    errors: dict[str, float] = {}
-    output: dict[str, Tensor] = {}
 
-    def see(step: Step, value: np.ndarray) -> None:
-        if step is plan.output:
-            output["found"] = torch.from_numpy(value)
-        if step.name in exact and step.op != "input":
-            errors[step.name] = off_by(torch.from_numpy(value), exact[step.name])
+    def __init__(self, program: Program, original: Program | None, examples: Tensor):
+        self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
+        self.exact = values(program, self.x)
+        self.truth = self.exact[program.public.output] if original is None else execute(original, self.x)
 
-    watch(plan, numbers, x.numpy(), np.random.default_rng(0), see)
-    error, found, truth = errors[plan.output.name], output["found"], exact[plan.output.name]
-    first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
-    return Precision(error, _standard_error(found, truth), _same_class(found, truth), first)
+    def at(self, plan: Plan, numbers: dict[str, Numbers]) -> Precision:
+        """Compare one draw of what a run returns with the program in float64."""
+        exact = {**self.exact, plan.output.name: self.truth}
+        errors: dict[str, float] = {}
+        output: dict[str, Tensor] = {}
+
+        def see(step: Step, value: np.ndarray) -> None:
+            if step is plan.output:
+                output["found"] = torch.from_numpy(value)
+            if step.name in exact and step.op != "input":
+                errors[step.name] = off_by(torch.from_numpy(value), exact[step.name])
+
+        watch(plan, numbers, self.x.numpy(), np.random.default_rng(0), see)
+        error, found = errors[plan.output.name], output["found"]
+        first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
+        return Precision(error, _standard_error(found, self.truth), _same_class(found, self.truth), first)
+
+
+def measured(program: Program, plan: Plan, numbers: dict[str, Numbers], examples: Tensor) -> Precision:
+    """How far off one draw is on ``examples``."""
+    return Look(program, None, examples).at(plan, numbers)
 
 
 def _standard_error(found: Tensor, exact: Tensor) -> float:

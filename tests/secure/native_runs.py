@@ -14,9 +14,9 @@ from autorep_fx.secure.plan.planner import make_plan
 from autorep_fx.secure.plan.ranges import calibrated
 
 
-def planned(program, x, **options):
-    """(plan, numbers) with ranges from ``x``."""
-    return make_plan(program, calibrated(program, x), InputRange.of_examples(x.numpy()), **options)
+def planned(program, x, useful=10, **options):
+    """(plan, numbers) with ranges from ``x``, and 10 significant bits wherever they fit any wire."""
+    return make_plan(program, calibrated(program, x), InputRange.of_examples(x.numpy()), useful=useful, **options)
 
 
 def hold(program, x, *, comparison="fss", examples=None, **options):

@@ -32,8 +32,8 @@ from . import maps
 #: Deep networks: a bound that says nothing, but stays a number where it is squared.
 _NO_BOUND = 1e100
 
-#: Gets a step and its value.
-See = Callable[[Step, np.ndarray], None]
+#: Gets a step and its value, and says what to add to it, if anything.
+See = Callable[[Step, np.ndarray], "np.ndarray | None"]
 
 
 @dataclass
@@ -56,7 +56,7 @@ def simulate(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.ran
 
 
 def watch(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See) -> None:
-    """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there."""
+    """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there; it may add to it."""
     _walk(plan, numbers, x, rng, see)
 
 
@@ -92,7 +92,9 @@ def _walk(
             y = narrowed(given[0], step.attrs["wire"])
             y = y if own.constant is None else y + narrowed(own.constant, step.attrs["wire"])
             values[step.name], bounds[step.name] = _activation(step, y, errors[0], rng)
-        see(step, decode(values[step.name], step.frac_bits))
+        more = see(step, decode(values[step.name], step.frac_bits))
+        if more is not None:
+            values[step.name] = values[step.name] + narrowed(encode(more, step.frac_bits), step.width)
         for name in gone.get(step.name, ()):
             del values[name], bounds[name]
     name = plan.output.name

@@ -61,6 +61,10 @@ class Node:
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
     @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def frac_bits(self) -> int:
         """Fractional bits for the chosen ``bits``."""
         return max(self.bits - self.scale, 0)

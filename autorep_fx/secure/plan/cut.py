@@ -1,4 +1,4 @@
-"""Where several products follow one another and find no room: one truncation between them."""
+"""Where several products follow one another and find no room: a truncation between them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .lines import PUT
 CUT = ".cut"
 
 
-def place_to_cut(nodes: dict[str, Node], sink: Node) -> str | None:
-    """The input of the last product up to ``sink`` that itself follows one; None if there is none."""
+def places_to_cut(nodes: dict[str, Node], sink: Node) -> list[str]:
+    """Values up to ``sink`` that follow a product and go into another, with no truncation between; nearest first."""
+    found: dict[str, None] = {}
     for node in untruncated(nodes, _from(sink)):
         if _multiplies(node):
             before = _named(nodes, node.inputs[0])
             if before is not None and _follows_product(nodes, before):
-                return before
-    return None
+                found[before] = None
+    return list(found)
 
 
-def travelling_above(nodes: dict[str, Node], sink: Node) -> str | None:
-    """The nearest site before ``sink`` of which only some positions travel, with no truncation between; or None."""
-    names = (node.name for node in untruncated(nodes, _from(sink)))
-    return next((name.removesuffix(PUT) for name in names if name.endswith(PUT)), None)
+def travels_in_part(nodes: dict[str, Node], name: str) -> bool:
+    """Whether this is the result of a site of which only some positions travel."""
+    return name + PUT in nodes
 
 
 def _from(sink: Node) -> list[str]:

@@ -29,12 +29,10 @@ class NoRoom(Exception):
     Attributes:
         node: whose it is.
         bits: by how many bits.
-        first: the first value on the way there that would not fit if it had to be truncated; the node itself, if all
-            before it would.
     """
 
     def __init__(self, node: Node, bits: int):
-        self.node, self.bits, self.first = node, bits, node
+        self.node, self.bits = node, bits
 
 
 def factor_of(nodes: dict[str, Node], site: Site) -> int:
@@ -55,36 +53,6 @@ def exponents(nodes: dict[str, Node], margins: Margins) -> dict[str, int]:
         NoRoom: at the first masked wire or window that does not fit.
     """
     e: dict[str, int] = {}
-    try:
-        return _exponents(nodes, margins, e)
-    except NoRoom as error:
-        error.first = _first_without_room(nodes, e, error.node, margins)
-        raise
-
-
-def _first_without_room(nodes: dict[str, Node], e: dict[str, int], sink: Node, margins: Margins) -> Node:
-    """Of what ``sink`` is computed from since the last truncations, the first that is too large for a masked wire."""
-    before = {node.name for node in untruncated(nodes, sink.inputs)}
-    room = sink.wire - SPARE - margins.ring
-    for name, exponent in e.items():
-        node = nodes[name]
-        if name in before and node.reach is not None and exponent + whole_bits(node.reach) > room:
-            return node
-    return sink
-
-
-def untruncated(nodes: dict[str, Node], names: Iterable[str]) -> Iterator[Node]:
-    """``names`` and what they are computed from since the last truncations, each once, the nearest first."""
-    waiting, seen = deque(names), set()
-    while waiting:
-        node = nodes[waiting.popleft()]
-        if node.name not in seen and node.op not in TRUNCATING:
-            seen.add(node.name)
-            waiting += node.inputs
-            yield node
-
-
-def _exponents(nodes: dict[str, Node], margins: Margins, e: dict[str, int]) -> dict[str, int]:
     for node in nodes.values():
         given = [e[name] for name in node.inputs]
         e[node.name] = max(given, default=0)
@@ -107,6 +75,17 @@ def _exponents(nodes: dict[str, Node], margins: Margins, e: dict[str, int]) -> d
             f = min(node.frac_bits, given[0])
             e[node.name] = f + align(node, f, square)
     return e
+
+
+def untruncated(nodes: dict[str, Node], names: Iterable[str]) -> Iterator[Node]:
+    """``names`` and what they are computed from since the last truncations, each once, the nearest first."""
+    waiting, seen = deque(names), set()
+    while waiting:
+        node = nodes[waiting.popleft()]
+        if node.name not in seen and node.op not in TRUNCATING:
+            seen.add(node.name)
+            waiting += node.inputs
+            yield node
 
 
 def _check(node: Node, exponent: int, reach: float, margins: Margins) -> None:

@@ -14,6 +14,7 @@ message each way) is put between them; where that does not help either, an error
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ...errors import CompileError
 from ..program import Program
@@ -21,7 +22,7 @@ from ..ring import WIDTHS
 from ..spline import SPLINE_ERROR
 from .bounds import raise_to_bounds
 from .build import Builder, Limits, Margins, Node
-from .cut import cut, place_to_cut, travelling_above
+from .cut import cut, places_to_cut, travels_in_part
 from .emit import emit
 from .exponents import NoRoom, exponents
 from .input_range import InputRange
@@ -124,11 +125,11 @@ def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[in
                 if error.node.wire < widths[-1]:
                     error.node.wire = next(width for width in widths if width > error.node.wire)
                     continue
-                if site := travelling_above(nodes, error.first):
-                    raise _Whole(site) from None
-                place = place_to_cut(nodes, error.first)
+                place = _best_place(nodes, margins, error.node)
                 if place is None:
                     break
+                if travels_in_part(nodes, place):
+                    raise _Whole(place) from None
                 log.info("truncating '%s': no room for the products behind it", place)
                 nodes = cut(nodes, place)
     node = failed.node
@@ -137,6 +138,27 @@ def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[in
         f"{margins.ring} bits and "
         f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
     )
+
+
+def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node) -> str | None:
+    """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
+    where the next one without room is furthest behind; of as good ones the smallest value."""
+    order = {name: i for i, name in enumerate(nodes)}
+
+    def gained(place: str) -> tuple[bool, int, int]:
+        trial = cut({name: replace(node) for name, node in nodes.items()}, place)
+        for node in trial.values():
+            node.wire = max(WIDTHS)
+        try:
+            exponents(trial, margins)
+            reached = len(order)
+        except NoRoom as error:
+            reached = order.get(error.node.name, order[place])
+        return travels_in_part(nodes, place) and reached > order[sink.name], reached, -nodes[place].size
+
+    found = {place: gained(place) for place in places_to_cut(nodes, sink)}
+    better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
+    return max(better or found, key=found.__getitem__, default=None)
 
 
 def _raise(nodes: dict[str, Node], margins: Margins, least: int) -> dict[str, Node]:
