@@ -13,8 +13,8 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
     with that party, so that roots cost no traffic (127 of the 128 bits count). bits: 1 to 63. hash_key: 16 bytes, drawn
     for this batch and known to nobody before; the key carries it in the clear, so evaluation does not ask for it.
 
-    Returns the key, common to both parties: uint64, `dcf_words(n, bits=bits, ...)` long, for three payloads 792 bytes
-    an element at 19 bits (540 with payloads of 32 bits; elements are padded to a multiple of 16). Alone it is of no
+    Returns the key, common to both parties: uint64, `dcf_words(n, bits=bits, ...)` long, for three payloads 784 bytes
+    an element at 19 bits (532 with payloads of 32 bits; elements are padded to a multiple of 16). Alone it is of no
     use; each party needs its root. As a mask is used once, so is a key: one point for each element.
 
     Security: the key with one root is indistinguishable from random words for who does not have the other, whatever

@@ -39,14 +39,14 @@ def activation_step(
 
     m: (batch, positions), `|y| < 2**(w - 2)`. shift: 0 to w - 2. align: 0 to 63. party: 0 adds the public terms.
     alpha, beta, alpha2, ab: this party's shares, shaped like m, from the dealer (`deal_powers_`), one party's from its
-    seed. beta and ab are as wide as the others, or, with 64-bit wire and shares and shift at most 32, both uint32:
+    seed. beta and ab are as wide as the others, or, where the wire is, too, and shift at most w / 2, both half as wide:
     shares of their high halves, the low ones being zero. alpha and beta may be None where every position is kept.
     linear: bool (positions,) or None. keep: int64 (kept,), increasing; relu: this party's shares, (batch, kept).
     add, sub: shaped like m, as wide as the shares, or None. out: may be m, if as wide, and nothing else. Entries at
     kept positions are not used.
 
     Error: below one unit of `2**-f` in x, unbiased; never a wrap. Offline 24 bytes an element to one party (12 without
-    squares) with high halves, 32 (16) without, 16 (8) with shares of 32 bits; 0 online.
+    squares) with high halves, 32 (16) without, of 64 bits; half of that of 32 bits; 0 online.
     """
     return load().activation_step(m, shift, align, party, alpha, beta, alpha2, ab, linear, relu, keep, add, sub, out)
 

@@ -37,19 +37,6 @@ void refuse_overlap(const py::array& out, const py::array& other, const char* na
     bad_value("out", std::string("must not overlap ") + name);
 }
 
-// How beta and ab are stored: as wide as what else is shared, or, on a wire of 64 bits, by their high halves.
-int beta_width(const py::object& beta, const char* name, int wire_bytes, int share_bytes) {
-  const int bytes = beta.is_none() ? share_bytes : width_of(beta);
-  if (bytes == 4 && share_bytes == 8 && wire_bytes == 4)
-    bad_type(name, "high halves are for a wire of 64 bits; expected an array of uint64 or int64");
-  return bytes < share_bytes ? bytes : share_bytes;
-}
-
-// Highest shift on a wire.
-int64_t most_shift(int wire_bytes, int share_bytes, int beta_bytes) {
-  return beta_bytes < share_bytes ? 32 : 8 * wire_bytes - 2;
-}
-
 py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
                           const py::object& beta, const py::object& alpha2, const py::object& ab,
                           const py::object& linear, const py::object& relu, const py::object& keep,
@@ -59,8 +46,7 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
   ActivationArgs a{};
   a.m_bytes = static_cast<int>(m.itemsize());
   a.out_bytes = alpha.is_none() ? relu.is_none() ? a.m_bytes : width_of(relu) : width_of(alpha);
-  a.beta_bytes = beta_width(beta, "beta", a.m_bytes, a.out_bytes);
-  need_range(shift, "shift", 0, most_shift(a.m_bytes, a.out_bytes, a.beta_bytes));
+  a.beta_bytes = beta_width(beta, "beta", a.m_bytes, a.out_bytes, shift);
   need_range(align, "align", 0, 63);
   need_range(party, "party", 0, 1);
   const int bytes = a.out_bytes;
@@ -114,8 +100,7 @@ void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, c
   const auto shape = shape_of(r);
   DealPowersArgs a{};
   a.r_bytes = static_cast<int>(r.itemsize()), a.share_bytes = width_of(alpha);
-  a.beta_bytes = beta_width(beta, "beta", a.r_bytes, a.share_bytes);
-  need_range(shift, "shift", 0, most_shift(a.r_bytes, a.share_bytes, a.beta_bytes));
+  a.beta_bytes = beta_width(beta, "beta", a.r_bytes, a.share_bytes, shift);
   if (alpha2.is_none() != ab.is_none()) bad_value("alpha2", "alpha2 and ab go together");
   py::array al = in_place(alpha, "alpha", shape, a.share_bytes), be = in_place(beta, "beta", shape, a.beta_bytes), a2,
             both;

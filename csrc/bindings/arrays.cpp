@@ -70,6 +70,20 @@ void need_range(Whole& whole, const char* name, int64_t low, int64_t high) {
   need_range(whole.value, name, low, high);
 }
 
+int beta_width(const py::object& beta, const char* name, int wire_bytes, int share_bytes, Whole& shift) {
+  int bytes = share_bytes;
+  if (!beta.is_none() && py::hasattr(beta, "itemsize")) {
+    const py::object size = beta.attr("itemsize");
+    const bool half = py::isinstance<py::int_>(size) && 2 * size.cast<int64_t>() == share_bytes;
+    if (half && wire_bytes != share_bytes)
+      bad_type(name, "high halves are for a wire as wide as the shares; expected an array of uint" +
+                         std::to_string(8 * share_bytes) + " or int" + std::to_string(8 * share_bytes));
+    if (half) bytes = share_bytes / 2;
+  }
+  need_range(shift, "shift", 0, bytes < share_bytes ? 8 * bytes : 8 * wire_bytes - 2);
+  return bytes;
+}
+
 uint64_t need_word(const Whole& whole, const char* name) {
   const py::object index = index_of(whole, name);
   const uint64_t word = PyLong_AsUnsignedLongLong(index.ptr());

@@ -44,6 +44,10 @@ struct Whole {
 void need_range(int64_t value, const char* name, int64_t low, int64_t high);
 void need_range(Whole& whole, const char* name, int64_t low, int64_t high);
 
+// How beta, and what is stored like it, is stored: as wide as what else is shared or, where the wire is as wide as
+// that, in halves. Raises where it is not, or where the shift is beyond what the widths allow.
+int beta_width(const py::object& beta, const char* name, int wire_bytes, int share_bytes, Whole& shift);
+
 // 0 to 2^64 - 1.
 uint64_t need_word(const Whole& whole, const char* name);
 

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "bindings/arrays.h"
 #include "bindings/parts.h"
 #include "cpu/dispatch.h"
@@ -138,12 +136,11 @@ py::array select(const py::object& masked, const py::object& v, const py::object
   if (m.ndim() != 1) bad_value("m", "expected one dimension, got shape " + shape_text(shape_of(m)));
   const auto shape = shape_of(m);
   need_shape(bits, "v", {(m.size() + 63) / 64});
-  const int wire = static_cast<int>(m.itemsize()), bytes = width_of(alpha), short_bytes = width_of(beta);
-  need_range(shift, "shift", 0, short_bytes < bytes ? 32 : 8 * wire - 2);
+  const int wire = static_cast<int>(m.itemsize()), bytes = width_of(alpha);
+  const int short_bytes = beta_width(beta, "beta", wire, bytes, shift);
   need_range(party, "party", 0, 1);
-  if (short_bytes < bytes && wire == 4) bad_type("beta", "high halves are for a wire of 64 bits");
   const py::array uu = integers(u, "u", bytes), uua = integers(ua, "ua", bytes), uub = integers(ub, "ub", short_bytes),
-                  al = integers(alpha, "alpha", bytes), be = integers(beta, "beta", std::min(bytes, short_bytes));
+                  al = integers(alpha, "alpha", bytes), be = integers(beta, "beta", short_bytes);
   need_shape(uu, "u", shape);
   need_shape(uua, "ua", shape);
   need_shape(uub, "ub", shape);
@@ -163,9 +160,8 @@ void deal_select(const py::object& mask, const py::object& u_bits, const py::obj
   const py::array r = ring_any(mask, "r"), bits = vector_of(u_bits, "u_bits");
   if (r.ndim() != 1) bad_value("r", "expected one dimension, got shape " + shape_text(shape_of(r)));
   need_shape(bits, "u_bits", {(r.size() + 63) / 64});
-  const int wire = static_cast<int>(r.itemsize()), bytes = width_of(ua), short_bytes = std::min(width_of(ub), bytes);
-  need_range(shift, "shift", 0, short_bytes < bytes ? 32 : 8 * wire - 2);
-  if (short_bytes < bytes && wire == 4) bad_type("ub", "high halves are for a wire of 64 bits");
+  const int wire = static_cast<int>(r.itemsize()), bytes = width_of(ua);
+  const int short_bytes = beta_width(ub, "ub", wire, bytes, shift);
   py::array uu = in_place(u, "u", shape_of(r), bytes), uua = in_place(ua, "ua", shape_of(r), bytes),
             uub = in_place(ub, "ub", shape_of(r), short_bytes);
   const DealSelectArgs a{r.data(), data<uint64_t>(bits), uu.mutable_data(), uua.mutable_data(), uub.mutable_data(),

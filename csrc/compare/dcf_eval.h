@@ -26,12 +26,14 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
 #pragma GCC unroll 8
   for (int i = 0; i < kU; ++i) {
     x[i] = load_single(x_words + i * kBlocksPerVector);
-    pick[i] = choose(x[i], load_single(g.at(i, kDcfBlock, 1)), load_single(g.at(i, 0, 1)));
+    const Blocks control = load_single(g.at(i, 0, 1));
+    const Blocks right = l.control_words > kDcfBlock ? load_single(g.at(i, kDcfBlock, 1)) : control >> 32;
+    pick[i] = choose(x[i], right, control);
     s[i] = load_pair(roots + 2 * i * kBlocksPerVector) & ~low_bit;
     t[i] = Blocks{} - (Blocks{} + uint64_t(a.party));
     for (int c = 0; c < kValues; ++c) sum[c][i] = Blocks{};
   }
-  int64_t offset = 2 * kDcfBlock;
+  int64_t offset = l.control_words;
   for (int level = 0; level < l.levels; ++level, offset += l.level_words) {
     const int bit = l.bits - 1 - level;
     g.prefetch<0>(offset, l.level_words);
@@ -56,7 +58,7 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
     }
   }
   g.prefetch<0>(offset, l.block_words - offset);
-  g.prefetch<0>(0, 2 * kDcfBlock);
+  g.prefetch<0>(0, l.control_words);
   // The leaf of each element: all corrections are read, one is kept.
   Blocks z[kU], tweak[kU], v[kValues][kU], leaf[kU];
   const uint64_t last = (uint64_t(1) << l.leaf_bits) - 1;

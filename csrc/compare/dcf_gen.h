@@ -50,7 +50,7 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
       st.payload[c][i] = load<Blocks>(words[c] + kPlaces * i * kBlocksPerVector);
     }
   }
-  int64_t offset = 2 * kDcfBlock;
+  int64_t offset = l.control_words;
   for (int level = 0; level < l.levels; ++level, offset += l.level_words) {
     const int bit = l.bits - 1 - level;
     g.prefetch<1>(offset, l.level_words);
@@ -105,8 +105,12 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
   }
   for (int i = 0; i < kU; ++i) {
     if (!g.inside(i)) continue;
-    store_single(g.at(i, 0, 1), bits_left[i]);
-    store_single(g.at(i, kDcfBlock, 1), bits_right[i]);
+    if (l.control_words > kDcfBlock) {
+      store_single(g.at(i, 0, 1), bits_left[i]);
+      store_single(g.at(i, kDcfBlock, 1), bits_right[i]);
+    } else {
+      store_single(g.at(i, 0, 1), bits_left[i] | bits_right[i] << 32);
+    }
   }
 }
 

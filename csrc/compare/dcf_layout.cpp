@@ -9,7 +9,8 @@ DcfLayout dcf_layout(int bits, int payloads, int word_bytes) {
   l.levels = bits - l.leaf_bits;
   l.value_words = kDcfBlock * payloads * word_bytes / 8;
   l.level_words = 2 * kDcfBlock + l.value_words;
-  l.block_words = 2 * kDcfBlock + l.levels * l.level_words + (int64_t(1) << l.leaf_bits) * l.value_words;
+  l.control_words = bits <= 32 ? kDcfBlock : 2 * kDcfBlock;
+  l.block_words = l.control_words + l.levels * l.level_words + (int64_t(1) << l.leaf_bits) * l.value_words;
   return l;
 }
 

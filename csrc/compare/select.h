@@ -36,7 +36,8 @@ typedef void (*SelectRun)(const SelectArgs&, int64_t, int64_t);
 
 static void select(const SelectArgs& a, int threads) {
   enum { kChunk = 4096 };
-  const SelectRun run = a.out_bytes == 4 ? (a.m_bytes == 4 ? select_run<uint32_t, uint32_t, uint32_t>
+  const SelectRun run = a.beta_bytes == 2 ? select_run<uint32_t, uint32_t, uint16_t>
+                        : a.out_bytes == 4 ? (a.m_bytes == 4 ? select_run<uint32_t, uint32_t, uint32_t>
                                                            : select_run<uint64_t, uint32_t, uint32_t>)
                         : a.m_bytes == 4 ? select_run<uint32_t, uint64_t, uint64_t>
                         : a.beta_bytes == 4 ? select_run<uint64_t, uint64_t, uint32_t>
@@ -48,7 +49,7 @@ static void select(const SelectArgs& a, int threads) {
 // The dealer's side: u, ua, ub hold one party's shares and become the other's; u's bits come packed.
 template <class M, class O, class B>
 static void deal_select_run(const DealSelectArgs& a, int64_t begin, int64_t end) {
-  const int t = a.shift, down = sizeof(B) < sizeof(O) ? 32 : 0;
+  const int t = a.shift, down = 8 * int(sizeof(O) - sizeof(B));
   const M* r = static_cast<const M*>(a.r);
   O *us = static_cast<O*>(a.u), *uas = static_cast<O*>(a.ua);
   B* ubs = static_cast<B*>(a.ub);
@@ -66,7 +67,8 @@ typedef void (*DealSelectRun)(const DealSelectArgs&, int64_t, int64_t);
 
 static void deal_select(const DealSelectArgs& a, int threads) {
   enum { kChunk = 8192 };
-  const DealSelectRun run = a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_select_run<uint32_t, uint32_t, uint32_t>
+  const DealSelectRun run = a.beta_bytes == 2 ? deal_select_run<uint32_t, uint32_t, uint16_t>
+                            : a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_select_run<uint32_t, uint32_t, uint32_t>
                                                                  : deal_select_run<uint64_t, uint32_t, uint32_t>)
                             : a.r_bytes == 4 ? deal_select_run<uint32_t, uint64_t, uint64_t>
                             : a.beta_bytes == 4 ? deal_select_run<uint64_t, uint64_t, uint32_t>

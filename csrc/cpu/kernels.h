@@ -92,8 +92,8 @@ struct DcfEvalArgs {
 
 // See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept,
 // keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m
-// where both are as wide. m has m_bytes, all that is shared and out out_bytes; beta and ab as well, or 4 where both are
-// 8 and shift at most 32: their high halves. shift: 0 to the wire's bits less 2.
+// where both are as wide. m has m_bytes, all that is shared and out out_bytes; beta and ab as well, or half as many
+// where both are as wide and shift is at most half of their bits: their high halves. shift: 0 to the wire's bits less 2.
 struct ActivationArgs {
   const void *m, *alpha, *beta, *alpha2, *ab, *relu, *add, *sub;
   const uint8_t* linear;

@@ -9,8 +9,8 @@
 //   out = z + add - sub
 //
 // with beta = msb(r) 2^(w-t), ab = 2 alpha beta - beta^2. The wire has w bits (M: 32 or 64), the result has as many as
-// its shares (O: 32 or 64): truncation holds over the integers, so either goes with either. On a wire of 64 bits with
-// t <= 32 both beta and ab are multiples of 2^32 (beta^2 is 0), and their high halves are enough: 32-bit arrays (B).
+// its shares (O: 32 or 64): truncation holds over the integers, so either goes with either. Where both have w bits and
+// t <= w / 2, beta and ab are multiples of 2^(w/2) (beta^2 is 0), and their high halves are enough (B).
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/vector.h"
@@ -21,7 +21,7 @@ namespace AR_TIER {
 // A share as it is stored, whole in the ring of the result.
 template <class O, class B>
 AR_INLINE O full(B stored) {
-  return sizeof(B) < sizeof(O) ? O(uint64_t(stored) << 32) : O(stored);
+  return O(uint64_t(stored) << (8 * (sizeof(O) - sizeof(B))));
 }
 
 // The public part of a truncated value, and mu as a mask.
@@ -95,9 +95,11 @@ AR_INLINE ActivationRun activation_form(const ActivationArgs& a) {
 }
 
 AR_INLINE ActivationRun activation_widths(const ActivationArgs& a) {
-  if (a.out_bytes == 4)
-    return a.m_bytes == 4 ? activation_form<uint32_t, uint32_t, uint32_t>(a)
-                          : activation_form<uint64_t, uint32_t, uint32_t>(a);
+  if (a.out_bytes == 4) {
+    if (a.m_bytes == 8) return activation_form<uint64_t, uint32_t, uint32_t>(a);
+    return a.beta_bytes == 2 ? activation_form<uint32_t, uint32_t, uint16_t>(a)
+                             : activation_form<uint32_t, uint32_t, uint32_t>(a);
+  }
   if (a.m_bytes == 4) return activation_form<uint32_t, uint64_t, uint64_t>(a);
   return a.beta_bytes == 4 ? activation_form<uint64_t, uint64_t, uint32_t>(a)
                            : activation_form<uint64_t, uint64_t, uint64_t>(a);
@@ -146,7 +148,7 @@ struct TruncatedMask {
 template <class M, class O, class B, bool kPowers>
 static void deal_powers_run(const DealPowersArgs& a, int64_t begin, int64_t end) {
   // Of beta and ab, only what B stores is computed.
-  const int t = a.shift, down = sizeof(B) < sizeof(O) ? 32 : 0;
+  const int t = a.shift, down = 8 * int(sizeof(O) - sizeof(B));
   const M* r = static_cast<const M*>(a.r);
   O *alphas = static_cast<O*>(a.alpha), *alphas2 = static_cast<O*>(a.alpha2);
   B *betas = static_cast<B*>(a.beta), *abs = static_cast<B*>(a.ab);
@@ -171,8 +173,9 @@ AR_INLINE DealPowersRun deal_powers_pick(const DealPowersArgs& a) {
 
 static void deal_powers(const DealPowersArgs& a, int threads) {
   enum { kChunk = 8192 };
-  const DealPowersRun run = a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_powers_pick<uint32_t, uint32_t, uint32_t>(a)
-                                                                 : deal_powers_pick<uint64_t, uint32_t, uint32_t>(a))
+  const DealPowersRun run = a.beta_bytes == 2    ? deal_powers_pick<uint32_t, uint32_t, uint16_t>(a)
+                            : a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_powers_pick<uint32_t, uint32_t, uint32_t>(a)
+                                                                   : deal_powers_pick<uint64_t, uint32_t, uint32_t>(a))
                             : a.r_bytes == 4   ? deal_powers_pick<uint32_t, uint64_t, uint64_t>(a)
                             : a.beta_bytes == 4 ? deal_powers_pick<uint64_t, uint64_t, uint32_t>(a)
                                                 : deal_powers_pick<uint64_t, uint64_t, uint64_t>(a);

@@ -4,7 +4,8 @@ import numpy as np
 
 EDGES = np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1, 2**31 - 1, 2**31, 2**30], dtype=np.uint64)
 #: Of a masked wire, of what is shared of it, and of beta, as they are stored: the latter whole or by its high half.
-WIDTHS = [("u8", "u8", "u4"), ("u8", "u8", "u8"), ("u4", "u4", "u4"), ("u4", "u8", "u8"), ("u8", "u4", "u4")]
+WIDTHS = [("u8", "u8", "u4"), ("u8", "u8", "u8"), ("u4", "u4", "u2"), ("u4", "u4", "u4"), ("u4", "u8", "u8"),
+          ("u8", "u4", "u4")]  # fmt: skip
 HASH_KEY = bytes(range(16))
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 101, 1000]  # around the vector lengths of every tier
 

@@ -97,7 +97,7 @@ def test_sign_of_additive_shares(tier, ring):
 @pytest.mark.parametrize("shift", [0, 12, 30, 32, 62])
 @pytest.mark.parametrize("wire, share, high", WIDTHS)
 def test_select_equals_reference(tier, ring, n, shift, wire, share, high):
-    shift = min(shift, 32 if high < share else 8 * int(wire[1]) - 2)
+    shift = min(shift, 8 * int(high[1]) if high < share else 8 * int(wire[1]) - 2)
     m, r = ring((2, n)).astype(wire)
     u, ua, alpha = (ring(n).astype(share) for _ in range(3))
     ub, beta = (ring(n).astype(high) for _ in range(2))
@@ -118,7 +118,7 @@ def test_select_equals_reference(tier, ring, n, shift, wire, share, high):
 @pytest.mark.parametrize("wire, share, high", WIDTHS)
 def test_relu_from_the_opened_bit(tier, ring, shift, wire, share, high):
     n, bits = 3000, 8 * int(wire[1])
-    shift = min(shift, 32 if high < share else bits - 2)
+    shift = min(shift, 8 * int(high[1]) if high < share else bits - 2)
     top = 2 ** min(bits - 3, 8 * int(share[1]) - 2 + shift)  # the result must fit its ring
     y = np.random.default_rng(3).integers(-top, top, n)
     r = ring(n).astype(wire)

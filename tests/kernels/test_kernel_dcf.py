@@ -94,12 +94,12 @@ def test_one_party_sees_only_random_words(ring, alpha_value):
     r = kernels.prg_words(bytes(16), 1, (n, 2)), kernels.prg_words(bytes(16), 2, (n, 2))
     for payload in (np.zeros((n, 3), np.uint64), np.full((n, 3), 2**64 - 1, np.uint64)):
         key = kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY)
-        blocks = key[8:].reshape(-1, 16 * (2 + 6 * 5 + 4 * 3))
-        control, corrections = blocks[:, :32], blocks[:, 32:]
-        live = (control >> np.uint64(2)) & np.uint64(0x3F)  # the six levels above the leaves
-        assert (control >> np.uint64(8)).max() == 0 and (control & np.uint64(3)).max() == 0
+        blocks = key[8:].reshape(-1, 16 * (1 + 6 * 5 + 4 * 3))
+        control, corrections = blocks[:, :16].copy().view(np.uint32), blocks[:, 16:]
+        live = (control >> np.uint32(2)) & np.uint32(0x3F)  # the six levels above the leaves
+        assert (control >> np.uint32(8)).max() == 0 and (control & np.uint32(3)).max() == 0
         for i in range(6):
-            assert abs(((live >> np.uint64(i)) & np.uint64(1)).mean() - 0.5) < 6 * 0.5 / np.sqrt(live.size)
+            assert abs(((live >> np.uint32(i)) & np.uint32(1)).mean() - 0.5) < 6 * 0.5 / np.sqrt(live.size)
         seeds = corrections[:, :480].reshape(-1, 6, 80)[:, :, :32].reshape(-1, 2)
         assert (seeds[:, 0] & np.uint64(1)).max() == 0  # lowest bit of a seed is always zero
         uniform(seeds[:, 1])
@@ -120,7 +120,7 @@ def test_each_batch_has_its_own_hash(tier, ring):
     first, second = (kernels.gen_dcf(alpha, payload, *r, bits=bits, hash_key=k) for k in (HASH_KEY, HASH_KEY[::-1]))
     assert first[5:7].tobytes() == HASH_KEY
     np.testing.assert_array_equal(second, reference.gen_dcf(alpha, payload, *r, bits=bits, hash_key=HASH_KEY[::-1]))
-    corrections = [k[8:].reshape(n // 16, -1)[:, 32:] for k in (first, second)]  # behind the rows of control bits
+    corrections = [k[8:].reshape(n // 16, -1)[:, 16:] for k in (first, second)]  # behind the rows of control bits
     assert (corrections[0] != corrections[1]).all()
     second[5:7] = first[5:7]
     got = sum(kernels.eval_dcf(second, r[p], x, party=p) for p in (0, 1))

@@ -17,7 +17,8 @@ def elements(purpose, shape, width):
 
 def shares_of_powers(r, shift, share="u8", beta=None):
     """Both parties' shares, as the dealer makes them: party 1's from its seed."""
-    beta = beta or (share if shift > 32 or r.itemsize == 4 else "u4")
+    half = f"u{int(share[1]) // 2}"
+    beta = beta or (half if r.itemsize == int(share[1]) and shift <= 4 * r.itemsize else share)
     widths = {"alpha": share, "beta": beta, "alpha2": share, "ab": beta}
     one = {name: elements(i, r.shape, width) for i, (name, width) in enumerate(widths.items())}
     zero = {k: v.copy() for k, v in one.items()}
@@ -27,7 +28,7 @@ def shares_of_powers(r, shift, share="u8", beta=None):
 
 def fitting(shift, wire, share, beta):
     """A shift that these widths allow, near ``shift``."""
-    return min(shift, 32 if beta < share else 8 * int(wire[1]) - 2)
+    return min(shift, 8 * int(beta[1]) if beta < share else 8 * int(wire[1]) - 2)
 
 
 def random_arguments(ring, batch, positions, wire="u8", share="u8", beta="u4"):

@@ -30,14 +30,14 @@ def truncated_mask(r, shift):
 def full(a, ring):
     """A share as it is stored, in its ring: whole, or by its high half."""
     a = unsigned(a)
-    return a if a.itemsize == ring.itemsize else a.astype(U64) << U64(32)
+    return a.astype(ring) << ring.type(8 * (ring.itemsize - a.itemsize))
 
 
 def store_(array, value, ring):
     """One party's share, as it is stored, becomes the other's of ``value``."""
     array = unsigned(array)
     if array.itemsize < ring.itemsize:
-        value = value >> U64(32)
+        value = value >> U64(8 * (ring.itemsize - array.itemsize))
     array[...] = value.astype(array.dtype) - array
 
 

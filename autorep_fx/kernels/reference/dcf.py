@@ -7,7 +7,7 @@ import numpy as np
 from .common import U64, deliver, unsigned
 from .prg import aes
 
-_DCF_FORMAT = int.from_bytes(b"afxdcf03", "little")
+_DCF_FORMAT = int.from_bytes(b"afxdcf04", "little")
 
 
 def _hash(key, seeds, tweak):
@@ -54,7 +54,7 @@ def _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves):
 
     if n == 0:
         return with_header(np.zeros(0, U64))
-    rows = [blocked(left), blocked(right)]
+    rows = [blocked(left | right << U64(32))] if bits <= 32 else [blocked(left), blocked(right)]
     for seed, value in levels:
         rows += [blocked(seed).reshape(-1, 32), *value_rows(blocked(value))]
     for value in leaves:
@@ -128,7 +128,8 @@ def eval_dcf(key, root, x, *, party, out=None):
             at += words
         return np.concatenate(found, -1)
 
-    left, right = take(1)[:, 0], take(1)[:, 0]
+    left = take(1)[:, 0]
+    right = left >> U64(32) if bits <= 32 else take(1)[:, 0]
     total = np.zeros((n, payloads), ring)
     for bit in range(bits - 1, leaf_bits - 1, -1):
         go = _bit(x, bit)
@@ -147,4 +148,5 @@ def eval_dcf(key, root, x, *, party, out=None):
 
 def dcf_words(n, *, bits, payloads=3, payload_bits=64):
     levels, value = bits - min(bits, 2), 16 * payloads * payload_bits // 64
-    return 8 + -(-n // 16) * (16 * 2 + levels * (16 * 2 + value) + (1 << min(bits, 2)) * value)
+    control = 16 if bits <= 32 else 32
+    return 8 + -(-n // 16) * (control + levels * (16 * 2 + value) + (1 << min(bits, 2)) * value)

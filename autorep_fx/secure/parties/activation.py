@@ -6,8 +6,8 @@ that of the truncated value and k the window's bits; every array is shared addit
 
     array     shape           content                                                  when
     alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
-    beta      (N, P)          msb(r) 2^(w - F + f); of 64 bits in a ring of as many    same
-                              its high half where F - f <= 32
+    beta      (N, P)          msb(r) 2^(w - F + f); its high half where the result     same
+                              has w bits, too, and F - f <= w / 2
     alpha2    (N, P)          alpha^2                                                  squares
     ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
     relu      (N K, 3)        rh, rl, rh rl                                            fss, no spline
@@ -37,7 +37,7 @@ import numpy as np
 from .. import spline
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import U64, elements, kernel
+from ..ring import elements, kernel
 from . import gmw, pieces, product
 from .correlations import OPENING, ROOT, SHARES, TRIPLE, Stream
 
@@ -169,8 +169,8 @@ def _with_spline(
     a, k = step.attrs, kernel()
     wires = {name: _compared(step, shares[name]) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     for name in {"beta", "ab"} & {*wires}:
-        if wires[name].dtype != elements(step.width):  # their high halves
-            wires[name] = wires[name].astype(U64) << U64(32)
+        ring, given = elements(step.width), wires[name]
+        wires[name] = given.astype(ring) << ring.type(8 * (ring.itemsize - given.itemsize))  # of high halves
     value = pieces.evaluate(step, _compared(step, m), {**shares, **wires}, party=party, exchange=exchange)
     value = value.reshape(len(m), -1)
     if _keep(step) is None:

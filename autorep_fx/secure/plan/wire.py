@@ -45,8 +45,8 @@ def layout(step: Step, batch: int) -> Layout:
         return {"alpha": wires, "beta": wires, **dict.fromkeys(("aa", "ab", "ba", "bb"), result)}
     a, n, wire = step.attrs, compared(step, batch), (batch, step.size)
     powers, comparison = a.get("powers", 1), a.get("comparison")
-    # Multiples of 2^32, of which the high half is enough.
-    short = np.uint32 if a["wire"] == step.width == 64 and a["shift"] <= 32 else ring
+    # Multiples of 2^(width / 2), of which the high half is enough.
+    short = elements(step.width // 2).type if a["wire"] == step.width and a["shift"] <= step.width // 2 else ring
     found: Layout = {}
     if powers >= 1 or comparison == "gmw":
         found.update(alpha=(wire, ring), beta=(wire, short))
