@@ -20,6 +20,7 @@ from ..graph.settle import SettleWeights
 from ..graph.unwrap import private_copy
 from .center import centered
 from .lower.table import lower
+from .network import Network
 from .plan.build import Limits, Margins
 from .plan.equalize import equalized
 from .plan.input_range import InputRange
@@ -56,6 +57,7 @@ def compile(
     max_error: float = 0.02,
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
+    network: Network | str = "lan",
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
@@ -84,6 +86,8 @@ def compile(
         spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
             8 or more, in proportion where they reach less: it is computed as a quadratic spline, with as many knots as
             this takes; ``print(program.plan())`` says what it is.
+        network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
+            save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
@@ -113,7 +117,7 @@ def compile(
 
     def planned(**bits: Any) -> tuple[Plan, dict[str, Numbers]]:
         plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst",
-                                  spline_error=spline_error, **bits)  # fmt: skip
+                                  spline_error=spline_error, network=network, **bits)  # fmt: skip
         # A bound for all inputs is one for the constants that it was made with.
         return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
 

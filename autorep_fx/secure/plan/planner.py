@@ -6,17 +6,19 @@ that small weights get more. A product adds exponents; a square doubles them; at
 truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**61 must hold, or 2**29 on a wire of
 32 bits. All choices start at the least that is useful, all wires at 32 bits, and bits are raised in turn, one at a
 time, weights before factors before values, while every wire keeps its room. Where even the least does not fit a wire of
-32 bits it gets 64, and so does all that leads into it. Where it does not fit into these because several maps follow one
-another, a site between them of which some positions travel has all of them travel; if there is none, one truncation (a
-message each way) is put between them; where that does not help either, an error names the layer.
+32 bits it gets 64, and so does all that leads into it, or there is a truncation before it, whichever takes less time on
+the network that the plan is for (rounds.py). Where it does not fit into 64 because several maps follow one another, a
+site between them of which some positions travel has all of them travel; if there is none, one truncation (a message
+each way) is put between them; where that does not help either, an error names the layer.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...errors import CompileError
+from ..network import Network, network_of
 from ..program import Program
 from ..ring import WIDTHS
 from ..spline import SPLINE_ERROR
@@ -29,6 +31,7 @@ from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import Reach
+from .rounds import cheaper_to_cut
 from .squares import unit_squares
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ def make_plan(
     spline_error: float = SPLINE_ERROR,
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
+    network: Network | str = "lan",
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
@@ -70,12 +74,14 @@ def make_plan(
         useful: significant bits of values and weights; where there is no room for them, wires are wider and truncations
             are added.
         widths: what a wire's ring may have, increasing.
+        network: that the plan is for.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
     margins = margins or Margins()
+    means = _Means(margins, widths, network_of(network))
     program, reach = unit_squares(program, reach)
     whole: set[str] = set()
     while True:
@@ -83,9 +89,9 @@ def make_plan(
         for node in nodes.values():
             node.wire = widths[0]
         try:
-            nodes = _fit(nodes, margins, useful, widths)
+            nodes = _fit(nodes, means, useful)
             if bounded:
-                nodes = _with_roundings(nodes, margins, within, useful, widths)
+                nodes = _with_roundings(nodes, means, within, useful)
             break
         except _Whole as better:
             log.info("all positions of '%s' travel: no room for the products behind it", better.site)
@@ -100,18 +106,26 @@ class _Whole(Exception):
         self.site = site
 
 
-def _with_roundings(
-    nodes: dict[str, Node], margins: Margins, within: InputRange, useful: int, widths: tuple[int, ...]
-) -> dict[str, Node]:
+@dataclass(frozen=True)
+class _Means:
+    """What a plan is fitted with."""
+
+    margins: Margins
+    widths: tuple[int, ...]
+    network: Network
+
+
+def _with_roundings(nodes: dict[str, Node], means: _Means, within: InputRange, useful: int) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
-        if not raise_to_bounds(nodes, exponents(nodes, margins), within):
+        if not raise_to_bounds(nodes, exponents(nodes, means.margins), within):
             return nodes
-        nodes = _fit(nodes, margins, useful, widths)
+        nodes = _fit(nodes, means, useful)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[int, ...]) -> dict[str, Node]:
+def _fit(nodes: dict[str, Node], means: _Means, useful: int) -> dict[str, Node]:
+    margins, widths = means.margins, means.widths
     for least in (useful, _LEAST):
         while True:
             for node in nodes.values():
@@ -123,9 +137,13 @@ def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[in
             except NoRoom as error:
                 failed = error
                 if error.node.wire < widths[-1]:
-                    error.node.wire = next(width for width in widths if width > error.node.wire)
+                    place = _best_place(nodes, margins, error.node)
+                    if place is not None and cheaper_to_cut(nodes, place, error.node, means.network):
+                        nodes = cut(nodes, place)
+                    else:
+                        error.node.wire = next(width for width in widths if width > error.node.wire)
                     continue
-                place = _best_place(nodes, margins, error.node)
+                place = _best_place(nodes, margins, error.node, wire=widths[-1])
                 if place is None:
                     break
                 if travels_in_part(nodes, place):
@@ -140,15 +158,17 @@ def _fit(nodes: dict[str, Node], margins: Margins, useful: int, widths: tuple[in
     )
 
 
-def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node) -> str | None:
+def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
-    where the next one without room is furthest behind; of as good ones the smallest value."""
+    where the next one without room is furthest behind; of as good ones the smallest value. None: nowhere, or, with
+    a ``wire`` that all are to have, only where it does not help.
+    """
     order = {name: i for i, name in enumerate(nodes)}
 
     def gained(place: str) -> tuple[bool, int, int]:
         trial = cut({name: replace(node) for name, node in nodes.items()}, place)
         for node in trial.values():
-            node.wire = max(WIDTHS)
+            node.wire = wire or node.wire
         try:
             exponents(trial, margins)
             reached = len(order)
@@ -158,7 +178,7 @@ def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node) -> str | N
 
     found = {place: gained(place) for place in places_to_cut(nodes, sink)}
     better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
-    return max(better or found, key=found.__getitem__, default=None)
+    return max(better or (found if wire else ()), key=found.__getitem__, default=None)
 
 
 def _raise(nodes: dict[str, Node], margins: Margins, least: int) -> dict[str, Node]:
