@@ -20,7 +20,10 @@ from .extension import load
 
 
 def pack_bits(v, *, shift=0, bits, out=None):
-    """Planes of `(v >> shift) mod 2**bits`: v (n,), shift 0 to 63, bits 1 to 64 - shift. Missing elements are zero."""
+    """Planes of `(v >> shift) mod 2**bits`: v (n,), of w = 64 or 32 bits, shift 0 to w - 1, bits 1 to w - shift.
+
+    Elements up to a whole word are zero.
+    """
     return load().pack_bits(v, shift, bits, out)
 
 

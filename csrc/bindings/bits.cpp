@@ -21,12 +21,14 @@ py::array vector_of(const py::object& value, const char* name) {
 int plane_threads(int64_t words) { return threads_for(words, 1 << 13); }
 
 py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::object& out) {
-  const py::array v = vector_of(value, "v");
-  need_range(shift, "shift", 0, 63);
-  need_range(bits, "bits", 1, 64 - shift);
+  const py::array v = ring_any(value, "v");
+  if (v.ndim() != 1) bad_value("v", "expected one dimension, got shape " + shape_text(shape_of(v)));
+  const int64_t width = 8 * v.itemsize();
+  need_range(shift, "shift", 0, width - 1);
+  need_range(bits, "bits", 1, width - shift);
   py::array planes = output(out, {bits, (v.size() + 63) / 64});
-  const PackArgs a{data<uint64_t>(v), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
-                   static_cast<int>(bits)};
+  const PackArgs a{v.data(), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
+                   static_cast<int>(bits), static_cast<int>(v.itemsize())};
   py::gil_scoped_release release;
   if (a.n) kernels().pack_bits(a, plane_threads(a.n));
   return planes;

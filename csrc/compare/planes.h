@@ -65,25 +65,31 @@ AR_INLINE void pack_word(const uint64_t* v, int shift, int bits, uint64_t* plane
 #endif
 }
 
-static void pack_bits(const PackArgs& a, int threads) {
+template <class T>
+static void pack_typed(const PackArgs& a, int threads) {
   const int64_t words = (a.n + 63) / 64;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t begin = 0; begin < words; begin += kLineWords) {
     const int64_t have = min64(kLineWords, words - begin);
     uint64_t lines[64][kLineWords];
     for (int64_t w = 0; w < have; ++w) {
-      const uint64_t* v = a.values + 64 * (begin + w);
-      const int64_t left = a.n - 64 * (begin + w);
-      uint64_t padded[64];
-      if (left < 64) {
-        memset(padded, 0, sizeof padded);
-        memcpy(padded, v, size_t(left) * 8);
-        v = padded;
+      const T* v = static_cast<const T*>(a.values) + 64 * (begin + w);
+      const int64_t left = min64(64, a.n - 64 * (begin + w));
+      uint64_t wide[64];
+      if (sizeof(T) == 8 && left == 64) {
+        pack_word(reinterpret_cast<const uint64_t*>(v), a.shift, a.bits, lines[0] + w);
+        continue;
       }
-      pack_word(v, a.shift, a.bits, lines[0] + w);
+      for (int64_t i = 0; i < left; ++i) wide[i] = v[i];
+      for (int64_t i = left; i < 64; ++i) wide[i] = 0;
+      pack_word(wide, a.shift, a.bits, lines[0] + w);
     }
     for (int i = 0; i < a.bits; ++i) memcpy(a.planes + i * words + begin, lines[i], size_t(have) * 8);
   }
+}
+
+static void pack_bits(const PackArgs& a, int threads) {
+  a.value_bytes == 4 ? pack_typed<uint32_t>(a, threads) : pack_typed<uint64_t>(a, threads);
 }
 
 static void unpack_bits(const UnpackArgs& a, int threads) {

@@ -134,12 +134,12 @@ struct ReluArgs {
   const void* shares;  // n x 3
 };
 
-// See compare/planes.h. planes is bits x ceil(n / 64).
+// See compare/planes.h. planes is bits x ceil(n / 64); values have value_bytes, 4 or 8.
 struct PackArgs {
-  const uint64_t* values;
+  const void* values;
   uint64_t* planes;
   int64_t n;
-  int shift, bits;
+  int shift, bits, value_bytes;
 };
 struct UnpackArgs {
   const uint64_t* planes;

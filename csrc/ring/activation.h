@@ -111,11 +111,15 @@ AR_INLINE void activation_kept(const ActivationArgs& a, int64_t row, int64_t beg
   const int64_t at = row * a.positions;
   const O *relu = static_cast<const O*>(a.relu) + row * a.kept, *add = static_cast<const O*>(a.add),
           *sub = static_cast<const O*>(a.sub);
-  for (int64_t k = lower_bound(a.keep, a.kept, begin); k < a.kept && a.keep[k] < end; ++k) {
-    const int64_t i = at + a.keep[k];
+  const auto put = [&](int64_t k, int64_t i) {
     const O value = a.align < int(8 * sizeof(O)) ? O(relu[k] << a.align) : O(0);
     static_cast<O*>(a.out)[i] = value + (add ? add[i] : 0) - (sub ? sub[i] : 0);
+  };
+  if (a.kept == a.positions) {
+    for (int64_t k = begin; k < end; ++k) put(k, at + k);
+    return;
   }
+  for (int64_t k = lower_bound(a.keep, a.kept, begin); k < a.kept && a.keep[k] < end; ++k) put(k, at + a.keep[k]);
 }
 
 static void activation_step(const ActivationArgs& a, int threads) {
@@ -125,7 +129,7 @@ static void activation_step(const ActivationArgs& a, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t task = 0; task < a.batch * chunks; ++task) {
     const int64_t row = task / chunks, begin = task % chunks * kChunk, end = min64(begin + kChunk, a.positions);
-    if (run) run(a, row, begin, end);
+    if (run && a.kept < a.positions) run(a, row, begin, end);
     if (!a.kept) continue;
     if (a.out_bytes == 4) activation_kept<uint32_t>(a, row, begin, end);
     else activation_kept<uint64_t>(a, row, begin, end);

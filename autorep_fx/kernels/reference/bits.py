@@ -8,7 +8,7 @@ from .common import U64, deliver, full, store_, truncated, truncated_mask, unsig
 
 
 def pack_bits(v, *, shift=0, bits, out=None):
-    v = np.pad(v.view(U64), (0, -len(v) % 64)).reshape(-1, 64)
+    v = np.pad(unsigned(v).astype(U64), (0, -len(v) % 64)).reshape(-1, 64)
     place = np.arange(64, dtype=U64)
     planes = [(((v >> U64(shift + i)) & U64(1)) << place).sum(-1, dtype=U64) for i in range(bits)]
     return deliver(np.stack(planes), out)

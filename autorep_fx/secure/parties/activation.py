@@ -94,16 +94,20 @@ def _deal_gmw(
     step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream
 ) -> None:
     """Each array holds the client's half and becomes the server's."""
-    a, k, repeat = step.attrs, kernel(), len(wire.points(step))
+    a, k, n, repeat = step.attrs, kernel(), len(window), len(wire.points(step))
     width = mine["bits"].shape[1]
     u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
-    if "knots" in a:
-        bits = k.unpack_bits(u[None], mine["u"].size).astype(mine["u"].dtype)
-        np.subtract(bits, mine["u"], out=mine["u"])
-    else:
-        kept = np.tile(_compared(step, r), repeat)
-        k.deal_select_(kept, u, shift=a["shift"], u=mine["u"], ua=mine["u_alpha"], ub=mine["u_beta"])
-    mine["bits"][...] ^= gmw.true_bits(np.tile(window, repeat), a["window"], u)
+    kept = _compared(step, r)
+    for i, bits in enumerate(u.reshape(repeat, -1)):
+        own = slice(i * n, (i + 1) * n)
+        if "knots" in a:
+            true = k.unpack_bits(bits[None], n).astype(mine["u"].dtype)
+            np.subtract(true, mine["u"][own], out=mine["u"][own])
+        else:
+            shares = {name: mine[key][own] for name, key in (("u", "u"), ("ua", "u_alpha"), ("ub", "u_beta"))}
+            k.deal_select_(kept, bits, shift=a["shift"], **shares)
+    mine["bits"][:-1] ^= np.tile(k.pack_bits(window, bits=a["window"]), repeat)
+    mine["bits"][-1] ^= u
     masks = (triple_masks(step, index, width, stream) for stream in (client, server))
     gmw.deal_products_(a["window"], *masks, mine["product"])
 
@@ -198,13 +202,8 @@ def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Calla
 
 
 def _kept_gmw(step: Step, at: list[np.ndarray], shares: Shares, party: int, exchange: Callable) -> list[np.ndarray]:
-    a, k = step.attrs, kernel()
-    windows = [k.window(m, _keep(step), shift=a["shift"], bits=a["window"]).reshape(-1) for m in at]
-    v = gmw.open_drelu(windows[0] if len(at) == 1 else np.concatenate(windows), a["window"], shares, party, exchange)
-    n = len(windows[0])
+    a, kept = step.attrs, [_compared(step, m) for m in at]
+    v = gmw.open_drelu(kept, a["shift"], a["window"], shares, party, exchange)
     alpha, beta = (_compared(step, shares[name]) for name in ("alpha", "beta"))
-    found = []
-    for i, m in enumerate(at):
-        bits = gmw.bits_of(v, i * n, n)
-        found.append(gmw.relu(_compared(step, m), bits, i, shares, alpha, beta, a["shift"], party))
-    return found
+    return [gmw.relu(m, bits, i, shares, alpha, beta, a["shift"], party)
+            for i, (m, bits) in enumerate(zip(kept, v.reshape(len(at), -1)))]  # fmt: skip

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..plan import wire
-from ..ring import U64, kernel
+from ..ring import kernel
 
 #: Sends this party's planes and returns the other's.
 Exchange = Callable[[np.ndarray], np.ndarray]
@@ -42,14 +42,16 @@ def deal_products_(window: int, client: np.ndarray, server: np.ndarray, product:
         kernel().deal_and_(a0, b0, a1, b1, c=c)
 
 
-def open_drelu(m: np.ndarray, window: int, shares: dict[str, np.ndarray], party: int, exchange: Exchange) -> np.ndarray:
-    """The plane ``v = drelu xor u``, public.
+def open_drelu(points: list[np.ndarray], shift: int, window: int, shares: dict[str, np.ndarray], party: int,
+               exchange: Exchange) -> np.ndarray:  # fmt: skip
+    """The plane ``v = drelu xor u``, public, of the windows of all points side by side, each in words of its own.
 
-    m: (n,) windows. shares: ``bits`` (k + 1, words), XOR shares of the mask's planes and of u; ``mask``, ``product``:
-    this party's part of the triples.
+    points: (n,) masked values each. shares: ``bits`` (k + 1, words), XOR shares of the mask's planes and of u;
+    ``mask``, ``product``: this party's part of the triples.
     """
-    k = kernel()
-    planes, r = k.pack_bits(m, bits=window), shares["bits"]
+    k, r = kernel(), shares["bits"]
+    planes = [k.pack_bits(m, shift=shift, bits=window) for m in points]
+    planes = planes[0] if len(planes) == 1 else np.concatenate(planes, 1)
     g, p = k.borrow_bits(planes[: window - 1], r[: window - 1], party=party)
     for a, b, c in triples(window, shares["mask"], shares["product"]):
         message = k.carry_open(g, p, a, b)
@@ -72,16 +74,3 @@ def relu(m: np.ndarray, v: np.ndarray, part: int, shares: dict[str, np.ndarray],
     return kernel().select(
         m, v, *(shares[name][own] for name in ("u", "u_alpha", "u_beta")), alpha, beta, shift=shift, party=party
     )
-
-
-def bits_of(planes: np.ndarray, start: int, n: int) -> np.ndarray:
-    """The plane of elements ``start .. start + n`` of one plane."""
-    if start == 0:
-        return planes[: wire.plane_words(n)]
-    k = kernel()
-    return k.pack_bits(k.unpack_bits(planes[None], start + n)[start:], bits=1)[0]
-
-
-def true_bits(r_window: np.ndarray, window: int, u: np.ndarray) -> np.ndarray:
-    """What ``bits`` shares: the planes of the mask's window, and u."""
-    return np.concatenate([kernel().pack_bits(r_window, bits=window), u[None].astype(U64)])

@@ -91,11 +91,9 @@ def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Calla
     at = [m - m.dtype.type((knot << a["shift"]) % 2 ** a["wire"]) for knot in a["knots"]]
     if a["comparison"] == "gmw":
         n = len(m)
-        windows = np.concatenate([k.window(v[None], None, shift=a["shift"], bits=a["window"])[0] for v in at])
-        v = gmw.open_drelu(windows, a["window"], shares, party, exchange)
-        opened = k.unpack_bits(v[None], n * len(at)).reshape(len(at), n).astype(ring)
-        u = shares["u"].reshape(len(at), n)
-        for public, own in zip(opened, u):
+        v = gmw.open_drelu(at, a["shift"], a["window"], shares, party, exchange)
+        for bits, own in zip(v.reshape(len(at), -1), shares["u"].reshape(len(at), n)):
+            public = k.unpack_bits(bits[None], n).astype(ring)
             yield np.where(public, -own, own) + (public if party == 0 else ring.type(0))
         return
     low = U64((1 << (a["window"] - 1)) - 1)

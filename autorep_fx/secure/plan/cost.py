@@ -201,8 +201,7 @@ def exchanged_bytes(step: Step, batch: int) -> int:
         return 0
     sent, a = 0, step.attrs
     if _is_gmw(step):
-        width = wire.plane_words(wire.compared(step, batch) * len(wire.points(step)))
-        sent += 8 * width * (wire.masks(a["window"]) + 1)
+        sent += 8 * wire.planes(step, batch) * (wire.masks(a["window"]) + 1)
     if "knots" in a:
         sent += step.width // 8 * int(np.prod(wire.openings(step, batch)))
     return sent + HEADER_BYTES * wire.exchanges(step)

@@ -41,7 +41,7 @@ _USEFUL = _LEAST = 7
 
 #: What to try where a plan is not precise enough, in this order: significant bits that are worth a wider wire or a
 #: truncation in between, and the most that values and factors get, which makes the windows of comparisons longer.
-FINER = ((8, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
+FINER = ((8, 14), (9, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8

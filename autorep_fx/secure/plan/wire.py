@@ -60,8 +60,7 @@ def layout(step: Step, batch: int) -> Layout:
     if comparison == "fss":
         found.update(high=((n,), ring)) if is_spline else found.update(relu=((n, 3), ring))
     elif comparison == "gmw":
-        n *= len(points(step))
-        width = plane_words(n)
+        n, width = n * len(points(step)), planes(step, batch)
         found["u"] = ((n,), ring)
         if not is_spline:
             found.update(u_alpha=((n,), ring), u_beta=((n,), short))
@@ -106,6 +105,11 @@ def openings(step: Step, batch: int) -> tuple[int, int]:
 def wire_bits(step: Step) -> int:
     """Exponent F of the masked wire."""
     return step.frac_bits - step.attrs.get("align", 0) + step.attrs["shift"]
+
+
+def planes(step: Step, batch: int) -> int:
+    """Words of a plane of all comparisons: the positions once for each point, each time in words of their own."""
+    return plane_words(compared(step, batch)) * len(points(step))
 
 
 def plane_words(n: int) -> int:
