@@ -51,7 +51,7 @@ def _make_unit(graph: _Graph, site: Step) -> None:
     if found is None or site.name == graph.public.output:
         return
     r, u, coeffs, lifts = found
-    if graph.maps_to_multiply(site.inputs[0]) + graph.maps_to_divide(site) > 1:
+    if graph.maps_to_multiply(site.inputs[0]) + graph.maps_to_divide(site, u) > 1:
         return
     graph.multiply(site.inputs[0], site, r)
     graph.divide(site.name, u)
@@ -164,30 +164,31 @@ class _Graph:
                 return
         self._insert(f"{name}.{reader.name}{UNIT}", name, factor, [reader])
 
-    def maps_to_divide(self, step: Step) -> int:
+    def maps_to_divide(self, step: Step, factor: np.ndarray) -> int:
         """Maps that it takes to divide the channels of a value for all of its readers."""
-        return int(not all(self._absorbs(reader, step.name, step.shape[0]) for reader in self.readers(step.name)))
+        return int(not all(self._absorbs(reader, step.name, factor) for reader in self.readers(step.name)))
 
-    def _absorbs(self, reader: Step, name: str, channels: int) -> bool:
+    def _absorbs(self, reader: Step, name: str, factor: np.ndarray) -> bool:
         """Whether the channels' factors go into weights behind ``reader`` of this value."""
-        if reads_channels(reader, self.shapes[name], channels):
+        if reads_channels(reader, self.shapes[name], len(factor)):
             return True
+        if reader.op == "max_pool2d" and (factor < 0).any():
+            return False
         if reader.op not in THROUGH or reader.name == self.public.output:
             return False
         if not keeps_channels(reader, self.shapes[name]):
             return False
         behind = self.readers(reader.name)
-        return bool(behind) and all(self._absorbs(step, reader.name, channels) for step in behind)
+        return bool(behind) and all(self._absorbs(step, reader.name, factor) for step in behind)
 
     def divide(self, name: str, factor: np.ndarray) -> None:
         """Multiply a value's channels, and divide whatever reads it."""
-        channels = len(factor)
         self.reach[name] = self.reach[name] * np.abs(factor)
-        others = [step for step in self.readers(name) if not self._absorbs(step, name, channels)]
+        others = [step for step in self.readers(name) if not self._absorbs(step, name, factor)]
         if others:
             self._insert(f"{name}{UNIT}", name, 1 / factor, others)
         for reader in self.readers(name):
-            if reads_channels(reader, self.shapes[name], channels):
+            if reads_channels(reader, self.shapes[name], len(factor)):
                 if reader.name != f"{name}{UNIT}":
                     scale_columns(reader, self.server, torch.from_numpy(1 / factor))
             else:

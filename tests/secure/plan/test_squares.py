@@ -59,6 +59,13 @@ def test_it_is_the_same_function(kind, fraction, coeffs):
         assert (by_channel(value) <= reached[name] * 1.01 + 1e-9).all(), name
 
 
+def test_a_maximum_is_not_turned_upside_down():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 4, 1))
+    program, x = program_of(model, 1.0, COEFFS * torch.tensor([[1], [1], [-1]])), images(8).double()
+    unit, _ = unit_squares(program, calibrated(program, x))
+    assert (execute(unit, x) - execute(program, x)).abs().max() < 0.02
+
+
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
 def test_a_shortcut_takes_one_map_and_the_sites_none(fraction):
     program = program_of(Residual(), fraction, COEFFS)
