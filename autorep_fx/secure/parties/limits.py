@@ -6,6 +6,7 @@ import os
 
 from ..plan.cost import plan_cost
 from ..plan.plan import Plan
+from ..plan.rates import Rates
 
 #: The longest chain of messages outside of the online phase: greeting, seed, request, and the offline phase's three.
 _OFFLINE_DEPTH = 6
@@ -16,7 +17,7 @@ _BATCH = 64
 
 def longest_chain(plan: Plan) -> int:
     """Messages of which each had to wait for the one before; a request follows on the inference before it."""
-    return plan_cost(plan).rounds + _OFFLINE_DEPTH
+    return plan_cost(plan, rates=Rates()).rounds + _OFFLINE_DEPTH
 
 
 def largest_batch(plan: Plan) -> int:
@@ -26,5 +27,5 @@ def largest_batch(plan: Plan) -> int:
     make a party allocate is bounded by it.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    sample = sum(plan_cost(plan, batch=_BATCH).offline.values()) / _BATCH
+    sample = sum(plan_cost(plan, batch=_BATCH, rates=Rates()).offline.values()) / _BATCH
     return max(int(memory / sample), 1)

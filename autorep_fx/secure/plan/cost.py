@@ -15,31 +15,13 @@ from ..link.message import HEADER_BYTES
 from ..network import Network, network_of
 from . import wire
 from .plan import Plan, Step
+from .rates import Rates
 
 PARTIES = ("client", "server", "dealer")
 
-
-@dataclass(frozen=True)
-class Rates:
-    """What one thread does in a second, and what a step costs besides; measured on an AMD EPYC with AVX-512 and VAES.
-
-    Attributes:
-        macs: ring multiply-adds of a convolution.
-        bytes: bytes moved by the element-wise kernels.
-        eval_blocks, gen_blocks: levels of comparison keys evaluated and generated (an element has one for each bit).
-        gmw: compared elements of the bit-sliced tree.
-        prg: bytes of pseudo-random stream.
-        step: seconds of Python and calls in each step; message: of each message.
-    """
-
-    macs: float = 33e9
-    bytes: float = 8e9
-    eval_blocks: float = 2.2e8
-    gen_blocks: float = 6e7
-    gmw: float = 6e7
-    prg: float = 10e9
-    step: float = 30e-6
-    message: float = 60e-6
+#: By how much dealing a comparison of the bit-sliced tree takes longer than evaluating it: three parties' masks are
+#: made, and products of them.
+_DEALING = 8
 
 
 @dataclass
@@ -101,8 +83,8 @@ class Cost:
 
 
 def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rates: Rates | None = None) -> Cost:
-    """Cost of a run of ``plan`` on ``batch`` samples."""
-    network, rates = network_of(network), rates or Rates()
+    """Cost of a run of ``plan`` on ``batch`` samples. rates: of this machine, if None."""
+    network, rates = network_of(network), rates or Rates.measured()
     macs = _macs(plan, batch)
     steps = {step.name: _step(step, batch, macs.get(step.name, 0), rates) for step in plan.steps}
     rounds = _rounds(plan)
@@ -165,8 +147,9 @@ def _step(step: Step, batch: int, macs: int, rates: Rates) -> StepCost:
         cost.offline_seconds = cost.online_seconds
     elif step.op == "map":
         cost.offline = {"client": size + HEADER_BYTES, "dealer": size + HEADER_BYTES}
-        cost.online_seconds = rates.step + macs / rates.macs + (0 if macs else 4 * size / rates.bytes)
-        cost.offline_seconds = cost.online_seconds + 2 * size / rates.prg + 2 * size / rates.bytes
+        rate = rates.macs if step.width == 64 else rates.macs32
+        cost.online_seconds = rates.step + macs / rate + (0 if macs else 4 * size / rates.bytes)
+        cost.offline_seconds = cost.online_seconds + rates.message + 2 * size / rates.prg + 2 * size / rates.bytes
     else:
         _activation(step, batch, size, cost, rates)
     return cost
@@ -177,7 +160,7 @@ def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates)
     dealt = 8 * wire.words(found)
     key, n = 8 * wire.key_words(step, batch), wire.compared(step, batch)
     cost.offline = {"dealer": dealt + HEADER_BYTES + (2 * key + HEADER_BYTES if key else 0)}
-    cost.offline_seconds = rates.step + 2 * dealt / rates.prg + (dealt + 2 * key) / rates.bytes
+    cost.offline_seconds = rates.step + rates.message + 2 * dealt / rates.prg + (dealt + 2 * key) / rates.bytes
     cost.online_seconds = 2 * rates.step + (dealt + 4 * size) / rates.bytes
     if step.op == "output":
         cost.online = {"server": size + step.attrs["wire"] // 8 * batch * step.size + HEADER_BYTES}
@@ -186,11 +169,12 @@ def _activation(step: Step, batch: int, size: int, cost: StepCost, rates: Rates)
     cost.online = {"client": size + HEADER_BYTES, "server": masked + HEADER_BYTES}
     compared = n * len(wire.points(step))
     if key:
-        cost.online_seconds += compared * (step.attrs["window"] - 1) / rates.eval_blocks
-        cost.offline_seconds += n * (step.attrs["window"] - 1) / rates.gen_blocks
+        wide, levels = step.width == 64, step.attrs["window"] - 1
+        cost.online_seconds += compared * levels / (rates.eval_blocks if wide else rates.eval_blocks32)
+        cost.offline_seconds += n * levels / (rates.gen_blocks if wide else rates.gen_blocks32)
     elif n:
         cost.online_seconds += compared / rates.gmw
-        cost.offline_seconds += compared / rates.gmw
+        cost.offline_seconds += _DEALING * compared / rates.gmw
     exchanged = exchanged_bytes(step, batch)
     cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
 

@@ -6,9 +6,9 @@ import math
 
 from ..network import Network
 from .build import Node
-from .cost import Rates
 from .cut import travels_in_part
 from .exponents import untruncated
+from .rates import Rates
 
 
 def cheaper_to_cut(nodes: dict[str, Node], place: str, sink: Node, network: Network) -> bool:
@@ -19,7 +19,7 @@ def cheaper_to_cut(nodes: dict[str, Node], place: str, sink: Node, network: Netw
     """
     if travels_in_part(nodes, place):
         return False
-    rates = Rates()
+    rates = Rates()  # not those of this machine: the same model has the same plan everywhere
 
     def seconds(sent: int) -> float:
         return network.seconds(sent) + 3 * sent / rates.bytes  # made, sent, and read again
