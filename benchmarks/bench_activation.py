@@ -14,12 +14,12 @@ SHIFT, ALIGN = 20, 12
 ROWS = [*TIERS, "torch int64", "numpy", "memory copy"]
 
 
-def inputs(rng, n):
+def inputs(rng, n, width=64):
     def words():
-        return rng.integers(0, 2**64, (1, n), dtype=np.uint64)
+        return rng.integers(0, 2**width, (1, n), dtype=f"u{width // 8}")
 
-    keep = np.flatnonzero(rng.random(n) < 0.02)
-    args = dict(m=words(), alpha=words(), beta=words().astype(np.uint32), alpha2=words(), ab=words().astype(np.uint32))
+    keep, half = np.flatnonzero(rng.random(n) < 0.02), f"u{width // 16}"
+    args = dict(m=words(), alpha=words(), beta=words().astype(half), alpha2=words(), ab=words().astype(half))
     return dict(args, sub=words(), keep=keep, relu=words()[:, : keep.size].copy())
 
 
@@ -63,6 +63,18 @@ def test_activation(benchmark, measure, one_thread, rng, n, row):
         with kernels.use(tier=row):
             got = measure(lambda: kernels.activation_step(**args, **common, out=out), n=n, moved=48 * n, tier=row)
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("row", TIERS)
+def test_activation_of_32_bits(benchmark, measure, one_thread, rng, n, row):
+    """The same on a wire of 32 bits: half the bytes."""
+    benchmark.group = f"activation step n={n}"
+    args, common = inputs(rng, n, 32), dict(shift=SHIFT - 6, align=ALIGN, party=0)
+    out = np.empty_like(args["m"])
+    with kernels.use(tier=row):
+        got = measure(lambda: kernels.activation_step(**args, **common, out=out), n=n, moved=24 * n, tier=row)
+    np.testing.assert_array_equal(got, reference.activation_step(**args, **common))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -62,15 +62,21 @@ def test_sign(benchmark, measure, one_thread, rng, n, row):
 
 @pytest.mark.parametrize("n", [2**16, 2**19])
 @pytest.mark.parametrize("row", [*TIERS, "numpy"])
-def test_select(benchmark, measure, one_thread, rng, n, row):
+@pytest.mark.parametrize("width", [64, 32])
+def test_select(benchmark, measure, one_thread, rng, n, row, width):
+    """width: of the masked wire and of the result."""
     benchmark.group = f"select n={n}"
-    m, _, _, v, (u, ua, alpha, ub, beta) = inputs(rng, n)
-    want = reference.select(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0)
+    m, _, _, v, shares = inputs(rng, n)
+    m, u, ua, alpha = (a.astype(f"u{width // 8}") for a in (m, *shares[:3]))
+    ub, beta = (a.astype(f"u{width // 16}") for a in shares[3:])
+    shift = min(SHIFT, width // 2)
+    want = reference.select(m, v, u, ua, ub, alpha, beta, shift=shift, party=0)
     module = reference if row == "numpy" else kernels
     with kernels.use(tier=None if row == "numpy" else row):
         got = measure(
-            lambda: module.select(m, v, u, ua, ub, alpha, beta, shift=SHIFT, party=0), n=n, moved=48 * n, tier=row
-        )
+            lambda: module.select(m, v, u, ua, ub, alpha, beta, shift=shift, party=0), n=n, moved=3 * width // 4 * n,
+            tier=row,
+        )  # fmt: skip
     np.testing.assert_array_equal(got, want)
 
 

@@ -13,13 +13,15 @@ HASH_KEY = bytes(range(16))
 
 @pytest.mark.parametrize("n", [2**12, 2**16])
 @pytest.mark.parametrize("row", TIERS)
-def test_relu_fss(benchmark, measure, one_thread, rng, n, row):
+@pytest.mark.parametrize("width", [64, 32])
+def test_relu_fss(benchmark, measure, one_thread, rng, n, row, width):
+    """width: of the ring of the result."""
     benchmark.group = f"relu_fss n={n}"
     x = rng.integers(-(2 ** (BITS - 1)), 2 ** (BITS - 1), n)
     r = rng.integers(0, 2**BITS, n, dtype=np.uint64)
     m = (x.view(np.uint64) + r) & np.uint64(2**BITS - 1)
     roots = [rng.integers(0, 2**64, (n, 2), dtype=np.uint64) for _ in range(2)]
-    one = rng.integers(0, 2**64, (n, 3), dtype=np.uint64)
+    one = rng.integers(0, 2**width, (n, 3), dtype=f"u{width // 8}")
     zero = one.copy()
     alpha, payload = kernels.deal_relu_(r, bits=BITS, shares=zero)
     key = kernels.gen_dcf(alpha, payload, *roots, bits=BITS - 1, hash_key=HASH_KEY)
@@ -29,7 +31,7 @@ def test_relu_fss(benchmark, measure, one_thread, rng, n, row):
             lambda: kernels.relu_fss(key, roots[0], m, zero, party=0), n=n, moved=key.nbytes, tier=row, rounds=rounds
         )
         z = z + kernels.relu_fss(key, roots[1], m, one, party=1)
-    np.testing.assert_array_equal(z.view(np.int64), np.maximum(x, 0))
+    np.testing.assert_array_equal(z.view(f"i{width // 8}"), np.maximum(x, 0))
 
 
 @pytest.mark.parametrize("n", [2**16, 2**20])

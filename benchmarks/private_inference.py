@@ -2,8 +2,8 @@
 
 CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen,
 and the native runtime with all ReLUs kept (both comparison variants), with 12,900 kept and squares at the rest, and
-with lines at the rest: 12,900 anywhere, 12,900 in the six sites where they matter most, and none. Then the LAN and WAN
-shapes, and the precision on a network trained on scikit-learn's digits.
+with lines at the rest: 12,900 anywhere, 12,900 in the six sites where they matter most, and none. Then batches of 64,
+the LAN and WAN shapes, and the precision on a network trained on scikit-learn's digits.
 
     python benchmarks/private_inference.py --json results.json
     python benchmarks/private_inference.py --only plain_fp32 native_gmw_all --repeats 9
@@ -32,6 +32,7 @@ from autorep_fx.secure.network import NETWORKS
 from autorep_fx.secure.plaintext import execute
 
 BUDGET = 12_900
+BATCH = 64
 #: name -> (comparison, which network)
 NATIVE = {
     "native_fss_all": ("fss", "all"),
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument(
         "--networks", nargs="*", choices=("lan", "wan"), default=("lan", "wan"), help="shapes to run under"
     )
+    parser.add_argument("--no-batch", action="store_true", help=f"leave out the batches of {BATCH}")
     parser.add_argument("--no-precision", action="store_true", help="leave out the trained network")
     args = parser.parse_args()
 
@@ -63,7 +65,8 @@ def main() -> None:
     programs = {
         "all": compiled(ar.transform(model, example_inputs=x), images),
         str(BUDGET): compiled(ar.transform(model, calibration=images, relu_budget=BUDGET), images),
-        **{name: compiled(gm, images) for name, gm in with_lines(model, images).items()},
+        # Lines are for slow networks: there no message is worth what it saves of a ring's width.
+        **{name: compiled(gm, images, network="wan") for name, gm in with_lines(model, images).items()},
     }
     expected = {name: execute(program, x) for name, program in programs.items()}
 
@@ -88,6 +91,9 @@ def main() -> None:
     for name, value in results["ratios"].items():
         print(f"{name}: {value:.1f}")
 
+    if not args.no_batch:
+        results["batch"] = batched(model, programs)
+        print(f"batch {BATCH}:", " ".join(f"{k}={_text(v)}" for k, v in results["batch"].items()), flush=True)
     results["networks"] = {}
     for shape in args.networks:
         results["networks"][shape] = shaped(shape, programs, x, rows, args)
@@ -108,10 +114,10 @@ def with_statistics(model: torch.nn.Module, images: torch.Tensor) -> torch.nn.Mo
     return model.eval()
 
 
-def compiled(gm: torch.fx.GraphModule, images: torch.Tensor) -> ar.SecureProgram:
+def compiled(gm: torch.fx.GraphModule, images: torch.Tensor, network: str = "lan") -> ar.SecureProgram:
     """With the bits that a trained network's classes take. Random weights on random images have none, and so little
     that tells images apart that fixed point errs by up to a tenth of it; ``precision`` counts classes."""
-    return ar.compile(gm, images, precision=0.1, max_error=0.1)
+    return ar.compile(gm, images, precision=0.1, max_error=0.1, network=network)
 
 
 def with_lines(model: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.fx.GraphModule]:
@@ -133,10 +139,10 @@ def with_lines(model: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.
     return found
 
 
-def plain(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> dict:
+def plain(model: torch.nn.Module, x: torch.Tensor, repeats: int, least: int = 20) -> dict:
     seconds = []
     with torch.no_grad():
-        for _ in range(3 + max(repeats, 20)):
+        for _ in range(3 + max(repeats, least)):
             start = time.perf_counter()
             model(x)
             seconds.append(time.perf_counter() - start)
@@ -155,7 +161,7 @@ def crypten(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, 
 
 def native(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, comparison: str, repeats: int,
            network: str | None = None) -> dict:  # fmt: skip
-    with program.session(comparison=comparison, network=network) as session:
+    with program.session(comparison=comparison, network=network, batch=len(x)) as session:
         session.run(x)  # the first inference warms the processes up
         results = [session.run(x) for _ in range(repeats)]
         setup = session.setup
@@ -171,6 +177,20 @@ def native(program: ar.SecureProgram, x: torch.Tensor, expected: torch.Tensor, c
         "setup_bytes": setup.bytes_sent,
         "error": max(float((r.output - expected).abs().max()) for r in results),
     }
+
+
+def batched(model: torch.nn.Module, programs: dict) -> dict:
+    """Seconds an image in batches, and how many times plain fp32's in batches of the same size."""
+    x = torch.randn(BATCH, 3, 32, 32).clamp(-4, 4)
+    plain_seconds = min(plain(model, x, 1, least=5)["fastest"], plain(model, x, 1, least=5)["fastest"]) / BATCH
+    found = {"plain_fp32": plain_seconds}
+    for name in ("native_fss_12900", "native_gmw_all"):
+        comparison, which = NATIVE[name]
+        row = native(programs[which], x, execute(programs[which], x), comparison, 3)
+        for phase, seconds in (("online", row["seconds"]), ("offline", row["offline_seconds"])):
+            found[f"{name}_{phase}"] = seconds / BATCH
+            found[f"{name}_{phase}_ratio"] = seconds / BATCH / plain_seconds
+    return found
 
 
 def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argparse.Namespace) -> dict:
@@ -232,8 +252,8 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
             found["all ReLUs: times faster than CrypTen"] = crypten_seconds / best
         if hybrid:
             found["12,900 ReLUs: times faster than CrypTen with all"] = crypten_seconds / hybrid
-    if (fp32 := seconds.get("plain_fp32")) and hybrid:
-        found["12,900 ReLUs: times plain fp32"] = hybrid / fp32
+    if fp32 := seconds.get("plain_fp32"):
+        found |= {f"{name}: times plain fp32": seconds[name] / fp32 for name in seconds if name.startswith("native")}
     return found
 
 

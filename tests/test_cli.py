@@ -17,7 +17,8 @@ def test_demo_end_to_end(tmp_path, capsys):
     assert all(float(v.rstrip("%")) >= 90 for v in cells["same class, private and plaintext"])
     for runtime in ("native", "CrypTen"):
         original, hybrid = map(float, cells[f"megabytes sent, {runtime}"])
-        assert hybrid < 0.8 * original
+        # With comparison keys a square sends as much as a ReLU; what it saves of the native runtime is offline.
+        assert hybrid < 0.8 * original if runtime == "CrypTen" else hybrid <= original
     assert "stages.2.1.relu2" in (tmp_path / "report.html").read_text()
     hybrid = ar.load(resnet_cifar(14, in_channels=1), tmp_path / "digits_hybrid.safetensors")
     assert ar.relu_count(hybrid) == 300
