@@ -6,7 +6,8 @@
 With ``r**2 = u c2`` the square is u times what it was, and so is the ReLU with ``r 2^k = u``; the readers' weights take
 ``1 / u``. This saves a map with all that is dealt for it, and the factor's bits, which a ring of 32 bits has no room
 for. Of a channel that keeps some of its positions ``r = 2^k c2`` and ``u = 4^k c2``, and of one that keeps none u is
-free: it, and k, bring all channels to one scale, u = 1 / (2 R) for inputs up to R. A line has ``r = u c1``.
+free: it, and k, bring all channels to one scale, u = 1 / (3 R) for inputs up to R, with which z + r o stays within 1/2
+where a ReLU was fitted. A line has ``r = u c1``.
 
 What is public of it is k, a number of 0 to 4 for each channel that keeps some of its positions beside squares: about
 how much the polynomial bends, ``4^-k``. r, u and the factors that shortcuts get (an "affine" of their own, where
@@ -19,6 +20,7 @@ off by at most 2**-10 of the largest input.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -50,50 +52,55 @@ def _make_unit(graph: _Graph, site: Step) -> None:
     found = _scales(site, graph.server[site.secrets["coeffs"]].numpy(), graph.reach[site.inputs[0]])
     if found is None or site.name == graph.public.output:
         return
-    r, u, coeffs, lifts = found
-    if graph.maps_to_multiply(site.inputs[0]) + graph.maps_to_divide(site, u) > 1:
+    if graph.maps_to_multiply(site.inputs[0]) + graph.maps_to_divide(site, found.u) > 1:
         return
-    graph.multiply(site.inputs[0], site, r)
-    graph.divide(site.name, u)
-    attrs = {**site.attrs, "unit": True} | ({"lifts": tuple(lifts.tolist())} if lifts.any() else {})
-    graph.server[site.secrets["coeffs"]] = torch.from_numpy(coeffs)
+    graph.multiply(site.inputs[0], site, found.r)
+    graph.divide(site.name, found.u)
+    attrs = {**site.attrs, "unit": True} | ({"lifts": tuple(found.k.tolist())} if found.k.any() else {})
+    graph.server[site.secrets["coeffs"]] = torch.from_numpy(found.coeffs)
     graph.replace(dataclasses.replace(graph.steps[site.name], attrs=attrs))
 
 
-def _scales(
-    site: Step, coeffs: np.ndarray, reach: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """(r, u, new coefficients, k) by channel, or None where there is no such form."""
+@dataclass(frozen=True)
+class _Scales:
+    """By channel, (C,): what the layer before is multiplied by, what the site's result is, and the public k; and the
+    polynomials that are left, (3, C)."""
+
+    r: np.ndarray
+    u: np.ndarray
+    k: np.ndarray
+    coeffs: np.ndarray
+
+
+def _scales(site: Step, coeffs: np.ndarray, reach: np.ndarray) -> _Scales | None:
+    """None where a site has no such form: it keeps what does not commute with a factor beside its squares, or a square
+    that opens downwards, or has none."""
     channels, each = site.shape[0], site.attrs["per_channel"]
     keeps, replaces = (np.bincount(site.attrs[name].numpy() // each, minlength=channels) > 0
                        for name in ("kept", "replaced"))  # fmt: skip
     if keeps.any() and site.attrs["kind"] not in ("relu", "leaky_relu", "prelu"):
         return None
     largest = np.maximum(reach, 2.0**-20 * (reach.max() or 1.0))
-    c0, c1, c2 = coeffs.copy()
+    (c0, c1, c2), both = coeffs.copy(), keeps & replaces
     bend = c2 * largest
-    # A square that is kept beside has to bend.
-    short = replaces & keeps & (bend < _LINE)
-    if (bend[short] < -_LINE).any() or not (replaces & (np.abs(bend) >= _LINE)).any():
+    if (both & (bend < -_LINE)).any() or not (replaces & (np.abs(bend) >= _LINE)).any():
         return None
-    added = np.where(short, _LINE / largest - c2, 0.0)
+    # A square that is kept beside has to bend: as much is added as it lacks, and taken off again in its middle.
+    added = np.where(both & (bend < _LINE), _LINE / largest - c2, 0.0)
     c2, c0 = c2 + added, c0 - added * largest**2 / 2
-    bend = c2 * largest
-    both = replaces & keeps
-    lifts = np.rint(-np.log2(3 * np.where(both, bend, 1 / 3)) / 2).clip(0, _MOST).astype(np.int64)
-    if lifts.any() and site.attrs["kind"] != "relu":
+    free, k = 1 / (3 * largest), np.zeros(channels, np.int64)
+    k[both] = np.rint(-np.log2(3 * (c2 * largest)[both]) / 2).clip(0, _MOST)
+    if k.any() and site.attrs["kind"] != "relu":
         return None
-    lift = 2.0**lifts
+    # Of the others, what bends too little is a line through the middle of the bend.
     line = replaces & ~keeps & (np.abs(bend) < _LINE)
-    free = 1 / (3 * largest)
-    sign = np.where(line, np.where(c1 < 0, -1.0, 1.0), np.where(c2 < 0, -1.0, 1.0))
-    u = np.where(both, lift**2 * c2, np.where(replaces, sign * free, free))
-    r = np.where(both, lift * c2,
-                 np.where(line, u * c1, np.where(replaces, np.sqrt(np.abs(u * c2)), free)))  # fmt: skip
     c0 = np.where(line, c0 + c2 * largest**2 / 2, c0)
-    safe = np.where(r == 0, 1.0, r)
-    new = np.stack([u * c0, np.where(line, 1.0, c1 * u / safe), np.where(line, 0.0, 1.0)])
-    return r, u, np.where(replaces, new, 0.0), lifts
+    leading = np.where(line, c1, c2)
+    u = np.where(both, 4.0**k * c2, np.where(replaces & (leading < 0), -free, free))
+    r = np.where(both, 2.0**k * c2, np.where(line, u * c1, np.where(replaces, np.sqrt(np.abs(u * c2)), free)))
+    slope = np.where(line, 1.0, c1 * u / np.where(r == 0, 1.0, r))
+    found = np.stack([u * c0, slope, np.where(line, 0.0, 1.0)])
+    return _Scales(r, u, k, np.where(replaces, found, 0.0))
 
 
 class _Graph:
