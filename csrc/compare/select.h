@@ -36,12 +36,10 @@ typedef void (*SelectRun)(const SelectArgs&, int64_t, int64_t);
 
 static void select(const SelectArgs& a, int threads) {
   enum { kChunk = 4096 };
-  const SelectRun run = a.beta_bytes == 2 ? select_run<uint32_t, uint32_t, uint16_t>
-                        : a.out_bytes == 4 ? (a.m_bytes == 4 ? select_run<uint32_t, uint32_t, uint32_t>
-                                                           : select_run<uint64_t, uint32_t, uint32_t>)
-                        : a.m_bytes == 4 ? select_run<uint32_t, uint64_t, uint64_t>
-                        : a.beta_bytes == 4 ? select_run<uint64_t, uint64_t, uint32_t>
-                                            : select_run<uint64_t, uint64_t, uint64_t>;
+  const auto run = by_widths(a.m_bytes, a.out_bytes, a.beta_bytes, [](auto of) -> SelectRun {
+    using W = decltype(of);
+    return select_run<typename W::M, typename W::O, typename W::B>;
+  });
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) run(a, c * kChunk, min64((c + 1) * kChunk, a.n));
 }
@@ -67,12 +65,10 @@ typedef void (*DealSelectRun)(const DealSelectArgs&, int64_t, int64_t);
 
 static void deal_select(const DealSelectArgs& a, int threads) {
   enum { kChunk = 8192 };
-  const DealSelectRun run = a.beta_bytes == 2 ? deal_select_run<uint32_t, uint32_t, uint16_t>
-                            : a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_select_run<uint32_t, uint32_t, uint32_t>
-                                                                 : deal_select_run<uint64_t, uint32_t, uint32_t>)
-                            : a.r_bytes == 4 ? deal_select_run<uint32_t, uint64_t, uint64_t>
-                            : a.beta_bytes == 4 ? deal_select_run<uint64_t, uint64_t, uint32_t>
-                                                : deal_select_run<uint64_t, uint64_t, uint64_t>;
+  const auto run = by_widths(a.r_bytes, a.share_bytes, a.beta_bytes, [](auto of) -> DealSelectRun {
+    using W = decltype(of);
+    return deal_select_run<typename W::M, typename W::O, typename W::B>;
+  });
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) run(a, c * kChunk, min64((c + 1) * kChunk, a.n));
 }

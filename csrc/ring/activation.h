@@ -88,21 +88,32 @@ AR_INLINE int64_t lower_bound(const int64_t* keep, int64_t kept, int64_t positio
   return low;
 }
 
-template <class M, class O, class B>
-AR_INLINE ActivationRun activation_form(const ActivationArgs& a) {
-  if (!a.alpha2) return activation_pick<M, O, B, 0>(a.add, a.sub);
-  return a.linear ? activation_pick<M, O, B, 2>(a.add, a.sub) : activation_pick<M, O, B, 1>(a.add, a.sub);
+// Of a wire of w bits (M), of what is shared of it (O), and of beta (B), by bytes: `pick` for one of their types.
+template <class M_, class O_, class B_>
+struct Widths {
+  typedef M_ M;
+  typedef O_ O;
+  typedef B_ B;
+};
+
+template <class Pick>
+AR_INLINE auto by_widths(int wire_bytes, int share_bytes, int beta_bytes, Pick pick) {
+  if (wire_bytes == 4) {
+    if (share_bytes == 8) return pick(Widths<uint32_t, uint64_t, uint64_t>{});
+    if (beta_bytes == 2) return pick(Widths<uint32_t, uint32_t, uint16_t>{});
+    return pick(Widths<uint32_t, uint32_t, uint32_t>{});
+  }
+  if (share_bytes == 4) return pick(Widths<uint64_t, uint32_t, uint32_t>{});
+  return beta_bytes == 4 ? pick(Widths<uint64_t, uint64_t, uint32_t>{}) : pick(Widths<uint64_t, uint64_t, uint64_t>{});
 }
 
 AR_INLINE ActivationRun activation_widths(const ActivationArgs& a) {
-  if (a.out_bytes == 4) {
-    if (a.m_bytes == 8) return activation_form<uint64_t, uint32_t, uint32_t>(a);
-    return a.beta_bytes == 2 ? activation_form<uint32_t, uint32_t, uint16_t>(a)
-                             : activation_form<uint32_t, uint32_t, uint32_t>(a);
-  }
-  if (a.m_bytes == 4) return activation_form<uint32_t, uint64_t, uint64_t>(a);
-  return a.beta_bytes == 4 ? activation_form<uint64_t, uint64_t, uint32_t>(a)
-                           : activation_form<uint64_t, uint64_t, uint64_t>(a);
+  return by_widths(a.m_bytes, a.out_bytes, a.beta_bytes, [&](auto of) {
+    using W = decltype(of);
+    if (!a.alpha2) return activation_pick<typename W::M, typename W::O, typename W::B, 0>(a.add, a.sub);
+    return a.linear ? activation_pick<typename W::M, typename W::O, typename W::B, 2>(a.add, a.sub)
+                    : activation_pick<typename W::M, typename W::O, typename W::B, 1>(a.add, a.sub);
+  });
 }
 
 // The kept positions of a stretch, while it is in the first-level cache.
@@ -170,19 +181,13 @@ static void deal_powers_run(const DealPowersArgs& a, int64_t begin, int64_t end)
 
 typedef void (*DealPowersRun)(const DealPowersArgs&, int64_t, int64_t);
 
-template <class M, class O, class B>
-AR_INLINE DealPowersRun deal_powers_pick(const DealPowersArgs& a) {
-  return a.alpha2 ? deal_powers_run<M, O, B, true> : deal_powers_run<M, O, B, false>;
-}
-
 static void deal_powers(const DealPowersArgs& a, int threads) {
   enum { kChunk = 8192 };
-  const DealPowersRun run = a.beta_bytes == 2    ? deal_powers_pick<uint32_t, uint32_t, uint16_t>(a)
-                            : a.share_bytes == 4 ? (a.r_bytes == 4 ? deal_powers_pick<uint32_t, uint32_t, uint32_t>(a)
-                                                                   : deal_powers_pick<uint64_t, uint32_t, uint32_t>(a))
-                            : a.r_bytes == 4   ? deal_powers_pick<uint32_t, uint64_t, uint64_t>(a)
-                            : a.beta_bytes == 4 ? deal_powers_pick<uint64_t, uint64_t, uint32_t>(a)
-                                                : deal_powers_pick<uint64_t, uint64_t, uint64_t>(a);
+  const auto run = by_widths(a.r_bytes, a.share_bytes, a.beta_bytes, [&](auto of) -> DealPowersRun {
+    using W = decltype(of);
+    return a.alpha2 ? deal_powers_run<typename W::M, typename W::O, typename W::B, true>
+                    : deal_powers_run<typename W::M, typename W::O, typename W::B, false>;
+  });
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t c = 0; c < (a.n + kChunk - 1) / kChunk; ++c) run(a, c * kChunk, min64((c + 1) * kChunk, a.n));
 }
