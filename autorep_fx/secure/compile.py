@@ -26,7 +26,7 @@ from .plan.equalize import equalized
 from .plan.input_range import InputRange
 from .plan.numbers import Numbers
 from .plan.plan import Plan
-from .plan.planner import FINER, make_plan
+from .plan.planner import BITS, make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
 from .plan.squares import unit_squares
@@ -112,11 +112,11 @@ def compile(
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
         margins = Margins(margin_bits, window_margin_bits)
 
-    unit, _ = unit_squares(program, reach)  # what the planner makes of it: its values are the plan's
+    unit, reached = unit_squares(program, reach)  # its values are the plan's
     look = Look(unit, original, x)
 
     def planned(**bits: Any) -> tuple[Plan, dict[str, Numbers]]:
-        plan, numbers = make_plan(program, reach, within, margins=margins, bounded=ranges == "worst",
+        plan, numbers = make_plan(unit, reached, within, margins=margins, bounded=ranges == "worst",
                                   spline_error=spline_error, network=network, **bits)  # fmt: skip
         # A bound for all inputs is one for the constants that it was made with.
         return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
@@ -138,19 +138,19 @@ def _precise(
 ) -> tuple[Plan, dict[str, Numbers], Precision]:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
     none is."""
-    plan, numbers = planned()
-    tried = [(plan, numbers, look.at(plan, numbers))]
-    for useful, most in FINER:
-        if tried[-1][2].holds(max_error, standard_error):
-            return tried[-1]
+    tried: list[tuple[Plan, dict[str, Numbers], Precision]] = []
+    for useful, most in BITS:
         try:
             plan, numbers = planned(useful=useful, limits=Limits(value=most, factor=most))
-        except CompileError:  # no room for so many
+        except CompileError:
+            if not tried:
+                raise
+            continue  # no room for so many
+        if tried and plan.digest() == tried[-1][0].digest():
             continue
-        if plan.digest() != tried[-1][0].digest():
-            tried.append((plan, numbers, look.at(plan, numbers)))
-    if tried[-1][2].holds(max_error, standard_error):
-        return tried[-1]
+        tried.append((plan, numbers, look.at(plan, numbers)))
+        if tried[-1][2].holds(max_error, standard_error):
+            return tried[-1]
     return min(tried, key=lambda each: each[2].error)
 
 

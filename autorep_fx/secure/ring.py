@@ -44,21 +44,6 @@ def signed(ring: np.ndarray) -> np.ndarray:
     return ring.view(f"i{ring.itemsize}").astype(np.int64, copy=False)
 
 
-def truncated(m: np.ndarray, shift: int, ring: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """``(mx, mu)`` of masked values in the ring of what is computed of them: the public half of ``y >> shift``."""
-    word, bits = m.dtype.type, 8 * m.itemsize
-    lifted = m + word(1 << (bits - 2))
-    mx = (lifted >> word(shift)).astype(ring) - ring.type((1 << (bits - 2 - shift)) % 2 ** (8 * ring.itemsize))
-    return mx, ring.type(1) - (lifted >> word(bits - 1)).astype(ring)
-
-
-def truncated_mask(r: np.ndarray, shift: int, ring: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """``(alpha, beta)`` of masks: the dealer's half of it."""
-    bits, words = 8 * r.itemsize, r.astype(U64)
-    beta = (words >> U64(bits - 1)) << U64(bits - shift)  # NumPy shifts 64 bits out
-    return (words >> U64(shift)).astype(ring), beta.astype(ring)
-
-
 def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
     """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64."""
     scaled = np.rint(np.ldexp(np.asarray(value, np.float64), frac_bits))

@@ -34,6 +34,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...kernels.reference.common import full
 from .. import spline
 from ..plan import wire
 from ..plan.plan import Step
@@ -149,7 +150,7 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
     if wire.compared(step, len(m)):
         relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
         if "lifts" in a:
-            relu <<= wire.lifts(step).astype(relu.dtype)
+            relu <<= step.lifts.astype(relu.dtype)
     powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     if relu is not None and a["kind"] == "leaky_relu":
         out = k.activation_step(
@@ -173,8 +174,7 @@ def _with_spline(
     a, k = step.attrs, kernel()
     wires = {name: _compared(step, shares[name]) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
     for name in {"beta", "ab"} & {*wires}:
-        ring, given = elements(step.width), wires[name]
-        wires[name] = given.astype(ring) << ring.type(8 * (ring.itemsize - given.itemsize))  # of high halves
+        wires[name] = full(wires[name], elements(step.width))
     value = pieces.evaluate(step, _compared(step, m), {**shares, **wires}, party=party, exchange=exchange)
     value = value.reshape(len(m), -1)
     if _keep(step) is None:

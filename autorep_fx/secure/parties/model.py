@@ -82,7 +82,8 @@ def _walk(
         elif step.op == "map":
             y = maps.apply(step, maps.pack(step, own.weight, public=True), given[0])
             values[step.name] = y if own.constant is None else y + narrowed(own.constant, step.width)
-            bounds[step.name] = _map_bound(step, own.weight, errors[0])
+            # A draw is no bound, and the convolution of one would be half of the work.
+            bounds[step.name] = _map_bound(step, own.weight, errors[0]) if rng is None else np.zeros(y.shape)
         elif step.op == "constant":
             values[step.name] = narrowed(given[0], step.width) + narrowed(own.constant, step.width)
             bounds[step.name] = np.broadcast_to(errors[0], given[0].shape)
@@ -181,6 +182,6 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
             value[:, kept] = np.clip(z, 0, top) << align
             bound[:, kept] = np.ldexp(e, a["align"])
         if "lifts" in a:
-            value[:, kept] <<= wire.lifts(step)
-            bound[:, kept] = np.ldexp(bound[:, kept], wire.lifts(step))
+            value[:, kept] <<= step.lifts
+            bound[:, kept] = np.ldexp(bound[:, kept], step.lifts)
     return _in_ring(step, value).reshape(shape), bound.reshape(shape)

@@ -27,9 +27,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...kernels.reference.common import truncated, truncated_mask
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import U64, elements, kernel, truncated, truncated_mask
+from ..ring import U64, elements, kernel
 from . import gmw
 
 #: Shares of one correlation, by name.
@@ -41,7 +42,7 @@ def deal_(step: Step, r: np.ndarray, a: np.ndarray, mine: Shares) -> None:
 
     r: (n,), masks of the kept positions. a: (1 or 2, n), the masks of the opening, of which each party knows a half.
     """
-    alpha, beta = truncated_mask(r, step.attrs["shift"], elements(step.width))
+    alpha, beta = (true.astype(elements(step.width)) for true in truncated_mask(r, step.attrs["shift"]))
     two = alpha.dtype.type(2)
     for name, factor in (("a_alpha", alpha), ("a_beta", beta)):
         np.subtract(a * factor, mine[name], out=mine[name])

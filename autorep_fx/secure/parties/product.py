@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernels.reference.common import truncated, truncated_mask
 from ..plan import wire
 from ..plan.plan import Step
-from ..ring import elements, truncated, truncated_mask
+from ..ring import elements
 from .correlations import SHARES, Stream
 
 #: Names of the dealt products: first letter of the first factor's half, of the second's.
@@ -32,9 +33,11 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
     """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
     found = wire.layout(step, len(r))
     buffer = client.words(index, SHARES, wire.words(found))
-    mine, halves = wire.views(buffer, found), []
-    for part, shift in zip(_factors(step, r), step.attrs["shift"]):
-        halves.append(dict(zip("ab", truncated_mask(part, shift, elements(step.width)))))
+    mine, ring = wire.views(buffer, found), elements(step.width)
+    halves = [
+        {key: true.astype(ring) for key, true in zip("ab", truncated_mask(part, shift))}
+        for part, shift in zip(_factors(step, r), step.attrs["shift"])
+    ]
     for name, key in (("alpha", "a"), ("beta", "b")):
         true = np.concatenate([half[key].reshape(len(r), -1) for half in halves], 1)
         np.subtract(true, mine[name], out=mine[name])
@@ -50,10 +53,8 @@ def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party:
 
     m: (N, P1 + P2). party: 0 adds the public term.
     """
-    x, mu = [], []
-    for part, shift in zip(_factors(step, m), step.attrs["shift"]):
-        for found, value in zip((x, mu), truncated(part, shift, elements(step.width))):
-            found.append(value)
+    ring = elements(step.width)
+    x, mu = zip(*(truncated(part, shift, ring) for part, shift in zip(_factors(step, m), step.attrs["shift"])))
     r = [a - u * b for a, b, u in zip(_factors(step, shares["alpha"]), _factors(step, shares["beta"]), mu)]
     aa, ab, ba, bb = (shares[pair].reshape(len(m), *step.shape) for pair in _PAIRS)
     out = aa - mu[1] * ab

@@ -37,10 +37,12 @@ class Server(Party):
         self.seed = os.urandom(16)
         self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
         model = Stream(self.seed, 0)
-        self.weights = {}
+        self.weights, self.constants = {}, {}
         for index, step in enumerate(self.plan.steps):
+            mine = self.numbers.get(step.name, Numbers())
+            if mine.constant is not None:
+                self.constants[step.name] = narrowed(mine.constant, step.attrs.get("wire", step.width))
             if step.op == "map":
-                mine = self.numbers[step.name]
                 mask = model.elements(index, WEIGHT_MASK, maps.weight_shape(step), step.width)
                 e = narrowed(mine.weight, step.width) - mask
                 self.links["client"].send(SETUP, e)
@@ -63,7 +65,8 @@ class Server(Party):
                 shares[step.name] = self._shares(step, index, batch, stream)
                 shape = (step.wire_size,) if step.op == "product" else step.shape
                 mask = stream.elements(index, WIRE_MASK, (batch, *shape), step.attrs["wire"])
-                self._add_constant(step, mask)
+                if step.name in self.constants:
+                    mask += self.constants[step.name]
                 added[step.name] = mask
         self.links["client"].send(READY)
         return Prepared(self.name, batch, self.inference, added, shares)
@@ -73,14 +76,9 @@ class Server(Party):
         self.links["dealer"].receive(index, u)
         self.links["client"].receive(index, h)
         u += h
-        self._add_constant(step, u)
+        if step.name in self.constants:
+            u += self.constants[step.name]
         return u
-
-    def _add_constant(self, step: Step, to: np.ndarray) -> None:
-        """In place, in its ring."""
-        constant = self.numbers[step.name].constant if step.name in self.numbers else None
-        if constant is not None:
-            to += narrowed(constant, 8 * to.itemsize)
 
     def _shares(self, step: Step, index: int, batch: int, stream: Stream) -> Shares:
         found = wire.layout(step, batch)
@@ -122,8 +120,7 @@ class Server(Party):
             elif step.op == "map":
                 values[step.name] = maps.apply(step, self.weights[step.name], inputs[0], add=added.pop(step.name))
             elif step.op == "constant":
-                constant = narrowed(self.numbers[step.name].constant, step.width)
-                values[step.name] = narrowed(inputs[0], step.width) + constant
+                values[step.name] = narrowed(inputs[0], step.width) + self.constants[step.name]
             elif step.op == "local":
                 values[step.name] = local.apply(step, *inputs)
             else:

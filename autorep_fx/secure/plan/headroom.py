@@ -19,12 +19,9 @@ from .cut import CUT
 from .input_range import SLACK, InputRange
 from .lines import ACT, TAKEN
 from .numbers import Numbers
-from .plan import Plan
+from .plan import SPARE, Plan
 from .ranges import Reach, at_once
 from .squares import unit_squares
-
-#: |y| of a masked wire must stay below 2**(width - EXACT) ring units for its truncation to be exact.
-EXACT = 2
 
 #: Room of a product's second factor; its first one's is "ring".
 _SECOND = "second ring"
@@ -130,8 +127,8 @@ def _limit(step: Step, room: str) -> float:
         bits = 2 if "knots" in step.attrs else 1  # half of a spline's window is for its knots
         return math.ldexp(1.0, step.attrs["window"] - bits - (step.frac_bits - step.attrs["align"]))
     if step.op == "product":
-        return math.ldexp(1.0, step.attrs["wire"] - EXACT - step.attrs["exponents"][room == _SECOND])
-    return math.ldexp(1.0, step.attrs["wire"] - EXACT - wire.wire_bits(step))
+        return math.ldexp(1.0, step.attrs["wire"] - SPARE - step.attrs["exponents"][room == _SECOND])
+    return math.ldexp(1.0, step.attrs["wire"] - SPARE - wire.wire_bits(step))
 
 
 def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):

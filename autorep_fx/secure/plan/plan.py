@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..canonical import digest, to_json
 #: Changes whenever a plan means something else or a message looks different.
 VERSION = 4
 
-#: Bits of a masked wire's ring beyond its room: |y| must stay below 2**(width - SPARE), truncation needs one bit less.
+#: |y| of a masked wire must stay below 2**(width - SPARE) ring units for its truncation to be exact.
 SPARE = 2
 
 
@@ -44,6 +45,11 @@ class Step:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @cached_property
+    def lifts(self) -> np.ndarray:
+        """Bits by which the result of each kept position is shifted up, (K,), where some are (squares.py)."""
+        return np.array(self.attrs["lifts"])[self.attrs["kept"] // (self.size // self.shape[0])]
 
     @property
     def wire_size(self) -> int:

@@ -3,7 +3,7 @@
 What there is to choose: the exponent f of the input and of every truncated value, the fractional bits of every private
 or public factor, and whether a masked wire has 32 bits or 64. Bits are counted from the largest value or weight, so
 that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is
-truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**61 must hold, or 2**29 on a wire of
+truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**62 must hold, or 2**30 on a wire of
 32 bits. All choices start at the least that is useful, all wires at 32 bits, and bits are raised in turn, one at a
 time, weights before factors before values, while every wire keeps its room. Where even the least does not fit a wire of
 32 bits it gets 64, and so does all that leads into it, or there is a truncation before it, whichever takes less time on
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 #: Significant bits below which a wider wire is better at first, and below which nothing is worth computing.
 _USEFUL = _LEAST = 7
 
-#: What to try where a plan is not precise enough, in this order: significant bits that are worth a wider wire or a
+#: What to try until a plan is precise enough, in this order: significant bits that are worth a wider wire or a
 #: truncation in between, and the most that values and factors get, which makes the windows of comparisons longer.
-FINER = ((8, 14), (9, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
+BITS = ((_USEFUL, Limits.value), (8, 14), (9, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -160,8 +160,9 @@ def _fit(nodes: dict[str, Node], means: _Means, useful: int) -> dict[str, Node]:
 
 def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
-    where the next one without room is furthest behind; of as good ones the smallest value. None: nowhere, or, with
-    a ``wire`` that all are to have, only where it does not help.
+    where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
+
+    wire: that all are to have, and then a place that does not help is better than none. None: each what it has.
     """
     order = {name: i for i, name in enumerate(nodes)}
 

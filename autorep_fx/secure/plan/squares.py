@@ -40,11 +40,15 @@ UNIT = ".unit"
 
 
 def unit_squares(program: Program, reach: Reach) -> tuple[Program, Reach]:
-    """The program with squares of factor 1 wherever that costs no more maps, and what its values then reach."""
+    """The program with squares of factor 1 wherever that costs no more maps, and what its values then reach.
+
+    A site that is so already stays as it is.
+    """
     graph = _Graph(program, reach)
     for step in program.steps:
         if step.op == "hybrid" and step.attrs["degree"] == 2 and len(step.attrs["replaced"]):
-            _make_unit(graph, graph.steps[step.name])
+            if "unit" not in step.attrs:
+                _make_unit(graph, graph.steps[step.name])
     return graph.program(), graph.reach
 
 
@@ -190,23 +194,14 @@ class _Graph:
 
     def divide(self, name: str, factor: np.ndarray) -> None:
         """Multiply a value's channels, and divide whatever reads it."""
-        self.reach[name] = self.reach[name] * np.abs(factor)
-        others = [step for step in self.readers(name) if not self._absorbs(step, name, factor)]
-        if others:
-            self._insert(f"{name}{UNIT}", name, 1 / factor, others)
+        found, others = self.reach[name], []
+        self.reach[name] = found * np.abs(factor).repeat(len(found) // len(factor))
         for reader in self.readers(name):
-            if reads_channels(reader, self.shapes[name], len(factor)):
-                if reader.name != f"{name}{UNIT}":
-                    scale_columns(reader, self.server, torch.from_numpy(1 / factor))
-            else:
-                self._through(reader, factor)
-
-    def _through(self, step: Step, factor: np.ndarray) -> None:
-        found = self.reach[step.name]
-        self.reach[step.name] = found * np.abs(factor).repeat(len(found) // len(factor))
-        for reader in self.readers(step.name):
-            if reads_channels(reader, self.shapes[step.name], len(factor)):
+            if not self._absorbs(reader, name, factor):
+                others.append(reader)
+            elif reads_channels(reader, self.shapes[name], len(factor)):
                 scale_columns(reader, self.server, torch.from_numpy(1 / factor))
             else:
-                self._through(reader, factor)
-
+                self.divide(reader.name, factor)
+        if others:
+            self._insert(f"{name}{UNIT}", name, 1 / factor, others)

@@ -23,11 +23,6 @@ def points(step: Step) -> tuple[int, ...]:
     return (0, 6 << (step.frac_bits - step.attrs["align"])) if step.attrs.get("kind") == "relu6" else (0,)
 
 
-def lifts(step: Step) -> np.ndarray:
-    """Bits by which the result of each kept position is shifted up (squares.py), (K,)."""
-    return np.array(step.attrs["lifts"], np.int64)[step.attrs["kept"] // (step.size // step.shape[0])]
-
-
 def bends(step: Step) -> bool:
     """Whether a spline needs the square of what it is of."""
     return bends_of(step.attrs["c2"])
