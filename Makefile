@@ -7,13 +7,14 @@ TORCH := torch==2.13.0
 # -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
-.PHONY: help build demo demo-imagenet test test-slow test-portable test-sanitize soak bench lint wheel clean
+.PHONY: help build demo demo-imagenet test test-slow test-random test-portable test-sanitize soak bench lint wheel clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
 	@echo "make demo-imagenet  EfficientNet-Lite0 on photographs, in plaintext and privately"
 	@echo "make test           all tests but the slow ones"
 	@echo "make test-slow      the slow ones"
+	@echo "make test-random    tests of random networks and numbers, drawn anew at every call"
 	@echo "make test-portable  the kernel tests on the portable tier"
 	@echo "make test-sanitize  kernels and parties under the address and undefined-behaviour sanitizers"
 	@echo "make soak           private sessions until one fails (SOAK=\"--seconds 600\" to stop)"
@@ -38,6 +39,9 @@ test: build
 
 test-slow: build
 	$(BIN)/python -m pytest -m slow
+
+test-random: build
+	$(BIN)/python -m pytest -m "hypothesis and not slow" --hypothesis-profile=default
 
 test-portable: build
 	AUTOREP_FX_CPU=portable $(BIN)/python -m pytest tests/kernels

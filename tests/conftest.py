@@ -3,6 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# A failure of `make test` is one of the change at hand, for everyone; `make test-random` looks for others.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 for folder in ("", "search"):  # architectures.py, resumable.py
     sys.path.insert(0, str(Path(__file__).parent / folder))
