@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -23,14 +22,15 @@ from .lower.table import lower
 from .network import Network
 from .plan.build import Limits, Margins
 from .plan.equalize import equalized
+from .plan.gains import gains
 from .plan.input_range import InputRange
 from .plan.numbers import Numbers
 from .plan.plan import Plan
-from .plan.planner import BITS, make_plan
+from .plan.planner import make_plan
 from .plan.probes import probes
 from .plan.ranges import Reach, calibrated, growth, larger, worst_case
 from .plan.squares import unit_squares
-from .precision import Look, Precision
+from .precision import STANDARD_ERROR, Look, Precision
 from .program import Program
 from .secure_program import SecureProgram
 from .spline import SPLINE_ERROR
@@ -43,6 +43,16 @@ _PROBE_BITS = 4
 
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
+
+#: The error that a plan is made for at first, in proportion to what it may have, for gains mostly say too much; and in
+#: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
+_LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
+
+#: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
+_FINER = 2.0**-3
+
+#: Values and factors get the bits that they need, and no more where that costs anything.
+_LIMITS = Limits(value=20, factor=20)
 
 
 def compile(
@@ -115,9 +125,11 @@ def compile(
     unit, reached = unit_squares(program, reach)  # its values are the plan's
     look = Look(unit, original, x)
 
-    def planned(**bits: Any) -> tuple[Plan, dict[str, Numbers]]:
-        plan, numbers = make_plan(unit, reached, within, margins=margins, bounded=ranges == "worst",
-                                  spline_error=spline_error, network=network, **bits)  # fmt: skip
+    known = gains(unit, x)
+
+    def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
+        plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known, error=error,
+                                  bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
         # A bound for all inputs is one for the constants that it was made with.
         return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
 
@@ -130,28 +142,44 @@ def compile(
     return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
 
 
+#: A plan, the server's numbers for it, and how far off it is.
+_Found = tuple[Plan, dict[str, Numbers], Precision]
+
+
 def _precise(
-    planned: Callable[..., tuple[Plan, dict[str, Numbers]]],
+    planned: Callable[[float], tuple[Plan, dict[str, Numbers]]],
     look: Look,
     max_error: float,
     standard_error: float | None,
-) -> tuple[Plan, dict[str, Numbers], Precision]:
+) -> _Found:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
-    none is."""
-    tried: list[tuple[Plan, dict[str, Numbers], Precision]] = []
-    for useful, most in BITS:
+    none is. Where nothing says how precise it must be, a finer one that has the same wires."""
+    asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
+    tried: list[_Found] = []
+    for k in range(_TRIES):
         try:
-            plan, numbers = planned(useful=useful, limits=Limits(value=most, factor=most))
+            plan, numbers = planned(asked * _STEP**k)
         except CompileError:
             if not tried:
                 raise
-            continue  # no room for so many
+            break  # no room for so many bits
         if tried and plan.digest() == tried[-1][0].digest():
             continue
         tried.append((plan, numbers, look.at(plan, numbers)))
         if tried[-1][2].holds(max_error, standard_error):
-            return tried[-1]
+            return tried[-1] if standard_error is not None else _finer(planned, look, tried[-1], asked * _STEP**k)
     return min(tried, key=lambda each: each[2].error)
+
+
+def _finer(planned: Callable[[float], tuple[Plan, dict[str, Numbers]]], look: Look, found: _Found,
+           error: float) -> _Found:  # fmt: skip
+    try:
+        plan, numbers = planned(error * _FINER)
+    except CompileError:
+        return found
+    if [step.attrs.get("wire") for step in plan.steps] != [step.attrs.get("wire") for step in found[0].steps]:
+        return found
+    return min(found, (plan, numbers, look.at(plan, numbers)), key=lambda each: each[2].standard_error)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,

@@ -20,7 +20,7 @@ _SAMPLES = 32
 
 #: Part of the samples that must keep their class, and the standard error with which hardly any other would lose it:
 #: a few dozen samples say little of one in two hundred.
-_SAME_CLASS, _STANDARD_ERROR = 0.995, 0.02
+_SAME_CLASS, STANDARD_ERROR = 0.995, 0.02
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Precision:
     def holds(self, max_error: float, standard_error: float | None) -> bool:
         """Whether it is within both bounds; with no second one, whether classes stay what they are."""
         if standard_error is None:
-            return self.error <= max_error and self.standard_error <= _STANDARD_ERROR and self.same_class >= _SAME_CLASS
+            return self.error <= max_error and self.standard_error <= STANDARD_ERROR and self.same_class >= _SAME_CLASS
         return self.error <= max_error and self.standard_error <= standard_error
 
 

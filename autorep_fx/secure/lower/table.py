@@ -6,6 +6,7 @@ from torch import Tensor, fx
 
 from ..program import Program
 from . import activation, arithmetic, linear, pooling, resample, shape, transposed
+from .fold import fold_affine
 from .lowering import Lowering, Table
 
 FAMILIES = (activation, arithmetic, linear, pooling, resample, shape, transposed)
@@ -24,5 +25,5 @@ def lower(gm: fx.GraphModule, x: Tensor) -> Program:
     Raises:
         CompileError: lists every node that cannot be lowered.
     """
-    return Lowering(gm, x, TABLE).run()
+    return fold_affine(Lowering(gm, x, TABLE).run())
 

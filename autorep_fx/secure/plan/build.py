@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from ..program import Program, Step
+from .gains import UNKNOWN, Gains
 from .lines import build_lines, lines_of
 from .ranges import Reach
 from .site import Site, site_of
 
 #: A value that calibration saw as zero may not stay there: it is taken to reach this part of the largest of all.
 _LEAST = 2.0**-6
+
+#: Significant bits below which nothing is worth computing: inputs are not all like the examples.
+LEAST = 5
 
 #: Ends the name of what a max pooling pads with.
 LOW = ".low"
@@ -33,8 +37,10 @@ class Node:
     Attributes:
         name, op, inputs, shape, attrs: as in :class:`~.plan.Step`.
         bits: significant bits that the planner chooses, of a value or a weight; None where there is nothing to choose.
-        most: where more bits are of no use.
+        least, most: where fewer bits say nothing, where more are of no use.
         scale: the largest value or weight is about 2**scale, so ``bits - scale`` of the bits are fractional.
+        gain: what rounding to no fractional bits adds to the output's variance, by channel or position; None: unknown.
+        below: the same for truncating the result.
         weight, constant: the server's numbers; a constant broadcasts over the result.
         site: of an activation or the factors behind it.
         reach: largest absolute value of the result (of the input for activations and the output, of the first factor
@@ -50,8 +56,11 @@ class Node:
     shape: tuple[int, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
     bits: int | None = None
+    least: int = LEAST
     most: int = 0
     scale: int = 0
+    gain: np.ndarray | float | None = None
+    below: float | None = None
     weight: np.ndarray | None = None
     constant: np.ndarray | None = None
     site: Site | None = None
@@ -103,8 +112,8 @@ class Builder:
     """
 
     def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins,
-                 whole: frozenset[str] = frozenset()):  # fmt: skip
-        self.whole = whole
+                 whole: frozenset[str] = frozenset(), gains: Gains = UNKNOWN):  # fmt: skip
+        self.whole, self.gains = whole, gains
         self.program, self.channels, self.limits, self.margins = program, reach, limits, margins
         self.known = {name: float(found.max(initial=0.0)) for name, found in reach.items()}
         self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
@@ -115,13 +124,14 @@ class Builder:
         public = self.program.public
         scale = whole_bits(self.reach(public.input))
         self.add(Node(public.input, "input", [], public.input_shape, bits=0, most=self.limits.input + max(scale, 0),
-                      scale=scale))  # fmt: skip
+                      scale=scale, gain=self.gains.rounded(public.input)))  # fmt: skip
         for step in public.steps:
             BUILD[step.op](self, step)
         reach = self.reach(public.output)
         scale = whole_bits(reach)
         self.add(Node("output", "output", [public.output], public.output_shape, bits=0,
-                      most=self.limits.output + max(scale, 0), scale=scale, reach=reach))  # fmt: skip
+                      most=self.limits.output + max(scale, 0), scale=scale, reach=reach,
+                      gain=self.gains.output))  # fmt: skip
         return self.nodes
 
     def add(self, node: Node) -> str:
@@ -129,6 +139,7 @@ class Builder:
             raise ValueError(f"two steps are called '{node.name}'")
         if node.reach is None and node.name in self.known:
             node.reach = self.reach(node.name)
+        node.below = self.gains.truncated(node.name)
         self.nodes[node.name] = node
         return node.name
 
@@ -146,7 +157,8 @@ class Builder:
         if b is not None and kind != "linear":
             b = b.reshape(-1, *(1,) * (len(step.shape) - 1))
         attrs.update(kind=kind, weight_shape=w.shape)
-        chosen = {"bits": 0, "most": self.limits.weight, "scale": _weight_scale(w)}
+        chosen = {"bits": 0, "most": self.limits.weight, "scale": _weight_scale(w), "least": _least_bits(w),
+                  "gain": self.gains.weight(step.name, weight)}  # fmt: skip
         self.add(Node(step.name, "map", list(step.inputs), step.shape, attrs, **chosen, weight=w, constant=b))
 
     def times(self, name: str, x: str, shape: tuple[int, ...], factor: float) -> str:
@@ -160,19 +172,21 @@ class Builder:
                 whole, up = whole << -up, 0
             return self.local("times", name, [x], shape, factor=whole, up=up)
         node = Node(
-            name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number
-        )
+            name, "local", [x], tuple(shape), {"kind": "times", "real": factor}, bits=0, most=self.limits.number,
+            gain=self.gains.relative(name),
+        )  # fmt: skip
         return self.add(node)
 
-    def factors(self, name: str, x: str, weight: np.ndarray) -> str:
+    def factors(self, name: str, x: str, weight: np.ndarray, gain: np.ndarray | None = None) -> str:
         """The server's factors of the channels, ``weight`` (C,)."""
         attrs = {"kind": "channel", "weight_shape": weight.shape}
         return self.add(Node(name, "map", [x], self.nodes[x].shape, attrs, bits=0, most=self.limits.weight,
-                             scale=_weight_scale(weight), weight=weight))  # fmt: skip
+                             scale=_weight_scale(weight), weight=weight, gain=gain))  # fmt: skip
 
-    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float) -> str:
+    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float,
+                   gain: np.ndarray | None) -> str:  # fmt: skip
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
-                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept))  # fmt: skip
+                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, gain=gain))  # fmt: skip
 
     def takes_factors(self, name: str) -> bool:
         """Whether the channels of a value can be multiplied at no cost of room: it comes from weights, or is a sum of
@@ -208,7 +222,9 @@ class Builder:
             return numbers * slope.reshape(-1, *(1,) * (numbers.ndim - 1))
 
         node.weight = times(node.weight)
-        node.scale = _weight_scale(node.weight)
+        node.scale, node.least = _weight_scale(node.weight), _least_bits(node.weight)
+        if node.gain is not None:
+            node.gain = np.divide(node.gain, slope**2, out=np.zeros(len(slope)), where=slope != 0)
         if node.constant is not None:
             node.constant = times(node.constant)
         if constant is not None:
@@ -278,7 +294,8 @@ def _max_pool(b: Builder, step: Step) -> None:
             np.full(half, 2 * reach),
         )
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
-                          scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach))  # fmt: skip
+                          scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach,
+                          gain=b.gains.truncated(name)))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
         if size % 2:
             best = b.local("cat", f"{tag}.rest", [best, part("odd", 2 * half, size)], (half + 1, *step.shape), dim=1)
@@ -306,14 +323,14 @@ def _hybrid(b: Builder, step: Step) -> None:
     if site.kind == "prelu" and len(site.kept):
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
-    b.activation(name, x, site, b.reach(x), kept)
+    b.activation(name, x, site, b.reach(x), kept, b.gains.site(step.name))
     if private and site.unit:
         b.add(Node(end, "constant", [name], step.shape, site=site))
     elif private:
         attrs = {"kind": "position", "per_channel": site.per_channel, "replaced": site.replaced,
                  "weight_shape": (step.shape[0],)}  # fmt: skip
         b.add(Node(end, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
-                   site=site))  # fmt: skip
+                   site=site, gain=b.gains.squares(step.name, site.coeffs[2] != 0)))  # fmt: skip
     if end != step.name:
         _prelu(b, step, site, x, end)
 
@@ -324,12 +341,18 @@ def _prelu(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:
     if len(site.replaced):
         rest = b.local("at", f"{step.name}.kept", [rest], step.shape, positions=np.asarray(site.kept, np.int64))
     slope = b.secret(step, "slope")
-    b.factors(f"{step.name}.slope", rest, slope)
+    b.factors(f"{step.name}.slope", rest, slope, b.gains.weight(step.name, "slope"))
     b.local("add", step.name, [relu, f"{step.name}.slope"], step.shape, sign=1)
 
 
 def _weight_scale(weight: np.ndarray) -> int:
     return whole_bits(float(np.abs(weight).max(initial=0)) * (1 + 2.0**-15))  # rounding must not reach 2**15
+
+
+def _least_bits(weight: np.ndarray) -> int:
+    """So that most weights are not rounded to zero, which would be no random error."""
+    rms = math.sqrt(np.square(weight, dtype=np.float64).mean()) if weight.size else 0.0
+    return max(_weight_scale(weight) - whole_bits(rms) + 2, LEAST) if rms else LEAST
 
 
 def _factor_scale(site: Site) -> int:
@@ -351,8 +374,9 @@ def _factor_scale(site: Site) -> int:
 def _mul(b: Builder, step: Step) -> None:
     x, y = step.inputs
     shapes = {"first": b.nodes[x].shape, "second": b.nodes[y].shape}
-    b.add(Node(step.name, "product", [x, y], step.shape, shapes, bits=0, most=b.limits.value,
-               reach=b.reach(x), reach_kept=b.reach(y)))  # fmt: skip
+    reaches = b.reach(x), b.reach(y)
+    b.add(Node(step.name, "product", [x, y], step.shape, shapes, bits=0, most=b.limits.value, reach=reaches[0],
+               reach_kept=reaches[1], gain=b.gains.product(step.name, tuple(map(whole_bits, reaches)))))  # fmt: skip
 
 
 def _move(b: Builder, step: Step, **attrs: Any) -> None:

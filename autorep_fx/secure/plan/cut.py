@@ -63,5 +63,5 @@ def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
             most = max(n.most for n in nodes.values() if n.op == "input")
             scale = whole_bits(node.reach)
             result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale,
-                                reach=node.reach, wire=min(WIDTHS))  # fmt: skip
+                                gain=node.below, reach=node.reach, wire=min(WIDTHS))  # fmt: skip
     return result

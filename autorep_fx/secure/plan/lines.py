@@ -104,7 +104,7 @@ def build_lines(b: Any, name: str, site: Site, lines: Lines, x: str, reach: np.n
     if len(lines.stays):
         stays = x
         if lines.slope is None:
-            stays = b.factors(f"{name}.line", x, lines.line)
+            stays = b.factors(f"{name}.line", x, lines.line, b.gains.line(name))
         parts.append(b.local("at", f"{name}.stays", [stays], shape, positions=lines.stays))
     if len(lines.travels):
         channel = lines.travels // site.per_channel
@@ -112,9 +112,12 @@ def build_lines(b: Any, name: str, site: Site, lines: Lines, x: str, reach: np.n
         taken = b.local("take", name + TAKEN, [x], count, positions=lines.travels)
         largest = float((reach * np.abs(slope))[channel].max())
         steepest = float(slope[channel[lines.kept]].max(initial=0.0))
-        y = b.activation(name + ACT, taken, lines.travelling(site, name + OWN), largest, reach_kept * steepest)
+        gain, own_gain = b.gains.site(name), b.gains.relative(name)
+        y = b.activation(name + ACT, taken, lines.travelling(site, name + OWN), largest, reach_kept * steepest,
+                         None if gain is None else gain[lines.travels] / slope[channel] ** 2)  # fmt: skip
         if not (lines.own == 1).all():
-            y = b.factors(name + OWN, y, lines.own)
+            own_gain = None if own_gain is None else own_gain[lines.travels] / lines.own**2
+            y = b.factors(name + OWN, y, lines.own, own_gain)
         parts.append(b.local("put", name + PUT, [y], shape, positions=lines.travels))
     if not parts:  # constants alone
         parts.append(b.local("at", f"{name}.stays", [x], shape, positions=lines.stays))

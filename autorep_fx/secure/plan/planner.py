@@ -4,29 +4,36 @@ What there is to choose: the exponent f of the input and of every truncated valu
 or public factor, and whether a masked wire has 32 bits or 64. Bits are counted from the largest value or weight, so
 that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is
 truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**62 must hold, or 2**30 on a wire of
-32 bits. All choices start at the least that is useful, all wires at 32 bits, and bits are raised in turn, one at a
-time, weights before factors before values, while every wire keeps its room. Where even the least does not fit a wire of
-32 bits it gets 64, and so does all that leads into it, or there is a truncation before it, whichever takes less time on
-the network that the plan is for (rounds.py). Where it does not fit into 64 because several maps follow one another, a
-site between them of which some positions travel has all of them travel; if there is none, one truncation (a message
-each way) is put between them; where that does not help either, an error names the layer.
+32 bits. Each rounding's effect on the output is known (gains.py), so everything starts with bits that add equal parts
+of the error that is asked for (bits.py), at first of sixteen times that, all wires at 32 bits. Where that finds no
+room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it, whichever takes less
+time on the network that the plan is for (rounds.py). Where it does not fit into 64 because several maps follow one
+another, a site between them of which some positions travel has all of them travel; if there is none, one truncation (a
+message each way) is put between them; where that does not help either, an error names the layer. Then bits are raised
+in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too large, it starts again
+with less of it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ...errors import CompileError
 from ..network import Network, network_of
 from ..program import Program
 from ..ring import WIDTHS
 from ..spline import SPLINE_ERROR
+from .bits import added, needed, raise_bits
 from .bounds import raise_to_bounds
 from .build import Builder, Limits, Margins, Node
 from .cut import cut, places_to_cut, travels_in_part
 from .emit import emit
 from .exponents import NoRoom, exponents
+from .gains import UNKNOWN, Gains
 from .input_range import InputRange
 from .numbers import Numbers
 from .plan import Plan
@@ -36,18 +43,15 @@ from .squares import unit_squares
 
 log = logging.getLogger(__name__)
 
-#: Significant bits below which a wider wire is better at first, and below which nothing is worth computing.
-_USEFUL = _LEAST = 7
+#: Significant bits of what has no known gain, or none on the examples.
+_USEFUL = 10
 
-#: What to try until a plan is precise enough, in this order: significant bits that are worth a wider wire or a
-#: truncation in between, and the most that values and factors get, which makes the windows of comparisons longer.
-BITS = ((_USEFUL, Limits.value), (8, 14), (9, 14), (10, 14), (12, 14), (14, 14), (14, 16), (14, 18), (14, 20))
+#: With how many bits less than the error asks for a plan starts at first, in what steps there are more, and how many
+#: more everything does without where there is no room for them.
+_LOOSE, _STEP, _FEWER = 4, 0.5, 3
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
-
-#: What to raise first at equal bits.
-_ORDER = {"map": 0, "local": 1, "activation": 2, "product": 2, "input": 3, "output": 4}
 
 
 def make_plan(
@@ -59,6 +63,8 @@ def make_plan(
     limits: Limits | None = None,
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
+    gains: Gains = UNKNOWN,
+    error: float = 0.02,
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
     network: Network | str = "lan",
@@ -71,8 +77,10 @@ def make_plan(
         margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
-        useful: significant bits of values and weights; where there is no room for them, wires are wider and truncations
-            are added.
+        gains: what roundings do to the output.
+        error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
+            for the bits that this takes, wires are wider and truncations are added.
+        useful: significant bits of values and weights whose gain is not known.
         widths: what a wire's ring may have, increasing.
         network: that the plan is for.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
@@ -81,22 +89,25 @@ def make_plan(
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
     margins = margins or Margins()
-    means = _Means(margins, widths, network_of(network))
+    means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
     program, reach = unit_squares(program, reach)
-    whole: set[str] = set()
-    while True:
-        nodes = Builder(program, reach, limits or Limits(), margins, frozenset(whole)).build()
-        for node in nodes.values():
-            node.wire = widths[0]
+
+    def build(whole: set[str]) -> dict[str, Node]:
+        return Builder(program, reach, limits or Limits(), margins, frozenset(whole), gains).build()
+
+    best: dict[str, Node] = {}
+    for less in np.arange(_LOOSE, -_STEP, -_STEP):
         try:
-            nodes = _fit(nodes, means, useful)
-            if bounded:
-                nodes = _with_roundings(nodes, means, within, useful)
+            nodes = _fitted(build, means, less)
+        except CompileError:
+            if not best:
+                raise
+            break  # no room for so many bits
+        if not best or added(nodes) < added(best):
+            best = nodes
+        if added(nodes) <= error:
             break
-        except _Whole as better:
-            log.info("all positions of '%s' travel: no room for the products behind it", better.site)
-            whole.add(better.site)
-    return emit(nodes, exponents(nodes, margins), margins.window, within, spline_error)
+    return emit(best, exponents(best, margins), margins.window, within, spline_error)
 
 
 class _Whole(Exception):
@@ -113,27 +124,46 @@ class _Means:
     margins: Margins
     widths: tuple[int, ...]
     network: Network
+    error: float
+    useful: int
+    bounded_for: InputRange | None
 
 
-def _with_roundings(nodes: dict[str, Node], means: _Means, within: InputRange, useful: int) -> dict[str, Node]:
+def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: float) -> dict[str, Node]:
+    """Nodes with room for all of them. less: bits that they do without at first."""
+    whole: set[str] = set()
+    while True:
+        nodes = build(whole)
+        for node in nodes.values():
+            node.wire = means.widths[0]
+        try:
+            nodes = _fit(nodes, means, less)
+            return nodes if means.bounded_for is None else _with_roundings(nodes, means, less)
+        except _Whole as better:
+            log.info("all positions of '%s' travel: no room for the products behind it", better.site)
+            whole.add(better.site)
+
+
+def _with_roundings(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
-        if not raise_to_bounds(nodes, exponents(nodes, means.margins), within):
+        if not raise_to_bounds(nodes, exponents(nodes, means.margins), means.bounded_for):
             return nodes
-        nodes = _fit(nodes, means, useful)
+        nodes = _fit(nodes, means, less)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], means: _Means, useful: int) -> dict[str, Node]:
+def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
     margins, widths = means.margins, means.widths
-    for least in (useful, _LEAST):
+    failed = None
+    for fewer in range(_FEWER + 1):
         while True:
-            for node in nodes.values():
-                if node.bits is not None:
-                    node.bits = min(least, node.most)
+            for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
+                nodes[name].bits = max(bits - fewer, nodes[name].least)
             try:
                 exponents(nodes, margins)
-                return _raise(nodes, margins, least)
+                raise_bits(nodes, margins, needed(nodes, means.error, means.useful))
+                return nodes
             except NoRoom as error:
                 failed = error
                 if error.node.wire < widths[-1]:
@@ -153,8 +183,8 @@ def _fit(nodes: dict[str, Node], means: _Means, useful: int) -> dict[str, Node]:
     node = failed.node
     raise CompileError(
         f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
-        f"{margins.ring} bits and "
-        f"{_LEAST} significant bits exceed it by {failed.bits} bits; scale this layer's input down, or lower the margin"
+        f"{margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this layer's "
+        "input down, or lower the margin"
     )
 
 
@@ -180,17 +210,3 @@ def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int 
     found = {place: gained(place) for place in places_to_cut(nodes, sink)}
     better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
     return max(better or (found if wire else ()), key=found.__getitem__, default=None)
-
-
-def _raise(nodes: dict[str, Node], margins: Margins, least: int) -> dict[str, Node]:
-    free = sorted((n for n in nodes.values() if n.bits is not None), key=lambda n: _ORDER[n.op])
-    for level in range(least + 1, max((n.most for n in free), default=0) + 1):
-        for node in free:
-            if node.bits != level - 1 or node.most < level:
-                continue
-            node.bits = level
-            try:
-                exponents(nodes, margins)
-            except NoRoom:
-                node.bits = level - 1
-    return nodes

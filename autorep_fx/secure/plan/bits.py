@@ -1,0 +1,57 @@
+"""How many significant bits everything has: what precision takes of each, and what there is room for beyond that."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .build import Margins, Node
+from .exponents import NoRoom, exponents
+
+#: Bits beyond what is needed that compared values get where there is room; each costs.
+_SPARE = 1
+
+#: What to raise first at equal bits.
+_ORDER = {"map": 0, "local": 1, "activation": 2, "product": 2, "input": 3, "output": 4}
+
+
+def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]:
+    """Bits with which every rounding adds the same to the output, and all together ``error``, as a part of its standard
+    deviation. unknown: of what has no known gain, or none on the examples."""
+    free = [node for node in nodes.values() if node.bits is not None]
+    share = error**2 / max(len(free), 1)
+
+    def bits(node: Node) -> int:
+        gain = 0.0 if node.gain is None else float(np.sum(node.gain))
+        return node.scale + math.ceil(math.log2(gain / share) / 2) if gain else unknown
+
+    return {node.name: min(max(bits(node), node.least), node.most) for node in free}
+
+
+def added(nodes: dict[str, Node]) -> float:
+    """The error that all roundings together add, as far as their gains are known."""
+    known = [node for node in nodes.values() if node.gain is not None]
+    return math.sqrt(sum(float(np.sum(node.gain)) * 4.0**-node.frac_bits for node in known))
+
+
+def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int]) -> None:
+    """One bit more for each in turn, those first that lack most of what is wanted, while every wire keeps its room.
+
+    What is compared gets little more than it needs: its windows cost with every bit.
+    """
+    free = sorted((nodes[name] for name in wanted), key=lambda n: _ORDER[n.op])
+    most = {node.name: node.most for node in free}
+    for node in free:
+        if node.gain is not None and node.site is not None and len(node.site.kept):
+            most[node.name] = min(wanted[node.name] + _SPARE, node.most)
+    lacks = max((wanted[node.name] - node.bits for node in free), default=0)
+    for more in range(-lacks, max(most.values(), default=0)):
+        for node in free:
+            if node.bits != wanted[node.name] + more or node.bits >= most[node.name]:
+                continue
+            node.bits += 1
+            try:
+                exponents(nodes, margins)
+            except NoRoom:
+                node.bits -= 1
