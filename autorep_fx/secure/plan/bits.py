@@ -24,7 +24,7 @@ def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]
 
     def bits(node: Node) -> int:
         gain = 0.0 if node.gain is None else float(np.sum(node.gain))
-        return node.scale + math.ceil(math.log2(gain / share) / 2) if gain else unknown
+        return node.scale + math.ceil(math.log2(gain / share) / 2) if 0 < gain < math.inf else unknown
 
     return {node.name: min(max(bits(node), node.least), node.most) for node in free}
 
