@@ -19,7 +19,7 @@ LAYERS = [
     ["secure.rules", "secure.outputs"],
     ["secure.program"],
     ["secure.structure", "secure.link", "secure.spline"],
-    ["secure.canonical", "secure.validate"],
+    ["secure.canonical", "secure.validate", "secure.channels"],
     ["secure.plaintext"],
     ["secure.lower", "secure.plan"],
     ["secure.parties"],

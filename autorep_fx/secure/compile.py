@@ -20,10 +20,10 @@ from ..graph.unwrap import private_copy
 from .center import centered
 from .lower.table import lower
 from .network import Network
-from .plan.build import Limits, Margins
 from .plan.equalize import equalized
 from .plan.gains import gains
 from .plan.input_range import InputRange
+from .plan.node import Limits, Margins
 from .plan.numbers import Numbers
 from .plan.plan import Plan
 from .plan.planner import make_plan

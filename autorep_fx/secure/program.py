@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,10 @@ class PublicProgram:
     @property
     def output_shape(self) -> tuple[int, ...]:
         return next((s.shape for s in self.steps if s.name == self.output), self.input_shape)
+
+    def readers(self) -> Counter[str]:
+        """How often each value is read, the output by the client too."""
+        return Counter([self.output, *(name for step in self.steps for name in step.inputs)])
 
     def last_uses(self) -> dict[str, list[str]]:
         """Step name -> values that nobody reads after it."""

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .build import Margins, Node
 from .exponents import NoRoom, exponents
+from .node import Margins, Node
 
 #: Bits beyond what is needed that compared values get where there is room; each costs.
 _SPARE = 1

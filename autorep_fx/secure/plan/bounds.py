@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from ..spline import largest
 from . import local
-from .build import Node
 from .exponents import factor_exponents, factor_of, number
 from .input_range import InputRange
+from .node import Node
 from .ranges import start
 
 _SLACK = 1 + 2.0**-24

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..ring import WIDTHS
-from .build import Node, whole_bits
 from .exponents import TRUNCATING, untruncated
 from .lines import PUT
+from .node import Node, whole_bits
 
 #: Ends the name of a truncation in between.
 CUT = ".cut"

@@ -10,9 +10,9 @@ from ...errors import CompileError
 from ..ring import encode
 from ..spline import allowed, spline
 from . import wire
-from .build import Node, whole_bits
 from .exponents import SINKS, align, factor_exponents, factor_of, number, site_form
 from .input_range import InputRange
+from .node import Node, whole_bits
 from .numbers import Numbers
 from .plan import Plan, Step
 from .site import Site

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..channels import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
 from ..program import Program, Step
 from .ranges import Reach
 
@@ -28,9 +29,6 @@ _MOST = 24
 
 #: Kinds with ``act(a x) = a act(x)`` for a > 0.
 _HOMOGENEOUS = ("relu", "leaky_relu", "prelu")
-
-#: What treats every channel by itself and commutes with a positive factor on it.
-THROUGH = ("avg_pool2d", "max_pool2d", "mean", "pad", "reshape")
 
 
 @dataclass(frozen=True)
@@ -80,32 +78,6 @@ def _chains(program: Program) -> list[_Chain]:
     return chains
 
 
-def scales_rows(layer: Step) -> bool:
-    """Whether the channels of its result can be multiplied in its weights."""
-    return layer.op in ("conv2d", "affine") or (layer.op == "linear" and len(layer.shape) == 1)
-
-
-def keeps_channels(step: Step, shape: tuple[int, ...]) -> bool:
-    """Whether what goes through this step, of this shape, has the same channels side by side behind it."""
-    if step.op == "mean":
-        return 1 not in step.attrs["dims"]
-    if step.op in ("avg_pool2d", "max_pool2d"):
-        return len(shape) >= 3  # of two axes, pooling takes both
-    if step.op == "pad":
-        return len(step.attrs["pads"]) <= 2 * (len(shape) - 1)
-    # Flattening leaves the channels' elements side by side.
-    return step.op != "reshape" or len(step.shape) == 1 or step.shape[0] == shape[0]
-
-
-def reads_channels(reader: Step, shape: tuple[int, ...], channels: int) -> bool:
-    """Whether the weights of ``reader`` tell the channels apart in what it reads, of this shape."""
-    if reader.op == "linear":
-        return len(shape) == 1 and shape[0] % channels == 0
-    if shape[0] != channels:
-        return False
-    return reader.op == "affine" or (reader.op == "conv2d" and reader.attrs["groups"] in (1, channels))
-
-
 def _scale(chain: _Chain, server: dict[str, Tensor], reach: Reach) -> np.ndarray | None:
     """Powers of two for each channel, (C,); None where all are one."""
     values = reach[chain.layer.name]
@@ -131,27 +103,6 @@ def _columns(chain: _Chain, server: dict[str, Tensor]) -> Tensor:
     if reader.op == "conv2d":
         return weight.transpose(0, 1)
     return weight.T.reshape(channels, -1, len(weight))
-
-
-def scale_rows(layer: Step, server: dict[str, Tensor], factor: Tensor) -> None:
-    """Multiply the channels of what a layer gives. server: changed, by new tensors."""
-    for role in ("weight", "bias", "scale", "shift"):
-        if role in layer.secrets:
-            value = server[layer.secrets[role]]
-            server[layer.secrets[role]] = value * factor.view(-1, *(1,) * (value.dim() - 1))
-
-
-def scale_columns(reader: Step, server: dict[str, Tensor], factor: Tensor) -> None:
-    """Multiply the weights by the channel that they read. server: changed, by new tensors."""
-    role = "scale" if reader.op == "affine" else "weight"
-    value = server[reader.secrets[role]]
-    if reader.op == "conv2d" and reader.attrs["groups"] > 1:
-        factor = factor.repeat_interleave(len(value) // len(factor)).view(-1, 1, 1, 1)
-    elif reader.op == "conv2d":
-        factor = factor.view(1, -1, 1, 1)
-    elif reader.op == "linear":
-        factor = factor.repeat_interleave(value.shape[1] // len(factor))
-    server[reader.secrets[role]] = value * factor
 
 
 def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], reach: Reach) -> None:

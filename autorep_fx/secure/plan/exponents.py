@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..spline import BITS as SPLINE_BITS
-from .build import Margins, Node, whole_bits
+from .node import Margins, Node, whole_bits
 from .plan import SPARE
 from .site import Rounded, Site
 

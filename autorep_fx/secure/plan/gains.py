@@ -31,6 +31,9 @@ _SAMPLES, _DRAWS = 8, 2
 #: Steps whose weights' rounding ``center.py`` keeps from shifting their results.
 _CENTRED = ("conv2d", "linear")
 
+#: Roles of what is rounded to bits that are chosen, and no constant.
+_ROUNDED = ("weight", "scale", "coeffs", "slope")
+
 #: Steps with a public factor.
 _SCALES = ("scale", "avg_pool2d", "mean")
 
@@ -146,6 +149,7 @@ class _Walk:
         self.program, self.means, self.unbiased = program, means, unbiased
         self.values = {program.public.input: x.detach().clone().requires_grad_()}
         self.wanted: dict[tuple, Tensor] = {}
+        self.ops = {step.name: step.op for step in program.steps}
         for step in program.steps:
             self.values[step.name] = self._step(step)
 
@@ -154,7 +158,7 @@ class _Walk:
         if step.op in ("hybrid", "mul"):  # something else may read the same
             inputs = [x.view_as(x) for x in inputs]
             self.wanted.update({("input", step.name, i): x for i, x in enumerate(inputs)})
-        own = {role: secret.clone().requires_grad_() for role, secret in secrets.items() if role != "bias"}
+        own = {role: secret.clone().requires_grad_() for role, secret in secrets.items() if role in _ROUNDED}
         self.wanted.update({("secret", step.name, role): secret for role, secret in own.items()})
         if step.op not in _CENTRED:
             return OPS[step.op](step, {**secrets, **own}, *inputs)
@@ -170,16 +174,15 @@ class _Walk:
         wanted = {**{("value", name): value for name, value in self.values.items()}, **self.wanted}
         wanted = {key: tensor for key, tensor in wanted.items() if tensor.requires_grad}
         found = torch.autograd.grad(y, list(wanted.values()), signs, retain_graph=True, allow_unused=True)
-        ops = {step.name: step.op for step in self.program.steps}
         result: list[tuple[tuple, Tensor | float]] = []
         for (key, tensor), g in zip(wanted.items(), found):
             g = torch.zeros_like(tensor) if g is None else g
             if key[0] == "value":
                 result.append((key, g.square().sum()))
                 along = g * tensor.detach()
-                if ops.get(key[1]) == "hybrid":
+                if self.ops.get(key[1]) == "hybrid":
                     result.append((("relative", key[1]), along.square().sum(0).flatten()))
-                elif ops.get(key[1]) in _SCALES:
+                elif self.ops.get(key[1]) in _SCALES:
                     result.append((("relative", key[1]), along.sum().square()))
             elif key[0] == "input":
                 result.append((key, g.square().sum(0).flatten()))

@@ -29,12 +29,13 @@ from ..ring import WIDTHS
 from ..spline import SPLINE_ERROR
 from .bits import added, needed, raise_bits
 from .bounds import raise_to_bounds
-from .build import Builder, Limits, Margins, Node
+from .build import Builder
 from .cut import cut, places_to_cut, travels_in_part
 from .emit import emit
 from .exponents import NoRoom, exponents
 from .gains import UNKNOWN, Gains
 from .input_range import InputRange
+from .node import Limits, Margins, Node
 from .numbers import Numbers
 from .plan import Plan
 from .ranges import Reach
@@ -103,9 +104,8 @@ def make_plan(
             if not best:
                 raise
             break  # no room for so many bits
-        if not best or added(nodes) < added(best):
-            best = nodes
-        if added(nodes) <= error:
+        best = min(best or nodes, nodes, key=added)
+        if added(best) <= error:
             break
     return emit(best, exponents(best, margins), margins.window, within, spline_error)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from ..network import Network
-from .build import Node
 from .cut import travels_in_part
 from .exponents import untruncated
+from .node import Node
 from .rates import Rates
 
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..channels import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
 from ..program import Program, Step
-from .equalize import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
 from .ranges import Reach
 
 #: A polynomial over inputs up to R with a smaller ``|c2| R`` is a line.
