@@ -13,100 +13,12 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
-from native_runs import compiled
-from networks import images, replace
-from torch import nn
+from observed import INPUTS, assert_independent, distance, network, programs, record, views
 
-import autorep_fx as ar
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.link.message import HELLO, READY, REQUEST
 from autorep_fx.secure.parties.correlations import BLIND, TRIPLE, WIRE_MASK, Stream
 from autorep_fx.secure.parties.party import walk
-from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.planner import make_plan
 from autorep_fx.secure.ring import decode, elements, narrowed
-
-RUNS = 120
-
-
-def record(channel, into):
-    """Keep a copy of everything that ``channel`` receives, by step."""
-    receive = channel.receive
-
-    def recorded(step, *arrays):
-        receive(step, *arrays)
-        if step not in (HELLO, READY, REQUEST):
-            into.setdefault(step, []).append(
-                np.concatenate([np.ascontiguousarray(a).view(np.uint8).ravel() for a in arrays])
-            )
-
-    channel.receive = recorded
-
-
-def network(seed, fraction, degree=2):
-    torch.manual_seed(seed)
-    x = images(2, size=4)
-    model = nn.Sequential(
-        nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(8, 3)
-    )
-
-    def replaced(gm):
-        for site in ar.sites(replace(gm, fraction, degree)).values():
-            site.set_coeffs(site.coeffs if degree == 2 else 0.3 + site.coeffs.abs())  # slopes that can be divided by
-        return gm
-
-    return compiled(model, x, replaced)
-
-
-def programs(fraction, comparison, degree=2, **options):
-    """Two networks that differ in every private number and in nothing public. options: of make_plan."""
-    one, other = network(1, fraction, degree), network(2, fraction, degree)
-    reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
-    within = InputRange.given(-8, 8, one.public.input_shape[0])
-    found = [make_plan(p, reach, within, **options) for p in (one, other)]
-    plan = found[0][0].with_comparison(comparison)
-    assert plan.digest() == found[1][0].with_comparison(comparison).digest()
-    return plan, [numbers for _, numbers in found]
-
-
-def views(plan, numbers, x, party, runs=RUNS, deviate=lambda trio: None):
-    """What ``party`` receives in each of so many sessions: (runs, bytes), the client's without the output."""
-    rows = []
-    for _ in range(runs):
-        trio = connect(plan, numbers, timeout=20)
-        deviate(trio)
-        seen = {}
-        for channel in getattr(trio, party).links.values():
-            record(channel, seen)
-        run(plan, numbers, x, trio=trio)
-        if party == "client":
-            seen.pop(len(plan.steps) - 1)
-        rows.append(np.concatenate([part for step in sorted(seen) for part in seen[step]]))
-    return np.stack(rows)
-
-
-def distance(one, other):
-    """(sum of z**2 - n) / sqrt(2 n), and the largest |z|, over all bits that are not constant."""
-    ones = [np.unpackbits(v, axis=1).sum(0, dtype=np.int64) for v in (one, other)]
-    a, b = len(one), len(other)
-    share = (ones[0] + ones[1]) / (a + b)
-    varies = (share > 0) & (share < 1)
-    z = (ones[0] / a - ones[1] / b)[varies] / np.sqrt(share * (1 - share) * (1 / a + 1 / b))[varies]
-    n = len(z)
-    assert n > 1000
-    mean = (a + b) / (a + b - 1)  # of z**2, given how many of all are ones
-    return (float((z**2).sum()) / mean - n) / (2 * n) ** 0.5, float(np.abs(z).max())
-
-
-def assert_independent(one, other, most=6):
-    spread, largest = distance(one, other)
-    # Bits of one comparison key are not all independent of one another, so the spread gets room; a leak gives hundreds.
-    assert abs(spread) < 8 and largest < most, (spread, largest)
-
-
-INPUTS = [np.zeros((1, 3, 4, 4)), 2 * images(1, size=4, seed=7).double().numpy()]
-
 
 #: With squares at the replaced positions, and with lines, of which most do not travel; on wires of 32 bits, of 64, and
 #: of both, as so many significant bits need.
@@ -250,91 +162,6 @@ def test_a_mask_shared_by_two_is_noticed(monkeypatch, party, fault):
     assert_independent(*(views(plan, *case, party, runs=40) for case in cases))
     spread, largest = distance(*(pairs(plan, *case, party) for case in cases))
     assert spread > 20 and largest > 9, (spread, largest)
-
-
-class DeviatingClient:
-    """Adds what it likes to its shares: ``added`` (N, ...), ring elements, by the name of an activation or a map."""
-
-    def __init__(self, plan, numbers, added):
-        self.trio = connect(plan, numbers, timeout=20)
-        self.plan, self.numbers, client = plan, numbers, self.trio.client
-        evaluate, server = client._evaluate, client.links["server"]
-        send = server.send
-
-        def deviating(step, *args, **options):
-            share = evaluate(step, *args, **options)
-            return share + added.get(step.name, share.dtype.type(0))
-
-        def sent(index, *arrays):
-            if index < len(plan.steps) and plan.steps[index].op == "map":  # h, offline
-                arrays = (arrays[0] + added.get(plan.steps[index].name, arrays[0].dtype.type(0)),)
-            send(index, *arrays)
-
-        client._evaluate, server.send = deviating, sent
-
-    def ask(self, x):
-        return run(self.plan, self.numbers, x, trio=self.trio)[0].output
-
-
-def ring(values):
-    return np.rint(values).astype(np.int64).view(np.uint64)
-
-
-def wide(program):
-    """Its plan on wires of 64 bits, where there is the most room for what a client adds."""
-    return make_plan(program, program.reach, InputRange.of_plan(program.base_plan), widths=(64,))
-
-
-def by_role(plan):
-    """The two activations and the two layers behind them, of ``network``."""
-    activations = [step for step in plan.steps if step.op == "activation"]
-    return *activations, *[step for step in plan.steps if step.op == "map"][1:]
-
-
-def test_what_a_deviating_client_learns():
-    """With one query of a batch: every weight after the last activation, exactly. docs/security.md says so."""
-    plan, numbers = wide(network(1, 0))
-    _, last, _, linear = by_role(plan)
-    n, large = last.size, 44  # bits: a weight has 16, the ring has room for 61, and what is rounded is far below
-    raised = np.concatenate([np.zeros((1, n)), 2.0**large * np.eye(n)])
-    output = DeviatingClient(plan, numbers, {last.name: ring(raised)}).ask(np.repeat(INPUTS[1], n + 1, axis=0))
-    output = np.ldexp(output, plan.output.frac_bits + plan.output.attrs["shift"] - large)
-    found = np.rint(output[1:] - output[0]).astype(np.int64).T
-    np.testing.assert_array_equal(found, numbers[linear.name].weight.view(np.int64))
-
-
-def test_a_deviating_client_learns_the_layer_before_too():
-    """It lets one unit of the last activation through at a time, and raises one entry of the activation before."""
-    program = network(1, 0)
-    plan, numbers = wide(program)
-    first, last, conv, _ = by_role(plan)
-    weight, linear = (program.secrets(program.steps[i])["weight"] for i in (2, -1))
-    m, n = last.size, first.size
-    through = np.where(np.eye(m, dtype=bool), 3.0, -8.0)[:, None]  # ReLU6: at 3 a unit passes what moves it, at -8 not
-    through = np.broadcast_to(through, (m, n + 1, m)).reshape(-1, *conv.shape) * 2.0**conv.frac_bits
-    raised = np.tile(np.concatenate([np.zeros((1, n)), np.eye(n)]), (m, 1)) * 2.0**first.frac_bits
-    client = DeviatingClient(plan, numbers, {conv.name: ring(through), first.name: ring(raised)})
-    output = client.ask(np.repeat(INPUTS[1], m * (n + 1), axis=0)).reshape(m, n + 1, -1)
-    moved = output[:, 1:] - output[:, :1]  # of unit i by entry j: linear[:, i] times conv's matrix[i, j]
-    known = linear.numpy().T
-    found = np.einsum("ijk,ik->ij", moved, known) / (known**2).sum(1, keepdims=True)
-    true = torch.nn.functional.conv2d(torch.eye(n, dtype=torch.float64).reshape(n, *first.shape), weight)
-    # Both activations are rounded anew in each sample, to 2**-13 and 2**-16: 1e-4 in ``found``. The weights reach 0.2.
-    np.testing.assert_allclose(found, true.reshape(n, m).T.numpy(), rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_what_a_deviating_server_receives_says_nothing(comparison):
-    """It sends zeros in place of all that the protocol says; the answers are under masks that it does not choose."""
-
-    def deviate(trio):
-        channel = trio.server.links["client"]
-        send, exchange = channel.send, channel.exchange
-        channel.send = lambda step, *arrays: send(step, *(a if step == HELLO else np.zeros_like(a) for a in arrays))
-        channel.exchange = lambda step, mine, theirs: exchange(step, np.zeros_like(mine), theirs)
-
-    plan, (numbers, _) = programs(0.5, comparison)
-    assert_independent(*(views(plan, numbers, x, "server", deviate=deviate) for x in INPUTS))
 
 
 def test_the_dealer_receives_seeds_and_the_batch_size_only():
