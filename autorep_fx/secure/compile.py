@@ -180,7 +180,8 @@ def _finer(planned: Callable[[float], tuple[Plan, dict[str, Numbers]]], look: Lo
         return found
     if [step.attrs.get("wire") for step in plan.steps] != [step.attrs.get("wire") for step in found[0].steps]:
         return found
-    return min(found, (plan, numbers, look.at(plan, numbers)), key=lambda each: each[2].standard_error)
+    # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
+    return min((plan, numbers, look.at(plan, numbers)), found, key=lambda each: each[2].standard_error)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,

@@ -8,6 +8,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.compile import lowered
+from autorep_fx.secure.parties.model import simulate
 from autorep_fx.secure.plaintext import OPS, execute
 from autorep_fx.secure.plan.gains import DRAWN, ROUNDED, gains
 from autorep_fx.secure.plan.squares import unit_squares
@@ -93,3 +94,14 @@ def test_compared_values_have_no_more_bits_than_precision_takes():
     windows = [[s.attrs["window"] for s in ar.compile(gm, x, precision=asked, max_error=1.0).plan().steps
                 if s.attrs.get("comparison")] for asked in (0.2, 0.02, 0.002)]  # fmt: skip
     assert all(a < b < c for a, b, c in zip(*windows))
+
+
+@pytest.mark.parametrize("ranges", ["calibrated", "worst"])
+def test_an_example_of_round_numbers_makes_no_coarse_plan(ranges):
+    net = nn.Sequential(nn.Linear(4, 1), nn.ReLU(), nn.Linear(1, 1)).eval()
+    for p, value in zip(net.parameters(), (0.99995, 0.0, 1.0, 0.0)):
+        p.data.fill_(value)
+    x = torch.ones(1, 4)
+    made = ar.compile(ar.transform(net, example_inputs=x), x, ranges=ranges, margin_bits=0, window_margin_bits=0)
+    plan, numbers = made.native
+    assert np.abs(simulate(plan, numbers, np.ones((5000, 4)), np.random.default_rng(0)) - 3.9998).max() < 0.01
