@@ -186,7 +186,7 @@ def test_what_is_taken_and_put_is_there(kind, positions, shape, known, message):
 
 def test_truncations_are_as_many_as_precision_takes():
     gm, x = _deep(), images(64, 4)
-    coarse, fine = (ar.compile(gm, x, max_error=error) for error in (1e-3, 2e-5))
+    coarse, fine = (ar.compile(gm, x, max_error=error) for error in (2e-2, 2e-5))  # far enough apart for any CPU
     rounds = [program.cost("lan").rounds for program in (coarse, fine)]
     off = [measured(p, *p.native, x).error for p in (coarse, fine)]
-    assert rounds[0] < rounds[1] and off[1] < off[0] <= 1e-3 and off[1] <= 2e-5
+    assert rounds[0] < rounds[1] and off[1] < off[0] <= 2e-2 and off[1] <= 2e-5
