@@ -1,6 +1,8 @@
-"""The module at every site: activation where it is kept, polynomial elsewhere."""
+"""The module at every site: activation where it is kept, a square or a line elsewhere."""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,12 +12,13 @@ from ..graph.canonicalize import site_nodes
 
 
 class HybridActivation(Leaf):
-    """``keep * act(x) + (1 - keep) * poly(x)``, element by element.
+    """``keep * act(x) + (1 - keep) * poly(x)``, element by element; ``poly`` is a line at the positions of ``line``.
 
-    Shapes: ``x`` is (N, *shape), ``keep`` boolean of ``shape`` (usually (C, H, W)), ``coeffs`` (degree + 1, shape[0])
-    with ``coeffs[k]`` multiplying ``x**k``. While nothing is replaced the site computes exactly what the activation
-    does, on inputs of any size; ``keep`` gets its shape from the first input seen. An input (N,), one number a sample,
-    is taken as (N, 1); an input () holds nothing of a single sample, and leaves the site without a shape.
+    Shapes: ``x`` is (N, *shape), ``keep`` and ``line`` boolean of ``shape`` (usually (C, H, W)), ``coeffs``
+    (degree + 1, shape[0]) with ``coeffs[k]`` multiplying ``x**k``, ``line_coeffs`` (2, shape[0]) likewise. While
+    nothing is replaced the site computes exactly what the activation does, on inputs of any size; ``keep`` gets its
+    shape from the first input seen. An input (N,), one number a sample, is taken as (N, 1); an input () holds nothing
+    of a single sample, and leaves the site without a shape.
 
     Args:
         activation: the function of the kept positions.
@@ -25,14 +28,17 @@ class HybridActivation(Leaf):
     Attributes:
         keep: bool buffer of ``shape``, True where the activation stays; None until the shape is known.
         coeffs: Parameter (degree + 1, shape[0]); the identity until it is fitted; None until the shape is known.
+        line: bool buffer of ``shape``, True where a position that is not kept takes the line and not the polynomial of
+            ``degree``; says nothing about kept ones. None: nowhere.
+        line_coeffs: Parameter (2, shape[0]), the lines of the channels; None where ``line`` is.
         input_range: float buffer (2,), smallest and largest calibrated input; None until calibrated.
         fit_error: float buffer (shape[0],), mean squared error of the polynomial per channel; None until fitted.
         statistics: what calibration saw (:class:`~autorep_fx.graph.statistics.SiteStatistics`), not in the state_dict.
 
-    Source: Peng et al., AutoReP (ICCV 2023), section 3.
+    Source: Peng et al., AutoReP (ICCV 2023), section 3; lines are ours.
     """
 
-    _LEARNED = ("keep", "coeffs", "input_range", "fit_error")
+    _LEARNED = ("keep", "coeffs", "line", "line_coeffs", "input_range", "fit_error")
 
     def __init__(self, activation: Activation, degree: int = 2, shape: tuple[int, ...] | None = None):
         super().__init__()
@@ -40,9 +46,11 @@ class HybridActivation(Leaf):
         self.degree = degree
         self.gate: nn.Module | None = None  # learns keep during a search (hybrid.gate)
         self.statistics = None
-        self._replaced = 0
+        self._replaced = self._lines = 0
         self.register_buffer("keep", None)
         self.register_parameter("coeffs", None)
+        self.register_buffer("line", None)
+        self.register_parameter("line_coeffs", None)
         self.register_buffer("input_range", None)
         self.register_buffer("fit_error", None)
         if shape is not None:
@@ -63,6 +71,16 @@ class HybridActivation(Leaf):
         """Elements per sample that keep their activation."""
         return self.total - self._replaced
 
+    @property
+    def lines(self) -> int:
+        """Elements per sample that take a line by ``line``; of degree 1, the other replaced ones are lines as well."""
+        return self._lines
+
+    @property
+    def takes_line(self) -> Tensor:
+        """Boolean of ``shape``: replaced, and by ``line``."""
+        return torch.zeros_like(self.keep) if self.line is None else self.line & ~self.keep
+
     def set_keep(self, keep: Tensor) -> None:
         """Set the mask, a boolean tensor of the shape of one sample.
 
@@ -75,10 +93,35 @@ class HybridActivation(Leaf):
             raise ValueError(f"keep has shape {tuple(keep.shape)}, this site has {self.shape}")
         self.keep = keep.detach().clone().to(self.keep.device if self.keep is not None else keep.device)
         if self.coeffs is None:
-            identity = torch.zeros(self.degree + 1, keep.shape[0], device=self.keep.device)
-            identity[1] = 1
-            self.coeffs = nn.Parameter(identity)
+            self.coeffs = self._identity(self.degree)
         self._count()
+
+    def set_line(self, line: Tensor | None) -> None:
+        """Say which positions take the line where they are not kept, a boolean tensor of the site's shape; None: none.
+
+        The line is the identity until it is fitted.
+
+        Raises:
+            ValueError: not boolean, or of another shape than the site's.
+        """
+        if line is None:
+            self.line = self.line_coeffs = None
+        else:
+            if self.keep is None or line.dtype != torch.bool or line.shape != self.keep.shape:
+                raise ValueError(f"line must be a boolean tensor of the site's shape {self.shape}, got {line.dtype} of "
+                                 f"{tuple(line.shape)}")  # fmt: skip
+            self.line = line.detach().clone().to(self.keep.device)
+            if self.line_coeffs is None:
+                self.line_coeffs = self._identity(1)
+        self._count()
+
+    def set_line_coeffs(self, coeffs: Tensor) -> None:
+        """Set the line of every channel, (2, C)."""
+        if self.line is None or coeffs.shape != self.line_coeffs.shape:
+            raise ValueError(f"line_coeffs must be (2, C) for a site of shape {self.shape} that has lines, got "
+                             f"{tuple(coeffs.shape)}")  # fmt: skip
+        with torch.no_grad():
+            self.line_coeffs.copy_(coeffs)  # in place: an optimizer may hold it
 
     def set_coeffs(self, coeffs: Tensor) -> None:
         """Set the polynomial of every channel, (degree + 1, C); another degree than before is allowed."""
@@ -93,13 +136,22 @@ class HybridActivation(Leaf):
         else:
             self.coeffs = nn.Parameter(coeffs.clone(), requires_grad=old.requires_grad)
 
+    def _identity(self, degree: int) -> nn.Parameter:
+        identity = torch.zeros(degree + 1, self.keep.shape[0], device=self.keep.device)
+        identity[1] = 1
+        return nn.Parameter(identity)
+
     def polynomial(self, x: Tensor) -> Tensor:
-        """The polynomial of every element of ``x`` (N, *shape), by Horner's rule, in the dtype of ``x``."""
-        coeffs = self.coeffs.to(x.dtype).reshape(len(self.coeffs), -1, *(1,) * (x.dim() - 2))
-        y = coeffs[-1] * x + coeffs[-2]
-        for c in coeffs[:-2].flip(0):
-            y = y * x + c
-        return y
+        """The polynomial of every element of ``x`` (N, *shape), in the dtype of ``x``."""
+        return horner(self.coeffs, x)
+
+    def replacement(self, x: Tensor) -> Tensor:
+        """What every element of ``x`` (N, *shape) gets where it is not kept: its polynomial, or its line."""
+        if self.line is None:
+            return horner(self.coeffs, x)
+        if self.gate is None and self._lines == self._replaced:
+            return horner(self.line_coeffs, x)
+        return torch.where(self.line, horner(self.line_coeffs, x), horner(self.coeffs, x))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 1:
@@ -114,25 +166,29 @@ class HybridActivation(Leaf):
                 f"this site was masked for inputs of shape (N, {', '.join(map(str, self.keep.shape))}) and got "
                 f"{tuple(x.shape)}; transform the model again for another input size"
             )
-        poly = self.polynomial(x)
+        poly = self.replacement(x)
         if gated:
             return torch.lerp(poly, self.activation(x), self.gate(self.keep).to(x.dtype))
         return poly if self._replaced == self.total else torch.where(self.keep, self.activation(x), poly)
 
     def _count(self) -> None:
-        self._replaced = int((~self.keep).sum())
+        self._replaced, self._lines = int((~self.keep).sum()), int(self.takes_line.sum())
         # Coefficients that nothing reads must not wait for a gradient (DistributedDataParallel would).
         if self.gate is None:
-            self.coeffs.requires_grad_(self._replaced > 0)
+            self.coeffs.requires_grad_(self._replaced > self._lines)
+            if self.line_coeffs is not None:
+                self.line_coeffs.requires_grad_(self._lines > 0)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # The file knows the shapes, a freshly traced module does not yet: take them from it.
         for name in self._LEARNED:
             value, mine = state_dict.get(prefix + name), getattr(self, name)
+            if name.startswith("line") and value is None and prefix + "keep" in state_dict:
+                setattr(self, name, None)
             if value is not None and (mine is None or (name == "coeffs" and mine.shape != value.shape)):
                 device = next((t.device for t in (self.keep, *self.activation.parameters()) if t is not None), "cpu")
                 blank = torch.empty_like(value, device=device)
-                setattr(self, name, nn.Parameter(blank) if name == "coeffs" else blank)
+                setattr(self, name, nn.Parameter(blank) if name.endswith("coeffs") else blank)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         if self.coeffs is not None:
             self.degree = len(self.coeffs) - 1
@@ -142,7 +198,17 @@ class HybridActivation(Leaf):
     def extra_repr(self) -> str:
         if self.keep is None:
             return f"degree={self.degree}, shape not known yet"
-        return f"shape={self.shape}, kept={self.kept} of {self.total}, degree={self.degree}"
+        lines = f", lines={self.lines}" if self.line is not None else ""
+        return f"shape={self.shape}, kept={self.kept} of {self.total}{lines}, degree={self.degree}"
+
+
+def horner(coeffs: Tensor, x: Tensor) -> Tensor:
+    """The polynomials ``coeffs`` (degree + 1, C) of ``x`` (N, C, ...), in the dtype of ``x``."""
+    coeffs = coeffs.to(x.dtype).reshape(len(coeffs), -1, *(1,) * (x.dim() - 2))
+    y = coeffs[-1] * x + coeffs[-2]
+    for c in coeffs[:-2].flip(0):
+        y = y * x + c
+    return y
 
 
 def hybridize(gm: fx.GraphModule, degree: int = 2) -> fx.GraphModule:
@@ -164,6 +230,18 @@ def sites(gm: fx.GraphModule) -> dict[str, HybridActivation]:
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"expected the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
     return {node.target: gm.get_submodule(node.target) for node in site_nodes(gm, HybridActivation)}
+
+
+def copy_without_statistics(gm: fx.GraphModule) -> fx.GraphModule:
+    """A deep copy but for what calibration saw, which is a float64 for each position many times over."""
+    statistics = {site: site.statistics for site in sites(gm).values()}
+    for site in statistics:
+        site.statistics = None
+    try:
+        return copy.deepcopy(gm)
+    finally:
+        for site, found in statistics.items():
+            site.statistics = found
 
 
 def relu_count(gm: fx.GraphModule) -> int:

@@ -53,6 +53,13 @@ def fit_all(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bo
         fit_site(site, statistics, fitting)
 
 
+def give_lines(gm: fx.GraphModule, fitting: Fitting) -> None:
+    """Give calibrated sites lines beside their polynomials, fitted over all positions; none takes one yet."""
+    for site in sites(gm).values():
+        site.set_line(torch.zeros_like(site.keep))
+        fit_lines(site, site.statistics, fitting, None)
+
+
 def choose_positions(
     gm: fx.GraphModule,
     batches: Batches,
@@ -90,8 +97,24 @@ def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progres
 
 
 def fit_where_replaced(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting) -> None:
-    """Fit a site over its replaced positions, at the degree that it has."""
-    fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep)
+    """Fit a site over its replaced positions, at the degree that it has: polynomials over those that are no lines by
+    its mask, and lines over those that are."""
+    line = site.takes_line
+    fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep & ~line)
+    if site.line is None:
+        return
+    error = fit_lines(site, statistics, fitting, line).to(site.fit_error)
+    by_line, replaced = (mask.reshape(len(mask), -1).sum(1) for mask in (line, ~site.keep))
+    mixed = (by_line * error + (replaced - by_line) * site.fit_error) / replaced.clamp_min(1)
+    site.fit_error = torch.where(replaced > 0, mixed, site.fit_error)
+
+
+def fit_lines(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None) -> Tensor:
+    """Give a site that may have lines those for what arrived there, over the positions of ``where`` (None: all); the
+    mean squared error of each channel (C,)."""
+    result = dapa.fit(site.activation.in_float64, statistics, 1, fitting.fit, where)
+    site.set_line_coeffs(result.coeffs)
+    return result.error
 
 
 def fit_site(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None = None) -> None:

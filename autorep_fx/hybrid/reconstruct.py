@@ -12,7 +12,6 @@ al., Data-Free Quantization (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from torch import Tensor, fx, nn
 from ..graph.attached import attached
 from ..graph.calibrate import Batches, InOrder, add, evaluating, progress_bar
 from ..graph.statistics import SiteStatistics
-from .activation import HybridActivation, sites
+from .activation import HybridActivation, copy_without_statistics, sites
 from .fitting import Fitting, fit_where_replaced
 
 #: How strongly weights may be drawn to what they were, as parts of a layer's mean squared input; infinite: they stay,
@@ -67,14 +66,7 @@ def reconstruct_layers(
 
 
 def _with_all_kept(gm: fx.GraphModule) -> fx.GraphModule:
-    statistics = {site: site.statistics for site in sites(gm).values()}
-    for site in statistics:
-        site.statistics = None  # a float64 for each position many times over, and of no use to the copy
-    try:
-        target = copy.deepcopy(gm)
-    finally:
-        for site, found in statistics.items():
-            site.statistics = found
+    target = copy_without_statistics(gm)
     for site in sites(target).values():
         site.set_keep(torch.ones_like(site.keep))
     return target

@@ -18,7 +18,8 @@ from ..graph.trace import trace
 from .activation import hybridize, sites
 from .clips import drop_clip
 
-_FORMAT, _VERSION = "autorep_fx hybrid model", 1
+#: Of the versions that are read, a file has the first one that says all that is in it: 2 has lines.
+_FORMAT, _VERSIONS = "autorep_fx hybrid model", ("1", "2")
 
 
 def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
@@ -28,7 +29,7 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     """
     header = {
         "format": _FORMAT,
-        "version": str(_VERSION),
+        "version": _VERSIONS[any(site.line is not None for site in sites(gm).values())],
         "input_shape": json.dumps(shape_held(gm)),
         "sites": json.dumps({name: site.activation.kind for name, site in sites(gm).items()}),
     }
@@ -58,8 +59,10 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
         raise FormatError(f"{path} is not a readable safetensors file: {error}") from error
     if header.get("format") != _FORMAT:
         raise FormatError(f"{path} was not written by autorep_fx.save")
-    if header.get("version") != str(_VERSION):
-        raise FormatError(f"{path} has format version {header.get('version')}, this package reads {_VERSION}")
+    if header.get("version") not in _VERSIONS:
+        raise FormatError(
+            f"{path} has format version {header.get('version')}, this package reads {' and '.join(_VERSIONS)}"
+        )
 
     shape = _shape(header.get("input_shape", "null"), path)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
@@ -122,15 +125,22 @@ def _check_site(name: str, tensors: dict[str, Tensor], path: str | os.PathLike) 
         if not condition:
             raise FormatError(f"{path}: '{name}.{part}' must be {what}")
 
-    parts = {part: tensors.get(f"{name}.{part}") for part in ("keep", "coeffs", "input_range", "fit_error")}
-    keep, coeffs = parts.pop("keep"), parts["coeffs"]
+    parts = {part: tensors.get(f"{name}.{part}")
+             for part in ("keep", "coeffs", "line", "line_coeffs", "input_range", "fit_error")}  # fmt: skip
+    keep, line, coeffs = parts.pop("keep"), parts.pop("line"), parts["coeffs"]
     if keep is None:
-        need(all(value is None for value in parts.values()), "keep", "there, as its coefficients or ranges are")
+        rest = (line, *parts.values())
+        need(all(value is None for value in rest), "keep", "there, as its coefficients or ranges are")
         return
     need(keep.dtype == torch.bool and keep.numel() > 0 and keep.dim() > 0, "keep", "a boolean mask with a channel axis")
     need(coeffs is not None and coeffs.dim() == 2 and len(coeffs) > 1, "coeffs", "(degree + 1, C), with degree >= 1")
-    shapes = {"coeffs": (len(coeffs), len(keep)), "input_range": (2,), "fit_error": (len(keep),)}
+    fits = line is None or line.dtype == torch.bool and line.shape == keep.shape
+    need(fits, "line", f"a boolean mask of shape {tuple(keep.shape)}")
+    need((line is None) == (parts["line_coeffs"] is None), "line_coeffs", "there if and only if 'line' is")
+    shapes = {"coeffs": (len(coeffs), len(keep)), "line_coeffs": (2, len(keep)), "input_range": (2,),
+              "fit_error": (len(keep),)}  # fmt: skip
     for part, value in parts.items():
         fits = value is None or value.is_floating_point() and tuple(value.shape) == shapes[part]
         need(fits, part, f"floating point of shape {shapes[part]}")
-    need(bool(torch.isfinite(coeffs).all()), "coeffs", "finite")
+    for part in ("coeffs", "line_coeffs"):
+        need(parts[part] is None or bool(torch.isfinite(parts[part]).all()), part, "finite")

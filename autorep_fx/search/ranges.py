@@ -16,8 +16,8 @@ from ..hybrid.activation import HybridActivation
 def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
     """The same modules, another graph: returns ``(what gm returns, excess)``.
 
-    The excess is the sum of ``max(0, |c2 x| / growth - 1)**2`` over the replaced positions of all squares, mean over
-    the samples: zero where every input is as small as the fit wants it (``c2 R <= growth``).
+    The excess is the sum of ``max(0, |c2 x| / growth - 1)**2`` over the positions that take a square, mean over the
+    samples: zero where every input is as small as the fit wants it (``c2 R <= growth``).
     """
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -26,16 +26,20 @@ def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
     for node in site_nodes(gm, HybridActivation):
         if gm.get_submodule(node.target).degree == 2:
             with graph.inserting_before(copies[node]):  # what comes after it may write into its input
-                keep, coeffs = (graph.get_attr(f"{node.target}.{name}") for name in ("keep", "coeffs"))
-                total = graph.call_function(_plus_excess, (total, copies[node.args[0]], keep, coeffs, growth))
+                names = ("keep", "coeffs", *(("line",) if gm.get_submodule(node.target).line is not None else ()))
+                keep, coeffs, *line = (graph.get_attr(f"{node.target}.{name}") for name in names)
+                total = graph.call_function(_plus_excess, (total, copies[node.args[0]], growth, coeffs, keep, *line))
     graph.output((output, total))
     return fx.GraphModule(gm, graph)
 
 
-def _plus_excess(total: Tensor | float, x: Tensor, keep: Tensor, coeffs: Tensor, growth: float) -> Tensor:
+def _plus_excess(total: Tensor | float, x: Tensor, growth: float, coeffs: Tensor, *others: Tensor) -> Tensor:
+    """others: masks of positions that take no square."""
     c2 = coeffs[2].view(-1, *(1,) * (x.dim() - 2))
-    beyond = ((c2 * x).float().abs() / growth - 1).clamp_min(0)
-    return total + (beyond.square() * ~keep).sum() / len(x)
+    beyond = ((c2 * x).float().abs() / growth - 1).clamp_min(0).square()
+    for mask in others:
+        beyond = beyond * ~mask
+    return total + beyond.sum() / len(x)
 
 
 class RangeWatch(SiteWalk):

@@ -57,3 +57,40 @@ def test_bad_masks_and_coefficients_are_refused():
         site.set_coeffs(torch.ones(3, 4))
     with pytest.raises(ValueError, match="kind"):
         Activation("sine")
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4), (3, 4, 5)])
+def test_three_forms(shape):
+    keep, line, coeffs, x = torch.rand(shape) < 0.3, torch.rand(shape) < 0.5, torch.randn(3, 3), torch.randn(6, *shape)
+    site, lines = _site(keep, coeffs), torch.randn(2, 3)
+    site.set_line(line)
+    site.set_line_coeffs(lines)
+    c, (c0, c1) = coeffs.view(3, 3, *(1,) * (len(shape) - 1)), lines.view(2, 3, *(1,) * (len(shape) - 1))
+    square = c[0] + c[1] * x + c[2] * x * x
+    torch.testing.assert_close(site(x), torch.where(keep, x.relu(), torch.where(line, c0 + c1 * x, square)))
+    assert site.lines == int((line & ~keep).sum()) and torch.equal(site.takes_line, line & ~keep)
+    assert f"lines={site.lines}" in repr(site)
+    site.set_line(None)
+    torch.testing.assert_close(site(x), torch.where(keep, x.relu(), square))
+    assert site.lines == 0 and "line" not in str(list(site.state_dict()))
+
+
+def test_lines_train_where_they_are_taken():
+    site = _site(torch.tensor([[True, False], [True, True]]), torch.randn(3, 2))
+    site.set_line(torch.ones(2, 2, dtype=torch.bool))
+    assert site.line_coeffs.requires_grad and not site.coeffs.requires_grad
+    site(torch.randn(5, 2, 2)).sum().backward()
+    assert (site.line_coeffs.grad[:, 0] != 0).all() and (site.line_coeffs.grad[:, 1] == 0).all()
+    site.set_line(torch.zeros(2, 2, dtype=torch.bool))
+    assert not site.line_coeffs.requires_grad and site.coeffs.requires_grad
+
+
+def test_bad_lines_are_refused():
+    site = HybridActivation(Activation("relu"))
+    with pytest.raises(ValueError, match="shape None"):
+        site.set_line(torch.ones(3, 4, dtype=torch.bool))
+    site.set_keep(torch.ones(3, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match="boolean"):
+        site.set_line(torch.ones(3, 4))
+    with pytest.raises(ValueError, match="line_coeffs"):
+        site.set_line_coeffs(torch.ones(2, 3))

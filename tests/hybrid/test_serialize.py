@@ -22,6 +22,27 @@ def test_round_trip(tmp_path, kind, degree):
         assert torch.equal(mine.input_range, theirs.input_range) and mine.degree == theirs.degree
 
 
+def with_lines(gm):
+    for site in ar.sites(gm).values():
+        site.set_line(torch.rand(site.shape) < 0.5)
+        site.set_line_coeffs(torch.rand(2, site.shape[0]))
+    return gm
+
+
+def test_lines_round_trip_and_files_without_them_are_as_before(tmp_path):
+    gm = ar.transform(build(PlainModules), calibration=images(8), relu_budget=50)
+    ar.save(gm, tmp_path / "before")
+    assert contents(tmp_path / "before")[0]["version"] == "1" and ar.load(PlainModules(), tmp_path / "before")
+    ar.save(with_lines(gm).eval(), tmp_path / "m")
+    loaded = ar.load(PlainModules(), tmp_path / "m").eval()
+    assert contents(tmp_path / "m")[0]["version"] == "2" and torch.equal(loaded(images()), gm(images()))
+    for mine, theirs in zip(ar.sites(gm).values(), ar.sites(loaded).values()):
+        assert torch.equal(mine.line, theirs.line) and mine.lines == theirs.lines > 0
+    twin = with_lines(ar.transform(build(PlainModules), calibration=images(8)))
+    twin.load_state_dict(ar.load(PlainModules(), tmp_path / "before").state_dict())  # a state without lines
+    assert all(site.line is None and site.lines == 0 for site in ar.sites(twin).values())
+
+
 def test_before_shapes_are_known(tmp_path):
     ar.save(ar.transform(build(PlainModules)), tmp_path / "m")
     loaded = ar.load(PlainModules(), tmp_path / "m").eval()
@@ -67,6 +88,9 @@ def saved(tmp_path):
     (lambda h, t: t.update({"1.coeffs": t["1.coeffs"][:, :3].clone()}), r"'1.coeffs' must be floating point of shape"),
     (lambda h, t: t["1.coeffs"].fill_(torch.nan), "'1.coeffs' must be finite"),
     (lambda h, t: t.update({"1.input_range": torch.zeros(3)}), r"'1.input_range' must be floating point of shape \(2,"),
+    (lambda h, t: t.update({"1.line": t["1.keep"].clone()}), "'1.line_coeffs' must be there if"),
+    (lambda h, t: t.update({"1.line": t["1.keep"][:3].clone()}), "'1.line' must be a boolean mask"),
+    (lambda h, t: h.update(version="3"), "format version 3, this package reads 1 and 2"),
     (lambda h, t: t.update({"0.weight": t["0.weight"].int()}), "'0.weight' is of torch.int32 there"),
     (lambda h, t: t.update({"0.weight": torch.zeros(1)}), "does not fit the model"),
     (lambda h, t: t.update({"more": torch.zeros(1)}), "does not fit the model"),

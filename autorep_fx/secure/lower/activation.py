@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...hybrid.activation import HybridActivation
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
@@ -17,6 +19,10 @@ def hybrid(low: Lowering, call: Call) -> str:
     if site.shape != shape:
         raise Unsupported(f"was masked for samples of shape {site.shape} and gets {shape}")
     attrs, secrets = lower_site(site)
+    channels = math.prod(shape) // attrs["per_channel"]
+    if channels != shape[0]:  # each position is one
+        shape = (channels,)
+        x = low.emit(call, "reshape", (x,), shape=shape, suffix=".positions")
     if low.sample_shape(call.node) == shape:
         return low.emit(call, "hybrid", (x,), secrets=secrets, **attrs)
     y = low.emit(call, "hybrid", (x,), shape=shape, suffix=".site", secrets=secrets, **attrs)
