@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -15,10 +17,18 @@ from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
 from .graph.leftover import leftover
 from .graph.trace import trace
-from .hybrid.activation import HybridActivation, hybridize, sites
-from .hybrid.budget import check_granularity
-from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced
+from .hybrid.activation import HybridActivation, copy_without_statistics, hybridize, sites
+from .hybrid.budget import check_granularity, scores_of
+from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
+from .hybrid.forms import Forms, choose_forms
 from .hybrid.reconstruct import reconstruct_layers
+from .secure.budget import Budget, Predicted
+from .secure.network import Network
+
+log = logging.getLogger(__name__)
+
+#: Calibration samples that plans are made from.
+_PLANNED_FROM = 256
 
 
 def transform(
@@ -27,6 +37,9 @@ def transform(
     example_inputs: Tensor | None = None,
     calibration: Tensor | Iterable | None = None,
     relu_budget: int | None = None,
+    latency_ms: float | None = None,
+    offline_mb: float | None = None,
+    network: Network | str = "lan",
     degree: int = Fitting.degree,
     granularity: str = "element",
     fit: str = Fitting.fit,
@@ -42,6 +55,12 @@ def transform(
     sample keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted
     over the replaced positions only, site after site, to what arrives there behind the polynomials before it.
 
+    With ``latency_ms`` or ``offline_mb`` in place of ``relu_budget`` a replaced position takes a square or a line, and
+    what is kept, squared and lined is what costs the least loss within the limits, by the prices of the plan that
+    :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
+    (:mod:`~autorep_fx.hybrid.forms`). What that plan predicts of the result is logged, is in
+    ``result.meta["predicted"]``, and is within the limits.
+
     ``reconstruct=True`` is for whoever cannot train: polynomials, weights and biases are fitted, layer after layer, by
     least squares to what the model has there (:mod:`~autorep_fx.hybrid.reconstruct`), without labels. It takes some
     dozens of inputs like those to come; a search or :func:`autorep_fx.finetune` with training data does more.
@@ -55,6 +74,10 @@ def transform(
             whose first entry is the input and whose second may be the labels, used in the score); walked four times. A
             sample whose largest |x| is many times that of the others is left out, with a CalibrationWarning.
         relu_budget: elements per sample that keep their activation.
+        latency_ms: the most milliseconds that a private inference of one sample may take online on ``network``, as
+            ``compile(result, calibration, network=network)`` predicts.
+        offline_mb: the most megabytes that all parties may send offline for it; may go with ``latency_ms``.
+        network: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan".
         degree: degree of the polynomials, 1 to 4.
         granularity: "element", "channel" or "layer": what is kept or replaced as one.
         fit: "traced" or "gaussian", the distribution to fit under.
@@ -73,14 +96,18 @@ def transform(
     Raises:
         TraceError: the model cannot be traced.
         CalibrationError: calibration data that are empty, not finite, or do not fit the model.
-        BudgetError: a budget out of range, or without calibration.
+        BudgetError: a budget out of range, two kinds of budgets, or one without calibration.
+        CompileError: with a limit: the native runtime cannot run the model.
         ValueError: an unknown degree, granularity or fit.
     """
     fitting = Fitting(degree, fit, growth)
     check_granularity(granularity)
-    if relu_budget is not None and calibration is None:
-        raise BudgetError("relu_budget needs calibration: batches of typical inputs that the polynomials are fitted to")
-    if reconstruct and relu_budget is None:
+    budget = Budget.of(latency_ms, offline_mb, network)
+    check_one_budget(relu_budget, budget)
+    replaces = relu_budget is not None or budget is not None
+    if replaces and calibration is None:
+        raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
+    if reconstruct and not replaces:
         raise BudgetError("reconstruct=True makes good what was replaced; say how many stay with relu_budget")
 
     example = None
@@ -93,12 +120,55 @@ def transform(
     if calibration is not None:
         batches = Batches(calibration, leave_out=True)
         fit_all(gm, batches, fitting, progress)
+        refit = reconstruct_layers if reconstruct else fit_replaced
         if relu_budget is not None:
             choose_positions(gm, batches, relu_budget, granularity, progress)
-            (reconstruct_layers if reconstruct else fit_replaced)(gm, batches, fitting, progress)
+            refit(gm, batches, fitting, progress)
+        elif budget is not None:
+            give_lines(gm, fitting)
+            gm = _within(gm, batches, budget, granularity, partial(refit, fitting=fitting, progress=progress), progress)
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm
+
+
+def check_one_budget(relu_budget: float | None, budget: Budget | None) -> None:
+    """Raise BudgetError for two kinds of budgets at once."""
+    if relu_budget is not None and budget is not None:
+        raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
+
+
+def planned_from(batches: Batches) -> Tensor:
+    """Samples that plans are made from."""
+    found: list[Tensor] = []
+    for x, _ in batches:
+        found.append(x[: _PLANNED_FROM - sum(map(len, found))])
+        if sum(map(len, found)) == _PLANNED_FROM:
+            break
+    return torch.cat(found)
+
+
+def _within(
+    gm: fx.GraphModule, batches: Batches, budget: Budget, granularity: str, refit: Callable, progress: bool | None
+) -> fx.GraphModule:
+    """A copy of a fitted model with the forms of least loss within the limits, fitted again."""
+    x = planned_from(batches)
+    square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), progress)
+    prices = budget.prices(gm, x)
+
+    def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
+        found = copy_without_statistics(gm)
+        forms.apply(found)
+        refit(found, batches)
+        return budget.predicted(found, x), found
+
+    def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
+        return choose_forms(line, square, prices, limits, granularity, states)
+
+    predicted, found = budget.settle(choose, planned, progress)
+    log.info("%s", predicted)
+    found.meta["predicted"] = asdict(predicted)
+    return found
 
 
 def _warn(gm: fx.GraphModule, model: nn.Module) -> None:

@@ -12,18 +12,19 @@ from tqdm.auto import tqdm
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.labels import fault_of_classes, fault_of_labels
-from .activation import HybridActivation
+from .activation import HybridActivation, horner
 
 GRANULARITIES = ("element", "channel", "layer")
 
 
 class _Probe(SiteWalk):
-    """Keeps, for every site, its output and by how much the polynomial would change it."""
+    """Keeps, for every site, its output and by how much each form of ``coeffs`` would change it."""
 
-    def __init__(self, gm: fx.GraphModule):
+    def __init__(self, gm: fx.GraphModule, coeffs: tuple[str, ...]):
         super().__init__(gm, HybridActivation)
+        self.coeffs = coeffs
         self.outputs: dict[str, Tensor] = {}
-        self.changes: dict[str, Tensor] = {}
+        self.changes: dict[str, list[Tensor]] = {}
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
         y = site.activation(x)
@@ -31,12 +32,26 @@ class _Probe(SiteWalk):
             y = y.detach().requires_grad_()
         self.outputs[name] = y
         with torch.no_grad():
-            self.changes[name] = site.polynomial(x) - y
+            self.changes[name] = [horner(getattr(site, coeffs), x) - y for coeffs in self.coeffs]
         return y.clone()  # the model may write into it
 
 
 def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, seed: int = 0) -> dict[str, Tensor]:
-    """Expected effect of replacing each position, (shape of the site) float64 by site name.
+    """Expected effect of each position's polynomial in place of its activation, (shape of the site) float64 by site.
+
+    :func:`scores_of` says what it is.
+    """
+    return scores_of(gm, batches, ("coeffs",), progress, seed)[0]
+
+
+def scores_of(
+    gm: fx.GraphModule,
+    batches: Batches,
+    coeffs: tuple[str, ...],
+    progress: bool | None = None,
+    seed: int = 0,
+) -> list[dict[str, Tensor]]:
+    """Expected effect of replacing each position, (shape of the site) float64 by site name, for each form.
 
     With g the gradient of the loss at the output of a position and d the change that its polynomial makes there, the
     score is the mean of (g d)**2 over the samples: the diagonal of the second-order (Gauss-Newton, Fisher) expansion of
@@ -46,12 +61,15 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
 
     Sites must be fitted and have nothing replaced.
 
+    Args:
+        coeffs: the forms, "coeffs" or "line_coeffs".
+
     Raises:
         CalibrationError: labels that do not fit what the model returns; names the batch.
     """
     generator = torch.Generator().manual_seed(seed)
-    probe = _Probe(gm)
-    totals: dict[str, Tensor] = {}
+    probe = _Probe(gm, coeffs)
+    totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
     bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
                disable=None if progress is None else not progress)  # fmt: skip
@@ -60,11 +78,12 @@ def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, s
             where = f"{batches.name} batch {i}"
             loss = _loss(probe.walk(x, where), labels, generator, where)
             grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)
-            for (name, change), grad in zip(probe.changes.items(), grads):
-                effect = 0 if grad is None else (grad * change).double().square().sum(0).cpu()
-                totals[name] = totals.get(name, torch.zeros(change.shape[1:], dtype=torch.float64)) + effect
+            for (name, changes), grad in zip(probe.changes.items(), grads):
+                for total, change in zip(totals, changes):
+                    effect = 0 if grad is None else (grad * change).double().square().sum(0).cpu()
+                    total[name] = total.get(name, torch.zeros(change.shape[1:], dtype=torch.float64)) + effect
             samples += len(x)
-    return {name: total / samples for name, total in totals.items()}
+    return [{name: effect / samples for name, effect in total.items()} for total in totals]
 
 
 def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str) -> Tensor:

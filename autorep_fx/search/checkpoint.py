@@ -14,6 +14,7 @@ from torch import fx
 
 from ..errors import FormatError
 from ..hybrid.activation import sites
+from ..secure.network import Network
 from .settings import Settings
 
 _NAME = "last.pt"
@@ -29,8 +30,9 @@ def identity(settings: Settings, gm: fx.GraphModule, batches: int, teacher: bool
     everything = sites(gm).values()
     run = {name: _plain(value) for name, value in settings.deciding().items()}
     run |= {"batches an epoch": batches, "teacher": teacher, "degree": max((s.degree for s in everything), default=0)}
-    if settings.relu_budget is None:  # masks as they are
-        masks = b"".join(site.keep.cpu().numpy().tobytes() for site in everything if site.keep is not None)
+    if not settings.moves_masks:  # as they are
+        masks = b"".join(mask.cpu().numpy().tobytes() for site in everything if site.keep is not None
+                         for mask in (site.keep, site.line) if mask is not None)  # fmt: skip
         kept, total = (sum(getattr(site, name) for site in everything) for name in ("kept", "total"))
         run["masks"] = f"{kept} kept ({hashlib.sha256(masks).hexdigest()[:8]})" if kept < total else "all kept"
     return run
@@ -75,6 +77,8 @@ def check_same(path: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Network):
+        return {"rtt_ms": float(value.rtt_ms), "mbps": float(value.mbps)}
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return value
     return int(value) if isinstance(value, numbers.Integral) else float(value)  # NumPy's too

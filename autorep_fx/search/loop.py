@@ -45,6 +45,8 @@ class History:
         val_accuracy: fraction, empty without a validation loader.
         relus: kept elements per sample at the end of the epoch.
         missed: how many positions above the budget the schedule ended, before the last ones were settled.
+        predicted: of a search under limits, what the plan of its result predicts
+            (:class:`~autorep_fx.secure.budget.Predicted`).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -52,6 +54,7 @@ class History:
     val_accuracy: list[float] = field(default_factory=list)
     relus: list[int] = field(default_factory=list)
     missed: int = 0
+    predicted: dict | None = None
 
 
 class Loop:
@@ -110,7 +113,7 @@ class Loop:
         s = self.settings
         self.method.start()
         if self.saved is not None and self.saved["settled"]:
-            self.method.settle()  # drops the gates; the masks come from the file
+            self.method.release()  # drops the gates; the masks come from the file
             self.mask_steps = 0
         self._synchronize()
         self.optimizer = self._optimizer()
@@ -253,7 +256,7 @@ class Loop:
     def _optimizer(self) -> torch.optim.Optimizer:
         s = self.settings
         gates = self.method.gate_parameters()
-        coeffs = [site.coeffs for site in self.method.sites.values() if site.coeffs is not None]
+        coeffs = [c for site in self.method.sites.values() for c in (site.coeffs, site.line_coeffs) if c is not None]
         special = {id(p) for p in (*gates, *coeffs)}
         weights = [p for p in self.gm.parameters() if p.requires_grad and id(p) not in special]
         gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -54,44 +55,27 @@ class Method:
     def gate_parameters(self) -> list[Tensor]:
         return [site.gate.theta for site in self.sites.values() if site.gate is not None]
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: dict[str, float]) -> None: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
 
 
-class _Gated(Method):
+class Gated(Method):
     """A gate at every site, and a schedule for what may be left open.
 
     Args:
-        budget: positions (units of ``cost``) to end at.
+        penalty: weight of the budget term in the loss.
         initial: where the gates start, (shape of the site) by site.
-        cost: of one kept position, by site; default 1.
     """
 
     moves_masks = True
     gate_type: type
     level = 0.0
 
-    def __init__(
-        self,
-        gm: fx.GraphModule,
-        budget: float,
-        granularity: str,
-        penalty: float | None,
-        initial: Mapping[str, Tensor],
-        cost: Mapping[str, float] | None,
-    ):
+    def __init__(self, gm: fx.GraphModule, granularity: str, penalty: float | None, initial: Mapping[str, Tensor]):
         super().__init__(gm)
-        self.budget, self.granularity, self.weight, self.initial, self.cost = (
-            budget,
-            granularity,
-            penalty,
-            initial,
-            cost,
-        )
-        self.price = {name: float((cost or {}).get(name, 1.0)) for name in self.sites}
-        self.total = sum(site.total * self.price[name] for name, site in self.sites.items())
+        self.granularity, self.weight, self.initial = granularity, penalty, initial
         self.steps, self.progress, self.moved = 0, 0.0, 0.0
 
     def start(self) -> None:
@@ -102,8 +86,50 @@ class _Gated(Method):
     def after_step(self, progress: float) -> bool:
         self.steps, self.progress = self.steps + 1, progress
         if self.steps % _EVERY == 0 or progress >= 1:
-            return self._move(self._target(progress))
+            return self._move(progress)
         return False
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0, "moved": self.moved}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.steps, self.level, self.moved = int(state["steps"]), state["level"], state["moved"]
+        self.weight = state["weight"] or None
+
+    def _move(self, progress: float) -> bool:
+        """Set the masks for this progress of the phase; True ends it."""
+        raise NotImplementedError
+
+
+def left_at(progress: float, total: float, budget: float) -> float:
+    """What may be left at this progress: a cubic from everything to the budget.
+
+    Source of the shape: Zhu and Gupta, "To prune, or not to prune" (2017).
+    """
+    return budget + (total - budget) * (1 - progress) ** 3
+
+
+class _Counted(Gated):
+    """A budget of positions.
+
+    Args:
+        budget: positions (units of ``cost``) to end at.
+        cost: of one kept position, by site; default 1.
+    """
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        budget: float,
+        granularity: str,
+        penalty: float | None,
+        initial: Mapping[str, Tensor],
+        cost: Mapping[str, float] | None,
+    ):
+        super().__init__(gm, granularity, penalty, initial)
+        self.budget, self.cost = budget, cost
+        self.price = {name: float((cost or {}).get(name, 1.0)) for name in self.sites}
+        self.total = sum(site.total * self.price[name] for name, site in self.sites.items())
 
     def settle(self) -> int:
         missed = sum(site.kept for site in self.sites.values()) - int(self.budget) if self.cost is None else 0
@@ -114,29 +140,12 @@ class _Gated(Method):
             site.set_keep(masks[name])
         return missed
 
-    def state(self) -> dict[str, float]:
-        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0, "moved": self.moved}
-
-    def restore(self, state: dict[str, float]) -> None:
-        self.steps, self.level, self.moved = int(state["steps"]), state["level"], state["moved"]
-        self.weight = state["weight"] or None
-
-    def _move(self, target: float) -> bool:
-        raise NotImplementedError
-
-    def _target(self, progress: float) -> float:
-        """Cost that may be left at this progress: a cubic from everything to the budget.
-
-        Source of the shape: Zhu and Gupta, "To prune, or not to prune" (2017).
-        """
-        return self.budget + (self.total - self.budget) * (1 - progress) ** 3
-
     def _open(self) -> Tensor | float:
         """Cost of what the gates leave open, differentiable."""
         return sum(site.gate(site.keep).sum() * self.price[name] for name, site in self.sites.items())
 
 
-class AutoRep(_Gated):
+class AutoRep(_Counted):
     """Discrete masks by a straight-through gradient; weights, coefficients and masks learn together.
 
     With ``penalty``, as published: the masks are the signs of the parameters and the loss has
@@ -157,7 +166,8 @@ class AutoRep(_Gated):
             return 0.0
         return self.weight * torch.clamp(self._open() / self.total - self.target, min=0)
 
-    def _move(self, target: float) -> bool:
+    def _move(self, progress: float) -> bool:
+        target = left_at(progress, self.total, self.budget)
         self.target = target / self.total
         if self.weight is None:
             self.level = self._level(target)
@@ -176,15 +186,15 @@ class AutoRep(_Gated):
         around = theta[max(index - 1, 0) : index + 1]
         return float(around.mean()) if 0 < index < len(theta) else float(around[-1]) + (1.0 if index == 0 else -1.0)
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         return super().state() | {"target": self.target}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.target = state["target"]
 
 
-class Snl(_Gated):
+class Snl(_Counted):
     """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
 
     The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half
@@ -208,8 +218,8 @@ class Snl(_Gated):
     def penalty(self) -> Tensor | float:
         return self.weight * self._open()
 
-    def _move(self, target: float) -> bool:
-        left = 0.0
+    def _move(self, progress: float) -> bool:
+        target, left = left_at(progress, self.total, self.budget), 0.0
         with torch.no_grad():
             for name, site in self.sites.items():
                 site.gate.theta.clamp_(0, 1)
@@ -221,4 +231,4 @@ class Snl(_Gated):
         return left <= self.budget
 
 
-METHODS: dict[str, type[_Gated]] = {"autorep": AutoRep, "snl": Snl}
+METHODS: dict[str, type[_Counted]] = {"autorep": AutoRep, "snl": Snl}

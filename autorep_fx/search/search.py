@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from itertools import islice
 
 import torch
@@ -14,10 +15,16 @@ from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
-from ..hybrid.fitting import fit_all
+from ..hybrid.fitting import fit_all, give_lines
+from ..secure.budget import Budget
+from ..secure.network import Network
+from ..transform import check_one_budget, planned_from
+from .forms import ThreeForms, shared
 from .loop import History, Loop
 from .methods import METHODS, Method
 from .settings import Settings
+
+log = logging.getLogger(__name__)
 
 _SNL_PENALTY = 1e-5
 _FIT_BATCHES = 4
@@ -28,7 +35,10 @@ def search(
     train_loader: Iterable,
     val_loader: Iterable | None = None,
     *,
-    relu_budget: int,
+    relu_budget: int | None = None,
+    latency_ms: float | None = None,
+    offline_mb: float | None = None,
+    network: Network | str = Settings.network,
     teacher: nn.Module | None = None,
     method: str = Settings.method,
     epochs: int = 20,
@@ -56,7 +66,12 @@ def search(
     tensorboard: str | os.PathLike | None = Settings.tensorboard,
     progress: bool | None = Settings.progress,
 ) -> History:
-    """Learn masks, coefficients and weights together, in place; ``gm`` ends at exactly ``relu_budget`` ReLUs a sample.
+    """Learn masks, coefficients and weights together, in place.
+
+    ``gm`` ends at exactly ``relu_budget`` ReLUs a sample, or, with ``latency_ms`` or ``offline_mb`` in place of that,
+    within these by the plan that :func:`autorep_fx.compile` makes for ``network``. Then a replaced position takes a
+    square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
+    ``gm.meta["predicted"]`` have what the plan predicts.
 
     Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the
     same on all ranks. On a GPU it computes channels-last.
@@ -68,6 +83,8 @@ def search(
             each rank its own part.
         val_loader: batches for the accuracy of each epoch.
         relu_budget: elements per sample that keep their activation at the end (units of ``cost`` where that is given).
+        latency_ms, offline_mb, network: limits of a private inference of one sample, as in
+            :func:`autorep_fx.transform`; with method "autorep".
         teacher: the unreplaced network, to distil from; runs in eval mode and is not changed.
         method: "autorep", or "snl": replaced positions become the identity.
         epochs: passes over ``train_loader`` in all.
@@ -104,7 +121,8 @@ def search(
         progress: progress bars; None shows them on a terminal only.
 
     Raises:
-        BudgetError: budget out of range.
+        BudgetError: budget out of range, none, or two kinds of them.
+        CompileError: with a limit: the native runtime cannot run the model.
         ValueError: an unknown method, granularity or start, or a setting out of range; a loader that cannot be walked
             again, or gives anything but (inputs, labels): names it, the batch and the way out.
         SearchError: the loss is no longer finite; names the epoch, the step and the sites whose inputs left the range
@@ -121,6 +139,12 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if any(name not in everything for name in cost or {}):
         raise ValueError(f"cost names '{next(n for n in cost if n not in everything)}', which is not a site")
+    budget = Budget.of(latency_ms, offline_mb, network)
+    check_one_budget(relu_budget, budget)
+    if relu_budget is None and budget is None:
+        raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
+    if budget is not None and (method != "autorep" or cost):
+        raise BudgetError("latency_ms and offline_mb are limits for method='autorep', and the plan says what costs")
     loop = Loop(gm, train_loader, val_loader, teacher, settings)
 
     torch.manual_seed(seed)
@@ -128,16 +152,39 @@ def search(
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, replace(settings.fitting, degree=degree), progress)
-    one_shot.check_budget(relu_budget, int(sum(s.total * (cost or {}).get(n, 1.0) for n, s in everything.items())))
+    if budget is None:
+        one_shot.check_budget(relu_budget, int(sum(s.total * (cost or {}).get(n, 1.0) for n, s in everything.items())))
     for site in everything.values():
         site.set_keep(torch.ones_like(site.keep))
+    if budget is not None:
+        return _within(gm, loop, head, budget, settings)
     if method == "snl":
         start = {name: torch.ones(site.shape) for name, site in everything.items()}
         penalty = _SNL_PENALTY if penalty is None else penalty
     else:
-        start = _ranked(gm, head, cost, progress) if initial == "score" else _uniform(everything, seed)
+        start = _start(gm, settings, lambda: one_shot.scores(gm, head, progress))
     moving = METHODS[method](gm, relu_budget, granularity, penalty, start, cost)
     return loop(moving, head)
+
+
+def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, settings: Settings) -> History:
+    """A search under limits."""
+    give_lines(gm, settings.fitting)
+    x = planned_from(head)
+    square, line, prices = shared(
+        lambda: (*one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), settings.progress), budget.prices(gm, x))
+    )
+    start = _start(gm, settings, lambda: line)
+    moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices,
+                        lambda: budget.predicted(gm, x), settings.progress)  # fmt: skip
+    history = loop(moving, head)
+    predicted = shared(lambda: budget.predicted(gm, x))  # with the weights of the end
+    if budget.used(predicted) > 1 and moving.losses is not None:
+        moving.settle_again()
+        predicted = moving.predicted
+    log.info("%s", predicted)
+    history.predicted = gm.meta["predicted"] = asdict(predicted)
+    return history
 
 
 def finetune(
@@ -169,16 +216,15 @@ def finetune(
     return Loop(gm, train_loader, val_loader, teacher, settings)(Method(gm))
 
 
-def _ranked(gm: fx.GraphModule, batches: Batches, cost: Mapping[str, float] | None, progress) -> dict[str, Tensor]:
-    """Parameters spread evenly over (0, 1) in the order of the one-shot score for its cost."""
-    scores = {n: s / (cost or {}).get(n, 1.0) for n, s in one_shot.scores(gm, batches, progress).items()}
-    flat = torch.cat([s.flatten() for s in scores.values()])
+def _start(gm: fx.GraphModule, settings: Settings, scores: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Where gates start: spread evenly over (0, 1) in the order of the one-shot score for its cost, or at random."""
+    everything = sites(gm)
+    if settings.initial == "uniform":
+        generator = torch.Generator().manual_seed(settings.seed)
+        return {name: torch.rand(site.shape, generator=generator) for name, site in everything.items()}
+    found = {name: score / (settings.cost or {}).get(name, 1.0) for name, score in scores().items()}
+    flat = torch.cat([s.flatten() for s in found.values()])
     rank = torch.empty(len(flat))
     rank[flat.argsort(stable=True)] = (torch.arange(len(flat)) + 0.5) / len(flat)
-    parts = rank.split([s.numel() for s in scores.values()])
-    return {name: part.view(s.shape) for (name, s), part in zip(scores.items(), parts)}
-
-
-def _uniform(everything, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(site.shape, generator=generator) for name, site in everything.items()}
+    parts = rank.split([s.numel() for s in found.values()])
+    return {name: part.view(s.shape) for (name, s), part in zip(found.items(), parts)}

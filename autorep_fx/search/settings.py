@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..hybrid.budget import check_granularity
 from ..hybrid.fitting import Fitting
+from ..secure.network import Network
 from .methods import METHODS
 
 STARTS = ("score", "uniform")
@@ -24,6 +25,9 @@ class Settings:
     epochs: int
 
     relu_budget: float | None = None
+    latency_ms: float | None = None
+    offline_mb: float | None = None
+    network: Network | str = "lan"
     method: str = "autorep"
     granularity: str = "element"
     penalty: float | None = None
@@ -71,6 +75,10 @@ class Settings:
         """Those that decide what a run ends with."""
         aside = ("checkpoint_dir", "resume", "tensorboard", "progress")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in aside}
+
+    @property
+    def moves_masks(self) -> bool:
+        return any(limit is not None for limit in (self.relu_budget, self.latency_ms, self.offline_mb))
 
     @property
     def fitting(self) -> Fitting:

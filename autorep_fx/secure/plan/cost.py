@@ -32,12 +32,20 @@ class StepCost:
         online, offline: bytes sent, by party, headers included.
         online_seconds: of the party that takes longest, without the network.
         offline_seconds: of the slowest party.
+        exchanges: whether messages go both ways at once.
     """
 
     online: dict[str, int] = field(default_factory=dict)
     offline: dict[str, int] = field(default_factory=dict)
     online_seconds: float = 0.0
     offline_seconds: float = 0.0
+    exchanges: bool = False
+
+    @property
+    def sent(self) -> int:
+        """Bytes that are on the way online one after another: messages there and back alternate, but exchanges, which
+        go both ways at once."""
+        return max(self.online.values(), default=0) if self.exchanges else sum(self.online.values())
 
 
 @dataclass
@@ -91,11 +99,7 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
     online = _sum(cost.online for cost in steps.values())
     offline = _sum(cost.offline for cost in steps.values())
     offline["server"] = offline.get("server", 0) + HEADER_BYTES  # "ready"
-    # Both directions alternate, so their bytes add up on the way; exchanges send both ways at once.
-    sent = sum(
-        max(c.online.values(), default=0) if _exchanges(s) else sum(c.online.values())
-        for s, c in zip(plan.steps, steps.values())
-    )
+    sent = sum(cost.sent for cost in steps.values())
     online_seconds = (
         sum(c.online_seconds for c in steps.values()) + rounds * (network.delay + rates.message) + network.seconds(sent)
     )
@@ -138,7 +142,7 @@ def _macs(plan: Plan, batch: int) -> dict[str, int]:
 
 
 def _step(step: Step, batch: int, macs: int, rates: Rates) -> StepCost:
-    size, cost = step.width // 8 * batch * step.size, StepCost()
+    size, cost = step.width // 8 * batch * step.size, StepCost(exchanges=_exchanges(step))
     if step.op == "input":
         cost.online = {"client": size + HEADER_BYTES}
         cost.online_seconds = rates.step + 3 * size / rates.bytes

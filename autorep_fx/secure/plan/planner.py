@@ -16,9 +16,10 @@ with less of it.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -197,7 +198,7 @@ def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int 
     order = {name: i for i, name in enumerate(nodes)}
 
     def gained(place: str) -> tuple[bool, int, int]:
-        trial = cut({name: replace(node) for name, node in nodes.items()}, place)
+        trial = cut({name: copy.copy(node) for name, node in nodes.items()}, place)
         for node in trial.values():
             node.wire = wire or node.wire
         try:

@@ -1,0 +1,142 @@
+"""AutoReP's masks under limits: what is kept, squared and lined, and which sites send anything, is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, fx
+
+from ..hybrid.forms import Forms, Prices, choose_forms
+from ..hybrid.gate import HysteresisGate
+from ..secure.budget import Budget, Predicted
+from .methods import Gated, left_at
+
+#: A square does not add less than this part of what a line adds.
+_LEAST = 1e-3
+
+
+class ThreeForms(Gated):
+    """Kept, a square or a line, within limits of the plan's cost.
+
+    A gate's parameter stands for what a line at its position would add to the loss: it starts at the rank of the
+    one-shot score, drifts with the gradient as AutoReP's do, and is read as the score that had that rank. A square adds
+    a part of that, which stays as the one-shot scores had it. The forms are those of least loss within the limits
+    (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to the budget. With ``penalty`` the loss
+    has ``penalty * max(0, cost of what is kept / target - 1)`` as well.
+
+    The sites have lines.
+
+    Args:
+        budget: the limits.
+        square, line: the one-shot scores.
+        prices: of each limit.
+        plan: what the masks of the sites come to.
+        progress_bar: whether to show one.
+    """
+
+    gate_type = HysteresisGate
+    refits = True
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        budget: Budget,
+        granularity: str,
+        penalty: float | None,
+        initial: Mapping[str, Tensor],
+        square: Mapping[str, Tensor],
+        line: Mapping[str, Tensor],
+        prices: Sequence[Prices],
+        plan: Callable[[], Predicted],
+        progress_bar: bool | None = None,
+    ):
+        super().__init__(gm, granularity, penalty, initial)
+        self.budget, self.prices, self.plan, self.progress_bar = budget, prices, plan, progress_bar
+        self.sorted = np.sort(torch.cat([loss.flatten() for loss in line.values()]).double().numpy())
+        self.part = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
+        size = {name: site.total for name, site in self.sites.items()}
+        everything = [price.base + sum(p.squares + p.compared * size[name] for name, p in price.sites.items())
+                      for price in prices]  # fmt: skip
+        self.totals = [max(total, limit) for total, limit in zip(everything, budget.limits)]
+        self.targets = list(self.totals)
+        self.losses: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        self.predicted: Predicted | None = None
+
+    def start(self) -> None:
+        super().start()
+        for site in self.sites.values():
+            site.line_coeffs.requires_grad_(True)
+
+    def penalty(self) -> Tensor | float:
+        if self.weight is None:
+            return 0.0
+        terms = []
+        for price, target in zip(self.prices, self.targets):
+            spent = sum(site.gate(site.keep).sum() * price.sites[name].kept for name, site in self.sites.items())
+            terms.append(spent / max(target - price.base, 1e-9))
+        return self.weight * torch.clamp(torch.stack(terms).max() - 1, min=0)
+
+    def settle(self) -> int:
+        """Fix the forms where their plan is within the limits."""
+        self.losses = self._losses(0.0)
+        for site in self.sites.values():
+            site.gate = None
+        self.settle_again()
+        return 0
+
+    def settle_again(self) -> None:
+        """The same, with the weights as they are now, and the losses as they were."""
+        square, line = self.losses
+
+        def planned(forms: Forms) -> tuple[Predicted, Forms]:
+            forms.apply(self.gm)
+            return self.plan(), forms
+
+        def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
+            return choose_forms(line, square, self.prices, limits, self.granularity, states)
+
+        self.predicted, forms = shared(lambda: self.budget.settle(choose, planned, self.progress_bar))
+        forms.apply(self.gm)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | ({} if self.losses is None else {"losses": self.losses})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.losses = state.get("losses")
+
+    def _move(self, progress: float) -> bool:
+        self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.budget.limits)]
+        band = next(iter(self.sites.values())).gate.band
+        square, line = self._losses(band if progress < 1 else 0.0)
+        choose_forms(line, square, self.prices, self.targets, self.granularity).apply(self.gm)
+        return False
+
+    def _losses(self, band: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of squares and of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
+        square, line = {}, {}
+        for name, site in self.sites.items():
+            theta = site.gate.expanded().cpu().double() + band * (2 * site.keep.cpu().double() - 1)
+            line[name] = torch.from_numpy(self._read(theta.numpy()))
+            square[name] = line[name] * self.part[name]
+        return square, line
+
+    def _read(self, theta: np.ndarray) -> np.ndarray:
+        """The score that has this rank, and beyond the ends in proportion to what is near them."""
+        n = len(self.sorted)
+        found = np.interp(theta, (np.arange(n) + 0.5) / n, self.sorted)
+        last = self.sorted[-1] * (1 + np.maximum(theta - 1, 0))
+        return np.where(theta > 1, last, np.where(theta < 0, found * np.exp(np.minimum(theta, 0)), found))
+
+
+def shared(compute: Callable[[], Any]) -> Any:
+    """What rank 0 of a process group computes, on all ranks: each has its own data, and masks are the same."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return compute()
+    found = [compute() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(found)
+    return found[0]

@@ -1,0 +1,259 @@
+"""Budgets in milliseconds and megabytes: what the forms of a network's positions cost, and what a choice comes to.
+
+Prices come from five drafts of a plan: with all activations, with all squares, with all lines, and with lines beside
+two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
+and an equal part of the rounds that the network has more. Plans decide about wires and truncations for a network as a
+whole, so a sum of prices is near what a plan costs and not that itself: a choice is planned as
+:func:`~autorep_fx.compile` would, and made anew with more or less room, until its plan is within the limits.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from tqdm.auto import tqdm
+
+from ..errors import BudgetError
+from ..graph.canonicalize import site_nodes
+from ..hybrid.activation import HybridActivation, copy_without_statistics, sites
+from ..hybrid.forms import Forms, Price, Prices
+from .compile import compile, lowered
+from .network import Network, network_of
+from .plan.cost import Cost, plan_cost
+from .plan.equalize import equalized
+from .plan.gains import gains
+from .plan.input_range import InputRange
+from .plan.plan import Plan
+from .plan.planner import make_plan
+from .plan.ranges import calibrated
+from .plan.rates import Rates
+from .plan.squares import unit_squares
+
+log = logging.getLogger(__name__)
+
+#: Parts of the positions that are kept in the drafts of lines beside kept ones.
+_FEW, _MORE = 0.05, 0.15
+
+#: Plans that are made at most, and what part of the limits choices are made for: plans differ a little.
+_TRIES, _AIM = 10, 0.998
+
+#: No position is for nothing, whatever two drafts differ by.
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the plan of a network predicts for one private inference.
+
+    Attributes:
+        latency_ms: online, on ``network``.
+        offline_mb: megabytes that all parties send offline.
+        rounds: one-way messages that wait for one another.
+    """
+
+    latency_ms: float
+    offline_mb: float
+    rounds: int
+    network: Network
+
+    def __str__(self) -> str:
+        return (
+            f"{self.latency_ms:,.3g} ms online at {self.network.rtt_ms:g} ms round trip and {self.network.mbps:,g} "
+            f"Mbit/s, {self.rounds} rounds, {self.offline_mb:,.3g} MB offline"
+        )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one private inference of one sample; at least one of them.
+
+    Attributes:
+        latency_ms: milliseconds online, on ``network``.
+        offline_mb: megabytes that all parties send offline.
+    """
+
+    latency_ms: float | None
+    offline_mb: float | None
+    network: Network
+
+    @staticmethod
+    def of(latency_ms: float | None, offline_mb: float | None, network: Network | str) -> Budget | None:
+        """None where there is no limit.
+
+        Raises:
+            BudgetError: a limit that is no positive number.
+            ValueError: no network has that name.
+        """
+        for name, value in (("latency_ms", latency_ms), ("offline_mb", offline_mb)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < float("inf")):
+                raise BudgetError(f"{name} must be a number above 0, got {value!r}")
+        network = network_of(network)
+        return None if latency_ms is None and offline_mb is None else Budget(latency_ms, offline_mb, network)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        return tuple(limit for limit in (self.latency_ms, self.offline_mb) if limit is not None)
+
+    def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+        """By the plan that ``compile(gm, x, network=network)`` makes.
+
+        Raises:
+            CompileError: the native runtime cannot run it.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about precision: whoever compiles is told
+            cost = compile(gm, x, network=self.network).cost(self.network)
+        return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, self.network)
+
+    def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
+        """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
+
+        Raises:
+            CompileError: the native runtime cannot run it.
+        """
+        drafts = _Drafts(gm, x, self.network)
+        found = []
+        if self.latency_ms is not None:
+            found.append(drafts.prices(lambda cost: 1e3 * cost.online_seconds, drafts.milliseconds))
+        if self.offline_mb is not None:
+            found.append(drafts.prices(lambda cost: sum(cost.offline.values()) / 1e6, drafts.megabytes))
+        return found
+
+    def settle(
+        self,
+        choose: Callable[[Sequence[float], Sequence[int] | None], Forms],
+        plan: Callable[[Forms], tuple[Predicted, Any]],
+        progress: bool | None = None,
+    ) -> tuple[Predicted, Any]:
+        """The best choice whose plan is within the limits, as ``plan`` returned it.
+
+        What a plan costs more than its prices say is taken off the limits of the next choices: of one with the same
+        states of the sites, and of one with any.
+
+        Args:
+            choose: the forms for given limits, by prices, and for given states of the sites.
+            plan: what these come to, and what belongs to it.
+
+        Raises:
+            BudgetError: lines alone exceed a limit.
+        """
+        limits = np.array(self.limits)
+        waiting: deque[tuple[np.ndarray, tuple[int, ...] | None]] = deque([(limits, None)])
+        found: dict[tuple, tuple[float, Predicted, Any]] = {}
+        bar = tqdm(total=_TRIES, desc="plan", leave=False, disable=None if progress is None else not progress)
+        with bar:
+            while waiting and len(found) < _TRIES:
+                room, states = waiting.popleft()
+                forms = choose(room, states)
+                key = (forms.states, forms.counts)
+                if key in found or (states is not None and (np.array(forms.costs) > room).any()):
+                    continue
+                predicted, result = plan(forms)
+                found[key] = forms.loss if self.used(predicted) <= 1 else np.inf, predicted, result
+                log.info("forms of loss %.4g: %s", forms.loss, predicted)
+                bar.update()
+                if forms.all_kept and self.used(predicted) <= 1:
+                    break
+                room = limits * _AIM - (np.array(self.costs(predicted)) - forms.costs)
+                waiting.extend([(room, forms.states), (room, None)])
+        best = min(found.values(), key=lambda each: each[0], default=(np.inf,))
+        if best[0] == np.inf:  # what fits by its price exceeds the limits: nothing is left but lines
+            best = (0.0, *plan(choose(0 * limits, None)))
+            if self.used(best[1]) > 1:
+                raise BudgetError(f"{self._named()} is less than lines alone take: {best[1]}")
+        return best[1], best[2]
+
+    def costs(self, found: Predicted) -> tuple[float, ...]:
+        """What a plan takes of each limit."""
+        both = ((self.latency_ms, found.latency_ms), (self.offline_mb, found.offline_mb))
+        return tuple(cost for limit, cost in both if limit is not None)
+
+    def used(self, found: Predicted) -> float:
+        """The largest part of a limit that a plan takes; above 1 it exceeds one."""
+        return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
+
+    def _named(self) -> str:
+        parts = (("latency_ms", self.latency_ms), ("offline_mb", self.offline_mb))
+        return " with ".join(f"{name}={value:g}" for name, value in parts if value is not None)
+
+
+class _Drafts:
+    """Plans that nobody looked at how precise they are, and their costs: nearly those of what ``compile`` makes."""
+
+    def __init__(self, gm: fx.GraphModule, x: Tensor, network: Network):
+        self.network, self.rates = network, Rates.measured()
+        self.names = {node.target: node.name for node in site_nodes(gm, HybridActivation)}
+        self.totals = {name: site.total for name, site in sites(gm).items()}
+        self.few = {name: max(1, int(_FEW * total)) for name, total in self.totals.items()}
+        self.more = {name: min(total, max(self.few[name] + 1, int(_MORE * total)))
+                     for name, total in self.totals.items()}  # fmt: skip
+        none = dict.fromkeys(self.totals, 0)
+        kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
+                "more": (self.more, True)}  # fmt: skip
+        plans = {what: _draft(_with_kept(gm, *how), x, network) for what, how in kept.items()}
+        self.costs = _quicker(plans, network)
+        self.kinds = {what: {step.name: step.attrs.get("kind") for step in plan.steps} for what, plan in plans.items()}
+
+    def prices(self, whole: Callable[[Cost], float], of_site: Callable[[str, str], float]) -> Prices:
+        found = {}
+        for name, total in self.totals.items():
+            lines, few, more, squares, kept = (of_site(what, name)
+                                               for what in ("lines", "few", "more", "squares", "all"))  # fmt: skip
+            count = self.more[name] - self.few[name]
+            each = max((more - few) / count if count else 0.0, _LEAST)
+            opens = few - lines - each * self.few[name]
+            found[name] = Price(max(opens, 0.0), each, max(squares - lines, _LEAST),
+                                max((kept - squares) / total, _LEAST))  # fmt: skip
+        return Prices(whole(self.costs["lines"]), found)
+
+    def milliseconds(self, what: str, name: str) -> float:
+        cost = self.costs[what]
+        more = (cost.rounds - self.costs["lines"].rounds) / len(self.totals)
+        steps = self._steps(what, name)
+        seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in steps)
+        return 1e3 * (seconds + more * (self.network.delay + self.rates.message))
+
+    def megabytes(self, what: str, name: str) -> float:
+        return sum(sum(step.offline.values()) for step in self._steps(what, name)) / 1e6
+
+    def _steps(self, what: str, name: str) -> list:
+        """A site's own: not the layer that took its slopes."""
+        node = self.names[name]
+        return [step for key, step in self.costs[what].steps.items()
+                if (key == node or key.startswith(f"{node}."))
+                and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
+
+
+def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:
+    """A copy whose sites keep so many positions, at even distances."""
+    gm = copy_without_statistics(gm)
+    for name, site in sites(gm).items():
+        keep = torch.zeros(site.total, dtype=torch.bool)
+        keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
+        site.set_keep(keep.view(site.shape))
+        site.set_line(torch.full_like(site.keep, line))
+    return gm
+
+
+def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+    program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
+    program, reach = equalized(program, calibrated(program, x))
+    program, reach = unit_squares(program, reach)
+    within = InputRange.of_examples(x.numpy())
+    return make_plan(program, reach, within, gains=gains(program, x), network=network)[0]
+
+
+def _quicker(plans: dict[str, Plan], network: Network) -> dict[str, Cost]:
+    """All with the comparison that is quicker where some positions are kept."""
+    found = [{what: plan_cost(plan.with_comparison(comparison), network) for what, plan in plans.items()}
+             for comparison in ("fss", "gmw")]  # fmt: skip
+    return min(found, key=lambda costs: costs["more"].online_seconds)
