@@ -3,7 +3,8 @@
 CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen,
 and the native runtime with all ReLUs kept (both comparison variants), with 12,900 kept and squares at the rest, and
 with lines at the rest: 12,900 anywhere, 12,900 in the six sites where they matter most, and none. Then batches of 64,
-the LAN and WAN shapes, and the precision on a network trained on scikit-learn's digits.
+the LAN and WAN shapes, and the precision on networks trained on scikit-learn's digits and on Fashion-MNIST (Debian's
+package dataset-fashion-mnist), where that is installed.
 
     python benchmarks/private_inference.py --json results.json
     python benchmarks/private_inference.py --only plain_fp32 native_gmw_all --repeats 9
@@ -27,10 +28,12 @@ from autorep_fx import kernels
 from autorep_fx.graph.calibrate import Batches
 from autorep_fx.hybrid import budget
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
-from autorep_fx.models import ImageLoader, digits, resnet18, resnet_cifar
+from autorep_fx.models import ImageLoader, Images, digits, fashion_mnist, resnet18, resnet_cifar
 from autorep_fx.secure.network import NETWORKS
 from autorep_fx.secure.plaintext import execute
 
+#: Where Debian's package dataset-fashion-mnist puts its files; without them the digits have to do.
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 BUDGET = 12_900
 BATCH = 64
 #: name -> (comparison, which network)
@@ -55,7 +58,7 @@ def main() -> None:
         "--networks", nargs="*", choices=("lan", "wan"), default=("lan", "wan"), help="shapes to run under"
     )
     parser.add_argument("--no-batch", action="store_true", help=f"leave out the batches of {BATCH}")
-    parser.add_argument("--no-precision", action="store_true", help="leave out the trained network")
+    parser.add_argument("--no-precision", action="store_true", help="leave out the trained networks")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -213,20 +216,31 @@ def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argpar
 
 
 def precision() -> dict:
-    """Classes and logits of the 360 test digits: private against plain float, for the network and its hybrid."""
+    """Classes and logits of test images: private against plain float, for trained networks and their hybrids."""
+    found = {"digits": precision_on(*digits(), images=360, epochs=8)}
+    if FASHION.is_dir():
+        train, test = fashion_mnist(FASHION)
+        found["fashion"] = precision_on(train[:12_000], test, images=200, epochs=8)
+    return found
+
+
+def precision_on(train: Images, test: Images, images: int, epochs: int) -> dict:
+    """A ResNet-8, with squares or lines at nineteen twentieths of its positions, and as it is."""
     torch.manual_seed(0)
-    train, test = digits()
-    plain_model = ar.transform(resnet_cifar(8, in_channels=1), example_inputs=train.normalized(slice(2)))
-    ar.finetune(plain_model, ImageLoader(train, 64, train=True, pad=1), epochs=8, lr=3e-3, progress=False)
-    hybrid = ar.transform(
-        plain_model, calibration=train.normalized(slice(512)), relu_budget=ar.relu_count(plain_model) // 20
-    )
-    ar.finetune(hybrid, ImageLoader(train, 64), teacher=plain_model, epochs=3, progress=False)
-    x, found = test.normalized(), {"images": len(test)}
-    for name, gm in (("relu", plain_model.eval()), ("hybrid", hybrid.eval())):
+    original = ar.transform(resnet_cifar(8, in_channels=1), example_inputs=train.normalized(slice(2)))
+    ar.finetune(original, ImageLoader(train, 64, train=True, pad=1), epochs=epochs, lr=3e-3, progress=False)
+    networks, calibration = {"relu": original.eval()}, train.normalized(slice(512))
+    for name, degree in (("squares", 2), ("lines", 1)):
+        budget = ar.relu_count(original) // 20
+        hybrid = ar.transform(original, calibration=calibration, relu_budget=budget, degree=degree)
+        ar.finetune(hybrid, ImageLoader(train, 64), teacher=original, epochs=max(epochs // 2, 1), progress=False)
+        networks[name] = hybrid.eval()
+    x, found = test.normalized(slice(images)), {"images": images}
+    for name, gm in networks.items():
         program = ar.compile(gm, train.normalized(slice(256)))
         with torch.no_grad():
             logits = gm(x)
+        found[f"{name}_accuracy"] = float((logits.argmax(1) == test.labels[:images]).double().mean())
         for comparison in ("fss", "gmw"):
             output = program.run(x, backend="native", comparison=comparison).output
             found[f"{name}_{comparison}_same_class"] = float((output.argmax(1) == logits.argmax(1)).double().mean())

@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
 from architectures import ARCHITECTURES, PlainModules, SharedActivation, build, images
+from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import BudgetError, CalibrationError, TransformWarning
+from autorep_fx.errors import BudgetError, CalibrationError, CompileWarning, TransformWarning
 
 KINDS = [kind for kind, _ in ARCHITECTURES]
 
@@ -209,3 +211,52 @@ def test_what_is_no_site_is_named():
 def test_nothing_is_said_where_all_is_well(kind, recwarn):
     ar.transform(build(kind))
     assert not [w for w in recwarn if issubclass(w.category, TransformWarning)]
+
+
+def small():
+    """A network whose plans are quickly made, and what it is fitted to."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, padding=1), nn.ReLU(),
+                          nn.Flatten(), nn.Linear(128, 20), nn.ReLU(), nn.Linear(20, 4)).eval()  # fmt: skip
+    return model, torch.rand(48, 1, 8, 8)
+
+
+@pytest.mark.parametrize("limits, granularity", [
+    ({"latency_ms": 105, "network": "wan"}, "element"),
+    ({"latency_ms": 140, "network": "wan", "offline_mb": 0.2}, "element"),
+    ({"offline_mb": 0.1, "reconstruct": True}, "channel"),
+], ids=str)  # fmt: skip
+def test_limits_hold_by_the_plan_of_the_result(limits, granularity):
+    model, x = small()
+    gm = ar.transform(model, calibration=x, granularity=granularity, **limits)
+    predicted, network = gm.meta["predicted"], limits.get("network", "lan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        cost = ar.compile(gm, x, network=network).cost(network)
+    assert predicted["latency_ms"] == pytest.approx(1e3 * cost.online_seconds) and predicted["rounds"] == cost.rounds
+    assert predicted["offline_mb"] == pytest.approx(sum(cost.offline.values()) / 1e6)
+    assert predicted["latency_ms"] <= limits.get("latency_ms", 1e9)
+    assert predicted["offline_mb"] <= limits.get("offline_mb", 1e9)
+    assert 0 < ar.relu_count(gm) < 404 and torch.isfinite(gm.eval()(x)).all()
+    assert copy.deepcopy(gm).meta["predicted"] == predicted
+    report = ar.inspect(gm)
+    assert report.predicted == predicted and report.lines == sum(site.lines for site in ar.sites(gm).values())
+    assert "ms online" in str(report) and ("lines" in str(report)) == (report.lines > 0)
+
+
+def test_a_limit_that_everything_fits_in_keeps_everything():
+    model, x = small()
+    gm = ar.transform(model, calibration=x, latency_ms=1e5, network="wan")
+    assert torch.equal(gm.eval()(x), model(x)) and ar.relu_count(gm) == 404
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"latency_ms": 100}, "needs calibration"),
+    ({"latency_ms": 100, "relu_budget": 5, "calibration": images(8)}, "not both"),
+    ({"latency_ms": "fast", "calibration": images(8)}, "latency_ms must be a number above 0, got 'fast'"),
+    ({"offline_mb": 0, "calibration": images(8)}, "offline_mb must be a number above 0"),
+    ({"latency_ms": 1, "network": "wan", "calibration": images(8)}, "less than lines alone take: .* ms online"),
+])  # fmt: skip
+def test_wrong_limits(wrong, message):
+    with pytest.raises(BudgetError, match=message):
+        ar.transform(build(PlainModules), **wrong)

@@ -111,9 +111,11 @@ def choose_forms(
     check_granularity(granularity)
     room = np.array([limit - price.base for price, limit in zip(prices, limits)])
     sites = [_Site(name, line[name], square[name], [p.sites[name] for p in prices], granularity) for name in line]
+    everything = [site.most[SQUARES] for site in sites]
     if (room < 0).any():
-        states, counts = [CLOSED] * len(sites), [0] * len(sites)
-        found = sum(site.total[0] for site in sites), states, counts
+        found = sum(site.total[0] for site in sites), [CLOSED] * len(sites), [0] * len(sites)
+    elif states is None and (sum(site.cost(SQUARES, n) for site, n in zip(sites, everything)) <= room).all():
+        found = 0.0, [SQUARES] * len(sites), everything
     else:
         found = min((_best(sites, room, w, states) for w in _weights(len(room))), key=lambda each: each[0])
     loss, states, counts = found

@@ -46,6 +46,8 @@ def render(report, title: str | None = None, sections: Sequence = ()) -> str:
         largest=max((site.total or 0 for site in report.sites), default=0),
         all_relu=all(site.kind == "relu" for site in report.sites),
         legend=table.legend(report),
+        prediction=table.prediction(report),
+        replacement=table.replacement(report),
         notes=table.notes(report),
     )
 

@@ -28,7 +28,10 @@ class SiteRecord:
         name, kind: the site's path in the model, and the kind of its activation.
         shape: of one sample; None while unknown, and then ``total`` and ``kept`` are None too.
         keep: boolean array of ``shape``; None while the site has no mask of its own (all kept).
-        coeffs: (degree + 1, C) float64; None while not fitted.
+        lines: how many take a line by the site's own mask of lines; 0 where it has none.
+        line: boolean array of ``shape``, where they are; None where there are none.
+        coeffs: (degree + 1, C) float64, of the lines where nothing else is replaced; None while not fitted.
+        line_coeffs: (2, C) float64; None where there are no lines.
         source: where the distribution comes from, "example_inputs" or "calibration"; None when it is not known.
         mean, std, low, high: of the site's input, all channels together.
         clip_rate: of a ReLU6, the part of its inputs that was above 6.
@@ -46,6 +49,9 @@ class SiteRecord:
     total: int | None = None
     kept: int | None = None
     keep: np.ndarray | None = field(default=None, repr=False)
+    lines: int = 0
+    line: np.ndarray | None = field(default=None, repr=False)
+    line_coeffs: np.ndarray | None = field(default=None, repr=False)
     coeffs: np.ndarray | None = field(default=None, repr=False)
     source: str | None = None
     samples: int = 0
@@ -79,7 +85,8 @@ class SiteRecord:
         channels = self.coeffs.shape[1] if self.fitted else (self.shape or (0,))[0]
         if self.keep is None or self.keep.all():
             return np.arange(channels)
-        return np.flatnonzero(~self.keep.reshape(len(self.keep), -1).all(1))
+        others = self.keep if self.line is None or self.lines == self.replaced else self.keep | self.line
+        return np.flatnonzero(~others.reshape(len(others), -1).all(1))
 
     def channel_share(self) -> np.ndarray | None:
         """Share kept of every channel, (C,)."""
@@ -202,7 +209,11 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
         record.kept = record.total if site.shape is None else site.kept
     if site.keep is not None:
         record.keep = site.keep.cpu().numpy().copy()
-        coeffs = site.coeffs.detach().cpu().double()
+        if site.lines:
+            record.lines, record.line = site.lines, site.takes_line.cpu().numpy().copy()
+            record.line_coeffs = site.line_coeffs.detach().cpu().double().numpy().copy()
+        only = site.lines and site.lines == record.replaced
+        coeffs = (site.line_coeffs if only else site.coeffs).detach().cpu().double()
         identity = torch.zeros_like(coeffs)
         identity[1] = 1
         if not torch.isfinite(coeffs).all():
@@ -231,6 +242,8 @@ def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteS
     if statistics is not None and statistics.samples and statistics.moments.degree >= len(record.coeffs) - 1:
         coeffs = torch.from_numpy(record.coeffs)
         error = dapa.mean_squared_error(coeffs, statistics, where).numpy()
+        if 0 < record.lines < record.replaced:  # coeffs are those of the others
+            error = _of_both(record, statistics)
         count, _, _, square = statistics.moments.over(where)
         power = float(square.sum() / count.sum())
     elif site.fit_error is not None:
@@ -244,6 +257,16 @@ def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteS
     record.error = math.sqrt(float((weight * error).sum() / weight.sum()))
     if power:
         record.relative_error = record.error / math.sqrt(power)
+
+
+def _of_both(record: SiteRecord, statistics: SiteStatistics) -> np.ndarray:
+    """Mean squared error of each channel (C,), over the positions with lines and over the other replaced ones."""
+    total = count = 0.0
+    for coeffs, part in ((record.line_coeffs, record.line), (record.coeffs, ~(record.keep | record.line))):
+        size = part.reshape(len(part), -1).sum(1)
+        error = dapa.mean_squared_error(torch.from_numpy(coeffs), statistics, torch.from_numpy(part)).numpy()
+        total, count = total + np.where(size > 0, size * error, 0), count + size
+    return total / np.maximum(count, 1)
 
 
 def _mean_std(statistics: SiteStatistics) -> tuple[float, float]:

@@ -48,6 +48,9 @@ class Report:
         model: the name of the model's class.
         sites: a :class:`~autorep_fx.inspect.measure.SiteRecord` for each site, in run order.
         before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
+        lines: of the others, those that take a line by the sites' own masks.
+        predicted: what the plan of a network that was made within limits predicts
+            (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
     """
@@ -57,11 +60,14 @@ class Report:
         self.sites: list[SiteRecord]
         self.sites, shapes, self.samples = measure(gm, example_inputs)
         self._graph = to_networkx(gm, self.sites, shapes)
-        polynomials = {id(m.coeffs) for m in gm.modules() if isinstance(m, HybridActivation)}
+        everything = [m for m in gm.modules() if isinstance(m, HybridActivation)]
+        polynomials = {id(c) for m in everything for c in (m.coeffs, m.line_coeffs)}
         self.parameters = sum(p.numel() for p in gm.parameters() if id(p) not in polynomials)
         known = all(site.total is not None for site in self.sites)
         self.before = sum(site.total for site in self.sites) if known else None
         self.after = sum(site.kept for site in self.sites) if known else None
+        self.lines = sum(site.lines for site in self.sites)
+        self.predicted = gm.meta.get("predicted")
 
     @property
     def share(self) -> float | None:
@@ -84,7 +90,9 @@ class Report:
         return {
             "model": self.model,
             "parameters": self.parameters,
-            "relus": {"before": self.before, "after": self.after, "share": self.share, "factor": self.factor},
+            "relus": {"before": self.before, "after": self.after, "share": self.share, "factor": self.factor,
+                      "lines": self.lines},
+            "predicted": self.predicted,
             "samples": self.samples,
             "sites": [_site_dict(site) for site in self.sites],
             "nodes": [
@@ -155,6 +163,7 @@ def _site_dict(site: SiteRecord) -> dict:
         "shape": None if site.shape is None else list(site.shape),
         "elements": site.total,
         "kept": site.kept,
+        "lines": site.lines,
         "share": site.share,
         "input": {
             "source": site.source,

@@ -10,8 +10,8 @@ from .measure import SiteRecord
 
 WIDTH = 120
 UNKNOWN = "-"
-_HEAD = ("site", "kind", "shape", "elements", "kept", "share", "input", "range", "polynomial", "rms", "rel")
-_LEFT = {0, 1, 2, 8}
+_HEAD = ("site", "kind", "shape", "elements", "kept", "lines", "share", "input", "range", "polynomial", "rms", "rel")
+_LEFT = {"site", "kind", "shape", "polynomial"}
 
 
 def render(report) -> str:
@@ -19,18 +19,23 @@ def render(report) -> str:
     if not report.sites:
         return headline(report)
     rows = [_row(site) for site in report.sites]
-    total = ["total", "", "", count(report.before), count(report.after), percent(report.share), *[""] * 5]
-    widths = [max(len(r[i]) for r in (_HEAD, *rows, total)) for i in range(len(_HEAD))]
+    total = ["total", "", "", count(report.before), count(report.after), count(report.lines), percent(report.share),
+             *[""] * 5]  # fmt: skip
+    shown = [i for i, name in enumerate(_HEAD) if name != "lines" or report.lines]
+    head, total, *rows = ([cells[i] for i in shown] for cells in (_HEAD, total, *rows))
+    left = {i for i, name in enumerate(head) if name in _LEFT}
+    widths = [max(len(r[i]) for r in (head, *rows, total)) for i in range(len(head))]
     spare = WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)
     widths[0] = min(widths[0], max(spare, 12))
 
     def line(cells) -> str:
         cells = (elide(cells[0], widths[0]), *cells[1:])
-        padded = (c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
+        padded = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
         return "  ".join(padded).rstrip()
 
     rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
-    parts = [headline(report), "", line(_HEAD), rule, *map(line, rows), rule, line(total), "", legend(report)]
+    top = [headline(report), *filter(None, [prediction(report)])]
+    parts = [*top, "", line(head), rule, *map(line, rows), rule, line(total), "", legend(report)]
     parts += [textwrap.fill(note, WIDTH) for note in notes(report)]
     return "\n".join(parts)
 
@@ -44,8 +49,26 @@ def headline(report) -> str:
     if report.after == report.before:
         return f"{report.model}: {count(report.before)} ReLUs, all kept"
     if report.after == 0:
-        return f"{report.model}: {count(report.before)} ReLUs, all replaced by polynomials"
+        return f"{report.model}: {count(report.before)} ReLUs, all replaced by {replacement(report)}"
     return f"{report.model}: {count(report.before)} ReLUs -> {count(report.after)}, {factor(report.factor)} times fewer"
+
+
+def replacement(report) -> str:
+    """What the replaced positions take."""
+    if not report.lines:
+        return "polynomials"
+    return "lines" if report.after + report.lines == report.before else "polynomials and lines"
+
+
+def prediction(report) -> str | None:
+    """What the plan of a network with a limit predicts of a private inference."""
+    if report.predicted is None:
+        return None
+    p, net = report.predicted, report.predicted["network"]
+    return (
+        f"planned: {number(p['latency_ms'])} ms online, {p['rounds']} rounds, at {net['rtt_ms']:g} ms round trip and "
+        f"{net['mbps']:,g} Mbit/s; {number(p['offline_mb'])} MB offline"
+    )
 
 
 def notes(report) -> list[str]:
@@ -78,8 +101,9 @@ def legend(report) -> str:
 
 def _row(site: SiteRecord) -> tuple[str, ...]:
     return (
-        site.name, kind(site), shape(site.shape), count(site.total), count(site.kept), percent(site.share),
-        spread(site), span(site), polynomial(site), number(site.error), percent(site.relative_error),
+        site.name, kind(site), shape(site.shape), count(site.total), count(site.kept), count(site.lines),
+        percent(site.share), spread(site), span(site), polynomial(site), number(site.error),
+        percent(site.relative_error),
     )  # fmt: skip
 
 

@@ -45,6 +45,9 @@ _FEW, _MORE = 0.05, 0.15
 #: Plans that are made at most, and what part of the limits choices are made for: plans differ a little.
 _TRIES, _AIM = 10, 0.998
 
+#: By how much prices may be off, so that one bad draft does not end it all.
+_FURTHEST = 4.0
+
 #: No position is for nothing, whatever two drafts differ by.
 _LEAST = 1e-12
 
@@ -136,8 +139,8 @@ class Budget:
     ) -> tuple[Predicted, Any]:
         """The best choice whose plan is within the limits, as ``plan`` returned it.
 
-        What a plan costs more than its prices say is taken off the limits of the next choices: of one with the same
-        states of the sites, and of one with any.
+        Where a plan costs more than its prices say, the next choices have as much less to spend: one with the same
+        states of the sites, and one with any.
 
         Args:
             choose: the forms for given limits, by prices, and for given states of the sites.
@@ -147,6 +150,7 @@ class Budget:
             BudgetError: lines alone exceed a limit.
         """
         limits = np.array(self.limits)
+        base = np.array(choose(0 * limits, None).costs)
         waiting: deque[tuple[np.ndarray, tuple[int, ...] | None]] = deque([(limits, None)])
         found: dict[tuple, tuple[float, Predicted, Any]] = {}
         bar = tqdm(total=_TRIES, desc="plan", leave=False, disable=None if progress is None else not progress)
@@ -163,7 +167,9 @@ class Budget:
                 bar.update()
                 if forms.all_kept and self.used(predicted) <= 1:
                     break
-                room = limits * _AIM - (np.array(self.costs(predicted)) - forms.costs)
+                priced, planned = np.array(forms.costs) - base, np.array(self.costs(predicted)) - base
+                part = np.clip(priced / np.maximum(planned, _LEAST), 1 / _FURTHEST, _FURTHEST)
+                room = base + part * (limits * _AIM - base)
                 waiting.extend([(room, forms.states), (room, None)])
         best = min(found.values(), key=lambda each: each[0], default=(np.inf,))
         if best[0] == np.inf:  # what fits by its price exceeds the limits: nothing is left but lines
