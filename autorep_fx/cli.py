@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
     search.add_argument("--method", help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")
     search.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
+    search.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by the plan's prediction")
+    search.add_argument("--offline-mb", type=float, help="in place of that, or beside --latency-ms: megabytes offline")
+    search.add_argument("--network", help="loopback, lan or wan, for --latency-ms")
     search.add_argument("--seed", type=int)
     search.add_argument("--resume", action="store_true", help="go on from what is in --out")
     search.set_defaults(run=_search)
@@ -76,7 +79,8 @@ def _search(args: argparse.Namespace) -> int:
     recipe = Recipe.read(args.config)
     if args.data is not None:
         recipe.data["folder"] = args.data
-    overrides = {key: getattr(args, key) for key in ("method", "relu_budget", "seed") if getattr(args, key) is not None}
+    names = ("method", "relu_budget", "latency_ms", "offline_mb", "network", "seed")
+    overrides = {key: getattr(args, key) for key in names if getattr(args, key) is not None}
     experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
     outcome = experiment.run(resume=args.resume, **overrides)
     print(f"{outcome.method}, {outcome.relus:,} ReLUs, seed {outcome.seed}: accuracy {outcome.accuracy:.2%} "

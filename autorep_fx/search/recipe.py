@@ -18,11 +18,13 @@ from .. import models
 from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
+from ..secure.network import Network
 from ..transform import transform
 from . import checkpoint
 from .evaluation import accuracy
 from .methods import METHODS
 from .search import finetune, search
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ NETWORKS = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar, "w
 ONE_SHOT = "one_shot"
 SECTIONS = ("data", "network", "pretrain", "search")
 _CALIBRATION = 512
+#: What a run is given, and how the folder of its results says so.
+_LIMITS = {"relu_budget": "", "latency_ms": "ms", "offline_mb": "mb"}
 
 
 @dataclass(frozen=True)
@@ -105,16 +109,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said."""
+    """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said.
+
+    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.secure.budget.Predicted`).
+    """
 
     method: str
-    relu_budget: int
+    relu_budget: int | None
     seed: int
     accuracy: float
     original_accuracy: float
     relus: int
     history: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
+    predicted: dict[str, Any] | None = None
 
 
 class Experiment:
@@ -180,10 +188,16 @@ class Experiment:
             FormatError: with ``resume``, what is there is of a run with other options; names them.
         """
         options = {"seed": 0, "method": "autorep", **self.recipe.search, **overrides}
+        if any(overrides.get(name) is not None for name in _LIMITS):  # instead of the recipe's
+            options |= {name: overrides.get(name) for name in _LIMITS if name in options}
         if options["method"] not in (*METHODS, ONE_SHOT):
             raise ValueError(f"method must be one of {', '.join((*METHODS, ONE_SHOT))}, got {options['method']!r}")
-        method, budget, seed = options["method"], options["relu_budget"], options["seed"]
-        target = self.folder / f"{method}-{budget}-{seed}"
+        method, seed = options["method"], options["seed"]
+        limits = {name: options[name] for name in _LIMITS if options.get(name) is not None}
+        named = [f"{limits[name]:g}{unit}" for name, unit in _LIMITS.items() if name in limits]
+        if "latency_ms" in limits:
+            named.append(_network_name(options.get("network", Settings.network)))
+        target = self.folder / "-".join([method, *named, str(seed)])
         if resume and (path := target / "outcome.json").exists():
             done = Outcome(**json.loads(path.read_text()))
             checkpoint.check_same(path, done.options, options)
@@ -194,15 +208,21 @@ class Experiment:
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
             growth = {"growth": options["growth"]} if "growth" in options else {}
-            gm = transform(original, calibration=calibration, relu_budget=budget, progress=self.progress, **growth)
+            growth |= {"network": options["network"]} if "network" in options else {}
+            gm = transform(original, calibration=calibration, progress=self.progress, **limits, **growth)
             known = inspect.signature(finetune).parameters  # not how masks move
             history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in known}, **shared)
         else:
             gm = transform(original)
             history = search(gm, train, test, **options, **shared)
         outcome = Outcome(
-            method, budget, seed, self.accuracy(gm), original_accuracy, relu_count(gm), asdict(history), options
-        )
+            method, limits.get("relu_budget"), seed, self.accuracy(gm), original_accuracy, relu_count(gm),
+            asdict(history), options, gm.meta.get("predicted"),
+        )  # fmt: skip
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
         return outcome
+
+
+def _network_name(network: Network | str) -> str:
+    return network if isinstance(network, str) else f"{network.rtt_ms:g}-{network.mbps:g}"
