@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
     search.add_argument("--method", help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")
     search.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
-    search.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by the plan's prediction")
+    search.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by its plan")
     search.add_argument("--offline-mb", type=float, help="in place of that, or beside --latency-ms: megabytes offline")
     search.add_argument("--network", help="loopback, lan or wan, for --latency-ms")
     search.add_argument("--seed", type=int)

@@ -1,7 +1,7 @@
 """The networks of the papers, and readers for their data."""
 
 from .loader import ImageLoader, Images
-from .readers import cifar, digits, fashion_mnist, tiny_imagenet
+from .readers import cifar, digits, fashion_mnist, glyphs, tiny_imagenet
 from .resnet import resnet18, resnet_cifar
 from .wide_resnet import wide_resnet
 
@@ -11,6 +11,7 @@ __all__ = [
     "cifar",
     "digits",
     "fashion_mnist",
+    "glyphs",
     "resnet18",
     "resnet_cifar",
     "tiny_imagenet",

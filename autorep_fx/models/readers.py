@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -56,6 +57,35 @@ def fashion_mnist(folder: str | os.PathLike, size: int = 32) -> Split:
         parts.append((torch.from_numpy(pixels)[:, None], torch.from_numpy(labels.astype(np.int64))))
     (train_x, train_y), (test_x, test_y) = parts
     return _split(torch.cat([train_x, test_x]), torch.cat([train_y, test_y]), len(train_x), 10)
+
+
+def glyphs(folder: str | os.PathLike) -> Split:
+    """Letters and digits of many fonts, 32x32 and grey, in 62 classes, from the glyphs.npz that ``recipes/glyphs.py``
+    makes; no family of fonts is in both parts.
+
+    Raises:
+        FileNotFoundError: names the file.
+        FormatError: it is damaged or another file.
+    """
+    path = Path(folder) / "glyphs.npz"
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}; recipes/glyphs.py makes it")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _LARGEST:
+            raise FormatError(f"{path} announces {size:,} bytes, more than the {_LARGEST:,} that are read")
+        with np.load(path, allow_pickle=False) as file:
+            pixels, labels, test = (file[name] for name in ("pixels", "labels", "test"))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise FormatError(f"{path} is not what recipes/glyphs.py writes: {error}") from error
+    n = len(labels) if labels.ndim else 0
+    fits = pixels.dtype == labels.dtype == np.uint8 and test.dtype == bool
+    if not (fits and pixels.shape == (n, 32, 32) and test.shape == (n,) and n and labels.max() < 62):
+        raise FormatError(f"{path} is not what recipes/glyphs.py writes: arrays of other types or shapes")
+    order = np.argsort(test, kind="stable")
+    return _split(torch.from_numpy(pixels[order])[:, None], torch.from_numpy(labels[order].astype(np.int64)),
+                  int((~test).sum()), 62)  # fmt: skip
 
 
 def cifar(folder: str | os.PathLike) -> Split:

@@ -29,7 +29,7 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 READERS = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": models.fashion_mnist,
-           "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
+           "glyphs": models.glyphs, "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
 NETWORKS = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar, "wide_resnet": models.wide_resnet}
 #: Beside the methods of a search: the one-shot budget, then the same fine-tuning.
 ONE_SHOT = "one_shot"

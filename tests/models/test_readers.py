@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from autorep_fx.errors import FormatError
-from autorep_fx.models import ImageLoader, cifar, digits, fashion_mnist, tiny_imagenet
+from autorep_fx.models import ImageLoader, cifar, digits, fashion_mnist, glyphs, tiny_imagenet
 
 
 def _idx(array):
@@ -175,3 +175,35 @@ def test_loader_repeats_an_epoch_exactly_and_parts_do_not_overlap():
     seen = [torch.cat([x.flatten(1).double() @ torch.arange(64.0).double() for x, _ in p]) for p in plain]
     assert len(plain[0]) == len(train) // 2 // 64 and len(seen[0]) == len(seen[1])
     assert len(ImageLoader(train, 64)) == 23 and sum(len(y) for _, y in ImageLoader(train, 64)) == len(train)
+
+
+def _glyphs(folder, **changed):
+    rng = np.random.default_rng(0)
+    arrays = {"pixels": rng.integers(0, 256, (124, 32, 32), dtype=np.uint8), "labels": np.arange(124) % 62,
+              "test": np.arange(124) < 62}  # fmt: skip
+    arrays["labels"] = arrays["labels"].astype(np.uint8)
+    np.savez_compressed(folder / "glyphs.npz", **{**arrays, **changed})
+    return arrays
+
+
+def test_glyphs(tmp_path):
+    arrays = _glyphs(tmp_path)
+    train, test = glyphs(tmp_path)
+    assert len(train) == len(test) == 62 and train.classes == 62 and train.normalized().shape == (62, 1, 32, 32)
+    assert np.array_equal(test.pixels[:, 0].numpy(), arrays["pixels"][:62])
+    assert np.array_equal(train.pixels[:, 0].numpy(), arrays["pixels"][62:])
+
+
+@pytest.mark.parametrize("changed", [
+    {"labels": np.full(124, 62, np.uint8)}, {"pixels": np.zeros((124, 28, 28), np.uint8)},
+    {"test": np.zeros(124)}, {"labels": np.array(["a"] * 124, dtype=object)}, {"labels": np.uint8(3)},
+], ids=["label", "size", "mask", "pickle", "scalar"])  # fmt: skip
+def test_damaged_glyphs(tmp_path, changed):
+    with pytest.raises(FileNotFoundError, match=r"glyphs.npz; recipes/glyphs.py makes it"):
+        glyphs(tmp_path)
+    _glyphs(tmp_path, **changed)
+    with pytest.raises(FormatError, match="glyphs.npz is not what recipes/glyphs.py writes"):
+        glyphs(tmp_path)
+    (tmp_path / "glyphs.npz").write_bytes(b"PK")
+    with pytest.raises(FormatError, match="glyphs.npz is not what"):
+        glyphs(tmp_path)
