@@ -220,7 +220,7 @@ def precision() -> dict:
     found = {"digits": precision_on(*digits(), images=360, epochs=8)}
     if FASHION.is_dir():
         train, test = fashion_mnist(FASHION)
-        found["fashion"] = precision_on(train[:12_000], test, images=200, epochs=8)
+        found["fashion"] = precision_on(train[:12_000], test, images=200, epochs=4)
     return found
 
 

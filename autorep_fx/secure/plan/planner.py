@@ -141,7 +141,7 @@ def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: f
             nodes = _fit(nodes, means, less)
             return nodes if means.bounded_for is None else _with_roundings(nodes, means, less)
         except _Whole as better:
-            log.info("all positions of '%s' travel: no room for the products behind it", better.site)
+            log.debug("all positions of '%s' travel: no room for the products behind it", better.site)
             whole.add(better.site)
 
 
@@ -179,7 +179,7 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                     break
                 if travels_in_part(nodes, place):
                     raise _Whole(place) from None
-                log.info("truncating '%s': no room for the products behind it", place)
+                log.debug("truncating '%s': no room for the products behind it", place)
                 nodes = cut(nodes, place)
     node = failed.node
     raise CompileError(

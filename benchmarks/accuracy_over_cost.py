@@ -1,0 +1,141 @@
+"""Accuracy over milliseconds and megabytes: what the networks of a folder of runs cost by their plans, and measured.
+
+    python benchmarks/accuracy_over_cost.py --config recipes/fashion_resnet20.toml --json costs.json --plot costs.png
+
+The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
+WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import autorep_fx as ar
+from autorep_fx.search.recipe import NETWORKS, Experiment, Recipe
+
+SHAPES = ("wan", "lan")
+EXAMPLES, REPEATS, AGREE = 256, 5, 200
+CURVES = {"original": "all ReLUs", "one_shot": "one-shot budget", "snl": "SNL", "autorep": "AutoReP",
+          "one_shot_limit": "one-shot, three forms", "autorep_limit": "three forms"}  # fmt: skip
+AXES = {"wan_ms": "milliseconds on the WAN", "lan_ms": "milliseconds on the LAN", "offline_mb": "megabytes offline"}
+
+
+def curve(outcome: dict) -> str:
+    return outcome["method"] if outcome["relu_budget"] is not None else f"{outcome['method']}_limit"
+
+
+def rows(experiment: Experiment) -> list[dict]:
+    """What each network reached, and where it is; the original first."""
+    original, accuracy = experiment.original()
+    found = [{"curve": "original", "run": "original", "accuracy": accuracy, "relus": ar.relu_count(original),
+              "network": original}]  # fmt: skip
+    arguments = dict(experiment.recipe.network)
+    build = NETWORKS[arguments.pop("name")]
+    for path in sorted(experiment.folder.glob("*/outcome.json")):
+        outcome = json.loads(path.read_text())
+        found.append({"curve": curve(outcome), "run": path.parent.name, "accuracy": outcome["accuracy"],
+                      "relus": outcome["relus"],
+                      "network": ar.load(build(**arguments), path.parent / "hybrid.safetensors").eval()})  # fmt: skip
+    return found
+
+
+def cost(row: dict, x: torch.Tensor) -> dict[str, ar.SecureProgram]:
+    """Adds what its plans predict; the programs, by shape."""
+    programs = {shape: ar.compile(row["network"], x, network=shape) for shape in SHAPES}
+    for shape, program in programs.items():
+        found = program.cost(shape)
+        row |= {f"{shape}_ms": 1e3 * found.online_seconds, f"{shape}_rounds": found.rounds,
+                f"{shape}_online_mb": sum(found.online.values()) / 1e6,
+                f"{shape}_offline_mb": sum(found.offline.values()) / 1e6}  # fmt: skip
+    row["offline_mb"] = row["wan_offline_mb"]
+    row["lines"] = sum(site.lines for site in ar.sites(row["network"]).values())
+    return programs
+
+
+def measure(row: dict, programs: dict[str, ar.SecureProgram], x: torch.Tensor) -> None:
+    """Adds measured milliseconds, and how many classes are those of the float network."""
+    for shape, program in programs.items():
+        with program.session(network=shape) as session:
+            session.run(x[:1])
+            seconds = [session.run(x[i : i + 1]).stats.online.seconds for i in range(REPEATS)]
+        row[f"{shape}_measured_ms"] = 1e3 * statistics.median(seconds)
+    with torch.no_grad():
+        expected = row["network"](x[:AGREE]).argmax(1)
+    row["same_class"] = float((programs["lan"].run(x[:AGREE]).output.argmax(1) == expected).double().mean())
+
+
+def chosen(found: list[dict], count: int) -> list[dict]:
+    """The original, and so many of each curve from one end to the other; one seed of each."""
+    picked = []
+    for name in CURVES:
+        points = sorted((r for r in found if r["curve"] == name and r["run"].endswith(("-0", "original"))),
+                        key=lambda r: r["wan_ms"])  # fmt: skip
+        steps = min(count, len(points))
+        picked += [points[round(i * (len(points) - 1) / max(steps - 1, 1))] for i in range(steps)]
+    return picked
+
+
+def table(found: list[dict]) -> str:
+    head = ("", "run", "accuracy", "ReLUs", "lines", "rounds", "WAN, ms", "measured", "LAN, ms", "measured",
+            "offline, MB", "same class")  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in sorted(found, key=lambda r: (list(CURVES).index(r["curve"]), -r["relus"])):
+        measured = [f"{row[key]:,.4g}" if key in row else "" for key in ("wan_measured_ms", "lan_measured_ms")]
+        same = f"{row['same_class']:.1%}" if "same_class" in row else ""
+        lines.append(f"| {CURVES[row['curve']]} | {row['run']} | {row['accuracy']:.2%} | {row['relus']:,} | "
+                     f"{row['lines']:,} | {row['wan_rounds']} | {row['wan_ms']:,.4g} | {measured[0]} | "
+                     f"{row['lan_ms']:,.4g} | {measured[1]} | {row['offline_mb']:,.3g} | {same} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def plot(found: list[dict], path: Path, title: str) -> None:
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), AXES.items()):
+        for name, text in CURVES.items():
+            points = sorted((r[key], 100 * r["accuracy"]) for r in found if r["curve"] == name)
+            if points:
+                style = "*" if name == "original" else "o"
+                axes.plot(*zip(*points), style, label=text, alpha=0.8)
+        axes.set(xscale="log", xlabel=label)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set(ylabel="test accuracy in %")
+    figure.axes[0].legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="the folder of the runs; out/NAME of the recipe by default")
+    parser.add_argument("--measure", type=int, default=0, help="points of each curve that are run privately")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    recipe = Recipe.read(args.config)
+    experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
+    x, test = experiment.train.normalized(slice(EXAMPLES)), experiment.test.normalized(slice(AGREE))
+    found = rows(experiment)
+    programs = {row["run"]: cost(row, x) for row in found}
+    if args.measure:
+        torch.set_num_threads(1)
+        for row in chosen(found, args.measure):
+            measure(row, programs[row["run"]], test)
+            print(row["run"], {key: value for key, value in row.items() if key != "network"}, flush=True)
+    for row in found:
+        del row["network"]
+    print(table(found))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    if args.plot:
+        plot(found, args.plot, recipe.name)
+
+
+if __name__ == "__main__":
+    main()
