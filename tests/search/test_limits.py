@@ -9,6 +9,7 @@ from autorep_fx.errors import BudgetError, FormatError
 from autorep_fx.hybrid.forms import LINES, SQUARES, Price, Prices, choose_forms
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search.forms import ThreeForms
+from autorep_fx.search.loop import Loop
 from autorep_fx.secure.budget import Budget, Predicted
 from autorep_fx.secure.network import network_of
 
@@ -56,6 +57,26 @@ def test_a_settled_run_goes_on_to_the_same_masks(searched):
         assert torch.equal(site.line_coeffs, other.line_coeffs)
     with pytest.raises(FormatError, match="latency_ms is 105 there and 110 here"):
         ar.search(network(), loader(), latency_ms=110, network="wan", **options)
+
+
+def test_a_run_that_was_stopped_while_masks_move_goes_on_to_the_same_masks(searched, tmp_path, monkeypatch):
+    gm, history, _ = searched
+    first, epoch = network(), Loop._epoch
+
+    def stopped(self, number):
+        if number == 1:  # of three; masks move in the first two
+            raise KeyboardInterrupt
+        epoch(self, number)
+
+    monkeypatch.setattr(Loop, "_epoch", stopped)
+    options = {"epochs": 3, "checkpoint_dir": tmp_path, "resume": True, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        ar.search(first, loader(), **LIMIT, **options)
+    monkeypatch.undo()
+    again = network()
+    assert ar.search(again, loader(), **LIMIT, **options) == history
+    for mine, theirs in zip(gm.state_dict().values(), again.state_dict().values()):
+        assert torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize("wrong, message", [

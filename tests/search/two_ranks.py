@@ -35,6 +35,14 @@ ar.finetune(gm, loader, epochs=1, coeff_lr=0.2, growth=0.1, progress=False)  # s
 both = gathered(gm.state_dict().values())
 assert ar.relu_count(gm) == 150
 assert torch.equal(both[0], both[1]), "the ranks ended with different networks"
+small = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, 8, 3, padding=1),
+                            torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(128, 10))  # fmt: skip
+gm = ar.transform(small)
+history = ar.search(gm, loader, latency_ms=100, network="wan", epochs=2, progress=False)  # one of its sites sends
+sites = list(ar.sites(gm).values())
+both = gathered([*gm.state_dict().values(), *(tensor for site in sites for tensor in (site.keep, site.line))])
+assert torch.equal(both[0], both[1]), "the ranks ended with different forms"
+assert history.predicted["latency_ms"] <= 100 and {site.kept > 0 for site in sites} == {True, False}
 if rank == 0:
     print("same")
 dist.barrier()  # a rank that tears its group down while the other still talks can abort
