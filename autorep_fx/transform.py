@@ -156,16 +156,20 @@ def _within(
     square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), progress)
     prices = budget.prices(gm, x)
 
-    def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
+    def formed(forms: Forms) -> fx.GraphModule:
         found = copy_without_statistics(gm)
         forms.apply(found)
+        return found
+
+    def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
+        found = formed(forms)
         refit(found, batches)
         return budget.predicted(found, x), found
 
     def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
         return choose_forms(line, square, prices, limits, granularity, states)
 
-    predicted, found = budget.settle(choose, planned, progress)
+    predicted, found = budget.settle(choose, lambda forms: budget.sketched(formed(forms), x), planned, progress)
     log.info("%s", predicted)
     found.meta["predicted"] = asdict(predicted)
     return found

@@ -34,7 +34,7 @@ class ThreeForms(Gated):
         budget: the limits.
         square, line: the one-shot scores.
         prices: of each limit.
-        plan: what the masks of the sites come to.
+        x: what plans are made from.
         progress_bar: whether to show one.
     """
 
@@ -51,11 +51,11 @@ class ThreeForms(Gated):
         square: Mapping[str, Tensor],
         line: Mapping[str, Tensor],
         prices: Sequence[Prices],
-        plan: Callable[[], Predicted],
+        x: Tensor,
         progress_bar: bool | None = None,
     ):
         super().__init__(gm, granularity, penalty, initial)
-        self.budget, self.prices, self.plan, self.progress_bar = budget, prices, plan, progress_bar
+        self.budget, self.prices, self.x, self.progress_bar = budget, prices, x, progress_bar
         self.sorted = np.sort(torch.cat([loss.flatten() for loss in line.values()]).double().numpy())
         self.part = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
         size = {name: site.total for name, site in self.sites.items()}
@@ -92,14 +92,18 @@ class ThreeForms(Gated):
         """The same, with the weights as they are now, and the losses as they were."""
         square, line = self.losses
 
-        def planned(forms: Forms) -> tuple[Predicted, Forms]:
+        def sketch(forms: Forms) -> Predicted:
             forms.apply(self.gm)
-            return self.plan(), forms
+            return self.budget.sketched(self.gm, self.x)
+
+        def plan(forms: Forms) -> tuple[Predicted, Forms]:
+            forms.apply(self.gm)
+            return self.budget.predicted(self.gm, self.x), forms
 
         def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
             return choose_forms(line, square, self.prices, limits, self.granularity, states)
 
-        self.predicted, forms = shared(lambda: self.budget.settle(choose, planned, self.progress_bar))
+        self.predicted, forms = shared(lambda: self.budget.settle(choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
 
     def state(self) -> dict[str, Any]:

@@ -175,8 +175,8 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, setti
         lambda: (*one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), settings.progress), budget.prices(gm, x))
     )
     start = _start(gm, settings, lambda: line)
-    moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices,
-                        lambda: budget.predicted(gm, x), settings.progress)  # fmt: skip
+    moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices, x,
+                        settings.progress)  # fmt: skip
     history = loop(moving, head)
     predicted = shared(lambda: budget.predicted(gm, x))  # with the weights of the end
     if budget.used(predicted) > 1 and moving.losses is not None:

@@ -114,8 +114,13 @@ class Budget:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about precision: whoever compiles is told
-            cost = compile(gm, x, network=self.network).cost(self.network)
-        return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, self.network)
+            return _predicted(compile(gm, x, network=self.network).cost(self.network))
+
+    def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+        """By a draft of that plan, in a fraction of the time."""
+        plan = _draft(gm, x, self.network)
+        costs = [plan_cost(plan.with_comparison(comparison), self.network) for comparison in ("fss", "gmw")]
+        return _predicted(min(costs, key=lambda cost: cost.online_seconds))
 
     def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
         """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
@@ -134,6 +139,7 @@ class Budget:
     def settle(
         self,
         choose: Callable[[Sequence[float], Sequence[int] | None], Forms],
+        sketch: Callable[[Forms], Predicted],
         plan: Callable[[Forms], tuple[Predicted, Any]],
         progress: bool | None = None,
     ) -> tuple[Predicted, Any]:
@@ -144,6 +150,8 @@ class Budget:
 
         Args:
             choose: the forms for given limits, by prices, and for given states of the sites.
+            sketch: nearly what these come to: what exceeds the limits, or is no better than what is known, needs no
+                more.
             plan: what these come to, and what belongs to it.
 
         Raises:
@@ -161,8 +169,11 @@ class Budget:
                 key = (forms.states, forms.counts)
                 if key in found or (states is not None and (np.array(forms.costs) > room).any()):
                     continue
-                predicted, result = plan(forms)
-                found[key] = forms.loss if self.used(predicted) <= 1 else np.inf, predicted, result
+                predicted, result, loss = sketch(forms), None, np.inf
+                if self.used(predicted) <= 1 and forms.loss < min((each[0] for each in found.values()), default=np.inf):
+                    predicted, result = plan(forms)
+                    loss = forms.loss if self.used(predicted) <= 1 else np.inf
+                found[key] = loss, predicted, result
                 log.info("forms of loss %.4g: %s", forms.loss, predicted)
                 bar.update()
                 if forms.all_kept and self.used(predicted) <= 1:
@@ -190,6 +201,10 @@ class Budget:
     def _named(self) -> str:
         parts = (("latency_ms", self.latency_ms), ("offline_mb", self.offline_mb))
         return " with ".join(f"{name}={value:g}" for name, value in parts if value is not None)
+
+
+def _predicted(cost: Cost) -> Predicted:
+    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
 
 
 class _Drafts:

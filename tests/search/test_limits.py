@@ -93,7 +93,7 @@ def test_wrong_limits(wrong, message):
 
 
 class _Planned:
-    """Plans that cost so much more, or less, than prices say."""
+    """Plans that cost so much more, or less, than prices say; sketches say half of that."""
 
     def __init__(self, off):
         self.off, self.made = off, 0
@@ -101,6 +101,9 @@ class _Planned:
     def __call__(self, forms):
         self.made += 1
         return Predicted(forms.costs[0] + self.off(forms), 0.0, 2, network_of("wan")), forms
+
+    def sketch(self, forms):
+        return Predicted(forms.costs[0] + self.off(forms) / 2, 0.0, 2, network_of("wan"))
 
 
 def _case(seed=0):
@@ -121,7 +124,7 @@ def _case(seed=0):
 @pytest.mark.parametrize("limit", [20.0, 40.0, 80.0])
 def test_plans_that_cost_other_than_their_prices(off, limit):
     choose, plan = _case(), _Planned(off)
-    predicted, forms = Budget(limit, None, network_of("wan")).settle(choose, plan, progress=False)
+    predicted, forms = Budget(limit, None, network_of("wan")).settle(choose, plan.sketch, plan, progress=False)
     assert predicted.latency_ms <= limit and plan.made <= 11
     if limit >= 40:  # room for sites that send anything, whatever they cost more
         assert predicted.latency_ms >= 0.8 * limit or forms.all_kept
@@ -129,7 +132,8 @@ def test_plans_that_cost_other_than_their_prices(off, limit):
 
 def test_lines_alone_that_exceed_the_limit_are_an_error():
     with pytest.raises(BudgetError, match="latency_ms=9 is less than lines alone take: 10 ms online"):
-        Budget(9.0, None, network_of("wan")).settle(_case(), _Planned(lambda forms: 0.0), progress=False)
+        plan = _Planned(lambda forms: 0.0)
+        Budget(9.0, None, network_of("wan")).settle(_case(), plan.sketch, plan, progress=False)
 
 
 def test_the_parameters_are_read_as_scores():
@@ -147,7 +151,7 @@ def test_the_parameters_are_read_as_scores():
     prices = [Prices(1.0, {name: Price(2.0, 0.1, 6.0, 0.05) for name in sites})]
     limit = 15.0
     method = ThreeForms(gm, Budget(limit, None, network_of("wan")), "element", None, start, square, line, prices,
-                        lambda: None)  # fmt: skip
+                        torch.empty(0))  # fmt: skip
     method.start()
     method.after_step(1.0)
     forms = choose_forms(line, square, prices, [limit])
@@ -170,7 +174,7 @@ def test_the_penalty_is_the_cost_over_the_target():
     start = {name: score.float() for name, score in scores.items()}
     prices = [Prices(10.0, {name: Price(0.0, 0.1, 1.0, 0.1) for name in sites})]
     method = ThreeForms(gm, Budget(20.0, None, network_of("wan")), "element", 2.0, start, scores, scores, prices,
-                        lambda: None)  # fmt: skip
+                        torch.empty(0))  # fmt: skip
     method.start()
     method.targets = [20.0]
     total = sum(site.total for site in sites.values())

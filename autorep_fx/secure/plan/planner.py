@@ -31,7 +31,7 @@ from ..spline import SPLINE_ERROR
 from .bits import added, needed, raise_bits
 from .bounds import raise_to_bounds
 from .build import Builder
-from .cut import cut, places_to_cut, travels_in_part
+from .cut import CUT, cut, places_to_cut, travels_in_part
 from .emit import emit
 from .exponents import NoRoom, exponents
 from .gains import UNKNOWN, Gains
@@ -168,8 +168,8 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
             except NoRoom as error:
                 failed = error
                 if error.node.wire < widths[-1]:
-                    place = _best_place(nodes, margins, error.node)
-                    if place is not None and cheaper_to_cut(nodes, place, error.node, means.network):
+                    place = _cheaper_place(nodes, margins, error.node, means.network)
+                    if place is not None:
                         nodes = cut(nodes, place)
                     else:
                         error.node.wire = next(width for width in widths if width > error.node.wire)
@@ -189,6 +189,14 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
     )
 
 
+def _cheaper_place(nodes: dict[str, Node], margins: Margins, sink: Node, network: Network) -> str | None:
+    """The best place, if a truncation there takes less time than a wider ring."""
+    if not any(cheaper_to_cut(nodes, place, sink, network) for place in places_to_cut(nodes, sink)):
+        return None  # so the best one is none, either, and need not be found
+    place = _best_place(nodes, margins, sink)
+    return place if place is not None and cheaper_to_cut(nodes, place, sink, network) else None
+
+
 def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
     where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
@@ -196,11 +204,16 @@ def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int 
     wire: that all are to have, and then a place that does not help is better than none. None: each what it has.
     """
     order = {name: i for i, name in enumerate(nodes)}
+    as_wide = nodes
+    if wire is not None:
+        as_wide = {name: copy.copy(node) for name, node in nodes.items()}
+        for node in as_wide.values():
+            node.wire = wire
 
     def gained(place: str) -> tuple[bool, int, int]:
-        trial = cut({name: copy.copy(node) for name, node in nodes.items()}, place)
-        for node in trial.values():
-            node.wire = wire or node.wire
+        # A cut changes what reads the place, and adds to it.
+        trial = cut({name: copy.copy(n) if place in n.inputs else n for name, n in as_wide.items()}, place)
+        trial[place + CUT].wire = wire or trial[place + CUT].wire
         try:
             exponents(trial, margins)
             reached = len(order)
