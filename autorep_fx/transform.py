@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -171,7 +170,7 @@ def _within(
 
     predicted, found = budget.settle(choose, lambda forms: budget.sketched(formed(forms), x), planned, progress)
     log.info("%s", predicted)
-    found.meta["predicted"] = asdict(predicted)
+    predicted.note(found)
     return found
 
 

@@ -242,6 +242,9 @@ def test_limits_hold_by_the_plan_of_the_result(limits, granularity):
     report = ar.inspect(gm)
     assert report.predicted == predicted and report.lines == sum(site.lines for site in ar.sites(gm).values())
     assert "ms online" in str(report) and ("lines" in str(report)) == (report.lines > 0)
+    site = next(iter(ar.sites(gm).values()))
+    site.set_keep(~site.keep)
+    assert ar.inspect(gm).predicted is None  # that was of other masks
 
 
 def test_a_limit_that_everything_fits_in_keeps_everything():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 
 import torch
 from torch import Tensor, fx, nn
@@ -242,6 +243,15 @@ def copy_without_statistics(gm: fx.GraphModule) -> fx.GraphModule:
     finally:
         for site, found in statistics.items():
             site.statistics = found
+
+
+def masks_digest(gm: fx.GraphModule) -> str:
+    """Of which positions are kept and which take a line: models with the same masks have the same one."""
+    digest = hashlib.sha256()
+    for site in sites(gm).values():
+        for mask in (site.keep, site.line):
+            digest.update(b"-" if mask is None else mask.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def relu_count(gm: fx.GraphModule) -> int:

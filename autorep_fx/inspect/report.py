@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 from torch import fx, nn
 
-from ..hybrid.activation import HybridActivation
+from ..hybrid.activation import HybridActivation, masks_digest
 from ..transform import transform
 from . import table
 from .measure import SiteRecord, measure
@@ -50,7 +50,7 @@ class Report:
         before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
         lines: of the others, those that take a line by the sites' own masks.
         predicted: what the plan of a network that was made within limits predicts
-            (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others.
+            (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others, and after its masks changed.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
     """
@@ -67,7 +67,8 @@ class Report:
         self.before = sum(site.total for site in self.sites) if known else None
         self.after = sum(site.kept for site in self.sites) if known else None
         self.lines = sum(site.lines for site in self.sites)
-        self.predicted = gm.meta.get("predicted")
+        predicted = gm.meta.get("predicted")
+        self.predicted = predicted if predicted and predicted["masks"] == masks_digest(gm) else None
 
     @property
     def share(self) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import numbers
 import os
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import torch
 from torch import fx
 
 from ..errors import FormatError
-from ..hybrid.activation import sites
+from ..hybrid.activation import masks_digest, sites
 from ..secure.network import Network
 from .settings import Settings
 
@@ -31,10 +30,8 @@ def identity(settings: Settings, gm: fx.GraphModule, batches: int, teacher: bool
     run = {name: _plain(value) for name, value in settings.deciding().items()}
     run |= {"batches an epoch": batches, "teacher": teacher, "degree": max((s.degree for s in everything), default=0)}
     if not settings.moves_masks:  # as they are
-        masks = b"".join(mask.cpu().numpy().tobytes() for site in everything if site.keep is not None
-                         for mask in (site.keep, site.line) if mask is not None)  # fmt: skip
         kept, total = (sum(getattr(site, name) for site in everything) for name in ("kept", "total"))
-        run["masks"] = f"{kept} kept ({hashlib.sha256(masks).hexdigest()[:8]})" if kept < total else "all kept"
+        run["masks"] = f"{kept} kept ({masks_digest(gm)})" if kept < total else "all kept"
     return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -183,7 +183,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, setti
         moving.settle_again()
         predicted = moving.predicted
     log.info("%s", predicted)
-    history.predicted = gm.meta["predicted"] = asdict(predicted)
+    history.predicted = predicted.note(gm)
     return history
 
 

@@ -13,7 +13,7 @@ import logging
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BudgetError
 from ..graph.canonicalize import site_nodes
-from ..hybrid.activation import HybridActivation, copy_without_statistics, sites
+from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
 from ..hybrid.forms import Forms, Price, Prices
 from .compile import compile, lowered
 from .network import Network, network_of
@@ -66,6 +66,11 @@ class Predicted:
     offline_mb: float
     rounds: int
     network: Network
+
+    def note(self, gm: fx.GraphModule) -> dict[str, Any]:
+        """Leave it in ``gm.meta["predicted"]``, for as long as the masks are these; what is left there."""
+        gm.meta["predicted"] = {**asdict(self), "masks": masks_digest(gm)}
+        return gm.meta["predicted"]
 
     def __str__(self) -> str:
         return (
