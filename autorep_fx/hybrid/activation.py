@@ -46,6 +46,7 @@ class HybridActivation(Leaf):
         self.activation = activation
         self.degree = degree
         self.gate: nn.Module | None = None  # learns keep during a search (hybrid.gate)
+        self.share: Tensor | None = None  # in training, of what replaced positions take; the rest is the activation's
         self.statistics = None
         self._replaced = self._lines = 0
         self.register_buffer("keep", None)
@@ -170,6 +171,9 @@ class HybridActivation(Leaf):
         poly = self.replacement(x)
         if gated:
             return torch.lerp(poly, self.activation(x), self.gate(self.keep).to(x.dtype))
+        if self.share is not None and self.training:
+            kept = self.activation(x)
+            return torch.where(self.keep, kept, torch.lerp(kept, poly, self.share.to(x.dtype)))
         return poly if self._replaced == self.total else torch.where(self.keep, self.activation(x), poly)
 
     def _count(self) -> None:

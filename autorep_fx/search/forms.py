@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, fx
@@ -23,7 +22,7 @@ class ThreeForms(Gated):
     """Kept, a square or a line, within limits of the plan's cost.
 
     A gate's parameter stands for what a line at its position would add to the loss: it starts at the rank of the
-    one-shot score, drifts with the gradient as AutoReP's do, and is read as the score that had that rank. A square adds
+    one-shot score, drifts with the gradient as AutoReP's do, and is read as the score of its rank. A square adds
     a part of that, which stays as the one-shot scores had it. The forms are those of least loss within the limits
     (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to the budget. With ``penalty`` the loss
     has ``penalty * max(0, cost of what is kept / target - 1)`` as well.
@@ -56,7 +55,7 @@ class ThreeForms(Gated):
     ):
         super().__init__(gm, granularity, penalty, initial)
         self.budget, self.prices, self.x, self.progress_bar = budget, prices, x, progress_bar
-        self.sorted = np.sort(torch.cat([loss.flatten() for loss in line.values()]).double().numpy())
+        self.sorted = torch.cat([loss.flatten() for loss in line.values()]).double().sort().values
         self.part = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
         size = {name: site.total for name, site in self.sites.items()}
         everything = [price.base + sum(p.squares + p.compared * size[name] for name, p in price.sites.items())
@@ -122,19 +121,15 @@ class ThreeForms(Gated):
 
     def _losses(self, band: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Of squares and of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
-        square, line = {}, {}
-        for name, site in self.sites.items():
-            theta = site.gate.expanded().cpu().double() + band * (2 * site.keep.cpu().double() - 1)
-            line[name] = torch.from_numpy(self._read(theta.numpy()))
-            square[name] = line[name] * self.part[name]
-        return square, line
-
-    def _read(self, theta: np.ndarray) -> np.ndarray:
-        """The score that has this rank, and beyond the ends in proportion to what is near them."""
-        n = len(self.sorted)
-        found = np.interp(theta, (np.arange(n) + 0.5) / n, self.sorted)
-        last = self.sorted[-1] * (1 + np.maximum(theta - 1, 0))
-        return np.where(theta > 1, last, np.where(theta < 0, found * np.exp(np.minimum(theta, 0)), found))
+        theta = {name: site.gate.expanded().cpu() + band * (2.0 * site.keep.cpu() - 1)
+                 for name, site in self.sites.items()}  # fmt: skip
+        flat = torch.cat([t.flatten() for t in theta.values()])
+        # Ranks among one another: parameters drift together, too, and that says nothing.
+        score = torch.empty(len(flat), dtype=torch.float64)
+        score[flat.argsort(stable=True)] = self.sorted
+        parts = score.split([t.numel() for t in theta.values()])
+        line = {name: part.view(theta[name].shape) for name, part in zip(theta, parts)}
+        return {name: loss * self.part[name] for name, loss in line.items()}, line
 
 
 def shared(compute: Callable[[], Any]) -> Any:

@@ -106,6 +106,8 @@ class Loop:
             self._train()
         finally:  # also of a run that is interrupted: an ordinary module, its masks as they are
             method.release()
+            for site in method.sites.values():
+                site.share = None
             self.gm.to(memory_format=torch.contiguous_format).eval()
         return self.history
 
@@ -120,6 +122,10 @@ class Loop:
         first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
             self.gm.to(memory_format=torch.channels_last)
+        if not self.method.moves_masks and s.ease_in > 0:
+            for site in self.method.sites.values():
+                if site.kept < site.total:
+                    site.share = torch.ones((), device=self.device)
         self.model = self._wrapped()
         self.writer = self._summary_writer()
         for epoch in range(first, s.epochs):
@@ -171,6 +177,9 @@ class Loop:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
+        for site in self.method.sites.values():
+            if site.share is not None:
+                site.share.fill_(min(1.0, (step + 1) / (s.ease_in * steps)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.channels_last and x.dim() == 4:

@@ -196,6 +196,7 @@ def finetune(
     epochs: int = 5,
     lr: float = Settings.lr,
     warmup: float = Settings.warmup,
+    ease_in: float = Settings.ease_in,
     coeff_lr: float | None = Settings.coeff_lr,
     coeff_clip: float = Settings.coeff_clip,
     growth: float | None = Settings.growth,
@@ -211,7 +212,14 @@ def finetune(
     tensorboard: str | os.PathLike | None = Settings.tensorboard,
     progress: bool | None = Settings.progress,
 ) -> History:
-    """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`."""
+    """Train weights and coefficients in place with the masks as they are. Arguments as in :func:`search`, and
+
+    Args:
+        ease_in: fraction of the steps in which squares and lines come in: a replaced position takes a share of them
+            that rises from nothing to all, and the activation for the rest. Training data go further than what
+            polynomials were fitted to, and squares behind squares run away on single batches until the weights have
+            learned to hold them.
+    """
     settings = Settings.of(locals())
     return Loop(gm, train_loader, val_loader, teacher, settings)(Method(gm))
 

@@ -39,6 +39,7 @@ class Settings:
 
     lr: float = 1e-3
     warmup: float = 0.05
+    ease_in: float = 0.05
     coeff_lr: float | None = None
     coeff_clip: float = 1.0
     growth: float | None = Fitting.growth
@@ -62,7 +63,7 @@ class Settings:
         check_granularity(self.granularity)
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        for name in ("warmup", "mask_phase", "refit_phase"):
+        for name in ("warmup", "ease_in", "mask_phase", "refit_phase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a fraction from 0 to 1, got {getattr(self, name)}")
 
