@@ -94,3 +94,12 @@ def test_bad_lines_are_refused():
         site.set_line(torch.ones(3, 4))
     with pytest.raises(ValueError, match="line_coeffs"):
         site.set_line_coeffs(torch.ones(2, 3))
+
+
+def test_a_share_of_the_replacement_in_training_alone():
+    keep = torch.tensor([[True, False], [False, False]])
+    site, x = _site(keep, torch.randn(3, 2)), torch.randn(5, 2, 2)
+    whole = site(x)
+    site.share = torch.tensor(0.25)
+    torch.testing.assert_close(site(x), torch.where(keep, x.relu(), 0.75 * x.relu() + 0.25 * whole))
+    assert torch.equal(site.eval()(x), whole)

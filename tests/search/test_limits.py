@@ -157,10 +157,15 @@ def test_the_parameters_are_read_as_scores():
     forms = choose_forms(line, square, prices, [limit])
     for name, site in sites.items():
         assert torch.equal(site.keep, forms.keep[name]) and torch.equal(site.line, forms.line[name])
+    with torch.no_grad():  # what moves all alike says nothing
+        for site in sites.values():
+            site.gate.theta.mul_(2).add_(5)
+    method.after_step(1.0)
+    assert all(torch.equal(site.keep, forms.keep[name]) for name, site in sites.items())
     name = next(n for n, state in zip(sites, forms.states) if state in (LINES, SQUARES) and not sites[n].keep.all())
     position = tuple((~sites[name].keep).nonzero()[0].tolist())
     with torch.no_grad():
-        sites[name].gate.theta[position] = 1.5
+        sites[name].gate.theta[position] = 9.0
     method.after_step(1.0)
     assert sites[name].keep[position]
 

@@ -19,6 +19,7 @@ from autorep_fx.hybrid.activation import HybridActivation
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search import SearchError
 from autorep_fx.search.evaluation import accuracy, refresh_batch_norm, weighted_median
+from autorep_fx.search.loop import Loop
 from autorep_fx.search.ranges import with_excess
 
 HERE = Path(__file__).parent
@@ -292,3 +293,19 @@ def test_bad_arguments(trained_digits):
 def test_digits_have_the_shape_that_these_tests_assume():
     train, test = digits()
     assert len(train) == 1437 and len(test) == 360
+
+
+@pytest.mark.parametrize("ease_in, shares", [(0.5, [0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1]), (0, [None] * 10)])
+def test_replacements_ease_in(trained_digits, monkeypatch, ease_in, shares):
+    model, train, _ = trained_digits
+    gm = ar.transform(model, calibration=train.normalized(slice(64)), relu_budget=200)
+    site, seen = list(ar.sites(gm).values())[-1], []
+
+    def step(self, *args, original=Loop._step):
+        result = original(self, *args)
+        seen.append(None if site.share is None else float(site.share))
+        return result
+
+    monkeypatch.setattr(Loop, "_step", step)
+    ar.finetune(gm, ImageLoader(train[:320], 64), epochs=2, ease_in=ease_in, progress=False)
+    assert seen == pytest.approx(shares) and site.share is None
