@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -21,13 +21,11 @@ from .hybrid.budget import check_granularity, scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.forms import Forms, choose_forms
 from .hybrid.reconstruct import reconstruct_layers
-from .secure.budget import Budget, Predicted
+from .secure.budget import Budget, Predicted, examples
 from .secure.network import Network
 
 log = logging.getLogger(__name__)
 
-#: Calibration samples that plans are made from.
-_PLANNED_FROM = 256
 
 
 def transform(
@@ -101,8 +99,7 @@ def transform(
     """
     fitting = Fitting(degree, fit, growth)
     check_granularity(granularity)
-    budget = Budget.of(latency_ms, offline_mb, network)
-    check_one_budget(relu_budget, budget)
+    budget = Budget.of(relu_budget, latency_ms, offline_mb, network)
     replaces = relu_budget is not None or budget is not None
     if replaces and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
@@ -131,27 +128,11 @@ def transform(
     return gm
 
 
-def check_one_budget(relu_budget: float | None, budget: Budget | None) -> None:
-    """Raise BudgetError for two kinds of budgets at once."""
-    if relu_budget is not None and budget is not None:
-        raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
-
-
-def planned_from(batches: Batches) -> Tensor:
-    """Samples that plans are made from."""
-    found: list[Tensor] = []
-    for x, _ in batches:
-        found.append(x[: _PLANNED_FROM - sum(map(len, found))])
-        if sum(map(len, found)) == _PLANNED_FROM:
-            break
-    return torch.cat(found)
-
-
 def _within(
     gm: fx.GraphModule, batches: Batches, budget: Budget, granularity: str, refit: Callable, progress: bool | None
 ) -> fx.GraphModule:
     """A copy of a fitted model with the forms of least loss within the limits, fitted again."""
-    x = planned_from(batches)
+    x = examples(batches)
     square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), progress)
     prices = budget.prices(gm, x)
 
@@ -165,9 +146,7 @@ def _within(
         refit(found, batches)
         return budget.predicted(found, x), found
 
-    def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
-        return choose_forms(line, square, prices, limits, granularity, states)
-
+    choose = partial(choose_forms, line, square, prices, granularity=granularity)
     predicted, found = budget.settle(choose, lambda forms: budget.sketched(formed(forms), x), planned, progress)
     log.info("%s", predicted)
     predicted.note(found)

@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 
 import autorep_fx as ar
-from autorep_fx.search.recipe import NETWORKS, Experiment, Recipe
+from autorep_fx.search.recipe import Experiment, Recipe
 
 SHAPES = ("wan", "lan")
 EXAMPLES, REPEATS, AGREE = 256, 5, 200
@@ -35,13 +35,11 @@ def rows(experiment: Experiment) -> list[dict]:
     original, accuracy = experiment.original()
     found = [{"curve": "original", "run": "original", "accuracy": accuracy, "relus": ar.relu_count(original),
               "network": original}]  # fmt: skip
-    arguments = dict(experiment.recipe.network)
-    build = NETWORKS[arguments.pop("name")]
     for path in sorted(experiment.folder.glob("*/outcome.json")):
         outcome = json.loads(path.read_text())
+        network = ar.load(experiment.untrained(), path.parent / "hybrid.safetensors").eval()
         found.append({"curve": curve(outcome), "run": path.parent.name, "accuracy": outcome["accuracy"],
-                      "relus": outcome["relus"],
-                      "network": ar.load(build(**arguments), path.parent / "hybrid.safetensors").eval()})  # fmt: skip
+                      "relus": outcome["relus"], "network": network})  # fmt: skip
     return found
 
 

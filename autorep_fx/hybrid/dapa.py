@@ -111,6 +111,13 @@ def mean_squared_error(coeffs: Tensor, statistics: SiteStatistics, where: Tensor
     return torch.tensor(error, dtype=torch.float64)
 
 
+def pooled(*parts: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean squared error (C,) over disjoint sets of positions: (error (C,) of each, mask of where); 0 where none is."""
+    counts = [where.reshape(len(where), -1).sum(1).to(error) for error, where in parts]
+    total = sum(torch.where(n > 0, n * error, 0) for n, (error, _) in zip(counts, parts))
+    return total / sum(counts).clamp_min(1)
+
+
 def gaussian_relu(mean: Tensor | float, std: Tensor | float) -> Tensor:
     """Degree-2 least squares of ReLU under N(mean, std**2), in closed form: (3, ...) coefficients.
 

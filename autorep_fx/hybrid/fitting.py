@@ -99,14 +99,12 @@ def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progres
 def fit_where_replaced(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting) -> None:
     """Fit a site over its replaced positions, at the degree that it has: polynomials over those that are no lines by
     its mask, and lines over those that are."""
-    line = site.takes_line
-    fit_site(site, statistics, replace(fitting, degree=site.degree), ~site.keep & ~line)
-    if site.line is None:
-        return
-    error = fit_lines(site, statistics, fitting, line).to(site.fit_error)
-    by_line, replaced = (mask.reshape(len(mask), -1).sum(1) for mask in (line, ~site.keep))
-    mixed = (by_line * error + (replaced - by_line) * site.fit_error) / replaced.clamp_min(1)
-    site.fit_error = torch.where(replaced > 0, mixed, site.fit_error)
+    line, others = site.takes_line, ~site.keep & ~site.takes_line
+    fit_site(site, statistics, replace(fitting, degree=site.degree), others)
+    if site.line is not None:
+        error = fit_lines(site, statistics, fitting, line).to(site.fit_error)
+        whole = site.keep.reshape(len(line), -1).all(1)
+        site.fit_error = torch.where(whole, site.fit_error, dapa.pooled((error, line), (site.fit_error, others)))
 
 
 def fit_lines(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None) -> Tensor:

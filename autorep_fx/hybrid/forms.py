@@ -81,10 +81,6 @@ class Forms:
     def all_kept(self) -> bool:
         return all(bool(keep.all()) for keep in self.keep.values())
 
-    @property
-    def all_lines(self) -> bool:
-        return not any(keep.any() or not self.line[name].all() for name, keep in self.keep.items())
-
     def apply(self, gm: fx.GraphModule) -> None:
         for name, keep in self.keep.items():
             site = gm.get_submodule(name)
@@ -132,7 +128,7 @@ class _Site:
     """Losses in the order in which positions (units, of a coarser granularity) would be kept, and prices."""
 
     def __init__(self, name: str, line: Tensor, square: Tensor, prices: list[Price], granularity: str):
-        self.name, self.shape, self.granularity = name, line.shape, granularity
+        self.name, self.shape = name, line.shape
         units = {"element": line.numel(), "channel": len(line), "layer": 1}[granularity]
         self.size = line.numel() // units
         self.most = [0, units // 2, units]  # beside lines half of the positions at most: beyond that all travel
@@ -186,7 +182,8 @@ def _best(
     weight = weight / np.maximum(room, 1e-300)
     table = _Table(sites, room, weight)
     states = table.improved(table.relaxed()) if states is None else list(states)
-    lam = table.lams[table.first(*table.sums(states))]
+    fits = table.fits(table.sums(states)[1])
+    lam = table.lams[fits.argmax() if fits.any() else -1]
     counts = [int(site.counts(s, np.array([lam]), weight)[0]) for site, s in zip(sites, states)]
     _fill(sites, states, counts, room, weight)
     # What keeps nothing in the end need not pay for it.
@@ -219,20 +216,19 @@ class _Table:
         valued = self.loss + self.lams * (self.cost @ self.weight)
         best = valued.argmin(1)  # (sites, lams)
         cost = np.take_along_axis(self.cost, best[:, None, :, None], 1)[:, 0].sum(0)
-        fits = np.flatnonzero((cost <= self.room).all(1))
-        return [CLOSED] * len(self.loss) if not len(fits) else best[:, fits[0]].tolist()
+        fits = self.fits(cost)
+        return best[:, fits.argmax()].tolist() if fits.any() else [CLOSED] * len(self.loss)
 
     def sums(self, states: list[int]) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(len(states))
         return self.loss[rows, states].sum(0), self.cost[rows, states].sum(0)
 
-    def first(self, loss: np.ndarray, cost: np.ndarray) -> int:
-        """The smallest ``lam`` within the limit; the last one where none is."""
-        fits = (cost <= self.room * (1 + 1e-12)).all(1)
-        return int(fits.argmax()) if fits.any() else len(fits) - 1
+    def fits(self, cost: np.ndarray) -> np.ndarray:
+        """At which ``lam`` all limits are met; the first one keeps most."""
+        return (cost <= self.room * (1 + 1e-12)).all(1)
 
     def value(self, loss: np.ndarray, cost: np.ndarray) -> float:
-        fits = (cost <= self.room * (1 + 1e-12)).all(1)
+        fits = self.fits(cost)
         return float(loss[fits.argmax()]) if fits.any() else np.inf
 
     def improved(self, states: list[int]) -> list[int]:
@@ -286,8 +282,7 @@ def _fill(sites: list[_Site], states: list[int], counts: list[int], room: np.nda
         counts[i] += int(n)
         left = left - n * each[i]
     for i in dict.fromkeys(which[taken:].tolist()):
-        with np.errstate(divide="ignore"):
-            fits = int(min(np.floor(np.maximum(left, 0) / np.maximum(each[i], 1e-300)).min(), 2**40))
+        fits = int(min(np.floor(np.maximum(left, 0) / np.maximum(each[i], 1e-300)).min(), 2**40))
         n = min(fits, sites[i].most[states[i]] - counts[i])
         counts[i] += n
         left = left - n * each[i]

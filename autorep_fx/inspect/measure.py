@@ -241,9 +241,12 @@ def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteS
     weight = (weight.sum(1) if keep.dim() > 1 else weight).double().numpy()
     if statistics is not None and statistics.samples and statistics.moments.degree >= len(record.coeffs) - 1:
         coeffs = torch.from_numpy(record.coeffs)
-        error = dapa.mean_squared_error(coeffs, statistics, where).numpy()
+        error = dapa.mean_squared_error(coeffs, statistics, where)
         if 0 < record.lines < record.replaced:  # coeffs are those of the others
-            error = _of_both(record, statistics)
+            line = torch.from_numpy(record.line)
+            parts = (torch.from_numpy(record.line_coeffs), line), (coeffs, where & ~line)
+            error = dapa.pooled(*((dapa.mean_squared_error(c, statistics, part), part) for c, part in parts))
+        error = error.numpy()
         count, _, _, square = statistics.moments.over(where)
         power = float(square.sum() / count.sum())
     elif site.fit_error is not None:
@@ -257,16 +260,6 @@ def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteS
     record.error = math.sqrt(float((weight * error).sum() / weight.sum()))
     if power:
         record.relative_error = record.error / math.sqrt(power)
-
-
-def _of_both(record: SiteRecord, statistics: SiteStatistics) -> np.ndarray:
-    """Mean squared error of each channel (C,), over the positions with lines and over the other replaced ones."""
-    total = count = 0.0
-    for coeffs, part in ((record.line_coeffs, record.line), (record.coeffs, ~(record.keep | record.line))):
-        size = part.reshape(len(part), -1).sum(1)
-        error = dapa.mean_squared_error(torch.from_numpy(coeffs), statistics, torch.from_numpy(part)).numpy()
-        total, count = total + np.where(size > 0, size * error, 0), count + size
-    return total / np.maximum(count, 1)
 
 
 def _mean_std(statistics: SiteStatistics) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class ThreeForms(Gated):
                       for price in prices]  # fmt: skip
         self.totals = [max(total, limit) for total, limit in zip(everything, budget.limits)]
         self.targets = list(self.totals)
-        self.losses: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        self.losses: dict[str, Tensor] | None = None  # of lines, as they were when the forms were fixed
         self.predicted: Predicted | None = None
 
     def start(self) -> None:
@@ -89,7 +90,6 @@ class ThreeForms(Gated):
 
     def settle_again(self) -> None:
         """The same, with the weights as they are now, and the losses as they were."""
-        square, line = self.losses
 
         def sketch(forms: Forms) -> Predicted:
             forms.apply(self.gm)
@@ -99,9 +99,7 @@ class ThreeForms(Gated):
             forms.apply(self.gm)
             return self.budget.predicted(self.gm, self.x), forms
 
-        def choose(limits: Sequence[float], states: Sequence[int] | None) -> Forms:
-            return choose_forms(line, square, self.prices, limits, self.granularity, states)
-
+        choose = self._choosing(self.losses)
         self.predicted, forms = shared(lambda: self.budget.settle(choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
 
@@ -115,12 +113,16 @@ class ThreeForms(Gated):
     def _move(self, progress: float) -> bool:
         self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.budget.limits)]
         band = next(iter(self.sites.values())).gate.band
-        square, line = self._losses(band if progress < 1 else 0.0)
-        choose_forms(line, square, self.prices, self.targets, self.granularity).apply(self.gm)
+        self._choosing(self._losses(band if progress < 1 else 0.0))(self.targets).apply(self.gm)
         return False
 
-    def _losses(self, band: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Of squares and of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
+    def _choosing(self, line: dict[str, Tensor]) -> Callable[..., Forms]:
+        """The choice of forms, but for limits. line: what lines add to the loss."""
+        square = {name: loss * self.part[name] for name, loss in line.items()}
+        return partial(choose_forms, line, square, self.prices, granularity=self.granularity)
+
+    def _losses(self, band: float) -> dict[str, Tensor]:
+        """Of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
         theta = {name: site.gate.expanded().cpu() + band * (2.0 * site.keep.cpu() - 1)
                  for name, site in self.sites.items()}  # fmt: skip
         flat = torch.cat([t.flatten() for t in theta.values()])
@@ -128,8 +130,7 @@ class ThreeForms(Gated):
         score = torch.empty(len(flat), dtype=torch.float64)
         score[flat.argsort(stable=True)] = self.sorted
         parts = score.split([t.numel() for t in theta.values()])
-        line = {name: part.view(theta[name].shape) for name, part in zip(theta, parts)}
-        return {name: loss * self.part[name] for name, loss in line.items()}, line
+        return {name: part.view(theta[name].shape) for name, part in zip(theta, parts)}
 
 
 def shared(compute: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from .. import models
 from ..errors import FormatError
@@ -162,12 +162,14 @@ class Experiment:
         """Over all test images."""
         return accuracy(network, models.ImageLoader(self.test, 500))
 
-    def _pretrained(self) -> fx.GraphModule:
+    def untrained(self) -> nn.Module:
         arguments = dict(self.recipe.network)
-        build = NETWORKS[arguments.pop("name")]
+        return NETWORKS[arguments.pop("name")](**arguments)
+
+    def _pretrained(self) -> fx.GraphModule:
         path = self.origin / "original.safetensors"
         torch.manual_seed(0)
-        network = build(**arguments)
+        network = self.untrained()
         if path.exists():
             return load(network, path).to(self.device).eval()
         model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
@@ -207,9 +209,8 @@ class Experiment:
         shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
-            growth = {"growth": options["growth"]} if "growth" in options else {}
-            growth |= {"network": options["network"]} if "network" in options else {}
-            gm = transform(original, calibration=calibration, progress=self.progress, **limits, **growth)
+            shaping = {name: options[name] for name in ("growth", "network") if name in options}
+            gm = transform(original, calibration=calibration, progress=self.progress, **limits, **shaping)
             known = inspect.signature(finetune).parameters  # not how masks move
             history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in known}, **shared)
         else:

@@ -16,9 +16,8 @@ from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
 from ..hybrid.fitting import fit_all, give_lines
-from ..secure.budget import Budget
+from ..secure.budget import Budget, examples
 from ..secure.network import Network
-from ..transform import check_one_budget, planned_from
 from .forms import ThreeForms, shared
 from .loop import History, Loop
 from .methods import METHODS, Method
@@ -139,8 +138,7 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if any(name not in everything for name in cost or {}):
         raise ValueError(f"cost names '{next(n for n in cost if n not in everything)}', which is not a site")
-    budget = Budget.of(latency_ms, offline_mb, network)
-    check_one_budget(relu_budget, budget)
+    budget = Budget.of(relu_budget, latency_ms, offline_mb, network)
     if relu_budget is None and budget is None:
         raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
     if budget is not None and (method != "autorep" or cost):
@@ -170,7 +168,7 @@ def search(
 def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, settings: Settings) -> History:
     """A search under limits."""
     give_lines(gm, settings.fitting)
-    x = planned_from(head)
+    x = examples(head)
     square, line, prices = shared(
         lambda: (*one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), settings.progress), budget.prices(gm, x))
     )

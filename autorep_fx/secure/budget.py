@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,12 +22,13 @@ from torch import Tensor, fx
 from tqdm.auto import tqdm
 
 from ..errors import BudgetError
+from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
 from ..hybrid.forms import Forms, Price, Prices
 from .compile import compile, lowered
 from .network import Network, network_of
-from .plan.cost import Cost, plan_cost
+from .plan.cost import Cost, plan_cost, quicker
 from .plan.equalize import equalized
 from .plan.gains import gains
 from .plan.input_range import InputRange
@@ -38,6 +39,9 @@ from .plan.rates import Rates
 from .plan.squares import unit_squares
 
 log = logging.getLogger(__name__)
+
+#: Samples that plans are made from.
+_EXAMPLES = 256
 
 #: Parts of the positions that are kept in the drafts of lines beside kept ones.
 _FEW, _MORE = 0.05, 0.15
@@ -93,23 +97,40 @@ class Budget:
     network: Network
 
     @staticmethod
-    def of(latency_ms: float | None, offline_mb: float | None, network: Network | str) -> Budget | None:
+    def of(
+        relu_budget: float | None, latency_ms: float | None, offline_mb: float | None, network: Network | str
+    ) -> Budget | None:
         """None where there is no limit.
 
         Raises:
-            BudgetError: a limit that is no positive number.
+            BudgetError: a limit that is no positive number, or one beside a count of ReLUs.
             ValueError: no network has that name.
         """
-        for name, value in (("latency_ms", latency_ms), ("offline_mb", offline_mb)):
+        budget = Budget(latency_ms, offline_mb, network_of(network))
+        for name, value in zip(budget.resources, budget.limits):
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < float("inf")):
+            if not (number and 0 < value < float("inf")):
                 raise BudgetError(f"{name} must be a number above 0, got {value!r}")
-        network = network_of(network)
-        return None if latency_ms is None and offline_mb is None else Budget(latency_ms, offline_mb, network)
+        if relu_budget is not None and budget.resources:
+            raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
+        return budget if budget.resources else None
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Names of what is limited, as :class:`Predicted` has them."""
+        return tuple(name for name in ("latency_ms", "offline_mb") if getattr(self, name) is not None)
 
     @property
     def limits(self) -> tuple[float, ...]:
-        return tuple(limit for limit in (self.latency_ms, self.offline_mb) if limit is not None)
+        return tuple(getattr(self, name) for name in self.resources)
+
+    def costs(self, found: Predicted) -> tuple[float, ...]:
+        """What a plan takes of each limit."""
+        return tuple(getattr(found, name) for name in self.resources)
+
+    def used(self, found: Predicted) -> float:
+        """The largest part of a limit that a plan takes; above 1 it exceeds one."""
+        return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
 
     def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
         """By the plan that ``compile(gm, x, network=network)`` makes.
@@ -124,8 +145,7 @@ class Budget:
     def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
         """By a draft of that plan, in a fraction of the time."""
         plan = _draft(gm, x, self.network)
-        costs = [plan_cost(plan.with_comparison(comparison), self.network) for comparison in ("fss", "gmw")]
-        return _predicted(min(costs, key=lambda cost: cost.online_seconds))
+        return _predicted(plan_cost(plan.with_comparison(quicker(plan, self.network)), self.network))
 
     def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
         """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
@@ -134,16 +154,11 @@ class Budget:
             CompileError: the native runtime cannot run it.
         """
         drafts = _Drafts(gm, x, self.network)
-        found = []
-        if self.latency_ms is not None:
-            found.append(drafts.prices(lambda cost: 1e3 * cost.online_seconds, drafts.milliseconds))
-        if self.offline_mb is not None:
-            found.append(drafts.prices(lambda cost: sum(cost.offline.values()) / 1e6, drafts.megabytes))
-        return found
+        return [drafts.prices(resource) for resource in self.resources]
 
     def settle(
         self,
-        choose: Callable[[Sequence[float], Sequence[int] | None], Forms],
+        choose: Callable[..., Forms],
         sketch: Callable[[Forms], Predicted],
         plan: Callable[[Forms], tuple[Predicted, Any]],
         progress: bool | None = None,
@@ -154,7 +169,7 @@ class Budget:
         states of the sites, and one with any.
 
         Args:
-            choose: the forms for given limits, by prices, and for given states of the sites.
+            choose: ``choose(limits, states=...)``, the forms by prices (:func:`~autorep_fx.hybrid.forms.choose_forms`).
             sketch: nearly what these come to: what exceeds the limits, or is no better than what is known, needs no
                 more.
             plan: what these come to, and what belongs to it.
@@ -163,14 +178,14 @@ class Budget:
             BudgetError: lines alone exceed a limit.
         """
         limits = np.array(self.limits)
-        base = np.array(choose(0 * limits, None).costs)
+        base = np.array(choose(0 * limits, states=None).costs)
         waiting: deque[tuple[np.ndarray, tuple[int, ...] | None]] = deque([(limits, None)])
         found: dict[tuple, tuple[float, Predicted, Any]] = {}
         bar = tqdm(total=_TRIES, desc="plan", leave=False, disable=None if progress is None else not progress)
         with bar:
             while waiting and len(found) < _TRIES:
                 room, states = waiting.popleft()
-                forms = choose(room, states)
+                forms = choose(room, states=states)
                 key = (forms.states, forms.counts)
                 if key in found or (states is not None and (np.array(forms.costs) > room).any()):
                     continue
@@ -189,27 +204,24 @@ class Budget:
                 waiting.extend([(room, forms.states), (room, None)])
         best = min(found.values(), key=lambda each: each[0], default=(np.inf,))
         if best[0] == np.inf:  # what fits by its price exceeds the limits: nothing is left but lines
-            best = (0.0, *plan(choose(0 * limits, None)))
+            best = (0.0, *plan(choose(0 * limits, states=None)))
             if self.used(best[1]) > 1:
-                raise BudgetError(f"{self._named()} is less than lines alone take: {best[1]}")
+                named = " with ".join(f"{name}={limit:g}" for name, limit in zip(self.resources, self.limits))
+                raise BudgetError(f"{named} is less than lines alone take: {best[1]}")
         return best[1], best[2]
-
-    def costs(self, found: Predicted) -> tuple[float, ...]:
-        """What a plan takes of each limit."""
-        both = ((self.latency_ms, found.latency_ms), (self.offline_mb, found.offline_mb))
-        return tuple(cost for limit, cost in both if limit is not None)
-
-    def used(self, found: Predicted) -> float:
-        """The largest part of a limit that a plan takes; above 1 it exceeds one."""
-        return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
-
-    def _named(self) -> str:
-        parts = (("latency_ms", self.latency_ms), ("offline_mb", self.offline_mb))
-        return " with ".join(f"{name}={value:g}" for name, value in parts if value is not None)
-
 
 def _predicted(cost: Cost) -> Predicted:
     return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
+
+
+def examples(batches: Batches) -> Tensor:
+    """Samples that plans are made from."""
+    found: list[Tensor] = []
+    for x, _ in batches:
+        found.append(x[: _EXAMPLES - sum(map(len, found))])
+        if sum(map(len, found)) == _EXAMPLES:
+            break
+    return torch.cat(found)
 
 
 class _Drafts:
@@ -226,10 +238,12 @@ class _Drafts:
         kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
                 "more": (self.more, True)}  # fmt: skip
         plans = {what: _draft(_with_kept(gm, *how), x, network) for what, how in kept.items()}
-        self.costs = _quicker(plans, network)
+        comparison = quicker(plans["more"], network)  # where some positions are kept
+        self.costs = {what: plan_cost(plan.with_comparison(comparison), network) for what, plan in plans.items()}
         self.kinds = {what: {step.name: step.attrs.get("kind") for step in plan.steps} for what, plan in plans.items()}
 
-    def prices(self, whole: Callable[[Cost], float], of_site: Callable[[str, str], float]) -> Prices:
+    def prices(self, resource: str) -> Prices:
+        of_site = {"latency_ms": self._milliseconds, "offline_mb": self._megabytes}[resource]
         found = {}
         for name, total in self.totals.items():
             lines, few, more, squares, kept = (of_site(what, name)
@@ -239,16 +253,16 @@ class _Drafts:
             opens = few - lines - each * self.few[name]
             found[name] = Price(max(opens, 0.0), each, max(squares - lines, _LEAST),
                                 max((kept - squares) / total, _LEAST))  # fmt: skip
-        return Prices(whole(self.costs["lines"]), found)
+        return Prices(getattr(_predicted(self.costs["lines"]), resource), found)
 
-    def milliseconds(self, what: str, name: str) -> float:
+    def _milliseconds(self, what: str, name: str) -> float:
         cost = self.costs[what]
         more = (cost.rounds - self.costs["lines"].rounds) / len(self.totals)
         steps = self._steps(what, name)
         seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in steps)
         return 1e3 * (seconds + more * (self.network.delay + self.rates.message))
 
-    def megabytes(self, what: str, name: str) -> float:
+    def _megabytes(self, what: str, name: str) -> float:
         return sum(sum(step.offline.values()) for step in self._steps(what, name)) / 1e6
 
     def _steps(self, what: str, name: str) -> list:
@@ -276,10 +290,3 @@ def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     program, reach = unit_squares(program, reach)
     within = InputRange.of_examples(x.numpy())
     return make_plan(program, reach, within, gains=gains(program, x), network=network)[0]
-
-
-def _quicker(plans: dict[str, Plan], network: Network) -> dict[str, Cost]:
-    """All with the comparison that is quicker where some positions are kept."""
-    found = [{what: plan_cost(plan.with_comparison(comparison), network) for what, plan in plans.items()}
-             for comparison in ("fss", "gmw")]  # fmt: skip
-    return min(found, key=lambda costs: costs["more"].online_seconds)

@@ -57,8 +57,10 @@ class Look:
         self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
         self.exact = values(program, self.x)
         self.truth = self.exact[program.public.output] if original is None else execute(original, self.x)
-        parts = examples[:_MARGINS].split(max(at_once(program), 1))
-        self.margins = torch.cat([_margins(execute(program, part)) for part in parts])
+        self.margins = torch.empty(0)
+        if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
+            parts = examples[:_MARGINS].split(at_once(program))
+            self.margins = torch.cat([_margins(execute(program, part)) for part in parts])
 
     def at(self, plan: Plan, numbers: dict[str, Numbers]) -> Precision:
         """Compare one draw of what a run returns with the program in float64."""
@@ -103,8 +105,6 @@ def _standard_error(found: Tensor, exact: Tensor) -> float:
 
 
 def _margins(scores: Tensor) -> Tensor:
-    """By how much the largest score of each sample exceeds the next one; nothing where these are no rows of scores."""
-    if scores.dim() != 2 or scores.shape[1] < 2:
-        return scores.new_empty(0)
+    """By how much the largest score of each sample (N, classes) exceeds the next one."""
     best = scores.topk(2, 1).values
     return best[:, 0] - best[:, 1]

@@ -19,7 +19,7 @@ from .files import load_program, save_program
 from .host.session import Session
 from .network import Network, network_of
 from .outputs import assemble
-from .plan.cost import Cost, plan_cost
+from .plan.cost import Cost, plan_cost, quicker
 from .plan.headroom import Headroom, headroom
 from .plan.input_range import InputRange
 from .plan.numbers import Numbers
@@ -136,10 +136,8 @@ class SecureProgram(Program):
     def _plan(self, comparison: str, network: Network, batch: int) -> Plan:
         if comparison not in COMPARISONS:
             raise ValueError(f"comparison must be one of {', '.join(map(repr, COMPARISONS))}, got {comparison!r}")
-        if comparison != "auto":
-            return self.native[0].with_comparison(comparison)
-        both = [self.native[0].with_comparison(name) for name in ("fss", "gmw")]
-        return min(both, key=lambda found: plan_cost(found, network, batch=batch).online_seconds)
+        plan = self.native[0]
+        return plan.with_comparison(quicker(plan, network, batch) if comparison == "auto" else comparison)
 
     def save(self, folder: str | Path) -> None:
         """Write the public part and the server's part to a folder (files.py), without pickle."""

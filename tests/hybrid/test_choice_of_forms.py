@@ -120,7 +120,8 @@ def test_squares_where_they_are_cheap_and_good():
 def test_lines_alone_where_nothing_fits_and_everything_where_all_does():
     line, square, prices = _random(3)
     found = choose_forms(line, square, prices, [prices[0].base / 2])
-    assert found.all_lines and found.costs == (prices[0].base,)
+    assert not any(keep.any() or not found.line[name].all() for name, keep in found.keep.items())
+    assert found.costs == (prices[0].base,)
     found = choose_forms(line, square, prices, [1e6])
     assert found.all_kept and found.loss == 0
 

@@ -18,6 +18,7 @@ from .plan import Plan, Step
 from .rates import Rates
 
 PARTIES = ("client", "server", "dealer")
+COMPARISONS = ("fss", "gmw")
 
 #: By how much dealing a comparison of the bit-sliced tree takes longer than evaluating it: three parties' masks are
 #: made, and products of them.
@@ -118,6 +119,11 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
         online_seconds=online_seconds,
         offline_seconds=offline_seconds,
     )
+
+
+def quicker(plan: Plan, network: Network, batch: int = 1) -> str:
+    """The comparison with which a plan takes less time online."""
+    return min(COMPARISONS, key=lambda name: plan_cost(plan.with_comparison(name), network, batch=batch).online_seconds)
 
 
 def _is_gmw(step: Step) -> bool:

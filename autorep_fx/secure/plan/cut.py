@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..ring import WIDTHS
 from .exponents import TRUNCATING, untruncated
 from .lines import PUT
@@ -53,12 +55,12 @@ def _follows_product(nodes: dict[str, Node], name: str) -> bool:
 
 
 def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
-    """Truncate ``place`` for all of its readers."""
+    """The nodes with ``place`` truncated for all of its readers; those that are given stay as they are."""
     result: dict[str, Node] = {}
     name = place + CUT
     for node in nodes.values():
-        result[node.name] = node
-        node.inputs = [name if i == place else i for i in node.inputs]
+        reads = place in node.inputs
+        result[node.name] = replace(node, inputs=[name if i == place else i for i in node.inputs]) if reads else node
         if node.name == place:
             most = max(n.most for n in nodes.values() if n.op == "input")
             scale = whole_bits(node.reach)

@@ -16,10 +16,9 @@ with less of it.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -206,13 +205,10 @@ def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int 
     order = {name: i for i, name in enumerate(nodes)}
     as_wide = nodes
     if wire is not None:
-        as_wide = {name: copy.copy(node) for name, node in nodes.items()}
-        for node in as_wide.values():
-            node.wire = wire
+        as_wide = {name: replace(node, wire=wire) for name, node in nodes.items()}
 
     def gained(place: str) -> tuple[bool, int, int]:
-        # A cut changes what reads the place, and adds to it.
-        trial = cut({name: copy.copy(n) if place in n.inputs else n for name, n in as_wide.items()}, place)
+        trial = cut(as_wide, place)
         trial[place + CUT].wire = wire or trial[place + CUT].wire
         try:
             exponents(trial, margins)
