@@ -27,7 +27,6 @@ from .secure.network import Network
 log = logging.getLogger(__name__)
 
 
-
 def transform(
     model: nn.Module,
     *,

@@ -231,8 +231,8 @@ def precision_on(train: Images, test: Images, images: int, epochs: int) -> dict:
     ar.finetune(original, ImageLoader(train, 64, train=True, pad=1), epochs=epochs, lr=3e-3, progress=False)
     networks, calibration = {"relu": original.eval()}, train.normalized(slice(512))
     for name, degree in (("squares", 2), ("lines", 1)):
-        budget = ar.relu_count(original) // 20
-        hybrid = ar.transform(original, calibration=calibration, relu_budget=budget, degree=degree)
+        twentieth = ar.relu_count(original) // 20
+        hybrid = ar.transform(original, calibration=calibration, relu_budget=twentieth, degree=degree)
         ar.finetune(hybrid, ImageLoader(train, 64), teacher=original, epochs=max(epochs // 2, 1), progress=False)
         networks[name] = hybrid.eval()
     x, found = test.normalized(slice(images)), {"images": images}

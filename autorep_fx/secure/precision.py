@@ -79,7 +79,6 @@ class Look:
         first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
         return Precision(error, _standard_error(found, self.truth), self._same_class(found), first)
 
-
     def _same_class(self, found: Tensor) -> float:
         """Few samples show no class that one in two hundred loses. The margins of many are known, and the errors of a
         few: with differences of scores off by a normal error of that size, so many keep their class."""
