@@ -54,13 +54,14 @@ def work(party: Party, inputs: Iterable[np.ndarray], tell: Tell, network: Networ
 def _client(party: Client, inputs: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
     for x in inputs:
         start = time.monotonic()
+        party.request(len(x))
         prepared = party.prepare(len(x))
         tell(_report(party, "offline", start))
         with _slowed(party, "server", network):
             start = time.monotonic()
             output = party.infer(prepared, x)
             tell(_report(party, "online", start, output))
-    party.finish()
+    party.request(0)
 
 
 def _server(party: Server, _: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:

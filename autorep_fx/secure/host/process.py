@@ -23,6 +23,7 @@ from ..network import Network
 from ..parties.client import Client
 from ..parties.dealer import Dealer
 from ..parties.server import Server
+from ..parties.weights import Weights
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan
 from .loop import PhaseReport, work
@@ -97,7 +98,9 @@ def _party(job: Job, links: dict[str, TcpChannel]) -> Any:
     options = {"max_batch": job.max_batch, **links}
     if job.role == "client":
         return Client(job.plan, **options)
-    return Server(job.plan, job.numbers, **options) if job.role == "server" else Dealer(job.plan, **options)
+    if job.role == "server":
+        return Server(job.plan, Weights(job.plan, job.numbers), **options)
+    return Dealer(job.plan, **options)
 
 
 def _use_threads(count: int) -> None:

@@ -13,6 +13,7 @@ from ..parties.client import Client
 from ..parties.dealer import Dealer
 from ..parties.party import Party
 from ..parties.server import Server
+from ..parties.weights import Weights
 from ..plan.numbers import Numbers
 from ..plan.plan import Plan
 from .loop import PhaseReport, work
@@ -43,7 +44,7 @@ def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0) -
     sd, ds = local_pair("server", "dealer", timeout=timeout)
     return Trio(
         Client(plan, server=cs, dealer=cd),
-        Server(plan, numbers, client=sc, dealer=sd),
+        Server(plan, Weights(plan, numbers), client=sc, dealer=sd),
         Dealer(plan, client=dc, server=ds),
     )
 

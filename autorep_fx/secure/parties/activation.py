@@ -29,7 +29,6 @@ kernels.relu_fss.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -40,7 +39,7 @@ from ..plan import wire
 from ..plan.plan import Step
 from ..ring import elements, kernel
 from . import gmw, pieces, product
-from .correlations import OPENING, ROOT, SHARES, TRIPLE, Stream
+from .correlations import HASH_KEY, OPENING, ROOT, SHARES, TRIPLE, Stream
 
 Shares = dict[str, np.ndarray]
 
@@ -57,10 +56,12 @@ def _compared(step: Step, v: np.ndarray) -> np.ndarray:
     return (v if keep is None else v[:, keep]).reshape(-1)
 
 
-def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) -> tuple[np.ndarray, np.ndarray | None]:
+def deal(
+    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The dealer's part: the server's half of all shares as one buffer, and the key.
 
-    r: (N, P), the wire's mask.
+    r: (N, P), the wire's mask. public: where the keys' hash has its AES key from.
     """
     if step.op == "product":
         return product.deal(step, index, r, client), None
@@ -86,7 +87,8 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream, server: Stream) 
         else:
             alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
         roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
-        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=os.urandom(16))
+        hash_key = public.words(index, HASH_KEY, 2).tobytes()
+        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=hash_key)
     _deal_gmw(step, index, r, window, mine, client, server)
     return buffer, None
 

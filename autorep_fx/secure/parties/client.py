@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from ..link.message import READY, REQUEST, SETUP
 from ..plan import wire
-from ..plan.plan import Step
+from ..plan.plan import Plan, Step
 from ..ring import decode, elements, encode, narrowed
 from . import activation, maps
 from .activation import Shares
 from .correlations import BLIND, SHARES, T_MASK, Stream
 from .party import Party, walk
 from .prepared import Prepared
+from .weights import empty_blinded, pack_blinded
 
 
 class Client(Party):
-    """Links: ``server``, ``dealer``.
+    """Links: ``server``, ``dealer``. weights: of :func:`~.weights.pack_blinded`, where they are known already.
 
     Offline, per map: ``h = E B + t`` goes to the server. Online it computes no linear map at all: it sends ``x - B``,
     then for each activation receives ``m`` and sends its share of the result less the next blinding.
@@ -26,28 +29,34 @@ class Client(Party):
 
     name = "client"
 
+    def __init__(self, plan: Plan, weights: dict[str, Any] | None = None, **options):
+        super().__init__(plan, **options)
+        self.weights = weights or {}
+        self.seed, self.inference = os.urandom(16), 0
+
     def setup(self) -> None:
         self.hello()
-        self.seed = os.urandom(16)
-        self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
-        self.blinded_weights = {}
-        for step in self.plan.steps:
-            if step.op == "map":
-                e = np.empty(maps.weight_shape(step), elements(step.width))
-                self.links["server"].receive(SETUP, e)
-                self.blinded_weights[step.name] = maps.pack(step, e, public=True)
-        self.inference = 0
+        self.share_seeds()
+        self.weights = pack_blinded(self.plan, self.receive_weights())
 
-    def finish(self) -> None:
-        """Tell the others that there is nothing more to do."""
+    def receive_weights(self) -> Iterator[np.ndarray]:
+        """``E``, one map after the other."""
+        for e in empty_blinded(self.plan):
+            self.links["server"].receive(SETUP, e)
+            yield e
+
+    def share_seeds(self) -> None:
+        """Give the dealer the seed of this session."""
+        self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
+
+    def request(self, batch: int) -> None:
+        """Ask both others for the offline phase of an inference on ``batch`` samples; 0 says that there is no more."""
         for channel in self.links.values():
-            channel.send(REQUEST, np.zeros(1, np.int64))
+            channel.send(REQUEST, np.array([batch], np.int64))
 
     def prepare(self, batch: int) -> Prepared:
         """The offline phase of one inference on ``batch`` samples."""
         self.inference += 1
-        for channel in self.links.values():
-            channel.send(REQUEST, np.array([batch], np.int64))
         self.start_counting()
         stream = Stream(self.seed, self.inference)
         blindings: dict[str, np.ndarray] = {}
@@ -60,7 +69,7 @@ class Client(Party):
                 blinding = stream.elements(index, BLIND, (batch, *step.shape), step.width)
             if step.op == "map":
                 h = stream.elements(index, T_MASK, (batch, *step.shape), step.width)
-                h = maps.apply(step, self.blinded_weights[step.name], inputs[0], add=h)
+                h = maps.apply(step, self.weights[step.name], inputs[0], add=h)
                 self.links["server"].send(index, h)
                 return blinding
             if step.op != "input":

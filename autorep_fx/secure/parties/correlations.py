@@ -1,7 +1,8 @@
 """Correlated randomness: where each number comes from, and that it is used once.
 
-Every party's half comes from seeds as far as it can. Two 16-byte seeds exist, dealer and client share one, dealer and
-server the other; a stream is named by (inference, step, slot), so any array can be made on its own, in any order.
+Every party's half comes from seeds as far as it can. Dealer and client share a seed of 16 bytes, dealer and server
+another, and one for ``A``; the dealer has one of its own for what is public. A stream is named by (inference, step,
+slot), so any array can be made on its own, in any order.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ _INFERENCE, _STEP, _SLOT = 32, 24, 8
 #: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
 #: masks of AND triples, and of a spline's opening. Slots of the server's seed: the mask s of a wire; A, once per model;
 #: the others as the client's.
+#: Slot of the dealer's own seed: the public AES key of a step's comparison keys.
 BLIND, T_MASK, SHARES, ROOT, TRIPLE, OPENING = range(6)
 WIRE_MASK, WEIGHT_MASK = 0, 1
+HASH_KEY = 0
 
 
 class Stream:

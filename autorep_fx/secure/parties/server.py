@@ -9,45 +9,44 @@ import numpy as np
 
 from ..link.message import READY, SETUP
 from ..plan import local, wire
-from ..plan.numbers import Numbers
 from ..plan.plan import Plan, Step
 from ..ring import elements, narrowed
 from . import activation, maps
 from .activation import Shares
-from .correlations import WEIGHT_MASK, WIRE_MASK, Stream
+from .correlations import WIRE_MASK, Stream
 from .party import Party
 from .prepared import Prepared
+from .weights import Weights
 
 
 class Server(Party):
     """Links: ``client``, ``dealer``.
 
-    Once per model it sends ``E = W - A``. Online, per map: ``M' = W M + V``, with ``V = U + h + bias`` from the offline
+    Once it sends ``E = W - A``. Online, per map: ``M' = W M + V``, with ``V = U + h + bias`` from the offline
     phase; per activation it sends ``m = M + s`` and receives the client's part of the next blinded wire.
     """
 
     name = "server"
 
-    def __init__(self, plan: Plan, numbers: dict[str, Numbers], **options):
+    def __init__(self, plan: Plan, weights: Weights, **options):
         super().__init__(plan, **options)
-        self.numbers = numbers
+        self.weights, self.constants = weights.packed, weights.constants
+        self.model = weights
+        self.seed, self.inference = os.urandom(16), 0
 
     def setup(self) -> None:
         self.hello()
-        self.seed = os.urandom(16)
-        self.links["dealer"].send(SETUP, np.frombuffer(self.seed, np.uint8))
-        model = Stream(self.seed, 0)
-        self.weights, self.constants = {}, {}
-        for index, step in enumerate(self.plan.steps):
-            mine = self.numbers.get(step.name, Numbers())
-            if mine.constant is not None:
-                self.constants[step.name] = narrowed(mine.constant, step.attrs.get("wire", step.width))
-            if step.op == "map":
-                mask = model.elements(index, WEIGHT_MASK, maps.weight_shape(step), step.width)
-                e = narrowed(mine.weight, step.width) - mask
-                self.links["client"].send(SETUP, e)
-                self.weights[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
-        self.inference = 0
+        self.share_seeds()
+        self.send_weights()
+
+    def send_weights(self) -> None:
+        """Give the client ``E``."""
+        for e in self.model.blinded():
+            self.links["client"].send(SETUP, e)
+
+    def share_seeds(self) -> None:
+        """Give the dealer the seed of this session, and that of ``A``."""
+        self.links["dealer"].send(SETUP, np.frombuffer(self.seed + self.model.seed, np.uint8))
 
     def prepare(self, batch: int) -> Prepared:
         """The offline phase of one inference on ``batch`` samples."""

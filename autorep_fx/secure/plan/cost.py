@@ -243,5 +243,5 @@ def _setup(plan: Plan) -> dict[str, int]:
     hello = HEADER_BYTES + 32
     maps = [s for s in plan.steps if s.op == "map"]
     blinded = sum(s.width // 8 * int(np.prod(s.attrs["weight_shape"])) + HEADER_BYTES for s in maps)
-    seed = 16 + HEADER_BYTES
-    return {"client": 2 * hello + seed, "server": 2 * hello + seed + blinded, "dealer": 2 * hello}
+    seed, seeds = 16 + HEADER_BYTES, 32 + HEADER_BYTES
+    return {"client": 2 * hello + seed, "server": 2 * hello + seeds + blinded, "dealer": 2 * hello}

@@ -170,7 +170,7 @@ def test_the_dealer_receives_seeds_and_the_batch_size_only():
     for channel in trio.dealer.links.values():
         record(channel, seen)
     run(plan, numbers, INPUTS[1], trio=trio)
-    assert sum(len(part) for parts in seen.values() for part in parts) == 2 * 16
+    assert sum(len(part) for parts in seen.values() for part in parts) == 3 * 16
 
 
 @pytest.mark.parametrize("party", ["server", "client"])
@@ -249,5 +249,5 @@ def test_seeds_come_from_the_system():
     for _ in range(3):
         trio = connect(plan, numbers, timeout=20)
         run(plan, numbers, INPUTS[0], trio=trio)
-        seeds |= {trio.client.seed, trio.server.seed}
-    assert len(seeds) == 6
+        seeds |= {trio.client.seed, trio.server.seed, trio.server.model.seed, trio.dealer.seed}
+    assert len(seeds) == 12

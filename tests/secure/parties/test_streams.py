@@ -17,8 +17,10 @@ from autorep_fx.secure.ring import kernel
 INFERENCES = 2
 CLIENT = {c.BLIND: "blinding", c.T_MASK: "t", c.SHARES: "shares", c.ROOT: "roots", c.TRIPLE: "triples",
           c.OPENING: "opening"}  # fmt: skip
-SERVER = {c.WIRE_MASK: "wire mask", c.WEIGHT_MASK: "A", c.SHARES: "half of u", c.ROOT: "roots", c.TRIPLE: "triples",
+SERVER = {c.WIRE_MASK: "wire mask", c.SHARES: "half of u", c.ROOT: "roots", c.TRIPLE: "triples",
           c.OPENING: "opening"}  # fmt: skip
+MODEL, DEALER = {c.WEIGHT_MASK: "A"}, {c.HASH_KEY: "hash key"}
+KINDS = {"client": CLIENT, "server": SERVER, "model": MODEL, "dealer": DEALER}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,8 @@ def drawn(monkeypatch, plan, numbers):
     monkeypatch.setattr(kernel(), "prg_words", prg_words)
     x = images(2).double().numpy()
     run(plan, numbers, *[x] * INFERENCES, trio=trio)
-    owner = {trio.client.seed: "client", trio.server.seed: "server"}
+    owner = {trio.client.seed: "client", trio.server.seed: "server", trio.server.model.seed: "model",
+             trio.dealer.seed: "dealer"}  # fmt: skip
     return [(who[thread], owner[seed], purpose, size) for thread, seed, purpose, size in calls]
 
 
@@ -60,11 +63,13 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
     repeated = [call for call, n in Counter((party, owner, name) for party, owner, name, _ in calls).items() if n > 1]
     assert not repeated, "a party draws the same numbers twice"
     assert not [call for call in calls if {call[0], call[1]} == {"client", "server"}], "nobody has the other's seed"
+    assert ("client", "model") not in {call[:2] for call in calls}, "the client does not learn A"
+    assert {call[0] for call in calls if call[1] == "dealer"} <= {"dealer"}
 
-    sizes, users, kinds = {}, {}, {"client": set(), "server": set()}
+    sizes, users, kinds = {}, {}, {owner: set() for owner in KINDS}
     for party, owner, name, size in calls:
         inference, step, slot = name >> 32, name >> 8 & 0xFFFFFF, name & 0xFF
-        kind = (CLIENT if owner == "client" else SERVER)[slot]
+        kind = KINDS[owner][slot]
         assert (inference == 0) == (kind == "A") and inference <= INFERENCES and step < len(plan.steps)
         assert sizes.setdefault((owner, name), size) == size, "two parties make something else of one stream"
         users.setdefault((owner, name), set()).add(party)
@@ -75,14 +80,15 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
         )
     # The dealer makes all that the others make; only its half of u's share is for nobody else to know.
     alone = {(owner, name & 0xFF) for (owner, name), parties in users.items() if parties == {"dealer"}}
-    assert alone <= {("server", c.SHARES)} and all("dealer" in parties for parties in users.values())
+    assert alone <= {("server", c.SHARES), ("dealer", c.HASH_KEY)} and all("dealer" in parties for parties in users.values())
     common = {"roots"} if comparison == "fss" else {"triples"}
     assert kinds["client"] == {"blinding", "t", "shares", "opening"} | common
-    assert kinds["server"] == {"wire mask", "A", "opening"} | common | ({"half of u"} if comparison == "gmw" else set())
+    assert kinds["model"] == {"A"} and kinds["dealer"] == ({"hash key"} if comparison == "fss" else set())
+    assert kinds["server"] == {"wire mask", "opening"} | common | ({"half of u"} if comparison == "gmw" else set())
 
 
 def test_slots_are_distinct():
-    assert len(CLIENT) == len(SERVER) == 6
+    assert len(CLIENT) == 6 and len(SERVER) == 5
 
 
 @pytest.mark.parametrize("inference, step, slot", [
