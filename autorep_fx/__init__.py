@@ -11,6 +11,7 @@ from .search import finetune, search
 from .secure.compile import compile
 from .secure.network import Network
 from .secure.secure_program import SecureProgram
+from .service.asking import connect
 from .transform import transform
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "SecureProgram",
     "clip_rates",
     "compile",
+    "connect",
     "finetune",
     "inspect",
     "load",

@@ -1,4 +1,4 @@
-"""Command line: ``python -m autorep_fx demo``, ``demo-imagenet``, and ``search --config RECIPE``."""
+"""Command line: ``python -m autorep_fx demo``, ``demo-imagenet``, ``search --config RECIPE``, and the services."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import AutorepError
+from .errors import AutorepError, MissingDependency
+
+#: Commands of docs/deployment.md.
+SERVICES = {
+    "compile": "compile a model with its weights into a program's folder",
+    "publish": "write the public part of a program, for clients and dealer",
+    "certificates": "make a small authority and certificates, for trying",
+    "deal": "deal correlated randomness for a program",
+    "serve": "answer clients with a program",
+    "ask": "ask a server about inputs",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,16 +51,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_argument("--seed", type=int)
     search.add_argument("--resume", action="store_true", help="go on from what is in --out")
     search.set_defaults(run=_search)
-    args = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        _add_services(commands, argv[0] if argv else "")
+        args = parser.parse_args(argv)
         return args.run(args)
-    except (AutorepError, ValueError, FileNotFoundError) as error:
+    except (AutorepError, ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
+
+
+def _add_services(commands: argparse._SubParsersAction, wanted: str) -> None:
+    """Parsers of the services' commands; only the one that is wanted gets its options, as they need the extra."""
+    for name, text in SERVICES.items():
+        parser = commands.add_parser(name, help=text)
+        if name == wanted:
+            try:
+                from .service.commands import add_options
+            except ImportError as error:
+                raise MissingDependency(f"{name} needs {error.name}: pip install 'autorep-fx[service]'") from error
+            add_options(parser, name)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -37,6 +37,18 @@ class PeerLost(PartyError):
     """The other end of a link is gone, so the cause lies with that party."""
 
 
+class Refused(PartyError):
+    """A service will not answer now, or not this client.
+
+    Attributes:
+        retry_after: seconds after which it may.
+    """
+
+    def __init__(self, text: str, retry_after: float):
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
 class MissingDependency(AutorepError, ImportError):
     """An optional part (the compiled extension, CrypTen) is not installed."""
 

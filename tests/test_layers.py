@@ -32,6 +32,7 @@ LAYERS = [
     ["models"],
     ["search"],
     ["inspect"],
+    ["service"],
     [""],  # __init__: the public names
     ["demo"],
     ["demo_imagenet"],

@@ -25,7 +25,7 @@ from safetensors.numpy import save
 
 from ..errors import FormatError
 from .canonical import LONGEST, digest, dumps, from_json, loads, to_json
-from .outputs import check_form
+from .outputs import Form, check_form
 from .plan import plan as native
 from .plan.numbers import Numbers
 from .plan.validate import check_numbers, check_plan
@@ -52,7 +52,6 @@ _SETTINGS = {
     "frac_bits": whole(0, 64),
     "obstacle": Check("a text", lambda v, _: type(v) is str),
 }
-
 
 
 def save_program(
@@ -99,17 +98,45 @@ def save_program(
             old.unlink()
 
 
-def load_plan(folder: str | Path) -> native.Plan:
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What client and dealer know of a program.
+
+    Attributes:
+        input_shape: of a sample.
+        form: of the output (outputs.py).
+    """
+
+    plan: native.Plan
+    input_shape: tuple[int, ...]
+    form: Form
+
+
+def load_published(folder: str | Path) -> Published:
     """The public part alone, for client and dealer.
 
     Raises:
         FormatError: it is missing, damaged, of another version, no plan that could be run, or there is none, because
             the native runtime cannot run this program.
     """
-    plan = _public(Path(folder))[1]
+    public, plan = _public(Path(folder))
     if plan is None:
         raise FormatError(f"the program at {folder} has no plan for the native runtime; it runs with backend='crypten'")
-    return plan
+    return Published(plan, tuple(public["input"]), public["output"])
+
+
+def publish(folder: str | Path, out: str | Path) -> None:
+    """Copy the public part, and nothing else, to another folder: what client and dealer may have.
+
+    Raises:
+        FormatError: as :func:`load_published`.
+    """
+    load_published(folder)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if found := next(out.glob(_SERVER), None):
+        raise FormatError(f"{found} is a server's part, and {out} is to be public; choose an empty folder")
+    _write(out / _PUBLIC, (Path(folder) / _PUBLIC).read_bytes(), 0o666)
 
 
 def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[str, Numbers], dict[str, Any]]:

@@ -91,15 +91,7 @@ class Program:
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless ``x`` is a batch that this program can run."""
-        wanted = f"(N, {', '.join(map(str, self.public.input_shape))})"
-        if not isinstance(x, Tensor):
-            raise ValueError(f"x must be a floating-point tensor of shape {wanted}, got {type(x).__name__}")
-        if not x.is_floating_point():
-            raise ValueError(f"x must be a floating-point tensor, got {x.dtype}; convert it with x.float()")
-        if x.dim() == 0 or tuple(x.shape[1:]) != self.public.input_shape or len(x) == 0:
-            raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {wanted} with N > 0")
-        if not torch.isfinite(x).all():
-            raise ValueError(f"x holds {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
+        check_batch(x, self.public.input_shape)
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "server's part", "public")]
@@ -113,6 +105,19 @@ class Program:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         title = f"{len(self.steps)} steps, {sum(t.numel() for t in self.server.values()):,} private numbers"
         return "\n".join([title, *lines])
+
+
+def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``x`` is a batch of samples of this shape."""
+    wanted = f"(N, {', '.join(map(str, shape))})"
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a floating-point tensor of shape {wanted}, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}; convert it with x.float()")
+    if x.dim() == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {wanted} with N > 0")
+    if not torch.isfinite(x).all():
+        raise ValueError(f"x holds {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

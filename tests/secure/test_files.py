@@ -17,7 +17,7 @@ from torch import nn
 from autorep_fx import SecureProgram
 from autorep_fx.errors import CompileError, FormatError, PartyError
 from autorep_fx.secure import canonical, files
-from autorep_fx.secure.files import load_plan, load_program
+from autorep_fx.secure.files import load_program, load_published
 from autorep_fx.secure.host.threads import run
 from autorep_fx.secure.plaintext import execute
 from autorep_fx.secure.plan.validate import check_numbers
@@ -67,8 +67,8 @@ def test_a_program_comes_back_as_it_was(program, tmp_path):
     assert str(again) == str(program) and again.reach.keys() == program.reach.keys()
     torch.testing.assert_close(execute(again, x), execute(program, x), rtol=0, atol=0)
     (plan, numbers), (before, _) = again.native, program.native
-    assert plan.digest() == before.digest() == load_plan(tmp_path).digest() and str(plan) == str(before)
-    output = run(load_plan(tmp_path), numbers, x.double().numpy())[0].output
+    assert plan.digest() == before.digest() == load_published(tmp_path).plan.digest() and str(plan) == str(before)
+    output = run(load_published(tmp_path).plan, numbers, x.double().numpy())[0].output
     np.testing.assert_allclose(output, execute(program, x).numpy(), rtol=0, atol=0.02)
 
 
@@ -159,7 +159,7 @@ def test_a_program_without_a_native_plan(tmp_path):
     public = json.loads((tmp_path / "public.json").read_text())
     assert public["plan"] is None and public["input"] == [3, 8, 8]
     with pytest.raises(FormatError, match="no plan for the native runtime"):
-        load_plan(tmp_path)
+        load_published(tmp_path).plan
     with pytest.raises(CompileError, match="degree 3"):
         again.native  # noqa: B018
 
@@ -187,7 +187,7 @@ def test_damaged_public_part(program, tmp_path, change, message):
     public = json.loads((tmp_path / "public.json").read_text())
     change(public)
     (tmp_path / "public.json").write_text(json.dumps(public))
-    for load in (load_plan, SecureProgram.load):
+    for load in (load_published, SecureProgram.load):
         with pytest.raises(FormatError, match=message):
             load(tmp_path)
 
@@ -199,7 +199,7 @@ def test_parts_of_two_programs(program, tmp_path):
         if step["attrs"].get("comparison"):
             step["attrs"]["comparison"] = "gmw"
     (tmp_path / "public.json").write_text(json.dumps(public))
-    load_plan(tmp_path)
+    load_published(tmp_path).plan
     with pytest.raises(FormatError, match="belongs to another program"):
         SecureProgram.load(tmp_path)
     server_file(tmp_path).rename(files._server(tmp_path, public))
@@ -242,7 +242,7 @@ def test_hostile_json(program, tmp_path, text):
     program.save(tmp_path)
     (tmp_path / "public.json").write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(FormatError):
-        load_plan(tmp_path)
+        load_published(tmp_path).plan
     private, metadata, arrays = read_server(tmp_path)
     for nested in ("[" * 400 + "]" * 400, '{"reach":' * 300 + "{}" + "}" * 300):
         for place in ("input_shape", "output"):
@@ -258,7 +258,7 @@ def test_a_file_beyond_the_limit(program, tmp_path, monkeypatch):
     for module in (canonical, files):
         monkeypatch.setattr(module, "LONGEST", 1000)
     with pytest.raises(FormatError, match="longer than 1000 bytes"):
-        load_plan(tmp_path)
+        load_published(tmp_path).plan
 
 
 def test_missing_files(program, tmp_path):
@@ -279,7 +279,7 @@ def test_a_mutated_plan_is_refused_or_runs(program, tmp_path):
     for _ in range(800):
         (tmp_path / "public.json").write_text(json.dumps(changed(public, rng)))
         try:
-            plan = load_plan(tmp_path)
+            plan = load_published(tmp_path).plan
             check_numbers(plan, numbers)
         except FormatError:
             refused += 1

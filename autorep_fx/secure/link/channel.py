@@ -7,13 +7,15 @@ rounds, counted and not assumed: messages that go the same way in a row, or both
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
-from ...errors import PartyError, PeerLost
-from .message import HEADER, HELLO, HELLO_BODY, MAGIC, NAMES
+from ...errors import PartyError, PeerLost, Refused
+from .message import FAULT, HEADER, HELLO, HELLO_BODY, LETTER, LONGEST_LETTER, MAGIC, NAMES
 
 
 class Clock:
@@ -88,6 +90,7 @@ class Channel(ABC):
             PartyError: nothing came in time, or the message is for another step, of another length, or says that it
                 follows on more messages than there are.
             PeerLost: the peer is gone.
+            Refused: it says that it will not, and when to ask again.
         """
         header = bytearray(HEADER.size)
         self._read(step, [memoryview(header)])
@@ -99,6 +102,35 @@ class Channel(ABC):
         """Send ``out`` and receive ``into`` at the same time."""
         self.send(step, out)
         self.receive(step, into)
+
+    def send_letter(self, **content: Any) -> None:
+        """Send something that is no array: a JSON object."""
+        self.send(LETTER, np.frombuffer(json.dumps(content).encode(), np.uint8))
+
+    def receive_letter(self, **wanted: type) -> dict[str, Any]:
+        """The next message, which is a letter that has these entries, of these types.
+
+        Raises:
+            PartyError: as of :meth:`receive`; or it is none, or too long, or lacks an entry.
+        """
+        header = bytearray(HEADER.size)
+        self._read(LETTER, [memoryview(header)])
+        _, depth, size, _ = HEADER.unpack(header)
+        if size > LONGEST_LETTER:
+            raise self._error(LETTER, f"sent a letter of {size} bytes, and {LONGEST_LETTER} are allowed")
+        body = np.empty(size, np.uint8)
+        self._open(LETTER, header, (body,))
+        self._read(LETTER, [raw(body)] if size else [])
+        self.clock.depth = max(self.clock.depth, depth)
+        content = _object(body.tobytes())
+        for name, kind in wanted.items():
+            if type(content.get(name)) is not kind:
+                raise self._error(LETTER, f"sent a letter without '{name}'")
+        return content
+
+    def send_fault(self, text: str, retry_after: float | None = None) -> None:
+        """Tell the peer, whatever it waits for, why it will not come; and when to ask again, if it may."""
+        self.send(FAULT, np.frombuffer(json.dumps({"fault": text[:2000], "retry": retry_after}).encode(), np.uint8))
 
     @abstractmethod
     def wait(self) -> None:
@@ -124,6 +156,8 @@ class Channel(ABC):
     def _open(self, step: int, header: bytearray, arrays: tuple[np.ndarray, ...]) -> int:
         """The depth that a header says, once everything in it was checked."""
         found, depth, size, stamp = HEADER.unpack(header)
+        if found == FAULT and size <= LONGEST_LETTER:
+            raise self._fault(step, size)
         if found != step:
             raise self._error(step, f"sent a message for {self._step(found)}")
         expected = sum(a.nbytes for a in arrays)
@@ -133,6 +167,16 @@ class Channel(ABC):
             raise self._error(step, f"sent a message of depth {depth}, and there are at most {self.clock.limit}")
         self.arrived = size + HEADER.size, stamp
         return depth
+
+    def _fault(self, step: int, size: int) -> PartyError:
+        """What the peer says in place of what belongs here."""
+        body = bytearray(size)
+        self._read(step, [memoryview(body)])
+        content = _object(bytes(body))
+        text, retry = str(content.get("fault", "failed"))[:2000], content.get("retry")
+        if isinstance(retry, (int, float)):
+            return Refused(f"{self.me}: the {self.peer} refuses: {text}", float(retry))
+        return self._error(step, f"failed: {text}")
 
     def _step(self, step: int) -> str:
         if step < len(self.steps):
@@ -144,6 +188,15 @@ class Channel(ABC):
 
     def _lost(self, step: int, error: OSError | None = None) -> PartyError:
         return self._error(step, "hung up" if error is None else f"hung up ({error.strerror or error})", PeerLost)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one for anything else."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return content if type(content) is dict else {}
 
 
 def raw(array: np.ndarray) -> memoryview:

@@ -1,0 +1,141 @@
+"""A link over a socket of Python's own, plain or TLS: between machines, with a deadline that others set."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+
+import numpy as np
+
+from .buffers import after
+from .channel import Channel, raw
+from .message import HEADER
+
+#: Messages up to this size go out in one piece, and fit into the socket's buffer.
+_SMALL = 32768
+
+#: Seconds of silence after which the system asks whether the peer is there, and between two such questions; and how
+#: many may stay without an answer.
+_IDLE, _BETWEEN, _QUESTIONS = 30, 10, 3
+
+
+class StreamChannel(Channel):
+    """A connected socket, plain or of :mod:`ssl`.
+
+    Attributes:
+        deadline: of ``time.monotonic``; no call waits beyond it, nor longer than the timeout.
+    """
+
+    def __init__(self, connection: socket.socket, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._socket, self.deadline = connection, float("inf")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", _IDLE), ("TCP_KEEPINTVL", _BETWEEN), ("TCP_KEEPCNT", _QUESTIONS)):
+            if hasattr(socket, option):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether something came, or the peer is gone, within so many seconds."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else 1000 * seconds))
+
+    def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
+        if out.nbytes < _SMALL:  # sending never waits for the peer to read
+            return super().exchange(step, out, into)
+        left, header = [memoryview(part) for part in self._frame(step, (out,))], bytearray(HEADER.size)
+        until = self._until()
+        try:
+            left = self._both(left, [memoryview(header)], until)
+            depth = self._open(step, header, (into,))
+            left = self._both(left, [raw(into)], until)
+        except TimeoutError:
+            raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
+        except EOFError:
+            raise self._lost(step) from None
+        except OSError as error:
+            raise self._lost(step, error) from error
+        self._write(step, left)
+        self.clock.depth = max(self.clock.depth, depth)
+
+    def close(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was quicker
+        self._socket.close()
+
+    def _until(self) -> float:
+        return min(time.monotonic() + self.timeout, self.deadline)
+
+    def _write(self, step: int, parts: list) -> None:
+        until = self._until()
+        if sum(len(part) for part in parts) <= _SMALL:
+            parts = [b"".join(parts)]
+        try:
+            for part in parts:
+                self._socket.settimeout(_left(until))
+                self._socket.sendall(part)
+        except TimeoutError:
+            raise self._error(step, f"took too little for {self.timeout:g} s") from None
+        except OSError as error:
+            raise self._lost(step, error) from error
+
+    def _read(self, step: int, parts: list[memoryview]) -> None:
+        until = self._until()
+        while parts:
+            try:
+                self._socket.settimeout(_left(until))
+                got = self._socket.recv_into(parts[0])
+            except TimeoutError:
+                raise self._error(step, f"sent nothing, or too little, for {self.timeout:g} s") from None
+            except OSError as error:
+                raise self._lost(step, error) from error
+            if not got:
+                raise self._lost(step)
+            parts = after(parts, got)
+
+    def _both(self, out: list[memoryview], into: list[memoryview], until: float) -> list[memoryview]:
+        """Fill ``into`` and send ``out`` meanwhile; returns what is left to send."""
+        self._socket.setblocking(False)
+        poll = select.poll()
+        while into:
+            wanted = moved = 0
+            if out:
+                try:
+                    out, moved = after(out, self._socket.send(out[0])), 1
+                except ssl.SSLWantReadError:
+                    wanted |= select.POLLIN
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    wanted |= select.POLLOUT
+            try:
+                got = self._socket.recv_into(into[0])
+                if not got:
+                    raise EOFError
+                into, moved = after(into, got), 1
+            except ssl.SSLWantWriteError:
+                wanted |= select.POLLOUT
+            except (BlockingIOError, ssl.SSLWantReadError):
+                wanted |= select.POLLIN
+            if not moved:
+                poll.register(self._socket, wanted)
+                if not poll.poll(1000 * _left(until)):
+                    raise TimeoutError
+        return out
+
+
+def _left(until: float) -> float:
+    """Seconds until then.
+
+    Raises:
+        TimeoutError: none.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

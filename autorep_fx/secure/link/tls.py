@@ -1,0 +1,97 @@
+"""TLS 1.3 with certificates on both sides. Who someone is comes from the certificate, and from nothing that is said."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import FormatError, PartyError
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a party shows others, and whom it believes.
+
+    Attributes:
+        certificate: PEM file with this party's certificate and its private key.
+        authority: PEM file with the certificates of those who may vouch for others.
+    """
+
+    certificate: str | os.PathLike
+    authority: str | os.PathLike
+
+    def context(self, *, listens: bool) -> ssl.SSLContext:
+        """Of a party that listens, or of one that connects.
+
+        Raises:
+            FormatError: a file that is missing or no such thing; names it.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listens else ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED  # names are looked at by who asks
+        loads = ((self.certificate, context.load_cert_chain), (self.authority, context.load_verify_locations))
+        for path, load in loads:
+            try:
+                load(path)
+            except OSError as error:  # ssl.SSLError is one
+                why = error.strerror if Path(path).exists() and error.strerror else "no such file"
+                raise FormatError(f"{path} cannot be used as a certificate: {why}") from error
+        return context
+
+
+def name_of(connection: ssl.SSLSocket) -> str:
+    """Whom the peer's certificate names: its first DNS name, or else its common name.
+
+    Raises:
+        PartyError: nobody.
+    """
+    found = connection.getpeercert() or {}
+    for kind, name in found.get("subjectAltName", ()):
+        if kind == "DNS":
+            return name
+    for part in found.get("subject", ()):
+        for kind, name in part:
+            if kind == "commonName":
+                return name
+    raise PartyError("the peer's certificate names nobody")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that a plain socket shows nothing to anyone else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def connect(address: tuple[str, int], identity: Identity | None, expected: str, timeout: float) -> socket.socket:
+    """A connection to ``expected``, as its certificate says; plain without an identity.
+
+    Raises:
+        PartyError: nobody listens there, one of the two does not believe the other, or it is someone else.
+    """
+    where = f"the {expected} at {address[0]}:{address[1]}"
+    context = None if identity is None else identity.context(listens=False)
+    try:
+        connection = socket.create_connection(address, timeout=timeout)
+    except OSError as error:
+        raise PartyError(f"{where} cannot be reached: {error}") from error
+    if context is None:
+        return connection
+    try:
+        secured = context.wrap_socket(connection, server_hostname=address[0])
+    except OSError as error:
+        connection.close()
+        raise PartyError(f"{where} cannot be trusted, or does not speak TLS 1.3: {_said(error)}") from error
+    if (name := name_of(secured)) != expected:
+        secured.close()
+        raise PartyError(f"{where} has a certificate of '{name}'")
+    return secured
+
+
+def _said(error: OSError) -> str:
+    return getattr(error, "verify_message", "") or error.strerror or getattr(error, "reason", "") or str(error)

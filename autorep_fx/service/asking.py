@@ -1,0 +1,380 @@
+"""The client of a service: prepares inferences in the background, so that an answer costs the online phase alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import Tensor
+
+from .. import kernels
+from ..errors import PartyError, PeerLost, Refused
+from ..secure.files import Published, load_published
+from ..secure.link.message import HEADER_BYTES, REQUEST
+from ..secure.link.stream import StreamChannel
+from ..secure.link.tls import Identity
+from ..secure.link.tls import connect as connect_to
+from ..secure.outputs import assemble
+from ..secure.parties.client import Client as Party
+from ..secure.parties.weights import digest, pack_blinded
+from ..secure.plan.input_range import InputRange
+from ..secure.plan.plan import Plan
+from ..secure.program import check_batch
+from ..secure.secure_program import SecureProgram
+from ..secure.stats import Phase, Result, Stats
+from .addresses import address_of, identity_of
+from .greeting import ask_for, new_session
+from .ledger import Ledger
+from .pool import Disk, Memory, Pool
+
+#: Seconds between two attempts to open a session.
+_PAUSE = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def connect(
+    program: str | os.PathLike | SecureProgram,
+    *,
+    server: str,
+    dealer: str,
+    tls: Identity | tuple[str | os.PathLike, str | os.PathLike] | None = None,
+    name: str = "client",
+    depth: int = 1,
+    batch: int = 1,
+    timeout: float = 30.0,
+    threads: int = 1,
+    state: str | os.PathLike | None = None,
+    disk: bool = False,
+    cache: str | os.PathLike | None = None,
+    server_name: str = "server",
+    dealer_name: str = "dealer",
+) -> Client:
+    """A client of a server and a dealer on other machines (``python -m autorep_fx serve``, ``deal``)::
+
+        with ar.connect("public", server="host:7001", dealer="other:7002", tls=("alice.pem", "ca.pem")) as client:
+            result = client.run(x)
+
+    Args:
+        program: folder of the public part, or a program.
+        server, dealer: HOST:PORT.
+        tls: PEM files: this client's certificate and key, and the authorities that may vouch for the others. None
+            speaks plain TCP, with this machine only.
+        name: of this client, where there is no certificate that says it.
+        depth: prepared inferences to have waiting, at most as many as the server allows.
+        batch: samples that they are for; a run of another size prepares its own.
+        timeout: seconds that a run may take, what it waits for included.
+        threads: of the kernels.
+        state: folder for the ledger of used inferences; in memory if not given.
+        disk: keep prepared inferences in files under ``state``, encrypted, instead of in memory.
+        cache: folder for what the server sends once per model, up to the size of the weights.
+        server_name, dealer_name: whom their certificates name.
+
+    Raises:
+        FormatError: no program, or a certificate that cannot be used.
+        ValueError: an address or a number out of range.
+        PartyError: server or dealer cannot be reached or trusted, or have another version or program.
+        Refused: too many sessions; says when to come back.
+    """
+    identity = tls if isinstance(tls, Identity) else identity_of(*(tls or (None, None)), False, server, dealer)
+    options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
+                      state=state, disk=disk, cache=cache, server_name=server_name,
+                      dealer_name=dealer_name)  # fmt: skip
+    if isinstance(program, SecureProgram):
+        return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
+    return Client(load_published(program), options)
+
+
+@dataclass(frozen=True)
+class Options:
+    """See :func:`connect`."""
+
+    server: str
+    dealer: str
+    identity: Identity | None
+    name: str = "client"
+    depth: int = 1
+    batch: int = 1
+    timeout: float = 30.0
+    threads: int = 1
+    state: str | os.PathLike | None = None
+    disk: bool = False
+    cache: str | os.PathLike | None = None
+    server_name: str = "server"
+    dealer_name: str = "dealer"
+
+    def __post_init__(self):
+        for name, least in (("depth", 0), ("batch", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
+        if not 0 < self.timeout < 1e9:
+            raise ValueError(f"timeout must be above 0 and below 1e9, got {self.timeout!r}")
+        if self.disk and self.state is None:
+            raise ValueError("disk needs a folder for its files: state")
+        for address in (self.server, self.dealer):
+            address_of(address)
+
+
+class Client:
+    """See :func:`connect`. Threads may share it: they take turns.
+
+    A run whose connection breaks is repeated in a new session, with other masks, while there is time; what was prepared
+    for it is never used again.
+    """
+
+    def __init__(self, public: Published, options: Options):
+        self.public, self.options = public, options
+        self._range = InputRange.of_plan(public.plan)
+        path = None if options.state is None else Path(options.state) / "client.sqlite"
+        self._ledger = Ledger(path, f"client {os.getpid()}" if path is None else "client")
+        self._lock, self._closed = threading.Lock(), False
+        self._session: _Session | None = None
+        if kernels.available():
+            kernels.set_num_threads(options.threads)
+        try:
+            self._session = self._open(time.monotonic() + options.timeout)
+        except BaseException:
+            self._ledger.close()
+            raise
+
+    def run(self, x: Tensor, *, check_range: bool = True, timeout: float | None = None) -> Result:
+        """Answer a batch (N, ...).
+
+        Raises:
+            ValueError: no batch for this program, or beyond its range.
+            Refused: the service is asked for too much; says when to come back.
+            PartyError: no answer in time, or none that can be trusted; names the cause.
+        """
+        check_batch(x, self.public.input_shape)
+        values = x.detach().to("cpu", torch.float64).numpy()
+        if check_range:
+            self._range.check(values)
+        until = time.monotonic() + (self.options.timeout if timeout is None else timeout)
+        if not self._lock.acquire(timeout=max(until - time.monotonic(), 0)):
+            raise PartyError("client: the runs of other threads took all the time")
+        try:
+            if self._closed:
+                raise PartyError("this client is closed")
+            output, stats = self._answered(values, until)
+        finally:
+            self._lock.release()
+        return Result(assemble(self.public.form, torch.from_numpy(output), x.dtype), stats)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
+        session, until = self._session, time.monotonic() + timeout
+        while session is not None and session.waiting() < session.depth and time.monotonic() < until:
+            time.sleep(0.01)
+        return 0 if session is None else session.waiting()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._drop()
+            self._ledger.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _answered(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
+        while True:
+            try:
+                if self._session is None:
+                    self._session = self._open(until)
+                return self._session.run(values, until)
+            except Refused:
+                raise
+            except PartyError as error:
+                self._drop()
+                if not isinstance(error, PeerLost) or time.monotonic() + _PAUSE > until:
+                    raise
+                log.warning("%s; asking again in a new session", error)
+                time.sleep(_PAUSE)
+
+    def _open(self, until: float) -> _Session:
+        return _Session(self.public.plan, self.options, self._ledger, until)
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+class _Session:
+    """Three connections, and a thread that prepares."""
+
+    def __init__(self, plan: Plan, options: Options, ledger: Ledger, until: float):
+        self.options, self.ledger = options, ledger
+        self._channels: list[StreamChannel] = []
+        self._refusal: Refused | None = None
+        self._wanted: list[int] = []
+        s = options
+        start = time.monotonic()
+        try:
+            self._offline = self._channel("server", s.server, s.server_name, until)
+            ask_for(self._offline, "session", plan, name=s.name)
+            said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str)
+            self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
+            if said["comparison"] not in ("fss", "gmw"):
+                raise PartyError(f"client: the server names a comparison that there is none of: {said['comparison']!r}")
+            chosen = plan.with_comparison(said["comparison"])
+            online = self._channel("server", s.server, s.server_name, until)
+            ask_for(online, "online", plan, name=s.name, session=self.name)
+            online.receive_letter()
+            dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
+            ask_for(dealer, "session", plan, name=s.name, session=self.name)
+            dealer.receive_letter()
+            self._preparing = Party(chosen, server=self._offline, dealer=dealer)
+            self._preparing.share_seeds()
+            self._preparing.weights = self._weights(chosen, said["weights"])
+            self._answering = Party(chosen, server=online)
+            self._online = online
+            for channel in self._channels:
+                channel.timeout, channel.deadline = s.timeout, float("inf")
+            most = self.depth + 1
+            store = Disk(Path(s.state) / "prepared" / new_session(), "client") if s.disk else Memory()
+            self.pool = Pool(store, most)
+        except BaseException:
+            for channel in self._channels:
+                channel.close()
+            raise
+        self.setup = Phase(seconds=time.monotonic() - start)
+        self._over = threading.Event()
+        self._offline_costs: dict[int, Phase] = {}
+        self._thread = threading.Thread(target=self._prepare_all, daemon=True)
+        self._thread.start()
+
+    def run(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
+        batch = len(values)
+        if batch > self.largest:
+            raise ValueError(f"x: {batch} samples, and the server takes 1 to {self.largest} at once; ask in parts")
+        number = self.pool.next(batch, 0.0)
+        if number is None:
+            self._refusal = None
+            self._wanted.append(batch)
+            self.pool.wake()
+            number = self._awaited(batch, until)
+        self.ledger.claim(self.name, number)  # before a byte of it goes out
+        try:
+            prepared = self.pool.take(number)
+            self._online.deadline = until
+            start = time.monotonic()
+            self._online.send(REQUEST, np.array([number], np.int64))
+            output = self._answering.infer(prepared, values)
+            seconds = time.monotonic() - start
+        except BaseException:
+            self.ledger.burn(self.name, number)
+            raise
+        self.ledger.done(self.name, number)
+        self._online.deadline = float("inf")
+        offline = self._offline_costs.pop(number, Phase())
+        online = _phase(seconds, self._answering)
+        return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
+
+    def waiting(self) -> int:
+        """How many are prepared for batches of the usual size."""
+        return self.pool.count(self.options.batch)
+
+    def close(self) -> None:
+        self._over.set()
+        for channel in self._channels:
+            channel.close()
+        self.pool.close()
+        self._thread.join(self.options.timeout)
+        self.ledger.burn(self.name)
+
+    def _awaited(self, batch: int, until: float) -> int:
+        while True:
+            number = self.pool.next(batch, min(until, time.monotonic() + 0.2))
+            if number is not None:
+                return number
+            if (refusal := self._refusal) is not None and time.monotonic() + refusal.retry_after > until:
+                raise refusal
+            if time.monotonic() >= until:
+                raise PartyError(f"client: no inference was prepared within {self.options.timeout:g} s")
+
+    def _channel(self, peer: str, address: str, expected: str, until: float) -> StreamChannel:
+        left = max(until - time.monotonic(), 0.001)
+        connection = connect_to(address_of(address), self.options.identity, expected, left)
+        channel = StreamChannel(connection, "client", peer, timeout=self.options.timeout)
+        channel.deadline = until
+        self._channels.append(channel)
+        return channel
+
+    def _weights(self, plan: Plan, wanted: str) -> dict[str, Any]:
+        """What the server sends once per model: from the cache, or from the server."""
+        path = None if self.options.cache is None else Path(self.options.cache) / f"{wanted}.safetensors"
+        if path is not None and path.exists():
+            try:
+                found = load_file(path)
+                blinded = [found[str(i)] for i in range(len(found))]
+                if digest(blinded) == wanted:
+                    self._offline.send_letter(weights=False)
+                    return pack_blinded(plan, blinded)
+            except (SafetensorError, OSError, KeyError):
+                pass
+            log.warning("%s is damaged, and is fetched again", path)
+        self._offline.send_letter(weights=True)
+        blinded = list(self._preparing.receive_weights())
+        if digest(blinded) != wanted:
+            raise PartyError("client: the server sent other weights than it said")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
+            os.replace(partial, path)
+        return pack_blinded(plan, blinded)
+
+    # --- the thread that prepares ------------------------------------------------------------------------------------
+
+    def _prepare_all(self) -> None:
+        try:
+            while not self._over.is_set():
+                if self._wanted:
+                    self._prepare(self._wanted.pop(0))
+                elif self.waiting() < self.depth:
+                    self._prepare(self.options.batch)
+                else:
+                    self.pool.wait_for_work(lambda: self._over.is_set() or self._wanted or
+                                            self.waiting() < self.depth)  # fmt: skip
+        except PartyError as error:
+            self.pool.stop(error)
+        except Exception as error:  # noqa: BLE001  (whoever waits for this thread must learn of it)
+            log.exception("preparing failed")
+            self.pool.stop(PartyError(f"client: preparing failed: {error}"))
+
+    def _prepare(self, batch: int) -> None:
+        party, start = self._preparing, time.monotonic()
+        try:
+            self._offline.send_letter(prepare=batch)
+            number = self._offline.receive_letter(number=int)["number"]
+        except Refused as refusal:
+            self._refusal = refusal
+            self._over.wait(min(refusal.retry_after, 5.0))
+            if batch != self.options.batch or self.depth == 0:
+                self._wanted.append(batch)
+            return
+        self._refusal = None
+        self.ledger.prepare(self.name, number, self.options.name)
+        party.inference = number - 1
+        prepared = party.prepare(batch)
+        self._offline_costs[number] = _phase(time.monotonic() - start, party)
+        self.pool.put(prepared)
+
+
+def _phase(seconds: float, party: Party) -> Phase:
+    count = party.count()
+    messages = count.total_bytes - HEADER_BYTES * sum(count.messages_sent.values())
+    return Phase(seconds, count.depth, {"client": count.total_bytes}, {"client": messages})

@@ -1,0 +1,270 @@
+"""What the commands of a provider, a dealer and a client do: compile, publish, certificates, deal, serve, ask."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import signal
+import sys
+import threading
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import structlog
+import torch
+from torch import nn
+
+from .. import kernels, models
+from ..errors import FormatError
+from ..secure.files import load_published
+from ..secure.network import network_of
+from ..secure.parties.weights import Weights
+from ..secure.plan.cost import quicker
+from ..secure.secure_program import SecureProgram
+from .addresses import address_of
+from .asking import Client, Options
+from .certificates import make_certificates
+from .dealing import DealerService
+from .ledger import Ledger
+from .metrics import Metrics, serve_http
+from .published import Pictures, publish, seed_of
+from .serving import ServerService
+from .settings import Ask, Deal, Party, Serve, read
+
+log = structlog.get_logger()
+
+
+def add_options(parser: ArgumentParser, command: str) -> None:
+    """The options of a command, and what it runs."""
+    run, kind = {"deal": (deal, Deal), "serve": (serve, Serve), "ask": (ask, Ask), "compile": (compile_program, None),
+                 "publish": (publish_program, None), "certificates": (certificates, None)}[command]  # fmt: skip
+    parser.set_defaults(run=run)
+    if kind is not None:
+        _add_settings(parser, kind)
+    if command == "ask":
+        parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
+        parser.add_argument("--json", action="store_true", help="print an object for each input")
+    if command == "compile":
+        parser.add_argument("model", help="package.module:factory or a name of autorep_fx.models, with arguments: "
+                                          "'resnet_cifar(20)'")  # fmt: skip
+        parser.add_argument("--weights", type=Path, required=True, help="of autorep_fx.save, or a state_dict")
+        parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
+        parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+        parser.add_argument("--size", type=int, help="pictures: scale the shorter side to this first")
+        parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
+        parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
+        parser.add_argument("--labels", type=Path, help="text file with the name of a class in each line")
+    if command == "publish":
+        parser.add_argument("folder", type=Path, metavar="DIR", help="of the program")
+    if command == "certificates":
+        parser.add_argument("names", nargs="+", metavar="NAME", help="such as server dealer alice")
+    if kind is None:
+        parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+
+
+def _add_settings(parser: ArgumentParser, kind: type[Party]) -> None:
+    """An option for each setting, and ``--config``."""
+    parser.add_argument("--config", type=Path, help="TOML file; the table of the command's name counts")
+    for name, field in kind.model_fields.items():
+        option, default = f"--{name.replace('_', '-')}", field.get_default()
+        silent = field.is_required() or default in (None, False)
+        text = field.description if silent else f"{field.description}; {default} if not given"
+        if field.annotation is bool:
+            parser.add_argument(option, action="store_true", default=None, help=text)
+        else:
+            kinds = [k for k in (get_args(field.annotation) or (field.annotation,)) if k is not type(None)]
+            parser.add_argument(option, type=kinds[0], help=text)
+
+
+def settings_of(kind: type[Party], args: Namespace) -> Any:
+    return read(kind, {name: getattr(args, name) for name in kind.model_fields}, args.config)
+
+
+def deal(args: Namespace) -> int:
+    """Deal until SIGTERM."""
+    s = settings_of(Deal, args)
+    _set_up(s)
+    plan = load_published(s.program).plan
+    metrics = Metrics("dealer")
+    service = DealerService(plan, s, _ledger(s, "dealer"), metrics)
+    return _run(service, s, metrics)
+
+
+def serve(args: Namespace) -> int:
+    """Serve until SIGTERM."""
+    s = settings_of(Serve, args)
+    _set_up(s)
+    program = SecureProgram.load(s.program)
+    plan, numbers = program.native
+    comparison = quicker(plan, network_of(s.network), 1) if s.comparison == "auto" else s.comparison
+    if comparison not in ("fss", "gmw"):
+        raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
+    chosen = plan.with_comparison(comparison)
+    metrics = Metrics("server")
+    weights = Weights(chosen, numbers, seed_of(plan, numbers, s.state))
+    service = ServerService(plan, comparison, weights, s, _ledger(s, "server"), metrics)
+    return _run(service, s, metrics)
+
+
+def ask(args: Namespace) -> int:
+    """Ask about each input; the exit code is 0 only if all were answered."""
+    s = settings_of(Ask, args)
+    public, pictures = load_published(s.program), Pictures.load(s.program)
+    inputs = [_input(path, pictures, public.input_shape) for path in args.inputs]
+    names = ("server", "dealer", "name", "depth", "timeout", "threads", "state", "disk", "cache", "server_name",
+             "dealer_name")  # fmt: skip
+    options = Options(identity=s.identity(s.server, s.dealer), **{name: getattr(s, name) for name in names})
+    with Client(public, options) as client:
+        for path, x in zip(args.inputs, inputs):
+            result = client.run(x)
+            print(_answer(path, result, pictures, args.json), flush=True)
+    return 0
+
+
+def compile_program(args: Namespace) -> int:
+    """Compile a model with its weights into a program's folder."""
+    from .. import compile, load, transform
+
+    model = _model(args.model)
+    examples = _examples(args.examples)
+    weights = args.weights
+    try:
+        gm = load(model, weights)
+    except FormatError:  # a state_dict, not what save() wrote
+        model.load_state_dict(_state(weights))
+        gm = transform(model.eval(), example_inputs=examples[:1])
+    program = compile(gm.eval(), examples, network=args.network)
+    program.save(args.out)
+    Pictures(args.size or 1, args.mean, args.std, _labels(args.labels)).save(args.out)
+    print(f"{args.out}: {program.cost(args.network)}")
+    return 0
+
+
+def publish_program(args: Namespace) -> int:
+    publish(args.folder, args.out)
+    print(f"{args.out}: the public part of {args.folder}; give it to clients and to the dealer")
+    return 0
+
+
+def certificates(args: Namespace) -> int:
+    for path in make_certificates(args.out, args.names):
+        print(path)
+    return 0
+
+
+def _ledger(s: Any, party: str) -> Ledger:
+    path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
+    ledger = Ledger(path, f"{party} {s.listen}")
+    ledger.forget(s.keep_days)
+    return ledger
+
+
+def _set_up(s: Any) -> None:
+    """Logs, one JSON object a line, and threads."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
+                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )  # fmt: skip
+    if kernels.available():
+        kernels.set_num_threads(s.threads)
+
+
+def _run(service: Any, s: Any, metrics: Metrics) -> int:
+    """Until SIGTERM or SIGINT; what runs then gets ``grace`` seconds to end."""
+    end_http: Callable[[], None] | None = None
+    if s.metrics is not None:
+        end_http = serve_http(address_of(s.metrics), metrics, lambda: service.gate.open)
+
+    def stop(number: int, _: Any) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        threading.Thread(target=service.close, name="close").start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    log.info("listening", at="{}:{}".format(*service.gate.address))
+    service.run()
+    for thread in threading.enumerate():
+        if thread.name == "close":
+            thread.join()
+    if end_http is not None:
+        end_http()
+    log.info("stopped")
+    return 0
+
+
+def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> torch.Tensor:
+    """One sample, or the batch of an array.
+
+    Raises:
+        ValueError: it cannot be read; names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such input: {path}")
+    if path.suffix != ".npy":
+        return torch.from_numpy(pictures.read(path, shape))[None]
+    try:
+        x = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is no array: {error}") from None
+    x = torch.from_numpy(np.ascontiguousarray(x, np.float32))
+    return x[None] if x.dim() == len(shape) else x
+
+
+def _answer(path: Path, result: Any, pictures: Pictures, as_json: bool) -> str:
+    output, stats = result.output, result.stats
+    if isinstance(output, torch.Tensor) and output.dim() == 2:
+        classes = output.argmax(1).tolist()
+        labels = [pictures.labels[c] if c < len(pictures.labels) else str(c) for c in classes]
+    else:
+        labels = None
+    if as_json:
+        values = output.tolist() if isinstance(output, torch.Tensor) else str(output)
+        return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
+                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent})  # fmt: skip
+    said = ", ".join(labels) if labels is not None else str(output)
+    return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"
+
+
+def _model(name: str) -> nn.Module:
+    """``package.module:factory``, or a name of :mod:`autorep_fx.models`, each with arguments: ``resnet_cifar(20)``."""
+    name, _, given = name.partition("(")
+    module, _, attribute = name.rpartition(":")
+    try:
+        factory = getattr(importlib.import_module(module) if module else models, attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"no model {name!r}: {error}; give package.module:factory, or a name of autorep_fx.models"
+        ) from error
+    try:
+        arguments = json.loads(f"[{given.rstrip(')')}]") if given else []
+    except ValueError:
+        raise ValueError(f"the arguments of {name!r} are not numbers or strings as in JSON: ({given}") from None
+    return factory(*arguments)
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    """A state_dict: safetensors, or torch.save's, without running anything in it."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _examples(path: Path) -> torch.Tensor:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such examples: {path}")
+    if path.suffix == ".npy":
+        return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False), np.float32))
+    raise ValueError(f"{path}: examples are an .npy array (N, ...), as the model takes it")
+
+
+def _labels(path: Path | None) -> list[str]:
+    return [] if path is None else path.read_text().splitlines()
+

@@ -1,0 +1,174 @@
+"""The dealer as a service: pairs a server and its client by their session, and deals what the server asks for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from ..errors import PartyError, Refused
+from ..secure.link.stream import StreamChannel
+from ..secure.parties.dealer import Dealer
+from ..secure.parties.weights import pack_masks
+from ..secure.plan.plan import Plan
+from .addresses import address_of
+from .gate import PATIENCE, Gate
+from .greeting import asked, check_program, refuse, tell
+from .ledger import Ledger
+from .limits import Limits
+from .load import Load
+from .metrics import Metrics
+from .settings import Deal
+
+COMPARISONS = ("fss", "gmw")
+
+#: Models whose ``A`` is kept laid out.
+_MODELS = 4
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Meeting:
+    """A session whose client is awaited."""
+
+    client: str
+    came: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    channel: StreamChannel | None = None
+
+
+class DealerService:
+    """Deals for the server that its certificate names, and for the clients that the server names.
+
+    Args:
+        plan: as it was published; a session's has one of the comparisons.
+    """
+
+    def __init__(self, plan: Plan, settings: Deal, ledger: Ledger, metrics: Metrics):
+        self.plan, self.settings, self.ledger, self.metrics = plan, settings, ledger, metrics
+        self.limits, s = Limits.of(settings), settings
+        self._plans: dict[str, tuple[Plan, Load]] = {}
+        self._meetings: dict[str, _Meeting] = {}
+        self._masks: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self.gate = Gate("dealer", address_of(s.listen), s.identity(s.listen), s.connections, self._handle)
+
+    def _handle(self, channel: StreamChannel, name: str) -> None:
+        letter = asked(channel)
+        name = name or str(letter.get("name", "client"))
+        check_program(channel, letter, self.plan)
+        session = letter.get("session")
+        if letter["wants"] != "session" or type(session) is not str or len(session) != 32:
+            refuse(channel, "a dealer takes part in sessions, and this names none")
+        channel.peer = "server" if name == self.settings.server_name else "client"
+        if channel.peer == "server":
+            if letter.get("comparison") not in COMPARISONS:
+                refuse(channel, "there is no such comparison")
+            self._serve(channel, session, str(letter.get("client")), letter["comparison"])
+        else:
+            self._meet(channel, session, name)
+
+    def _meet(self, channel: StreamChannel, session: str, name: str) -> None:
+        """A client comes to its session, and its connection is used there until that is over."""
+        meeting = self._meetings.get(session)
+        if meeting is None or meeting.client != name or meeting.came.is_set():
+            refuse(channel, f"no session of '{name}' is open here by that name")
+        meeting.channel = channel
+        meeting.came.set()
+        meeting.left.wait()
+
+    def _serve(self, server: StreamChannel, session: str, name: str, comparison: str) -> None:
+        meeting = _Meeting(name)
+        try:
+            with self.limits.session(name):
+                with self._lock:
+                    if session in self._meetings:
+                        refuse(server, "there is a session of that name")
+                    self._meetings[session] = meeting
+                server.send_letter()
+                if not meeting.came.wait(PATIENCE):
+                    refuse(server, f"'{name}' did not come to its session")
+                with self.metrics.session():
+                    log.info("session", session=session, client=name)
+                    self._deal(server, meeting.channel, session, name, comparison)
+        except Refused as error:
+            self.metrics.refused()
+            tell(server, str(error), error.retry_after)
+        except PartyError as error:
+            tell(server, str(error))
+            raise
+        finally:
+            self._meetings.pop(session, None)
+            self.ledger.burn(session)
+            meeting.left.set()
+
+    def _deal(self, server: StreamChannel, client: StreamChannel, session: str, name: str, comparison: str) -> None:
+        client.send_letter()
+        plan, load = self._plan(comparison)
+        dealer = Dealer(plan, max_batch=self.settings.max_batch, client=client, server=server)
+        dealer.masks = self._masks_of(plan, dealer.receive_seeds())
+        for channel in (server, client):
+            channel.timeout = self.settings.timeout
+        while self._next(server, client):
+            letter = server.receive_letter(prepare=int, batch=int)
+            number, batch = letter["prepare"], letter["batch"]
+            if not 0 < batch <= self.settings.max_batch:
+                refuse(server, f"{batch} samples; 1 to {self.settings.max_batch} are allowed")
+            try:
+                self.limits.inference(name, batch, load.dealt(batch))
+                self.ledger.prepare(session, number, name)
+            except Refused as error:
+                self.metrics.refused()
+                server.send_fault(str(error), error.retry_after)
+                continue
+            self.ledger.claim(session, number)
+            server.send_letter()
+            start = time.monotonic()
+            dealer.inference = number - 1
+            dealer.serve(batch)
+            self.ledger.done(session, number)
+            self.metrics.inference("offline", time.monotonic() - start, dealer.count().total_bytes)
+
+    def _next(self, server: StreamChannel, client: StreamChannel) -> bool:
+        """Whether there is more to do."""
+        until = time.monotonic() + self.settings.idle
+        while self.gate.open and time.monotonic() < until:
+            if server.wait(1.0):
+                return True
+            if client.wait(0.0):
+                tell(server, "the client has left")
+                return False
+        tell(server, "the dealer closes" if not self.gate.open else "the session rested too long")
+        return False
+
+    def _plan(self, comparison: str) -> tuple[Plan, Load]:
+        with self._lock:
+            if comparison not in self._plans:
+                plan = self.plan.with_comparison(comparison)
+                self._plans[comparison] = plan, Load(plan)
+            return self._plans[comparison]
+
+    def _masks_of(self, plan: Plan, seed: bytes) -> Any:
+        """``A`` laid out; the same for all sessions of a model."""
+        key = (plan.digest().hex(), seed)
+        with self._lock:
+            if key not in self._masks:
+                self._masks[key] = pack_masks(plan, seed)
+                while len(self._masks) > _MODELS:
+                    self._masks.popitem(last=False)
+            self._masks.move_to_end(key)
+            return self._masks[key]
+
+    def run(self) -> None:
+        """Until :meth:`close`."""
+        self.gate.run()
+
+    def close(self) -> None:
+        """Take no more, and end what runs."""
+        self.gate.close(self.settings.grace)
+        self.ledger.close()

@@ -1,0 +1,112 @@
+"""A listener: who comes in shows a certificate in time, or is turned away without holding up anybody."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from ..errors import PartyError
+from ..secure.link.stream import StreamChannel
+from ..secure.link.tls import Identity, name_of
+
+#: Seconds that a newcomer has for the handshake, and then to say what it wants.
+PATIENCE = 10.0
+
+log = structlog.get_logger()
+
+#: What is done with a connection: its channel, and whom its certificate names ("" on a plain one).
+Handler = Callable[[StreamChannel, str], None]
+
+
+class Gate:
+    """Accepts connections, each handled by a thread.
+
+    Args:
+        me: who listens here, for errors.
+        most: connections at once; beyond that newcomers are hung up on.
+        identity: None for plain TCP.
+
+    Attributes:
+        address: HOST, PORT that it listens on.
+    """
+
+    def __init__(self, me: str, address: tuple[str, int], identity: Identity | None, most: int, handler: Handler):
+        self.me, self._handler = me, handler
+        self._context = None if identity is None else identity.context(listens=True)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._listener = socket.create_server(address, family=family, backlog=128)
+        self.address = self._listener.getsockname()[:2]
+        self._room = threading.BoundedSemaphore(most)
+        self._threads: set[threading.Thread] = set()
+        self._lock, self._closed = threading.Lock(), threading.Event()
+
+    @property
+    def open(self) -> bool:
+        return not self._closed.is_set()
+
+    def run(self) -> None:
+        """Accept until :meth:`close`."""
+        while self.open:
+            try:
+                connection, peer = self._listener.accept()
+            except OSError:
+                if self.open:
+                    time.sleep(0.05)  # no descriptor is free; one will be
+                continue
+            if not self._room.acquire(blocking=False):
+                log.warning("turned away", why="too many connections", peer=peer[0])
+                connection.close()
+                continue
+            thread = threading.Thread(target=self._receive, args=(connection, peer), daemon=True)
+            with self._lock:
+                self._threads.add(thread)
+            thread.start()
+
+    def close(self, grace: float = 0.0) -> None:
+        """Accept no more, and wait so long for what runs."""
+        if not self.open:
+            return
+        self._closed.set()
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # accept returns
+        except OSError:
+            pass
+        self._listener.close()
+        until = time.monotonic() + grace
+        for thread in list(self._threads):
+            thread.join(max(until - time.monotonic(), 0))
+
+    def _receive(self, connection: socket.socket, peer: tuple) -> None:
+        channel, name = None, ""
+        try:
+            connection.settimeout(PATIENCE)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+                name = name_of(connection)
+            channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
+            self._handler(channel, name)
+        except (OSError, PartyError) as error:
+            reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+            log.warning("connection ended", peer=peer[0], name=name, why=reason)
+        except Exception:
+            log.exception("a connection's thread failed", peer=peer[0], name=name)
+        finally:
+            if channel is not None:
+                channel.close()
+            else:
+                _hang_up(connection)
+            self._room.release()
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+
+def _hang_up(connection: socket.socket | ssl.SSLSocket) -> None:
+    try:
+        connection.close()
+    except OSError:
+        pass

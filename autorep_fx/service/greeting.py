@@ -1,0 +1,64 @@
+"""What is said before a session: which version, which program, who asks for what."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import Any, NoReturn
+
+from ..errors import PartyError
+from ..secure.link.channel import Channel
+from ..secure.plan.plan import VERSION as PLAN_VERSION
+from ..secure.plan.plan import Plan
+
+#: Of what the three services say to one another.
+VERSION = 1
+
+
+class TurnedAway(PartyError):
+    """A peer asked for what it will not get, and was told."""
+
+
+def new_session() -> str:
+    """The name of a session, which nobody guesses."""
+    return secrets.token_hex(16)
+
+
+def ask_for(channel: Channel, what: str, plan: Plan, **more: Any) -> None:
+    """The first letter of a connection."""
+    channel.send_letter(service=VERSION, plan=PLAN_VERSION, program=plan.digest().hex(), wants=what, **more)
+
+
+def asked(channel: Channel) -> dict[str, Any]:
+    """The first letter of a connection.
+
+    Raises:
+        TurnedAway: it is of another version.
+    """
+    letter = channel.receive_letter(service=int, plan=int, program=str, wants=str)
+    for name, mine in (("service", VERSION), ("plan", PLAN_VERSION)):
+        if letter[name] != mine:
+            refuse(channel, f"version {letter[name]} of the {name} was asked for, this is version {mine}")
+    return letter
+
+
+def check_program(channel: Channel, letter: dict[str, Any], plan: Plan) -> None:
+    """Turn a peer away that has another program."""
+    if letter["program"] != plan.digest().hex():
+        refuse(channel, "another program is published here; fetch its public part again")
+
+
+def refuse(channel: Channel, why: str) -> NoReturn:
+    """Tell the peer, and end.
+
+    Raises:
+        TurnedAway: always.
+    """
+    tell(channel, why)
+    raise TurnedAway(f"{channel.me}: turned {channel.peer} away: {why}")
+
+
+def tell(channel: Channel, why: str, retry_after: float | None = None) -> None:
+    """Tell the peer, if it is still there."""
+    with contextlib.suppress(PartyError):
+        channel.send_fault(why, retry_after)

@@ -1,0 +1,122 @@
+"""Which inferences of which session were dealt, used and spoiled: each number is used once, whatever is killed when.
+
+A line is written before the first byte that depends on it is, so what the ledger does not allow does not happen. The
+seeds of a session are never written down, so what a killed process had prepared is of no use to the next one, and is
+burned there when it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from ..errors import FormatError, PartyError
+
+_TABLE = """
+create table if not exists inferences (
+    session text not null,
+    number integer not null,
+    client text not null,
+    owner text not null,
+    state text not null check (state in ('prepared', 'claimed', 'done', 'burned')),
+    at real not null,
+    primary key (session, number)
+) without rowid
+"""
+
+#: What may follow on what.
+_BEFORE = {"claimed": ("prepared",), "done": ("claimed",), "burned": ("prepared", "claimed")}
+
+
+class Ledger:
+    """Threads, processes of a machine, and those that one of them was started again as, may share the file.
+
+    Args:
+        path: of an SQLite file; None keeps it in memory.
+        owner: who writes: a name that stays when the process is started again, and that no other process has meanwhile.
+
+    Raises:
+        FormatError: the file is no ledger.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, owner: str):
+        self.owner, self._lock = owner, threading.Lock()
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._base = sqlite3.connect(":memory:" if path is None else path, timeout=10, check_same_thread=False,
+                                     isolation_level=None)  # fmt: skip
+        try:
+            # A commit is in the file when the process is killed; that the machine's power may fail matters not, as the
+            # seeds are gone then.
+            self._base.execute("pragma journal_mode=wal")
+            self._base.execute("pragma synchronous=normal")
+            self._base.execute(_TABLE)
+        except sqlite3.DatabaseError as error:
+            raise FormatError(f"{path} is no ledger: {error}") from error
+        self.burn_rest()
+
+    def prepare(self, session: str, number: int, client: str) -> None:
+        """Write that an inference is being prepared.
+
+        Raises:
+            PartyError: there is one of this number.
+        """
+        try:
+            self._do("insert into inferences values (?, ?, ?, ?, 'prepared', ?)",
+                     (session, number, client, self.owner, time.time()))  # fmt: skip
+        except sqlite3.IntegrityError:
+            raise PartyError(f"inference {number} of session {session} is in the ledger already") from None
+
+    def claim(self, session: str, number: int) -> None:
+        """Write that an inference is used now.
+
+        Raises:
+            PartyError: it was used before, or never prepared.
+        """
+        if not self._move(session, number, "claimed"):
+            raise PartyError(f"inference {number} of session {session} may not be used: it was before, or never was "
+                             "prepared")  # fmt: skip
+
+    def done(self, session: str, number: int) -> None:
+        self._move(session, number, "done")
+
+    def burn(self, session: str, number: int | None = None) -> None:
+        """Write that an inference, or every open one of a session, will not be answered any more."""
+        if number is not None:
+            self._move(session, number, "burned")
+        else:
+            self._do("update inferences set state = 'burned', at = ? where session = ? and state in "
+                     "('prepared', 'claimed')", (time.time(), session))  # fmt: skip
+
+    def burn_rest(self) -> None:
+        """The same for everything open of this owner: a process that is gone held it."""
+        self._do("update inferences set state = 'burned', at = ? where owner = ? and state in ('prepared', 'claimed')",
+                 (time.time(), self.owner))  # fmt: skip
+
+    def forget(self, days: float) -> None:
+        """Leave out what ended longer ago than that."""
+        self._do("delete from inferences where state in ('done', 'burned') and at < ?", (time.time() - 86400 * days,))
+
+    def lines(self) -> list[tuple[str, int, str, str]]:
+        """(session, number, client, state) of all."""
+        with self._lock:
+            found = self._base.execute("select session, number, client, state from inferences order by session, number")
+            return found.fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._base.close()
+
+    def _move(self, session: str, number: int, state: str) -> bool:
+        before = _BEFORE[state]
+        return 1 == self._do(
+            f"update inferences set state = ?, at = ? where session = ? and number = ? and state in "
+            f"({', '.join('?' * len(before))})", (state, time.time(), session, number, *before),
+        )  # fmt: skip
+
+    def _do(self, command: str, values: tuple) -> int:
+        with self._lock:
+            return self._base.execute(command, values).rowcount

@@ -1,0 +1,103 @@
+"""What one client, and all of them, may ask for; what is beyond is refused at once, with a time to come back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from ..errors import Refused
+from .settings import Listening
+
+#: Seconds after which a place that is taken now may be free.
+_SOON = 5.0
+
+
+class Bucket:
+    """So much a second, and what was not used of it up to a burst."""
+
+    def __init__(self, rate: float, burst: float):
+        self.rate, self.burst = rate, burst
+        self._left, self._at = burst, time.monotonic()
+
+    def wait(self, amount: float) -> float:
+        """Seconds until there is so much; infinite for more than there ever is."""
+        now = time.monotonic()
+        self._left, self._at = min(self.burst, self._left + self.rate * (now - self._at)), now
+        if amount > self.burst:
+            return float("inf")
+        return max(amount - self._left, 0.0) / self.rate
+
+    def take(self, amount: float) -> None:
+        self._left -= amount
+
+
+class Limits:
+    """Of a server or a dealer.
+
+    Args:
+        sessions, client_sessions: at once, of all clients and of one.
+        rate, client_rate: inferences a second; each may come in a burst of ten seconds' worth.
+        megabytes, client_megabytes: a second, offline and online together; the same.
+    """
+
+    def __init__(self, *, sessions: int, client_sessions: int, rate: float, client_rate: float, megabytes: float,
+                 client_megabytes: float):  # fmt: skip
+        self.sessions, self.client_sessions = sessions, client_sessions
+        self._rates = {"inferences": (rate, client_rate), "megabytes": (megabytes, client_megabytes)}
+        self._open: dict[str, int] = defaultdict(int)
+        self._all = {what: Bucket(each, 10 * each) for what, (each, _) in self._rates.items()}
+        self._of: dict[str, dict[str, Bucket]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, settings: Listening) -> Self:
+        return cls(sessions=settings.sessions, client_sessions=settings.client_sessions, rate=settings.rate,
+                   client_rate=settings.client_rate, megabytes=settings.megabytes,
+                   client_megabytes=settings.client_megabytes)  # fmt: skip
+
+    @contextmanager
+    def session(self, client: str) -> Iterator[None]:
+        """A place for a session.
+
+        Raises:
+            Refused: there is none.
+        """
+        with self._lock:
+            if self._open[client] >= self.client_sessions:
+                raise Refused(f"'{client}' has {self.client_sessions} sessions, and may not have more", _SOON)
+            if sum(self._open.values()) >= self.sessions:
+                raise Refused(f"all {self.sessions} sessions are taken", _SOON)
+            self._open[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[client] -= 1
+                if not self._open[client]:
+                    del self._open[client]
+
+    def inference(self, client: str, samples: int, megabytes: float) -> None:
+        """Take what an inference takes of the rates.
+
+        Raises:
+            Refused: it would be too much now.
+        """
+        amounts = {"inferences": float(samples), "megabytes": megabytes}
+        with self._lock:
+            mine = self._of.setdefault(client, {w: Bucket(each, 10 * each) for w, (_, each) in self._rates.items()})
+            for what, amount in amounts.items():
+                for buckets, who in ((mine, f"'{client}'"), (self._all, "all clients")):
+                    bucket = buckets[what]
+                    if (wait := bucket.wait(amount)) == float("inf"):
+                        raise Refused(f"{amount:.3g} {what} at once are more than {who} may ever have", 86400.0)
+                    if wait > 0:
+                        raise Refused(f"{who}: {bucket.rate:g} {what} a second are allowed", wait)
+            for what, amount in amounts.items():
+                mine[what].take(amount)
+                self._all[what].take(amount)
+            if len(self._of) > 10_000:  # those who have not asked for long have a full bucket, as a new one is
+                self._of = {c: b for c, b in self._of.items() if any(x._left < x.burst for x in b.values())}

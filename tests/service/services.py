@@ -1,0 +1,108 @@
+"""Real processes of the services, for the tests here: started, asked, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+class Process:
+    """One command in a process of its own; what it logs is kept."""
+
+    def __init__(self, *arguments: str, wait: bool = True, **environment: str):
+        self.arguments, self.lines = arguments, []
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "autorep_fx", *map(str, arguments)], stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )  # fmt: skip
+        self._listening = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+        if wait and not self._listening.wait(60):
+            raise AssertionError(f"{arguments[0]} does not listen: {self.lines}")
+
+    @property
+    def address(self) -> str:
+        return next(line["at"] for line in self.lines if line.get("event") == "listening")
+
+    def said(self, event: str) -> list[dict]:
+        return [line for line in self.lines if line.get("event") == event]
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def _read(self) -> None:
+        for text in self.process.stderr:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": text.rstrip()}
+            self.lines.append(line)
+            if line.get("event") == "listening":
+                self._listening.set()
+        self._listening.set()
+
+
+class Provider:
+    """Dealer and server of a program, with certificates; each may be killed and started again at its address."""
+
+    def __init__(self, folder: Path, certificates: Path, program: Path, public: Path, **options: object):
+        self.folder, self.certificates, self.program, self.public = folder, certificates, program, public
+        self.ports = {name: free_port() for name in ("dealer", "server")}
+        self.options = options
+        self.processes: dict[str, Process] = {}
+        for name in ("dealer", "server"):
+            self.start(name)
+
+    def start(self, name: str) -> Process:
+        own = self.program if name == "server" else self.public
+        arguments = ["serve" if name == "server" else "deal", "--program", own, "--listen", self.at(name), "--cert",
+                     self.certificates / f"{name}.pem", "--ca", self.certificates / "ca.pem", "--state",
+                     self.folder / name]  # fmt: skip
+        if name == "server":
+            arguments += ["--dealer", self.at("dealer")]
+        for option, value in self.options.items():
+            who, _, option = option.rpartition("__")
+            if who in ("", name):
+                arguments += [f"--{option.replace('_', '-')}", *([] if value is True else [value])]
+        self.processes[name] = Process(*arguments)
+        return self.processes[name]
+
+    def at(self, name: str) -> str:
+        return f"127.0.0.1:{self.ports[name]}"
+
+    def connect(self, name: str = "alice", **options):
+        import autorep_fx as ar
+
+        tls = (self.certificates / f"{name}.pem", self.certificates / "ca.pem")
+        options.setdefault("timeout", 20.0)
+        return ar.connect(self.public, server=self.at("server"), dealer=self.at("dealer"), tls=tls, **options)
+
+    def ledger(self, name: str) -> list[tuple]:
+        from autorep_fx.service.ledger import Ledger
+
+        return Ledger(self.folder / name / f"{name}.sqlite", "a test").lines()
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            if process.process.poll() is None:
+                process.kill()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def until(true, seconds: float = 20.0, what: str = "") -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what or "it did not happen"
+        time.sleep(0.02)
