@@ -39,6 +39,12 @@ from .pool import Disk, Memory, Pool
 #: Seconds between two attempts to open a session.
 _PAUSE = 0.5
 
+#: Seconds after which the thread that prepares looks again at what was refused.
+_LOOK = 0.1
+
+#: Bytes of a request, which the plan's cost does not have.
+_REQUEST = 8
+
 log = logging.getLogger(__name__)
 
 
@@ -194,14 +200,14 @@ class Client:
                 if self._session is None:
                     self._session = self._open(until)
                 return self._session.run(values, until)
-            except Refused:
-                raise
             except PartyError as error:
-                self._drop()
-                if not isinstance(error, PeerLost) or time.monotonic() + _PAUSE > until:
+                pause = error.retry_after if isinstance(error, Refused) else _PAUSE
+                if not isinstance(error, Refused):
+                    self._drop()
+                if not isinstance(error, PeerLost | Refused) or time.monotonic() + pause > until:
                     raise
-                log.warning("%s; asking again in a new session", error)
-                time.sleep(_PAUSE)
+                log.warning("%s; asking again", error)
+                time.sleep(pause)
 
     def _open(self, until: float) -> _Session:
         return _Session(self.public.plan, self.options, self._ledger, until)
@@ -218,8 +224,8 @@ class _Session:
     def __init__(self, plan: Plan, options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
-        self._refusal: Refused | None = None
         self._wanted: list[int] = []
+        self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
         s = options
         start = time.monotonic()
         try:
@@ -262,9 +268,6 @@ class _Session:
             raise ValueError(f"x: {batch} samples, and the server takes 1 to {self.largest} at once; ask in parts")
         number = self.pool.next(batch, 0.0)
         if number is None:
-            self._refusal = None
-            self._wanted.append(batch)
-            self.pool.wake()
             number = self._awaited(batch, until)
         self.ledger.claim(self.name, number)  # before a byte of it goes out
         try:
@@ -280,7 +283,7 @@ class _Session:
         self.ledger.done(self.name, number)
         self._online.deadline = float("inf")
         offline = self._offline_costs.pop(number, Phase())
-        online = _phase(seconds, self._answering)
+        online = _phase(seconds, self._answering, _REQUEST)
         return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
 
     def waiting(self) -> int:
@@ -296,14 +299,27 @@ class _Session:
         self.ledger.burn(self.name)
 
     def _awaited(self, batch: int, until: float) -> int:
-        while True:
-            number = self.pool.next(batch, min(until, time.monotonic() + 0.2))
-            if number is not None:
-                return number
-            if (refusal := self._refusal) is not None and time.monotonic() + refusal.retry_after > until:
-                raise refusal
-            if time.monotonic() >= until:
-                raise PartyError(f"client: no inference was prepared within {self.options.timeout:g} s")
+        """The number of one that is prepared for this run.
+
+        Raises:
+            Refused: it would not be in time.
+            PartyError: it was not in time.
+        """
+        self._wanted.append(batch)
+        start = time.monotonic()
+        try:
+            while time.monotonic() < until:
+                self.pool.wake()
+                number = self.pool.next(batch, min(until, time.monotonic() + 0.2))
+                if number is not None:
+                    return number
+                refusal, later = self._refused.get(batch, (None, 0.0))
+                if later > until:
+                    raise refusal
+            raise PartyError(f"client: no inference was prepared within {time.monotonic() - start:.1f} s")
+        finally:
+            if batch in self._wanted:
+                self._wanted.remove(batch)
 
     def _channel(self, peer: str, address: str, expected: str, until: float) -> StreamChannel:
         left = max(until - time.monotonic(), 0.001)
@@ -342,18 +358,21 @@ class _Session:
     def _prepare_all(self) -> None:
         try:
             while not self._over.is_set():
-                if self._wanted:
-                    self._prepare(self._wanted.pop(0))
-                elif self.waiting() < self.depth:
-                    self._prepare(self.options.batch)
+                if (batch := self._next()) is not None:
+                    self._prepare(batch)
                 else:
-                    self.pool.wait_for_work(lambda: self._over.is_set() or self._wanted or
-                                            self.waiting() < self.depth)  # fmt: skip
+                    self.pool.wait_for_work(lambda: self._over.is_set() or self._next() is not None, _LOOK)
         except PartyError as error:
             self.pool.stop(error)
         except Exception as error:  # noqa: BLE001  (whoever waits for this thread must learn of it)
             log.exception("preparing failed")
             self.pool.stop(PartyError(f"client: preparing failed: {error}"))
+
+    def _next(self) -> int | None:
+        """Samples of what is to be prepared now: first what a run waits for."""
+        usual = [self.options.batch] if self.waiting() < self.depth else []
+        now = time.monotonic()
+        return next((b for b in (*self._wanted, *usual) if self._refused.get(b, (None, 0.0))[1] <= now), None)
 
     def _prepare(self, batch: int) -> None:
         party, start = self._preparing, time.monotonic()
@@ -361,12 +380,11 @@ class _Session:
             self._offline.send_letter(prepare=batch)
             number = self._offline.receive_letter(number=int)["number"]
         except Refused as refusal:
-            self._refusal = refusal
-            self._over.wait(min(refusal.retry_after, 5.0))
-            if batch != self.options.batch or self.depth == 0:
-                self._wanted.append(batch)
+            self._refused[batch] = refusal, time.monotonic() + refusal.retry_after
             return
-        self._refusal = None
+        self._refused.pop(batch, None)
+        if batch in self._wanted:
+            self._wanted.remove(batch)
         self.ledger.prepare(self.name, number, self.options.name)
         party.inference = number - 1
         prepared = party.prepare(batch)
@@ -374,7 +392,9 @@ class _Session:
         self.pool.put(prepared)
 
 
-def _phase(seconds: float, party: Party) -> Phase:
+def _phase(seconds: float, party: Party, request: int = 0) -> Phase:
+    """What the party counted, and a request before it that has so many bytes."""
     count = party.count()
-    messages = count.total_bytes - HEADER_BYTES * sum(count.messages_sent.values())
-    return Phase(seconds, count.depth, {"client": count.total_bytes}, {"client": messages})
+    messages = count.total_bytes - HEADER_BYTES * sum(count.messages_sent.values()) + request
+    sent = count.total_bytes + (request and request + HEADER_BYTES)
+    return Phase(seconds, count.depth, {"client": sent}, {"client": messages})

@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -177,9 +176,10 @@ def _set_up(s: Any) -> None:
 
 def _run(service: Any, s: Any, metrics: Metrics) -> int:
     """Until SIGTERM or SIGINT; what runs then gets ``grace`` seconds to end."""
-    end_http: Callable[[], None] | None = None
+    http = None
     if s.metrics is not None:
-        end_http = serve_http(address_of(s.metrics), metrics, lambda: service.gate.open)
+        http = serve_http(address_of(s.metrics), metrics, lambda: service.gate.open)
+        log.info("metrics", at="{}:{}".format(*http.server_address))
 
     def stop(number: int, _: Any) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
@@ -192,8 +192,8 @@ def _run(service: Any, s: Any, metrics: Metrics) -> int:
     for thread in threading.enumerate():
         if thread.name == "close":
             thread.join()
-    if end_http is not None:
-        end_http()
+    if http is not None:
+        http.shutdown()
     log.info("stopped")
     return 0
 

@@ -75,10 +75,13 @@ class DealerService:
 
     def _meet(self, channel: StreamChannel, session: str, name: str) -> None:
         """A client comes to its session, and its connection is used there until that is over."""
-        meeting = self._meetings.get(session)
-        if meeting is None or meeting.client != name or meeting.came.is_set():
+        with self._lock:
+            meeting = self._meetings.get(session)
+            awaited = meeting is not None and meeting.client == name and meeting.channel is None
+            if awaited:
+                meeting.channel = channel
+        if not awaited:
             refuse(channel, f"no session of '{name}' is open here by that name")
-        meeting.channel = channel
         meeting.came.set()
         meeting.left.wait()
 

@@ -12,7 +12,7 @@ import structlog
 
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, name_of
+from ..secure.link.tls import Identity, accept, name_of
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
 PATIENCE = 10.0
@@ -86,7 +86,7 @@ class Gate:
         try:
             connection.settimeout(PATIENCE)
             if self._context is not None:
-                connection = self._context.wrap_socket(connection, server_side=True)
+                connection = accept(connection, self._context)
                 name = name_of(connection)
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
             self._handler(channel, name)

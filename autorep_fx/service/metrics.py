@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
@@ -44,8 +44,8 @@ class Metrics:
             yield
 
 
-def serve_http(address: tuple[str, int], metrics: Metrics, healthy: Callable[[], bool]) -> Callable[[], None]:
-    """Answer /metrics and /health (200 or 503) in a thread; returns what ends it."""
+def serve_http(address: tuple[str, int], metrics: Metrics, healthy: Callable[[], bool]) -> WSGIServer:
+    """Answer /metrics and /health (200 or 503) in a thread, until the server is shut down."""
     numbers = make_wsgi_app(metrics.registry)
 
     def app(environ, start):
@@ -59,7 +59,7 @@ def serve_http(address: tuple[str, int], metrics: Metrics, healthy: Callable[[],
 
     server = make_server(*address, app, handler_class=_Silent)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.shutdown
+    return server
 
 
 class _Silent(WSGIRequestHandler):

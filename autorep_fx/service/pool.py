@@ -175,10 +175,10 @@ class Pool:
         """One that :meth:`next` or :meth:`has` has given."""
         return self._store.take(number)
 
-    def wait_for_work(self, there_is: Callable[[], Any]) -> None:
-        """Wait until something is to be done; :meth:`wake` makes it look."""
+    def wait_for_work(self, there_is: Callable[[], Any], seconds: float | None = None) -> None:
+        """Wait until something is to be done, or so long; :meth:`wake` makes it look."""
         with self._changed:
-            self._changed.wait_for(there_is)
+            self._changed.wait_for(there_is, seconds)
 
     def wake(self) -> None:
         with self._changed:

@@ -31,6 +31,9 @@ from .metrics import Metrics
 from .pool import Disk, Memory, Pool
 from .settings import Serve
 
+#: Seconds after which a dealer that was lost may be back.
+_AGAIN = 1.0
+
 log = structlog.get_logger()
 
 
@@ -41,8 +44,7 @@ class _Session:
     name: str
     client: str
     pool: Pool
-    online: StreamChannel | None = None
-    came: threading.Event = field(default_factory=threading.Event)
+    free: threading.Lock = field(default_factory=threading.Lock)  # until its second connection comes
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -116,7 +118,7 @@ class ServerService:
         except PartyError as error:
             if session.over.wait(0.1):
                 return  # it is the client that left
-            tell(client, str(error))
+            tell(client, str(error), _AGAIN)
             log.warning("no more is prepared", session=session.name, why=str(error))
             while len(session.pool) and self._rests(session):  # what is prepared needs no dealer
                 session.over.wait(0.5)
@@ -199,10 +201,8 @@ class ServerService:
 
     def _online(self, client: StreamChannel, name: str, session: str) -> None:
         found = self._sessions.get(session)
-        if found is None or found.client != name or found.came.is_set():
+        if found is None or found.client != name or not found.free.acquire(blocking=False):
             refuse(client, f"no session of '{name}' is open here by that name")
-        found.online = client
-        found.came.set()
         client.send_letter()
         client.timeout = self.settings.timeout
         party = Server(self.plan, self.weights, max_batch=self.settings.max_batch, client=client)

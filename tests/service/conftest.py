@@ -50,3 +50,15 @@ def provider(published, tmp_path):
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def service(published, tmp_path_factory):
+    """A dealer and a server for tests that leave them as they are."""
+    from services import Provider
+
+    folder = published[0]
+    started = Provider(tmp_path_factory.mktemp("service"), folder / "certificates", folder / "program",
+                       folder / "public", server__metrics="127.0.0.1:0")  # fmt: skip
+    yield started
+    started.close()

@@ -82,8 +82,8 @@ class Provider:
         import autorep_fx as ar
 
         tls = (self.certificates / f"{name}.pem", self.certificates / "ca.pem")
-        options.setdefault("timeout", 20.0)
-        return ar.connect(self.public, server=self.at("server"), dealer=self.at("dealer"), tls=tls, **options)
+        options = {"server": self.at("server"), "dealer": self.at("dealer"), "timeout": 20.0} | options
+        return ar.connect(self.public, tls=tls, **options)
 
     def ledger(self, name: str) -> list[tuple]:
         from autorep_fx.service.ledger import Ledger

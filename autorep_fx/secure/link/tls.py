@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -9,7 +10,10 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import FormatError, PartyError
+from ...errors import FormatError, PartyError, PeerLost
+
+#: Seconds to hear out a peer that is turned away.
+_LINGER = 0.2
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,40 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def accept(connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """The other side of :func:`connect`.
+
+    Raises:
+        OSError: the peer is not believed, or does not speak TLS 1.3. It was told.
+    """
+    secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    try:
+        secured.do_handshake()
+    except OSError:
+        # What it has sent meanwhile is read first, or the system would throw the alert away that tells it why.
+        secured.settimeout(_LINGER)
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(secured, socket.SHUT_WR)
+            while socket.socket.recv(secured, 4096):
+                pass
+        secured.close()
+        raise
+    return secured
+
+
 def connect(address: tuple[str, int], identity: Identity | None, expected: str, timeout: float) -> socket.socket:
     """A connection to ``expected``, as its certificate says; plain without an identity.
 
     Raises:
-        PartyError: nobody listens there, one of the two does not believe the other, or it is someone else.
+        PeerLost: nobody listens there.
+        PartyError: one of the two does not believe the other, or it is someone else.
     """
     where = f"the {expected} at {address[0]}:{address[1]}"
     context = None if identity is None else identity.context(listens=False)
     try:
         connection = socket.create_connection(address, timeout=timeout)
     except OSError as error:
-        raise PartyError(f"{where} cannot be reached: {error}") from error
+        raise PeerLost(f"{where} cannot be reached: {error}") from error
     if context is None:
         return connection
     try:

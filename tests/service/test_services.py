@@ -1,0 +1,352 @@
+"""Three processes with certificates: answers, failures that are named, and no number that is used twice."""
+
+import signal
+import socket
+import ssl
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from services import Process, until
+
+import autorep_fx as ar
+from autorep_fx.errors import FormatError, PartyError, Refused
+from autorep_fx.secure.files import load_published
+from autorep_fx.secure.link import tls
+from autorep_fx.secure.link.message import HEADER, LETTER
+from autorep_fx.secure.link.stream import StreamChannel
+from autorep_fx.secure.link.tls import Identity
+from autorep_fx.service import greeting
+from autorep_fx.service.certificates import make_certificates
+
+#: What the fixed-point network may be off by.
+BOUND = 2e-3
+
+
+def all_ended(lines) -> bool:
+    return all(state in ("done", "burned") for *_, state in lines)
+
+
+def right(published, result, x) -> bool:
+    return bool((result.output - published[1](x)).abs().max() <= BOUND)
+
+
+def test_answers_of_one_client(published, service):
+    x = published[2]
+    with service.connect(depth=2) as client:
+        assert client.wait() == 2
+        for i in range(4):
+            result = client.run(x[i : i + 1])
+            assert right(published, result, x[i : i + 1]) and result.output.dtype == x.dtype
+        assert right(published, client.run(x[:7]), x[:7]), "another size prepares its own"
+        cost = ar.SecureProgram.load(published[0] / "program").cost("wan", comparison="fss")
+        assert result.stats.online.rounds == cost.rounds
+        assert result.stats.online.bytes_sent["client"] == cost.online["client"] + HEADER.size + 8, "and the request"
+    until(lambda: all_ended(service.ledger("server")))
+    assert [line[2:] for line in service.ledger("server")].count(("alice", "done")) == 5
+
+
+def test_clients_and_threads_at_once(published, service):
+    x, wrong = published[2], []
+
+    def ask(name, count):
+        with service.connect(name) as client:
+            for i in range(count):
+                if not right(published, client.run(x[i : i + 1]), x[i : i + 1]):
+                    wrong.append((name, i))
+
+    threads = [threading.Thread(target=ask, args=(name, 6)) for name in ("alice", "bob", "alice", "bob")]
+    with service.connect(depth=2) as shared:
+        threads += [threading.Thread(target=lambda: shared.run(x[:1])) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def test_inputs_that_are_refused_cost_nothing(published, service):
+    with service.connect() as client:
+        with pytest.raises(ValueError, match="compiled for"):
+            client.run(published[2][:1, :2])
+        with pytest.raises(ValueError, match="range"):
+            client.run(100 * published[2][:1])
+        with pytest.raises(ValueError, match="the server takes 1 to 64"):
+            client.run(torch.zeros(65, 3, 8, 8))
+        assert right(published, client.run(published[2][:1]), published[2][:1])
+
+
+def test_what_blinds_the_weights_is_fetched_once(published, service, tmp_path):
+    with service.connect(cache=tmp_path) as client:
+        client.run(published[2][:1])
+    (file,) = tmp_path.iterdir()
+    before = file.stat().st_mtime_ns
+    with service.connect("bob", cache=tmp_path) as client:
+        client.run(published[2][:1])
+    assert file.stat().st_mtime_ns == before, "the same for every client"
+    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    with service.connect(cache=tmp_path) as client:
+        assert right(published, client.run(published[2][:1]), published[2][:1])
+    assert file.stat().st_mtime_ns != before, "fetched again"
+
+
+def test_certificates_decide_who_someone_is(published, service, tmp_path):
+    make_certificates(tmp_path, ["alice", "server"])
+    theirs = published[0] / "certificates" / "ca.pem"
+    options = {"server": service.at("server"), "dealer": service.at("dealer"), "timeout": 5.0}
+    with pytest.raises(PartyError, match="the server at 127.0.0.1:[0-9]+ cannot be trusted"):
+        ar.connect(published[0] / "public", tls=(tmp_path / "alice.pem", tmp_path / "ca.pem"), **options)
+    with pytest.raises(PartyError, match="server hung up .*unknown ca"):
+        ar.connect(published[0] / "public", tls=(tmp_path / "alice.pem", theirs), **options)
+    with pytest.raises(PartyError, match="has a certificate of 'dealer'"):
+        service.connect(server=service.at("dealer"))
+    with pytest.raises(PartyError, match="'dealer' is no client's name"):
+        ar.connect(published[0] / "public", tls=(published[0] / "certificates" / "dealer.pem", theirs), **options)
+    with pytest.raises(FormatError, match="nowhere.pem cannot be used as a certificate: no such file"):
+        ar.connect(published[0] / "public", tls=(tmp_path / "nowhere.pem", theirs), **options)
+    with pytest.raises(ValueError, match="192.0.2.1:7 is not of this machine"):
+        ar.connect(published[0] / "public", **(options | {"server": "192.0.2.1:7"}))
+
+
+def channel(service, published, to="server", name="alice"):
+    """A connection whose owner may say anything."""
+    host, port = service.at(to).split(":")
+    folder = published[0] / "certificates"
+    connection = tls.connect((host, int(port)), Identity(folder / f"{name}.pem", folder / "ca.pem"), to, 5.0)
+    return StreamChannel(connection, name, to, timeout=5.0)
+
+
+def test_another_version_or_program(published, service, monkeypatch):
+    plan = load_published(published[0] / "public").plan
+    monkeypatch.setattr(greeting, "VERSION", 99)
+    with pytest.raises(PartyError, match="version 99 of the service was asked for, this is version 1"):
+        service.connect()
+    monkeypatch.undo()
+    for to in ("server", "dealer"):
+        link = channel(service, published, to)
+        link.send_letter(service=1, plan=greeting.PLAN_VERSION, program="0" * 32, wants="session", session="0" * 32)
+        with pytest.raises(PartyError, match="another program is published here"):
+            link.receive_letter()
+    link = channel(service, published, "dealer")
+    greeting.ask_for(link, "session", plan, session="f" * 32)
+    with pytest.raises(PartyError, match="no session of 'alice' is open here by that name"):
+        link.receive_letter()
+    link = channel(service, published)
+    greeting.ask_for(link, "online", plan, session="f" * 32)
+    with pytest.raises(PartyError, match="no session of 'alice' is open"):
+        link.receive_letter()
+
+
+def test_garbage_and_silence_hold_up_nobody(published, service):
+    host, port = service.at("server").split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(20)]
+    for noise in (b"GET / HTTP/1.1\r\n\r\n", bytes(1000), b"\x16\x03\x01\xff\xff" + bytes(3000)):
+        with socket.create_connection((host, int(port))) as link:
+            link.sendall(noise)
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
+    with plain.wrap_socket(socket.create_connection((host, int(port)))) as link:  # no certificate
+        with pytest.raises(OSError):
+            link.sendall(bytes(HEADER.size))
+            while link.recv(100):
+                pass
+            raise ConnectionError
+    for header in (HEADER.pack(LETTER, 1, 2**40, 0), HEADER.pack(7, 1, 4, 0), HEADER.pack(LETTER, 1, 4, 0) + b"[[[["):
+        link = channel(service, published)
+        link._socket.sendall(header)
+        with pytest.raises(PartyError):
+            link.receive_letter()
+    start = time.monotonic()
+    with service.connect() as client:
+        assert right(published, client.run(published[2][:1]), published[2][:1])
+    assert time.monotonic() - start < 5
+    for each in silent:
+        each.close()
+
+
+def test_a_number_that_is_not_prepared_is_turned_away(published, service):
+    with service.connect() as client:
+        client.wait()
+        session = client._session
+        session.pool.next(1, 0.0)
+        for number in (99, -1):
+            with pytest.raises(PartyError, match=f"inference {number} is not prepared, or was used"):
+                session._online.send(2**32 - 3, np.array([number], np.int64))
+                session._online.receive(0)
+            client._drop()
+            client._session = session = client._open(time.monotonic() + 10)
+
+
+def test_metrics_and_health(published, service):
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    (line,) = service.processes["server"].said("metrics")
+    text = urlopen(f"http://{line['at']}/metrics").read().decode()
+    assert 'autorep_fx_server_inference_seconds_count{phase="online"}' in text
+    assert "autorep_fx_server_sessions" in text and "alice" not in text
+    assert urlopen(f"http://{line['at']}/health").read() == b"ok\n"
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"http://{line['at']}/other")
+
+
+def test_logs_say_nothing_secret(service):
+    for process in service.processes.values():
+        assert {key for line in process.lines for key in line} <= {
+            "event", "level", "timestamp", "at", "session", "client", "peer", "name", "why", "signal", "exception"
+        }  # fmt: skip
+
+
+def test_limits_are_refusals_that_say_when(published, provider):
+    started = provider(server__client_sessions=1, server__sessions=2, server__client_rate=0.5, server__max_batch=8,
+                       server__depth=2)  # fmt: skip
+    x = published[2]
+    with started.connect(depth=0, timeout=3.0) as client:
+        with pytest.raises(Refused, match="'alice' has 1 sessions, and may not have more") as refused:
+            started.connect()
+        assert refused.value.retry_after == 5
+        with started.connect("bob") as other:
+            for i in range(5):  # a burst of ten seconds' worth
+                assert right(published, client.run(x[i : i + 1]), x[i : i + 1])
+            with pytest.raises(Refused, match="'alice': 0.5 inferences a second are allowed") as refused:
+                for i in range(3):
+                    client.run(x[i : i + 1], timeout=0.5)
+            assert 0 < refused.value.retry_after <= 2
+            start = time.monotonic()
+            assert right(published, other.run(x[:1]), x[:1]) and time.monotonic() - start < 2, "others are not slower"
+        assert right(published, client.run(x[:1], timeout=10.0), x[:1]), "it waits for its turn"
+        with pytest.raises(Refused, match="more than 'alice' may ever have"):
+            client.run(x[:8], timeout=1.0)
+        with pytest.raises(ValueError, match="the server takes 1 to 8 at once"):
+            client.run(x[:9])
+
+
+def test_a_dealer_that_dies_and_comes_back(published, provider):
+    started, x = provider(server__depth=3), published[2]
+    with started.connect(depth=3) as client:
+        assert client.wait() == 3
+        started.processes["dealer"].kill()
+        for i in range(3):
+            assert right(published, client.run(x[i : i + 1]), x[i : i + 1]), "what is prepared needs no dealer"
+        with pytest.raises(PartyError, match="dealer"):
+            client.run(x[:1], timeout=2.0)
+        started.start("dealer")
+        assert right(published, client.run(x[:1]), x[:1])
+    check_ledgers(started, client)
+
+
+def test_a_server_that_dies_and_comes_back(published, provider):
+    started, x = provider(), published[2]
+    with started.connect(depth=2) as client:
+        client.wait()
+        started.processes["server"].kill()
+        again = threading.Thread(target=started.start, args=("server",))
+        again.start()
+        assert right(published, client.run(x[:1], timeout=40.0), x[:1]), "asked again in a new session"
+        again.join()
+    check_ledgers(started, client)
+
+
+def test_a_client_that_leaves_in_the_middle(published, provider):
+    started, x = provider(), published[2]
+    client = started.connect(depth=2)
+    client.wait()
+    session = client._session
+    number = session.pool.next(1, 0.0)
+    session._online.send(2**32 - 3, np.array([number], np.int64))  # and nothing more
+    for link in session._channels:
+        link.close()
+    until(lambda: (session.name, number, "alice", "burned") in started.ledger("server"))
+    until(lambda: all_ended(started.ledger("server")))
+    with started.connect("bob") as other:
+        assert right(published, other.run(x[:1]), x[:1])
+
+
+@pytest.mark.parametrize("victim", ["server", "dealer"])
+def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp_path, victim):
+    started, x, rng = provider(), published[2], np.random.default_rng(0)
+    stop, failed, answered = threading.Event(), [], []
+
+    def ask():
+        with started.connect(depth=2, timeout=60.0, state=tmp_path / "client") as client:
+            while not stop.is_set():
+                i = len(answered) % 32
+                try:
+                    result = client.run(x[i : i + 1], timeout=60.0)
+                except PartyError as error:
+                    failed.append(str(error))
+                else:
+                    answered.append(right(published, result, x[i : i + 1]))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until(lambda: len(answered) > 3)
+    for _ in range(2):
+        time.sleep(rng.uniform(0, 0.3))
+        started.processes[victim].kill()
+        before = len(answered)
+        started.start(victim)
+        until(lambda before=before: len(answered) > before + 3, 60)
+    stop.set()
+    thread.join(60)
+    assert all(answered), "every answer is right"
+    from autorep_fx.service.ledger import Ledger
+
+    check_ledgers(started, None, Ledger(tmp_path / "client" / "client.sqlite", "a test").lines())
+
+
+def check_ledgers(provider, client, lines=None):
+    """Each party used a number at most once, and the server none that the dealer did not deal."""
+    server, dealer = (provider.ledger(name) for name in ("server", "dealer"))
+    for found in (server, dealer, lines or []):
+        numbers = [line[:2] for line in found]
+        assert len(numbers) == len({*numbers}), "the key of the table"
+    done = {line[:2] for line in server if line[3] == "done"}
+    assert done <= {line[:2] for line in dealer if line[3] == "done"}
+    if lines is not None:
+        assert {line[:2] for line in lines if line[3] == "done"} <= done | {
+            line[:2] for line in server if line[3] == "burned"
+        }
+
+
+def test_sigterm_ends_what_runs_and_no_more(published, provider):
+    started, x = provider(), published[2]
+    with started.connect(depth=2) as client:
+        client.wait()
+        assert right(published, client.run(x[:1]), x[:1])
+        assert started.processes["server"].kill(signal.SIGTERM) == 0
+        assert started.processes["server"].said("stopped")
+        with pytest.raises(PartyError, match="server"):
+            client.run(x[:1], timeout=2.0)
+    assert started.processes["dealer"].kill(signal.SIGTERM) == 0
+    assert all_ended(started.ledger("server"))
+
+
+def test_prepared_inferences_on_disk(published, provider, tmp_path):
+    started, x = provider(server__disk=True), published[2]
+    with started.connect(depth=2, disk=True, state=tmp_path / "client") as client:
+        assert client.wait() == 2
+        for folder in (tmp_path / "client", started.folder / "server"):
+            files = [*folder.glob("prepared/*/*.sealed")]
+            assert len(files) == 2 and all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+        assert right(published, client.run(x[:1]), x[:1])
+    for folder in (tmp_path / "client", started.folder / "server"):
+        until(lambda folder=folder: not [*folder.glob("prepared/*/*")])
+
+
+def test_a_service_says_what_is_wrong_with_its_settings(published, tmp_path):
+    folder = published[0]
+    for arguments, message in (
+        (["deal", "--program", folder / "public"], "listen: Field required"),
+        (["deal", "--program", folder / "public", "--listen", "0.0.0.0:0"], "is not of this machine: give cert and ca"),
+        (["deal", "--program", tmp_path, "--listen", "127.0.0.1:0"], "no program at"),
+        (["serve", "--program", folder / "public", "--listen", "127.0.0.1:0", "--dealer", "x"], "no server's part at"),
+        (["deal", "--program", folder / "public", "--listen", "127.0.0.1:0", "--timeout", "-1"], "timeout: "),
+    ):
+        process = Process(*arguments, wait=False)
+        assert process.process.wait(60) == 2
+        until(lambda process=process: process.lines)
+        time.sleep(0.1)
+        assert message in process.lines[-1]["event"], process.lines
