@@ -15,6 +15,9 @@ from .settings import Listening
 #: Seconds after which a place that is taken now may be free.
 _SOON = 5.0
 
+#: Clients that are remembered before those are forgotten who have not asked for long: they have what a new one has.
+_MANY = 10_000
+
 
 class Bucket:
     """So much a second, and what was not used of it up to a burst."""
@@ -34,6 +37,9 @@ class Bucket:
     def take(self, amount: float) -> None:
         self._left -= amount
 
+    def full(self) -> bool:
+        return self.wait(self.burst) == 0
+
 
 class Limits:
     """Of a server or a dealer.
@@ -51,7 +57,7 @@ class Limits:
         self._open: dict[str, int] = defaultdict(int)
         self._all = {what: Bucket(each, 10 * each) for what, (each, _) in self._rates.items()}
         self._of: dict[str, dict[str, Bucket]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._many = threading.Lock(), _MANY
 
     @classmethod
     def of(cls, settings: Listening) -> Self:
@@ -99,5 +105,6 @@ class Limits:
             for what, amount in amounts.items():
                 mine[what].take(amount)
                 self._all[what].take(amount)
-            if len(self._of) > 10_000:  # those who have not asked for long have a full bucket, as a new one is
-                self._of = {c: b for c, b in self._of.items() if any(x._left < x.burst for x in b.values())}
+            if len(self._of) > self._many:
+                self._of = {c: b for c, b in self._of.items() if not all(bucket.full() for bucket in b.values())}
+                self._many = max(_MANY, 2 * len(self._of))

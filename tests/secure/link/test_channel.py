@@ -1,24 +1,31 @@
 """Channels: what goes wrong between two parties ends the run, in time, with the step's name."""
 
 import fcntl
+import functools
 import math
 import resource
 import socket
 import struct
+import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autorep_fx import Network
-from autorep_fx.errors import PartyError, PeerLost
-from autorep_fx.secure.link import shaped
+from autorep_fx.errors import PartyError, PeerLost, Refused
+from autorep_fx.secure.link import shaped, tls
 from autorep_fx.secure.link.channel import Clock
 from autorep_fx.secure.link.local import local_pair
-from autorep_fx.secure.link.message import HEADER, HEADER_BYTES
+from autorep_fx.secure.link.message import HEADER, HEADER_BYTES, LETTER
 from autorep_fx.secure.link.shaped import Shaped
+from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tcp import TcpChannel
+from autorep_fx.secure.link.tls import Identity
+from autorep_fx.service.certificates import make_certificates
 
 
 def tcp_pair(timeout=5.0, **options):
@@ -31,13 +38,34 @@ def tcp_pair(timeout=5.0, **options):
             TcpChannel(other, "server", "client", timeout=timeout, **options))  # fmt: skip
 
 
+@functools.cache
+def identities():
+    folder = Path(tempfile.mkdtemp())
+    paths = make_certificates(folder, ["client", "server"])
+    return [Identity(path, folder / "ca.pem") for path in paths]
+
+
+def stream_pair(secured, timeout=5.0, **options):
+    """Over a socket as it is, or TLS."""
+    mine, theirs = identities() if secured else (None, None)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        one = pool.submit(tls.connect, listener.getsockname(), mine, "server", 5.0)
+        other, _ = listener.accept()
+        other = tls.accept(other, theirs.context(listens=True)) if secured else other
+        options.setdefault("steps", ("input", "conv1"))
+        return (StreamChannel(one.result(), "client", "server", timeout=timeout, **options),
+                StreamChannel(other, "server", "client", timeout=timeout, **options))  # fmt: skip
+
+
 def pair(kind, timeout=5.0, **options):
     if kind == "tcp":
         return tcp_pair(timeout, **options)
+    if kind in ("stream", "tls"):
+        return stream_pair(kind == "tls", timeout, **options)
     return local_pair("client", "server", timeout=timeout, steps=("input", "conv1"), **options)
 
 
-KINDS = pytest.mark.parametrize("kind", ["tcp", "local"])
+KINDS = pytest.mark.parametrize("kind", ["tcp", "local", "stream", "tls"])
 
 
 @KINDS
@@ -98,7 +126,7 @@ def test_other_version_and_other_program(kind):
 def test_a_peer_that_hangs_up_or_says_nothing(kind):
     a, b = pair(kind, timeout=0.3)
     start = time.monotonic()
-    with pytest.raises(PartyError, match="client, at step 'conv1': the server sent nothing for 0.3 s"):
+    with pytest.raises(PartyError, match="client, at step 'conv1': the server sent nothing.* for 0.3 s"):
         a.receive(1, np.zeros(4, np.uint64))
     b.close()
     with pytest.raises(PartyError, match="client, at step 'conv1': the server hung up"):
@@ -203,3 +231,44 @@ def test_a_timeout_below_the_clock_s_unit_is_not_for_ever():
     a, _ = tcp_pair(timeout=1e-8)
     with pytest.raises(PartyError, match="sent nothing"):
         a.receive(1)
+
+
+@KINDS
+def test_letters(kind):
+    a, b = pair(kind)
+    a.send_letter(number=3, name="alice")
+    assert b.receive_letter(number=int, name=str) == {"number": 3, "name": "alice"}
+    a.send_letter(number=True)
+    with pytest.raises(PartyError, match="server, at letter: the client sent a letter without 'number'"):
+        b.receive_letter(number=int)
+    a, b = pair(kind)
+    a._write(0, [HEADER.pack(LETTER, 1, 2**30, 0.0)])
+    with pytest.raises(PartyError, match="sent a letter of 1073741824 bytes, and 65536 are allowed"):
+        b.receive_letter()
+
+
+@KINDS
+def test_a_fault_comes_in_place_of_anything(kind):
+    a, b = pair(kind)
+    a.send_fault("the disk is full")
+    with pytest.raises(PartyError, match="server, at step 'conv1': the client failed: the disk is full"):
+        b.receive(1, np.zeros(4))
+    a.send_fault("too many at once", 2.5)
+    with pytest.raises(Refused, match="server: the client refuses: too many at once") as refused:
+        b.receive_letter(number=int)
+    assert refused.value.retry_after == 2.5
+    a.send(1)
+    b.receive(1)
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_a_deadline_counts_before_the_timeout(secured):
+    a, b = stream_pair(secured)
+    a.deadline = time.monotonic() + 0.2
+    start = time.monotonic()
+    with pytest.raises(PartyError, match="sent nothing"):
+        a.receive(1)
+    with pytest.raises(PartyError, match="did not exchange its message"):
+        a.exchange(1, np.zeros(10**6), np.zeros(10**6))
+    assert time.monotonic() - start < 1
+    assert b.wait(0.0) and not a.wait(0.1)

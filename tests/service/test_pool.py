@@ -1,0 +1,75 @@
+"""Prepared inferences in memory and on disk: what was put in comes out, once."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from autorep_fx.errors import PartyError
+from autorep_fx.secure.parties.prepared import Prepared
+from autorep_fx.service.pool import Disk, Memory, Pool
+
+
+def prepared(number, batch=1):
+    rng = np.random.default_rng(number)
+    masks = {"conv/1": rng.integers(0, 2**64, (batch, 3, 4), np.uint64), "a": np.zeros((0, 2), np.uint32)}
+    shares = {"relu.1": {"alpha": rng.integers(0, 2**32, 7, np.uint32), "key": rng.integers(0, 2**64, 9, np.uint64)}}
+    return Prepared("server", batch, number, masks, shares)
+
+
+def stores(tmp_path):
+    return {"memory": Memory(), "disk": Disk(tmp_path / "session", "server")}
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_what_is_put_comes_out_once(kind, tmp_path):
+    store = stores(tmp_path)[kind]
+    pool = Pool(store, most=3)
+    for number, batch in ((1, 1), (2, 4), (3, 1)):
+        pool.put(prepared(number, batch))
+    assert (len(pool), pool.count(1), pool.count(4), pool.count(2)) == (3, 2, 1, 0)
+    with pytest.raises(PartyError, match="3 prepared inferences wait already"):
+        pool.put(prepared(4))
+    assert pool.next(4, 0.0) == 2 and pool.next(4, 0.0) is None and pool.has(3, 0.0) and not pool.has(3, 0.0)
+    for number, batch in ((2, 4), (3, 1)):
+        found, wanted = pool.take(number), prepared(number, batch)
+        assert (found.inference, found.batch) == (number, batch)
+        (masks, shares), (wanted_masks, wanted_shares) = found.take(), wanted.take()
+        for mine, theirs in ((masks, wanted_masks), (shares["relu.1"], wanted_shares["relu.1"])):
+            assert mine.keys() == theirs.keys()
+            for name in mine:
+                assert mine[name].dtype == theirs[name].dtype and np.array_equal(mine[name], theirs[name])
+                mine[name][...] = 0  # parties compute in place
+    with pytest.raises((KeyError, FileNotFoundError)):
+        pool.take(2)
+    pool.close()
+    with pytest.raises(PartyError, match="the session is over"):
+        pool.next(1, 0.0)
+    assert not (tmp_path / "session").exists() or kind == "memory"
+
+
+def test_files_can_be_read_by_nobody_else_and_not_be_exchanged(tmp_path):
+    store = Disk(tmp_path / "session", "server")
+    for number in (1, 2):
+        store.put(prepared(number))
+    one, two = (tmp_path / "session" / f"{number}.sealed" for number in (1, 2))
+    assert one.stat().st_mode & 0o777 == 0o600 and one.parent.stat().st_mode & 0o777 == 0o700
+    plain = prepared(1).take()[0]["conv/1"].tobytes()
+    assert plain[:16] not in one.read_bytes()
+    two.write_bytes(one.read_bytes())
+    with pytest.raises(Exception, match=""):  # noqa: B017  (the cipher's own error)
+        store.take(2)
+    with pytest.raises(FileNotFoundError):
+        store.take(2)
+
+
+def test_waiting_for_what_is_being_prepared():
+    pool = Pool(Memory(), most=2)
+    threading.Timer(0.1, lambda: pool.put(prepared(1))).start()
+    assert pool.next(1, time.monotonic() + 5) == 1
+    threading.Timer(0.1, lambda: pool.put(prepared(2))).start()
+    assert pool.has(2, time.monotonic() + 5)
+    threading.Timer(0.1, lambda: pool.stop(PartyError("the dealer is gone"))).start()
+    with pytest.raises(PartyError, match="the dealer is gone"):
+        pool.next(1, time.monotonic() + 5)
