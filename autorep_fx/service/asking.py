@@ -231,12 +231,14 @@ class _Session:
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
             ask_for(self._offline, "session", plan, name=s.name)
-            said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str)
+            said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
+                                               at=str)  # fmt: skip
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
             if said["comparison"] not in ("fss", "gmw"):
                 raise PartyError(f"client: the server names a comparison that there is none of: {said['comparison']!r}")
             chosen = plan.with_comparison(said["comparison"])
-            online = self._channel("server", s.server, s.server_name, until)
+            # A balancer might send it to another replica, which does not know the session.
+            online = self._channel("server", said["at"] or s.server, s.server_name, until)
             ask_for(online, "online", plan, name=s.name, session=self.name)
             online.receive_letter()
             dealer = self._channel("dealer", s.dealer, s.dealer_name, until)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from ..errors import PartyError, Refused
 from ..secure.link.stream import StreamChannel
 from ..secure.parties.dealer import Dealer
-from ..secure.parties.weights import pack_masks
 from ..secure.plan.plan import Plan
 from .addresses import address_of
+from .bulk import Cluster
 from .gate import PATIENCE, Gate
 from .greeting import asked, check_program, refuse, tell
 from .ledger import Ledger
 from .limits import Limits
 from .load import Load
+from .masks import masks_of
 from .metrics import Metrics
 from .settings import Deal
 
 COMPARISONS = ("fss", "gmw")
-
-#: Models whose ``A`` is kept laid out.
-_MODELS = 4
 
 log = structlog.get_logger()
 
@@ -54,7 +50,7 @@ class DealerService:
         self.limits, s = Limits.of(settings), settings
         self._plans: dict[str, tuple[Plan, Load]] = {}
         self._meetings: dict[str, _Meeting] = {}
-        self._masks: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
+        self._cluster = None if settings.ray is None else Cluster(settings.ray)
         self._lock = threading.Lock()
         self.gate = Gate("dealer", address_of(s.listen), s.identity(s.listen), s.connections, self._handle)
 
@@ -114,7 +110,9 @@ class DealerService:
         client.send_letter()
         plan, load = self._plan(comparison)
         dealer = Dealer(plan, max_batch=self.settings.max_batch, client=client, server=server)
-        dealer.masks = self._masks_of(plan, dealer.receive_seeds())
+        model = dealer.receive_seeds()
+        if self._cluster is None:
+            dealer.masks = masks_of(plan, model)
         for channel in (server, client):
             channel.timeout = self.settings.timeout
         while self._next(server, client):
@@ -132,8 +130,14 @@ class DealerService:
             self.ledger.claim(session, number)
             server.send_letter()
             start = time.monotonic()
-            dealer.inference = number - 1
-            dealer.serve(batch)
+            if self._cluster is None:
+                dealer.inference = number - 1
+                dealer.serve(batch)
+            else:
+                found = self._cluster.deal(plan, model, dealer.seeds, dealer.seed, number, batch)
+                dealer.start_counting()
+                for peer, step, arrays in found:
+                    dealer.links[peer].send(step, *arrays)
             self.ledger.done(session, number)
             self.metrics.inference("offline", time.monotonic() - start, dealer.count().total_bytes)
 
@@ -156,17 +160,6 @@ class DealerService:
                 self._plans[comparison] = plan, Load(plan)
             return self._plans[comparison]
 
-    def _masks_of(self, plan: Plan, seed: bytes) -> Any:
-        """``A`` laid out; the same for all sessions of a model."""
-        key = (plan.digest().hex(), seed)
-        with self._lock:
-            if key not in self._masks:
-                self._masks[key] = pack_masks(plan, seed)
-                while len(self._masks) > _MODELS:
-                    self._masks.popitem(last=False)
-            self._masks.move_to_end(key)
-            return self._masks[key]
-
     def run(self) -> None:
         """Until :meth:`close`."""
         self.gate.run()
@@ -175,3 +168,5 @@ class DealerService:
         """Take no more, and end what runs."""
         self.gate.close(self.settings.grace)
         self.ledger.close()
+        if self._cluster is not None:
+            self._cluster.close()

@@ -148,7 +148,7 @@ class ServerService:
         s = self.settings
         client.timeout = s.timeout
         client.send_letter(session=session.name, comparison=self.comparison, depth=s.depth, batch=s.max_batch,
-                           weights=self.blinded)  # fmt: skip
+                           weights=self.blinded, at=s.advertise or "")  # fmt: skip
         party = Server(self.plan, self.weights, max_batch=s.max_batch, client=client, dealer=dealer)
         party.share_seeds()
         if client.receive_letter(weights=bool)["weights"]:

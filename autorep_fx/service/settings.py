@@ -71,6 +71,7 @@ class Serve(Listening):
     """What the server is told."""
 
     dealer: str = Field(description="HOST:PORT of the dealer")
+    advertise: str | None = Field(None, description="HOST:PORT of this replica itself, where it is behind a balancer")
     comparison: str = Field("auto", description="fss, gmw, or auto: whichever is quicker online on the network")
     network: str = Field("wan", description="what auto goes by: loopback, lan or wan")
     depth: int = Field(4, ge=0, description="prepared inferences that a session may have waiting")

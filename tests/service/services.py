@@ -101,8 +101,9 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def until(true, seconds: float = 20.0, what: str = "") -> None:
+def until(true, seconds: float = 20.0, log: Path | None = None) -> None:
+    """Wait until it is true. log: what to show if it does not become so."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, what or "it did not happen"
+        assert time.monotonic() < end, "it did not happen" if log is None else log.read_text()
         time.sleep(0.02)

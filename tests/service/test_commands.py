@@ -1,0 +1,213 @@
+"""The commands as people run them: the scripts of examples/deployment, settings, errors, exit codes."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from services import Process, free_port, until
+
+import autorep_fx as ar
+from autorep_fx.cli import main
+from autorep_fx.errors import FormatError
+from autorep_fx.service.ledger import Ledger
+from autorep_fx.service.published import Pictures, seed_of
+from autorep_fx.service.settings import Deal, Serve, read
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "examples" / "deployment"
+
+
+def test_three_owners_by_the_scripts(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                   "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # fmt: skip
+    subprocess.run([sys.executable, SCRIPTS / "digits.py", tmp_path / "files"], env=environment, check=True)
+    assert main(["certificates", "--out", str(tmp_path / "certificates"), "server", "dealer", "alice"]) == 0
+    server, dealer = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    environment |= {
+        "FILES": str(tmp_path / "files"), "PUBLIC": str(tmp_path / "public"), "SERVER": server, "DEALER": dealer,
+        "CERTIFICATES": str(tmp_path / "certificates"),
+        **{f"HOME_OF_{who}": str(tmp_path / who.lower()) for who in ("SERVER", "DEALER", "CLIENT")},
+    }  # fmt: skip
+    processes = []
+    try:
+        for name, listen in (("provider.sh", server), ("dealer.sh", dealer)):
+            log = tmp_path / f"{name}.log"
+            processes.append(subprocess.Popen([SCRIPTS / name], env={**environment, "LISTEN": listen},
+                                              stderr=log.open("w")))  # fmt: skip
+            until(lambda log=log: "listening" in log.read_text() or processes[-1].poll() is not None, 240, log)
+            assert processes[-1].poll() is None, log.read_text()
+        pictures = sorted((tmp_path / "files").glob("digit-*.png"))
+        asked = subprocess.run([SCRIPTS / "client.sh", "--json", *pictures],
+                               env=environment, capture_output=True, text=True)  # fmt: skip
+        assert asked.returncode == 0, asked.stderr
+        answers = [json.loads(line) for line in asked.stdout.splitlines()]
+        network = ar.load(ar.models.resnet_cifar(8, 10, 1), tmp_path / "files" / "weights.safetensors").eval()
+        reader = Pictures.load(tmp_path / "public")
+        for path, answer in zip(pictures, answers, strict=True):
+            with torch.no_grad():
+                expected = network(torch.from_numpy(reader.read(path, (1, 8, 8)))[None])
+            assert np.abs(np.array(answer["output"]) - expected.numpy()).max() < 0.2
+            assert answer["class"] == [f"a {int(expected.argmax())}"] and answer["rounds"] > 0
+        assert sum(answer["class"] == [f"a {i}"] for i, answer in enumerate(answers)) >= 8, "it has learned something"
+        asked = subprocess.run([SCRIPTS / "client.sh", pictures[3]], env={**environment, "NAME": "nobody"},
+                               capture_output=True, text=True)  # fmt: skip
+        assert asked.returncode == 2 and "nobody.pem cannot be used as a certificate" in asked.stderr
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    finally:
+        for process in processes:
+            process.kill()
+    assert not [*(tmp_path / "public").glob("server-*")], "no weights are published"
+
+
+def test_settings_come_from_options_environment_and_a_file(tmp_path, monkeypatch):
+    config = tmp_path / "provider.toml"
+    config.write_text("[serve]\nprogram = 'there'\nlisten = '127.0.0.1:1'\ndealer = 'b:2'\ndepth = 7\nrate = 5\n")
+    monkeypatch.setenv("AUTOREP_FX_DEPTH", "8")
+    monkeypatch.setenv("AUTOREP_FX_RATE", "6")
+    found = read(Serve, {"depth": 9, "rate": None}, config)
+    assert (found.depth, found.rate, found.listen) == (9, 6.0, "127.0.0.1:1")
+    with pytest.raises(ValueError, match="listen: Field required .*AUTOREP_FX_LISTEN"):
+        read(Deal, {"program": "there"}, config)
+    config.write_text("[deal]\nprogram = 'there'\nlisten = '127.0.0.1:1'\nlisten_to = 3\n")
+    with pytest.raises(ValueError, match="listen_to: "):
+        read(Deal, {}, config)
+    config.write_text("[deal")
+    with pytest.raises(FormatError, match="provider.toml is not TOML"):
+        read(Deal, {}, config)
+
+
+def test_mistakes_of_compile_publish_and_ask(published, tmp_path, capsys):
+    folder = published[0]
+    np.save(tmp_path / "x.npy", published[2][:2].numpy())
+    (tmp_path / "text.png").write_text("no picture")
+    there = ["--server", "127.0.0.1:1", "--dealer", "127.0.0.1:1"]
+    compile_ = ["compile", "--weights", str(tmp_path / "none"), "--examples", str(tmp_path / "x.npy"), "--out",
+                str(tmp_path / "out")]  # fmt: skip
+    for arguments, message in (
+        ([*compile_, "no_such_model"], "no model 'no_such_model'"),
+        ([*compile_, "resnet_cifar(9)"], "depth must be 6n"),
+        ([*compile_, "resnet_cifar(8, x)"], "are not numbers or strings"),
+        ([*compile_, "resnet_cifar(8)"], "none"),
+        (["publish", str(tmp_path), "--out", str(tmp_path / "public")], "no program at"),
+        (["publish", str(folder / "program"), "--out", str(folder / "program")], "is to be public"),
+        (["certificates", "--out", str(folder / "certificates"), "alice"], "alice.pem is there already"),
+        (["certificates", "--out", str(tmp_path), "a/b"], "'a/b' is no name of a certificate"),
+        (["ask", "--program", str(folder / "public"), *there, str(tmp_path / "none.npy")], "no such input"),
+        (["ask", "--program", str(folder / "public"), *there, str(tmp_path / "text.png")], "text.png is no picture"),
+        (["ask", "--program", str(folder / "public"), *there, str(tmp_path / "x.npy")], "cannot be reached"),
+    ):
+        assert main(arguments) == 2, arguments
+        assert message in capsys.readouterr().err, message
+
+
+def test_a_state_dict_is_compiled_too(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = ar.models.resnet_cifar(8, 10, 1).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    np.save(tmp_path / "x.npy", torch.randn(16, 1, 8, 8).numpy())
+    assert main(["compile", "autorep_fx.models:resnet_cifar(8, 10, 1)", "--weights", str(tmp_path / "weights.pt"),
+                 "--examples", str(tmp_path / "x.npy"), "--out", str(tmp_path / "program")]) == 0  # fmt: skip
+    assert "rounds" in capsys.readouterr().out
+    x = torch.randn(2, 1, 8, 8).clamp(-2, 2)
+    answer = ar.SecureProgram.load(tmp_path / "program").run(x).output
+    with torch.no_grad():
+        torch.testing.assert_close(answer, model(x), atol=0.02, rtol=0)
+
+
+def test_other_weights_have_another_pad(published, tmp_path):
+    plan, numbers = ar.SecureProgram.load(published[0] / "program").native
+    seed = seed_of(plan, numbers, tmp_path)
+    assert seed_of(plan, numbers, tmp_path) == seed and len(seed) == 16
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    name = next(name for name, own in numbers.items() if own.weight is not None)
+    numbers[name].weight.flat[0] += 1
+    assert seed_of(plan, numbers, tmp_path) != seed
+    file.write_bytes(b"short")
+    numbers[name].weight.flat[0] -= 1
+    with pytest.raises(FormatError, match="a seed has 16 bytes"):
+        seed_of(plan, numbers, tmp_path)
+
+
+def test_pictures(tmp_path):
+    from PIL import Image
+
+    Image.fromarray((np.arange(300) % 256).astype(np.uint8).reshape(10, 30)).save(tmp_path / "wide.png")
+    reader = Pictures(8, [0.5], [0.25], ["cat"])
+    reader.save(tmp_path)
+    assert Pictures.load(tmp_path) == reader and Pictures.load(tmp_path / "none").labels == []
+    x = reader.read(tmp_path / "wide.png", (3, 8, 8))
+    assert x.shape == (3, 8, 8) and x.dtype == np.float32 and np.array_equal(x[0], x[1]) and np.abs(x).max() <= 2
+    with pytest.raises(ValueError, match="a picture is no input of shape"):
+        reader.read(tmp_path / "wide.png", (16,))
+    (tmp_path / "input.json").write_text('{"size": 8}')
+    with pytest.raises(FormatError, match="input.json is damaged"):
+        Pictures.load(tmp_path)
+
+
+class Balancer:
+    """Every connection to the next one in turn."""
+
+    def __init__(self, *addresses):
+        self.turns = itertools.cycle(addresses)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            one, _ = self.listener.accept()
+            host, port = next(self.turns).split(":")
+            other = socket.create_connection((host, int(port)))
+            for source, sink in ((one, other), (other, one)):
+                threading.Thread(target=self.copy, args=(source, sink), daemon=True).start()
+
+    def copy(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def test_replicas_behind_a_balancer_share_the_ledger(published, tmp_path):
+    public, program, certificates = (published[0] / name for name in ("public", "program", "certificates"))
+
+    def own(name):
+        return ["--cert", certificates / f"{name}.pem", "--ca", certificates / "ca.pem"]
+
+    dealer = Process("deal", "--program", public, "--listen", "127.0.0.1:0", *own("dealer"))
+    servers = []
+    for _ in range(2):
+        at = f"127.0.0.1:{free_port()}"
+        servers.append(Process("serve", "--program", program, "--listen", at, "--advertise", at, "--dealer",
+                               dealer.address, "--state", tmp_path / "server", *own("server")))  # fmt: skip
+    try:
+        balancer = Balancer(*(server.address for server in servers))
+        tls = (certificates / "alice.pem", certificates / "ca.pem")
+        clients = [ar.connect(public, server=balancer.address, dealer=dealer.address, tls=tls, cache=tmp_path / "cache")
+                   for _ in range(4)]  # fmt: skip
+        for i, client in enumerate(clients):
+            x = published[2][i : i + 1]
+            assert (client.run(x).output - published[1](x)).abs().max() < 2e-3
+        assert len([*(tmp_path / "cache").iterdir()]) == 1, "both publish the same E"
+        assert [len(server.said("session")) for server in servers] == [2, 2]
+        lines = Ledger(tmp_path / "server" / "server.sqlite", "a test").lines()
+        assert [state for *_, state in lines].count("done") == 4
+        for client in clients:
+            client.close()
+    finally:
+        for process in (dealer, *servers):
+            process.kill()
