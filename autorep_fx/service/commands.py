@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -156,8 +157,10 @@ def certificates(args: Namespace) -> int:
 
 
 def _ledger(s: Any, party: str) -> Ledger:
+    """Its owner is who listens there, so that the process that is started again at an address burns what the last one
+    left; a port of the system's choice is of this process alone."""
     path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
-    ledger = Ledger(path, f"{party} {s.listen}")
+    ledger = Ledger(path, f"{party} {s.listen}" + (f" {os.getpid()}" if address_of(s.listen)[1] == 0 else ""))
     ledger.forget(s.keep_days)
     return ledger
 

@@ -264,8 +264,7 @@ def test_a_client_that_leaves_in_the_middle(published, provider):
         assert right(published, other.run(x[:1]), x[:1])
 
 
-@pytest.mark.parametrize("victim", ["server", "dealer"])
-def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp_path, victim):
+def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp_path):
     started, x, rng = provider(), published[2], np.random.default_rng(0)
     stop, failed, answered = threading.Event(), [], []
 
@@ -283,7 +282,7 @@ def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp
     thread = threading.Thread(target=ask)
     thread.start()
     until(lambda: len(answered) > 3)
-    for _ in range(2):
+    for victim in ("server", "dealer"):
         time.sleep(rng.uniform(0, 0.3))
         started.processes[victim].kill()
         before = len(answered)
@@ -312,16 +311,37 @@ def check_ledgers(provider, client, lines=None):
 
 
 def test_sigterm_ends_what_runs_and_no_more(published, provider):
-    started, x = provider(), published[2]
-    with started.connect(depth=2) as client:
-        client.wait()
-        assert right(published, client.run(x[:1]), x[:1])
+    started, x, answers, errors = provider(server__depth=3), published[2], [], []
+
+    def ask(client):
+        try:
+            while True:
+                answers.append(right(published, client.run(x, timeout=3.0), x))
+        except PartyError as error:
+            errors.append(str(error))
+
+    with started.connect(depth=3, batch=32) as client:
+        thread = threading.Thread(target=ask, args=(client,))
+        thread.start()
+        until(lambda: len(answers) > 2)
         assert started.processes["server"].kill(signal.SIGTERM) == 0
         assert started.processes["server"].said("stopped")
-        with pytest.raises(PartyError, match="server"):
-            client.run(x[:1], timeout=2.0)
+        thread.join(10)
+    assert all(answers) and "server" in errors[0]
     assert started.processes["dealer"].kill(signal.SIGTERM) == 0
     assert all_ended(started.ledger("server"))
+    states = [line[3] for line in started.ledger("server")]
+    assert states.count("done") == len(answers), "what ran was finished"
+
+
+def test_gmw_and_large_messages(published, provider):
+    started, x = provider(server__comparison="gmw"), published[2]
+    with started.connect(batch=32, threads=2) as client:
+        result = client.run(x)
+        assert right(published, result, x)
+        cost = ar.SecureProgram.load(published[0] / "program").cost("wan", comparison="gmw", batch=32)
+        assert result.stats.online.rounds == cost.rounds
+    assert right(published, result, x)
 
 
 def test_prepared_inferences_on_disk(published, provider, tmp_path):
