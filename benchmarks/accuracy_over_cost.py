@@ -3,7 +3,8 @@
     python benchmarks/accuracy_over_cost.py --config recipes/fashion_resnet20.toml --json costs.json --plot costs.png
 
 The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
-WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both.
+WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows that
+the file of ``--json`` has already stay in it.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ def chosen(found: list[dict], count: int) -> list[dict]:
     return picked
 
 
+def merged(found: list[dict], path: Path) -> list[dict]:
+    """With the rows of an earlier call whose runs are not in the folder any more: accuracy stays what it was."""
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    return found + [row for row in earlier if row["run"] not in {r["run"] for r in found}]
+
+
 def table(found: list[dict]) -> str:
     head = ("", "run", "accuracy", "ReLUs", "lines", "rounds", "WAN, ms", "measured", "LAN, ms", "measured",
             "offline, MB", "same class")  # fmt: skip
@@ -128,9 +135,10 @@ def main() -> None:
             print(row["run"], {key: value for key, value in row.items() if key != "network"}, flush=True)
     for row in found:
         del row["network"]
-    print(table(found))
     if args.json:
+        found = merged(found, args.json)
         args.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
     if args.plot:
         plot(found, args.plot, recipe.name)
 

@@ -51,9 +51,10 @@ class Recipe:
         data: ``reader`` (one of ``READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``,
             ``samples``, how many images an epoch takes, and ``validation``, how many test images are looked at after
             an epoch (all, if it is not given; the outcome is always of all).
-        network: ``name`` (one of ``NETWORKS``) and its arguments.
-        pretrain: arguments of :func:`autorep_fx.finetune` for the unreplaced network; ``batch_size`` and ``samples`` in
-            place of those of ``data``.
+        network: ``name`` (one of ``NETWORKS``) and its arguments; ``weights``, a file that :func:`autorep_fx.save` has
+            written, by a path from the recipe's folder, of a network that is pretrained already.
+        pretrain: arguments of :func:`autorep_fx.finetune` for the unreplaced network, where it is not; ``batch_size``
+            and ``samples`` in place of those of ``data``.
         search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
         origin: name of the recipe whose pretrained network this one starts from; its own, but for a base's.
     """
@@ -97,10 +98,15 @@ class Recipe:
             if key not in ("name", *SECTIONS):
                 raise FormatError(f"{path} has an unknown entry '{key}'; sections are {', '.join(SECTIONS)}")
         name = table.pop("name", path.stem)
+        if "weights" in table.get("network", {}):
+            table["network"]["weights"] = str(path.parent / str(table["network"]["weights"]))
         if base is not None:
             base = Recipe._read(path.parent / str(base), (*above, path))
             origin = base.origin if set(table) <= {"search"} else ""
-            table = {key: {**getattr(base, key), **table.get(key, {})} for key in SECTIONS}
+            inherited = {key: dict(getattr(base, key)) for key in SECTIONS}
+            if not origin:  # its own network
+                inherited["network"].pop("weights", None)
+            table = {key: {**inherited[key], **table.get(key, {})} for key in SECTIONS}
         for section, key, known in (("data", "reader", READERS), ("network", "name", NETWORKS)):
             if table[section].get(key) not in known:
                 raise FormatError(f"{path}: [{section}] {key} must be one of {', '.join(known)}")
@@ -163,14 +169,14 @@ class Experiment:
         return accuracy(network, models.ImageLoader(self.test, 500))
 
     def untrained(self) -> nn.Module:
-        arguments = dict(self.recipe.network)
+        arguments = {key: value for key, value in self.recipe.network.items() if key != "weights"}
         return NETWORKS[arguments.pop("name")](**arguments)
 
     def _pretrained(self) -> fx.GraphModule:
-        path = self.origin / "original.safetensors"
+        path = Path(self.recipe.network.get("weights", self.origin / "original.safetensors"))
         torch.manual_seed(0)
         network = self.untrained()
-        if path.exists():
+        if path.exists() or "weights" in self.recipe.network:
             return load(network, path).to(self.device).eval()
         model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
         options = dict(self.recipe.pretrain)

@@ -90,6 +90,23 @@ def test_a_recipe_with_a_base_shares_its_network(tmp_path):
     assert not list((tmp_path / "out" / "more").iterdir())
 
 
+def test_a_pretrained_network_may_be_given(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    trained, _ = Experiment(Recipe.read(tmp_path / "small.toml"), tmp_path / "out" / "small", progress=False).original()
+    (tmp_path / "networks").mkdir()
+    ar.save(trained, tmp_path / "networks" / "mine.safetensors")
+    (tmp_path / "given.toml").write_text('base = "small.toml"\n[network]\nweights = "networks/mine.safetensors"\n')
+    (tmp_path / "anew.toml").write_text('base = "given.toml"\n[pretrain]\nepochs = 1\n')
+    given, anew = Recipe.read(tmp_path / "given.toml"), Recipe.read(tmp_path / "anew.toml")
+    found, _ = Experiment(given, tmp_path / "out" / "given", progress=False).original()
+    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), trained.state_dict().values()))
+    assert not list((tmp_path / "out" / "given").iterdir()), "nothing was trained"
+    assert "weights" not in anew.network, "what is trained otherwise is another network"
+    (tmp_path / "networks" / "mine.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="mine.safetensors"):
+        Experiment(given, tmp_path / "out" / "other", progress=False).original()
+
+
 def test_mistakes_in_bases_are_named(tmp_path):
     (tmp_path / "a.toml").write_text('base = "b.toml"\n')
     with pytest.raises(FileNotFoundError, match="b.toml, the base of .*a.toml"):
