@@ -3,8 +3,8 @@
     python benchmarks/accuracy_over_cost.py --config recipes/fashion_resnet20.toml --json costs.json --plot costs.png
 
 The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
-WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows that
-the file of ``--json`` has already stay in it.
+WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows
+that the file of ``--json`` has already stay in it.
 """
 
 from __future__ import annotations

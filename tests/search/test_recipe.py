@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+import autorep_fx as ar
 from autorep_fx.cli import main
 from autorep_fx.errors import FormatError
 from autorep_fx.search.recipe import Experiment, Recipe
