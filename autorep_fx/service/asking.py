@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ _PAUSE = 0.5
 
 #: Seconds after which the thread that prepares looks again at what was refused.
 _LOOK = 0.1
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 #: Bytes of a request, which the plan's cost does not have.
 _REQUEST = 8
@@ -178,7 +182,9 @@ class Client:
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
         session, until = self._session, time.monotonic() + timeout
-        while session is not None and session.waiting() < session.depth and time.monotonic() < until:
+        while session is not None and session.pool.open and session.waiting() < session.depth:
+            if time.monotonic() > until:
+                break
             time.sleep(0.01)
         return 0 if session is None else session.waiting()
 
@@ -208,6 +214,10 @@ class Client:
                     raise
                 log.warning("%s; asking again", error)
                 time.sleep(pause)
+            except BaseException:
+                if self._session is not None and self._session.torn:
+                    self._drop()  # its peer is in the middle of something
+                raise
 
     def _open(self, until: float) -> _Session:
         return _Session(self.public.plan, self.options, self._ledger, until)
@@ -219,7 +229,13 @@ class Client:
 
 
 class _Session:
-    """Three connections, and a thread that prepares."""
+    """Three connections, and a thread that prepares.
+
+    Attributes:
+        torn: a run was left in the middle, so there cannot be another one.
+    """
+
+    torn = False
 
     def __init__(self, plan: Plan, options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
@@ -234,8 +250,8 @@ class _Session:
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
                                                at=str)  # fmt: skip
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
-            if said["comparison"] not in ("fss", "gmw"):
-                raise PartyError(f"client: the server names a comparison that there is none of: {said['comparison']!r}")
+            if said["comparison"] not in ("fss", "gmw") or not _DIGEST.fullmatch(said["weights"]):
+                raise PartyError("client: the server names a comparison or a digest that there is none of")
             chosen = plan.with_comparison(said["comparison"])
             # A balancer might send it to another replica, which does not know the session.
             online = self._channel("server", said["at"] or s.server, s.server_name, until)
@@ -272,6 +288,7 @@ class _Session:
         if number is None:
             number = self._awaited(batch, until)
         self.ledger.claim(self.name, number)  # before a byte of it goes out
+        self.torn = True
         try:
             prepared = self.pool.take(number)
             self._online.deadline = until
@@ -282,6 +299,7 @@ class _Session:
         except BaseException:
             self.ledger.burn(self.name, number)
             raise
+        self.torn = False
         self.ledger.done(self.name, number)
         self._online.deadline = float("inf")
         offline = self._offline_costs.pop(number, Phase())
@@ -318,10 +336,11 @@ class _Session:
                 refusal, later = self._refused.get(batch, (None, 0.0))
                 if later > until:
                     raise refusal
+            # What comes too late for it would wait for ever, if no other run is of this size.
+            self.torn = batch != self.options.batch
             raise PartyError(f"client: no inference was prepared within {time.monotonic() - start:.1f} s")
         finally:
-            if batch in self._wanted:
-                self._wanted.remove(batch)
+            self._want_no_more(batch)
 
     def _channel(self, peer: str, address: str, expected: str, until: float) -> StreamChannel:
         left = max(until - time.monotonic(), 0.001)
@@ -365,7 +384,7 @@ class _Session:
                 else:
                     self.pool.wait_for_work(lambda: self._over.is_set() or self._next() is not None, _LOOK)
         except PartyError as error:
-            self.pool.stop(error)
+            self.pool.stop(PeerLost(str(error)))  # a new session may do better
         except Exception as error:  # noqa: BLE001  (whoever waits for this thread must learn of it)
             log.exception("preparing failed")
             self.pool.stop(PartyError(f"client: preparing failed: {error}"))
@@ -376,6 +395,10 @@ class _Session:
         now = time.monotonic()
         return next((b for b in (*self._wanted, *usual) if self._refused.get(b, (None, 0.0))[1] <= now), None)
 
+    def _want_no_more(self, batch: int) -> None:
+        with contextlib.suppress(ValueError):
+            self._wanted.remove(batch)
+
     def _prepare(self, batch: int) -> None:
         party, start = self._preparing, time.monotonic()
         try:
@@ -384,11 +407,12 @@ class _Session:
         except Refused as refusal:
             self._refused[batch] = refusal, time.monotonic() + refusal.retry_after
             return
+        # Counted here, whatever the server says: a number that came twice would mean the same masks.
+        if number != party.inference + 1:
+            raise PartyError(f"client: the server numbers an inference {number} where {party.inference + 1} belongs")
         self._refused.pop(batch, None)
-        if batch in self._wanted:
-            self._wanted.remove(batch)
+        self._want_no_more(batch)
         self.ledger.prepare(self.name, number, self.options.name)
-        party.inference = number - 1
         prepared = party.prepare(batch)
         self._offline_costs[number] = _phase(time.monotonic() - start, party)
         self.pool.put(prepared)

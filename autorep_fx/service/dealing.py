@@ -120,6 +120,8 @@ class DealerService:
             number, batch = letter["prepare"], letter["batch"]
             if not 0 < batch <= self.settings.max_batch:
                 refuse(server, f"{batch} samples; 1 to {self.settings.max_batch} are allowed")
+            if number != dealer.inference + 1:  # one that came twice would mean the same masks
+                refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
             try:
                 self.limits.inference(name, batch, load.dealt(batch))
                 self.ledger.prepare(session, number, name)
@@ -131,9 +133,9 @@ class DealerService:
             server.send_letter()
             start = time.monotonic()
             if self._cluster is None:
-                dealer.inference = number - 1
                 dealer.serve(batch)
             else:
+                dealer.inference = number
                 found = self._cluster.deal(plan, model, dealer.seeds, dealer.seed, number, batch)
                 dealer.start_counting()
                 for peer, step, arrays in found:

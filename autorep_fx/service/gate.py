@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import structlog
 
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, accept, name_of
+from ..secure.link.tls import Identity, name_of, shake_hands
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
 PATIENCE = 10.0
@@ -43,6 +43,7 @@ class Gate:
         self.address = self._listener.getsockname()[:2]
         self._room = threading.BoundedSemaphore(most)
         self._threads: set[threading.Thread] = set()
+        self._strangers: set[socket.socket] = set()
         self._lock, self._closed = threading.Lock(), threading.Event()
 
     @property
@@ -68,15 +69,15 @@ class Gate:
             thread.start()
 
     def close(self, grace: float = 0.0) -> None:
-        """Accept no more, and wait so long for what runs."""
+        """Accept no more, hang up on strangers, and wait so long for what runs."""
         if not self.open:
             return
         self._closed.set()
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)  # accept returns
-        except OSError:
-            pass
+        _shut(self._listener)  # accept returns
         self._listener.close()
+        with self._lock:
+            for stranger in self._strangers:
+                _shut(stranger)
         until = time.monotonic() + grace
         for thread in list(self._threads):
             thread.join(max(until - time.monotonic(), 0))
@@ -86,8 +87,13 @@ class Gate:
         try:
             connection.settimeout(PATIENCE)
             if self._context is not None:
-                connection = accept(connection, self._context)
+                connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                with self._lock:
+                    self._strangers.add(connection)
+                shake_hands(connection)
                 name = name_of(connection)
+                with self._lock:
+                    self._strangers.discard(connection)
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
             self._handler(channel, name)
         except (OSError, PartyError) as error:
@@ -99,14 +105,13 @@ class Gate:
             if channel is not None:
                 channel.close()
             else:
-                _hang_up(connection)
+                connection.close()
             self._room.release()
             with self._lock:
+                self._strangers.discard(connection)
                 self._threads.discard(threading.current_thread())
 
 
-def _hang_up(connection: socket.socket | ssl.SSLSocket) -> None:
-    try:
-        connection.close()
-    except OSError:
-        pass
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

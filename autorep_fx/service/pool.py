@@ -128,6 +128,11 @@ class Pool:
     def __len__(self) -> int:
         return len(self._ready)
 
+    @property
+    def open(self) -> bool:
+        """Whether more may come."""
+        return self._closed is None
+
     def count(self, batch: int) -> int:
         """How many wait that are for so many samples."""
         with self._changed:

@@ -118,7 +118,7 @@ class ServerService:
         except PartyError as error:
             if session.over.wait(0.1):
                 return  # it is the client that left
-            tell(client, str(error), _AGAIN)
+            tell(client, str(error))
             log.warning("no more is prepared", session=session.name, why=str(error))
             while len(session.pool) and self._rests(session):  # what is prepared needs no dealer
                 session.over.wait(0.5)
@@ -136,12 +136,18 @@ class ServerService:
         return Pool(Disk(Path(s.state) / "prepared" / new_session(), "server"), most)
 
     def _meet_dealer(self, session: _Session) -> StreamChannel:
+        """Raises:
+        Refused: there is none just now, or it refuses.
+        """
         s = self.settings
-        connection = tls.connect(address_of(s.dealer), self.identity, s.dealer_name, PATIENCE)
-        dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
-        ask_for(dealer, "session", self.published, session=session.name, client=session.client, name=s.server_name,
-                comparison=self.comparison)  # fmt: skip
-        dealer.receive_letter()
+        try:
+            connection = tls.connect(address_of(s.dealer), self.identity, s.dealer_name, PATIENCE)
+            dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
+            ask_for(dealer, "session", self.published, session=session.name, client=session.client, name=s.server_name,
+                    comparison=self.comparison)  # fmt: skip
+            dealer.receive_letter()
+        except PeerLost as error:
+            raise Refused(str(error), _AGAIN) from error
         return dealer
 
     def _prepare_many(self, client: StreamChannel, dealer: StreamChannel, session: _Session) -> None:

@@ -179,6 +179,43 @@ def test_a_number_that_is_not_prepared_is_turned_away(published, service):
             client._session = session = client._open(time.monotonic() + 10)
 
 
+def test_a_server_that_repeats_a_number_or_a_digest_that_is_a_path(published, service, monkeypatch):
+    """What a server says decides neither which masks are used nor which file is written."""
+    receive = StreamChannel.receive_letter
+
+    def lies(self, **wanted):
+        letter = receive(self, **wanted)
+        return letter | ({"number": 1} if "number" in wanted else {})
+
+    monkeypatch.setattr(StreamChannel, "receive_letter", lies)
+    with service.connect(depth=1, timeout=5.0) as client:
+        client.run(published[2][:1])
+        with pytest.raises(PartyError, match="the server numbers an inference 1 where 2 belongs"):
+            client.run(published[2][:1], timeout=0.4)
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        ({"weights": "../../somewhere"} if "weights" in wanted else {}))  # fmt: skip
+    with pytest.raises(PartyError, match="a digest that there is none of"):
+        service.connect()
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_to_the_next(published, service, monkeypatch):
+    from autorep_fx.secure.parties.client import Client as Party
+
+    infer, x = Party.infer, published[2]
+
+    def interrupted(self, prepared, values):
+        monkeypatch.setattr(Party, "infer", infer)
+        raise KeyboardInterrupt
+
+    with service.connect() as client:
+        client.run(x[:1])
+        session = client._session.name
+        monkeypatch.setattr(Party, "infer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.run(x[:1])
+        assert right(published, client.run(x[1:2]), x[1:2]) and client._session.name != session
+
+
 def test_metrics_and_health(published, service):
     from urllib.error import HTTPError
     from urllib.request import urlopen
@@ -324,7 +361,13 @@ def test_sigterm_ends_what_runs_and_no_more(published, provider):
         thread = threading.Thread(target=ask, args=(client,))
         thread.start()
         until(lambda: len(answers) > 2)
+        host, port = started.at("server").split(":")
+        silent = [socket.create_connection((host, int(port))) for _ in range(3)]
+        start = time.monotonic()
         assert started.processes["server"].kill(signal.SIGTERM) == 0
+        assert time.monotonic() - start < 5, "it does not wait for those who say nothing"
+        for each in silent:
+            each.close()
         assert started.processes["server"].said("stopped")
         thread.join(10)
     assert all(answers) and "server" in errors[0]

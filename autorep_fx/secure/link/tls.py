@@ -72,13 +72,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def accept(connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """The other side of :func:`connect`.
+def shake_hands(secured: ssl.SSLSocket) -> None:
+    """The other side of :func:`connect`, of a socket that is wrapped already.
 
     Raises:
-        OSError: the peer is not believed, or does not speak TLS 1.3. It was told.
+        OSError: the peer is not believed, or does not speak TLS 1.3. It was told, and the socket is closed.
     """
-    secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     try:
         secured.do_handshake()
     except OSError:
@@ -90,7 +89,6 @@ def accept(connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
                 pass
         secured.close()
         raise
-    return secured
 
 
 def connect(address: tuple[str, int], identity: Identity | None, expected: str, timeout: float) -> socket.socket:

@@ -51,7 +51,10 @@ def stream_pair(secured, timeout=5.0, **options):
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         one = pool.submit(tls.connect, listener.getsockname(), mine, "server", 5.0)
         other, _ = listener.accept()
-        other = tls.accept(other, theirs.context(listens=True)) if secured else other
+        if secured:
+            context = theirs.context(listens=True)
+            other = context.wrap_socket(other, server_side=True, do_handshake_on_connect=False)
+            tls.shake_hands(other)
         options.setdefault("steps", ("input", "conv1"))
         return (StreamChannel(one.result(), "client", "server", timeout=timeout, **options),
                 StreamChannel(other, "server", "client", timeout=timeout, **options))  # fmt: skip
