@@ -145,7 +145,7 @@ class Client:
         self.public, self.options = public, options
         self._range = InputRange.of_plan(public.plan)
         path = None if options.state is None else Path(options.state) / "client.sqlite"
-        self._ledger = Ledger(path, f"client {os.getpid()}" if path is None else "client")
+        self._ledger = Ledger(path, "client", many=True)
         self._lock, self._closed = threading.Lock(), False
         self._session: _Session | None = None
         if kernels.available():
@@ -369,7 +369,7 @@ class _Session:
             raise PartyError("client: the server sent other weights than it said")
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.partial")
+            partial = path.with_suffix(f".{new_session()}.partial")
             partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
             os.replace(partial, path)
         return pack_blinded(plan, blinded)

@@ -8,6 +8,7 @@ burned there when it starts.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -27,6 +28,8 @@ create table if not exists inferences (
 ) without rowid
 """
 
+_OPEN = "state in ('prepared', 'claimed')"
+
 #: What may follow on what.
 _BEFORE = {"claimed": ("prepared",), "done": ("claimed",), "burned": ("prepared", "claimed")}
 
@@ -36,14 +39,17 @@ class Ledger:
 
     Args:
         path: of an SQLite file; None keeps it in memory.
-        owner: who writes: a name that stays when the process is started again, and that no other process has meanwhile.
+        owner: who writes: a name that stays when the process is started again, and that no other one has meanwhile; or,
+            with ``many``, one that several have at once, in one process or in several.
 
     Raises:
         FormatError: the file is no ledger.
     """
 
-    def __init__(self, path: str | os.PathLike | None, owner: str):
+    def __init__(self, path: str | os.PathLike | None, owner: str, many: bool = False):
         self.owner, self._lock = owner, threading.Lock()
+        if many:
+            self.owner = f"{owner} {os.getpid()} {secrets.token_hex(4)}"
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._base = sqlite3.connect(":memory:" if path is None else path, timeout=10, check_same_thread=False,
@@ -56,7 +62,8 @@ class Ledger:
             self._base.execute(_TABLE)
         except sqlite3.DatabaseError as error:
             raise FormatError(f"{path} is no ledger: {error}") from error
-        self.burn_rest()
+        for gone in self._dead(owner) if many else [owner]:
+            self._burn_all("owner", gone)
 
     def prepare(self, session: str, number: int, client: str) -> None:
         """Write that an inference is being prepared.
@@ -88,13 +95,7 @@ class Ledger:
         if number is not None:
             self._move(session, number, "burned")
         else:
-            self._do("update inferences set state = 'burned', at = ? where session = ? and state in "
-                     "('prepared', 'claimed')", (time.time(), session))  # fmt: skip
-
-    def burn_rest(self) -> None:
-        """The same for everything open of this owner: a process that is gone held it."""
-        self._do("update inferences set state = 'burned', at = ? where owner = ? and state in ('prepared', 'claimed')",
-                 (time.time(), self.owner))  # fmt: skip
+            self._burn_all("session", session)
 
     def forget(self, days: float) -> None:
         """Leave out what ended longer ago than that."""
@@ -110,6 +111,16 @@ class Ledger:
         with self._lock:
             self._base.close()
 
+    def _burn_all(self, column: str, value: str) -> None:
+        self._do(f"update inferences set state = 'burned', at = ? where {column} = ? and {_OPEN}", (time.time(), value))
+
+    def _dead(self, owner: str) -> list[str]:
+        """Those of several owners of a name whose processes are gone."""
+        with self._lock:
+            found = self._base.execute(f"select distinct owner from inferences where owner like ? and {_OPEN}",
+                                       (f"{owner} %",)).fetchall()  # fmt: skip
+        return [name for (name,) in found if not _lives(int(name.split()[-2]))]
+
     def _move(self, session: str, number: int, state: str) -> bool:
         before = _BEFORE[state]
         return 1 == self._do(
@@ -120,3 +131,13 @@ class Ledger:
     def _do(self, command: str, values: tuple) -> int:
         with self._lock:
             return self._base.execute(command, values).rowcount
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True

@@ -51,6 +51,18 @@ def test_what_is_open_is_burned(tmp_path):
     assert not again.lines()
 
 
+def test_several_of_a_name_do_not_burn_one_another_s(tmp_path):
+    path = tmp_path / "ledger"
+    script = ("import sys, os\nfrom autorep_fx.service.ledger import Ledger\n"
+              "Ledger(sys.argv[1], 'client', many=True).prepare('dead', 1, 'alice')\nos._exit(9)")  # fmt: skip
+    one = Ledger(path, "client", many=True)
+    one.prepare("s", 1, "alice")
+    assert subprocess.run([sys.executable, "-c", script, path]).returncode == 9
+    other = Ledger(path, "client", many=True)
+    assert [line[::3] for line in other.lines()] == [("dead", "burned"), ("s", "prepared")]
+    one.claim("s", 1)
+
+
 def test_threads_and_processes_claim_a_number_once(tmp_path):
     ledger, won = Ledger(tmp_path / "ledger", "server"), []
     for number in range(50):

@@ -7,21 +7,15 @@ import socket
 import ssl
 import time
 
-import numpy as np
-
 from .buffers import after
-from .channel import Channel, raw
-from .message import HEADER
-
-#: Messages up to this size go out in one piece, and fit into the socket's buffer.
-_SMALL = 32768
+from .sockets import SMALL, SocketChannel
 
 #: Seconds of silence after which the system asks whether the peer is there, and between two such questions; and how
 #: many may stay without an answer.
 _IDLE, _BETWEEN, _QUESTIONS = 30, 10, 3
 
 
-class StreamChannel(Channel):
+class StreamChannel(SocketChannel):
     """A connected socket, plain or of :mod:`ssl`.
 
     Attributes:
@@ -45,37 +39,12 @@ class StreamChannel(Channel):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(None if seconds is None else 1000 * seconds))
 
-    def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
-        if out.nbytes < _SMALL:  # sending never waits for the peer to read
-            return super().exchange(step, out, into)
-        left, header = [memoryview(part) for part in self._frame(step, (out,))], bytearray(HEADER.size)
-        until = self._until()
-        try:
-            left = self._both(left, [memoryview(header)], until)
-            depth = self._open(step, header, (into,))
-            left = self._both(left, [raw(into)], until)
-        except TimeoutError:
-            raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
-        except EOFError:
-            raise self._lost(step) from None
-        except OSError as error:
-            raise self._lost(step, error) from error
-        self._write(step, left)
-        self.clock.depth = max(self.clock.depth, depth)
-
-    def close(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was quicker
-        self._socket.close()
-
     def _until(self) -> float:
-        return min(time.monotonic() + self.timeout, self.deadline)
+        return min(super()._until(), self.deadline)
 
     def _write(self, step: int, parts: list) -> None:
         until = self._until()
-        if sum(len(part) for part in parts) <= _SMALL:
+        if sum(len(part) for part in parts) <= SMALL:
             parts = [b"".join(parts)]
         try:
             for part in parts:
@@ -101,7 +70,6 @@ class StreamChannel(Channel):
             parts = after(parts, got)
 
     def _both(self, out: list[memoryview], into: list[memoryview], until: float) -> list[memoryview]:
-        """Fill ``into`` and send ``out`` meanwhile; returns what is left to send."""
         self._socket.setblocking(False)
         poll = select.poll()
         while into:

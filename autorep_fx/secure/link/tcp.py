@@ -7,15 +7,11 @@ import socket
 import struct
 import time
 
-import numpy as np
-
-from . import buffers
-from .buffers import after
-from .channel import Channel, raw
-from .message import HEADER
+from .buffers import after, exchange
+from .sockets import SocketChannel
 
 
-class TcpChannel(Channel):
+class TcpChannel(SocketChannel):
     """A connected TCP socket."""
 
     def __init__(self, connection: socket.socket, *args, **kwargs):
@@ -34,7 +30,7 @@ class TcpChannel(Channel):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
 
     def _write(self, step: int, parts: list) -> None:
-        deadline = time.monotonic() + self.timeout
+        deadline = self._until()
         parts = [memoryview(p) for p in parts]
         while parts:
             try:
@@ -47,7 +43,7 @@ class TcpChannel(Channel):
                 raise self._error(step, f"was too slow for {self.timeout:g} s")
 
     def _read(self, step: int, parts: list[memoryview]) -> None:
-        deadline = time.monotonic() + self.timeout
+        deadline = self._until()
         while parts:
             try:
                 got = self._socket.recv_into(parts[0], 0, socket.MSG_WAITALL)
@@ -61,32 +57,10 @@ class TcpChannel(Channel):
             if parts and time.monotonic() > deadline:
                 raise self._error(step, f"did not finish its message in {self.timeout:g} s")
 
-    def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
-        if out.nbytes < 32768:  # fits into the socket's buffer, so sending never waits for the peer to read
-            return super().exchange(step, out, into)
-        left, header = [memoryview(part) for part in self._frame(step, (out,))], bytearray(HEADER.size)
-        deadline = time.monotonic() + self.timeout
-        try:
-            left = buffers.exchange(self._socket, left, [memoryview(header)], deadline)
-            depth = self._open(step, header, (into,))
-            left = buffers.exchange(self._socket, left, [raw(into)], deadline)
-        except TimeoutError:
-            raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
-        except EOFError:
-            raise self._lost(step) from None
-        except OSError as error:
-            raise self._lost(step, error) from error
-        self._write(step, left)
-        self.clock.depth = max(self.clock.depth, depth)
+    def _both(self, out: list[memoryview], into: list[memoryview], until: float) -> list[memoryview]:
+        return exchange(self._socket, out, into, until)
 
     def wait(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.poll()
-
-    def close(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was quicker
-        self._socket.close()
