@@ -58,6 +58,7 @@ def connect(
     server: str,
     dealer: str,
     tls: Identity | tuple[str | os.PathLike, str | os.PathLike] | None = None,
+    plain: bool = False,
     name: str = "client",
     depth: int = 1,
     batch: int = 1,
@@ -78,7 +79,7 @@ def connect(
         program: folder of the public part, or a program.
         server, dealer: HOST:PORT.
         tls: PEM files: this client's certificate and key, and the authorities that may vouch for the others. None
-            speaks plain TCP, with this machine only.
+            speaks plain TCP, with this machine only, or, with ``plain``, over a network that is protected otherwise.
         name: of this client, where there is no certificate that says it.
         depth: prepared inferences to have waiting, at most as many as the server allows.
         batch: samples that they are for; a run of another size prepares its own.
@@ -95,7 +96,7 @@ def connect(
         PartyError: server or dealer cannot be reached or trusted, or have another version or program.
         Refused: too many sessions; says when to come back.
     """
-    identity = tls if isinstance(tls, Identity) else identity_of(*(tls or (None, None)), False, server, dealer)
+    identity = tls if isinstance(tls, Identity) else identity_of(*(tls or (None, None)), plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name)  # fmt: skip
