@@ -5,8 +5,9 @@ See the README for the ten-line tour; every name below has a docstring.
 
 from .hybrid.activation import HybridActivation, relu_count, sites
 from .hybrid.clips import clip_rates, simplify_clips
+from .hybrid.fitting import refit
 from .hybrid.serialize import load, save
-from .inspect import Report, inspect
+from .inspect import Drift, Report, inspect, monitor
 from .search import finetune, search
 from .secure.compile import compile
 from .secure.network import Network
@@ -17,6 +18,7 @@ from .transform import transform
 __version__ = "0.1.0"
 
 __all__ = [
+    "Drift",
     "HybridActivation",
     "Network",
     "Report",
@@ -27,6 +29,8 @@ __all__ = [
     "finetune",
     "inspect",
     "load",
+    "monitor",
+    "refit",
     "relu_count",
     "save",
     "search",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -81,6 +82,43 @@ def choose_positions(
         scores = {name: torch.zeros(site.shape) for name, site in sites(gm).items()}
     for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
         gm.get_submodule(name).set_keep(keep)
+
+
+def refit(
+    gm: fx.GraphModule,
+    batches: Tensor | Iterable,
+    only: Iterable[str] | None = None,
+    *,
+    growth: float | None = Fitting.growth,
+    progress: bool | None = None,
+) -> None:
+    """Fit polynomials again, in place, to what arrives now; masks and weights stay.
+
+    Each site is fitted over its replaced positions, in order, behind the polynomials before it. Polynomials that were
+    trained with the weights are replaced by fits, too: where that is not wanted, :func:`autorep_fx.finetune` is.
+
+    Args:
+        gm: result of :func:`autorep_fx.transform`.
+        batches: inputs as they come now, as ``calibration`` there.
+        only: names of sites, such as :attr:`autorep_fx.Drift.drifted`; None for all.
+        growth: bound of the squares, see :func:`~autorep_fx.hybrid.dapa.fit`.
+        progress: progress bars; None shows them on a terminal only.
+
+    Raises:
+        CalibrationError: batches that are empty, not finite, or do not fit the model.
+        ValueError: a name that is no site.
+    """
+    everything = sites(gm)
+    names = set(everything if only is None else only)
+    if unknown := names - everything.keys():
+        raise ValueError(f"'{min(unknown)}' is no site; sites are {', '.join(everything)}")
+
+    def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
+        if name in names:
+            fit_where_replaced(site, statistics, Fitting(growth=growth))
+
+    degree = max((site.degree for site in everything.values()), default=Fitting.degree)
+    calibrate_in_order(gm, Batches(batches, leave_out=True), HybridActivation, fit, degree, progress=progress)
 
 
 def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bool | None = None) -> None:
