@@ -1,4 +1,4 @@
-"""Command line: ``python -m autorep_fx demo``, ``demo-imagenet``, ``search --config RECIPE``, and the services."""
+"""Command line: the demos, searches, what is done to a model (commands.py), and the services (service/commands.py)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .commands import add_parsers
 from .errors import AutorepError, MissingDependency
 
 #: Commands of docs/deployment.md.
 SERVICES = {
-    "compile": "compile a model with its weights into a program's folder",
-    "publish": "write the public part of a program, for clients and dealer",
     "certificates": "make a small authority and certificates, for trying",
     "deal": "deal correlated randomness for a program",
     "serve": "answer clients with a program",
@@ -54,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        add_parsers(commands)
         _add_services(commands, argv[0] if argv else "")
         args = parser.parse_args(argv)
         return args.run(args)

@@ -34,7 +34,7 @@ LAYERS = [
     ["inspect"],
     ["service"],
     [""],  # __init__: the public names
-    ["demo"],
+    ["commands", "demo"],
     ["demo_imagenet"],
     ["cli"],
     ["__main__"],

@@ -1,8 +1,7 @@
-"""What the commands of a provider, a dealer and a client do: compile, publish, certificates, deal, serve, ask."""
+"""What the commands of three owners do: deal, serve, ask, and certificates for trying."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -16,10 +15,8 @@ from typing import Any, get_args
 import numpy as np
 import structlog
 import torch
-from torch import nn
 
-from .. import kernels, models
-from ..errors import FormatError
+from .. import kernels
 from ..secure.files import load_published
 from ..secure.network import network_of
 from ..secure.parties.weights import Weights
@@ -31,7 +28,7 @@ from .certificates import make_certificates
 from .dealing import DealerService
 from .ledger import Ledger
 from .metrics import Metrics, serve_http
-from .published import Pictures, publish, seed_of
+from .published import Pictures, seed_of
 from .serving import ServerService
 from .settings import Ask, Deal, Party, Serve, read
 
@@ -40,29 +37,16 @@ log = structlog.get_logger()
 
 def add_options(parser: ArgumentParser, command: str) -> None:
     """The options of a command, and what it runs."""
-    run, kind = {"deal": (deal, Deal), "serve": (serve, Serve), "ask": (ask, Ask), "compile": (compile_program, None),
-                 "publish": (publish_program, None), "certificates": (certificates, None)}[command]  # fmt: skip
+    run, kind = {"deal": (deal, Deal), "serve": (serve, Serve), "ask": (ask, Ask),
+                 "certificates": (certificates, None)}[command]  # fmt: skip
     parser.set_defaults(run=run)
     if kind is not None:
         _add_settings(parser, kind)
     if command == "ask":
         parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
         parser.add_argument("--json", action="store_true", help="print an object for each input")
-    if command == "compile":
-        parser.add_argument("model", help="package.module:factory or a name of autorep_fx.models, with arguments: "
-                                          "'resnet_cifar(20)'")  # fmt: skip
-        parser.add_argument("--weights", type=Path, required=True, help="of autorep_fx.save, or a state_dict")
-        parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
-        parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
-        parser.add_argument("--size", type=int, help="pictures: scale the shorter side to this first")
-        parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
-        parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
-        parser.add_argument("--labels", type=Path, help="text file with the name of a class in each line")
-    if command == "publish":
-        parser.add_argument("folder", type=Path, metavar="DIR", help="of the program")
     if command == "certificates":
         parser.add_argument("names", nargs="+", metavar="NAME", help="such as server dealer alice")
-    if kind is None:
         parser.add_argument("--out", type=Path, required=True, help="folder to write to")
 
 
@@ -122,31 +106,6 @@ def ask(args: Namespace) -> int:
         for path, x in zip(args.inputs, inputs):
             result = client.run(x)
             print(_answer(path, result, pictures, args.json), flush=True)
-    return 0
-
-
-def compile_program(args: Namespace) -> int:
-    """Compile a model with its weights into a program's folder."""
-    from .. import compile, load, transform
-
-    model = _model(args.model)
-    examples = _examples(args.examples)
-    weights = args.weights
-    try:
-        gm = load(model, weights)
-    except FormatError:  # a state_dict, not what save() wrote
-        model.load_state_dict(_state(weights))
-        gm = transform(model.eval(), example_inputs=examples[:1])
-    program = compile(gm.eval(), examples, network=args.network)
-    program.save(args.out)
-    Pictures(args.size or 1, args.mean, args.std, _labels(args.labels)).save(args.out)
-    print(f"{args.out}: {program.cost(args.network)}")
-    return 0
-
-
-def publish_program(args: Namespace) -> int:
-    publish(args.folder, args.out)
-    print(f"{args.out}: the public part of {args.folder}; give it to clients and to the dealer")
     return 0
 
 
@@ -232,42 +191,3 @@ def _answer(path: Path, result: Any, pictures: Pictures, as_json: bool) -> str:
                            "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent})  # fmt: skip
     said = ", ".join(labels) if labels is not None else str(output)
     return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"
-
-
-def _model(name: str) -> nn.Module:
-    """``package.module:factory``, or a name of :mod:`autorep_fx.models`, each with arguments: ``resnet_cifar(20)``."""
-    name, _, given = name.partition("(")
-    module, _, attribute = name.rpartition(":")
-    try:
-        factory = getattr(importlib.import_module(module) if module else models, attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"no model {name!r}: {error}; give package.module:factory, or a name of autorep_fx.models"
-        ) from error
-    try:
-        arguments = json.loads(f"[{given.rstrip(')')}]") if given else []
-    except ValueError:
-        raise ValueError(f"the arguments of {name!r} are not numbers or strings as in JSON: ({given}") from None
-    return factory(*arguments)
-
-
-def _state(path: Path) -> dict[str, torch.Tensor]:
-    """A state_dict: safetensors, or torch.save's, without running anything in it."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _examples(path: Path) -> torch.Tensor:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such examples: {path}")
-    if path.suffix == ".npy":
-        return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False), np.float32))
-    raise ValueError(f"{path}: examples are an .npy array (N, ...), as the model takes it")
-
-
-def _labels(path: Path | None) -> list[str]:
-    return [] if path is None else path.read_text().splitlines()
-

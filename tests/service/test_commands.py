@@ -87,18 +87,12 @@ def test_settings_come_from_options_environment_and_a_file(tmp_path, monkeypatch
         read(Deal, {}, config)
 
 
-def test_mistakes_of_compile_publish_and_ask(published, tmp_path, capsys):
+def test_mistakes_of_publish_certificates_and_ask(published, tmp_path, capsys):
     folder = published[0]
     np.save(tmp_path / "x.npy", published[2][:2].numpy())
     (tmp_path / "text.png").write_text("no picture")
     there = ["--server", "127.0.0.1:1", "--dealer", "127.0.0.1:1"]
-    compile_ = ["compile", "--weights", str(tmp_path / "none"), "--examples", str(tmp_path / "x.npy"), "--out",
-                str(tmp_path / "out")]  # fmt: skip
     for arguments, message in (
-        ([*compile_, "no_such_model"], "no model 'no_such_model'"),
-        ([*compile_, "resnet_cifar(9)"], "depth must be 6n"),
-        ([*compile_, "resnet_cifar(8, x)"], "are not numbers or strings"),
-        ([*compile_, "resnet_cifar(8)"], "none"),
         (["publish", str(tmp_path), "--out", str(tmp_path / "public")], "no program at"),
         (["publish", str(folder / "program"), "--out", str(folder / "program")], "is to be public"),
         (["certificates", "--out", str(folder / "certificates"), "alice"], "alice.pem is there already"),
@@ -109,20 +103,6 @@ def test_mistakes_of_compile_publish_and_ask(published, tmp_path, capsys):
     ):
         assert main(arguments) == 2, arguments
         assert message in capsys.readouterr().err, message
-
-
-def test_a_state_dict_is_compiled_too(tmp_path, capsys):
-    torch.manual_seed(0)
-    model = ar.models.resnet_cifar(8, 10, 1).eval()
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    np.save(tmp_path / "x.npy", torch.randn(16, 1, 8, 8).numpy())
-    assert main(["compile", "autorep_fx.models:resnet_cifar(8, 10, 1)", "--weights", str(tmp_path / "weights.pt"),
-                 "--examples", str(tmp_path / "x.npy"), "--out", str(tmp_path / "program")]) == 0  # fmt: skip
-    assert "rounds" in capsys.readouterr().out
-    x = torch.randn(2, 1, 8, 8).clamp(-2, 2)
-    answer = ar.SecureProgram.load(tmp_path / "program").run(x).output
-    with torch.no_grad():
-        torch.testing.assert_close(answer, model(x), atol=0.02, rtol=0)
 
 
 def test_other_weights_have_another_pad(published, tmp_path):

@@ -1,0 +1,257 @@
+"""Commands on a model: look at it, make it hybrid, compile it, ask what it costs and whether its data have moved."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from . import models
+from .errors import FormatError
+from .hybrid.serialize import load, save
+from .inspect import inspect, monitor
+from .secure.compile import compile
+from .secure.plan.cost import Cost
+from .secure.secure_program import SecureProgram
+from .service.published import Pictures, publish
+from .transform import transform
+
+_MODEL = "package.module:factory or a name of autorep_fx.models, with arguments as in JSON: 'resnet_cifar(20, 10, 1)'"
+_PYTHON = "python -m autorep_fx"
+
+
+def add_parsers(commands: _SubParsersAction) -> None:
+    """A parser for each."""
+    parser = _parser(commands, "inspect", inspect_model, "what a model's sites are, and what arrives there",
+                     "inspect 'resnet_cifar(20)' --weights net.safetensors --html report.html")  # fmt: skip
+    _add_model(parser, required=False)
+    parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
+    parser.add_argument("--html", type=Path, help="write the report as a page")
+    parser.add_argument("--png", type=Path, help="write it as a picture")
+    _add_json(parser)
+
+    parser = _parser(commands, "transform", transform_model, "replace activations, within a budget",
+                     "transform 'resnet_cifar(20)' --weights net.pt --calibration x.npy --relu-budget 3768 "
+                     "--out net.safetensors")  # fmt: skip
+    _add_model(parser)
+    parser.add_argument("--calibration", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
+    parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes")
+    parser.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
+    parser.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by its plan")
+    parser.add_argument("--offline-mb", type=float, help="in place of that, or beside: megabytes offline")
+    parser.add_argument("--network", default="lan", help="loopback, lan or wan")
+    parser.add_argument("--degree", type=int, default=2, help="of the polynomials, 1 to 4")
+    parser.add_argument("--granularity", default="element", help="element, channel or layer")
+    parser.add_argument("--out", type=Path, required=True, help="file for the hybrid network")
+    _add_json(parser)
+
+    parser = _parser(commands, "compile", compile_model, "compile a model into a program's folder",
+                     "compile 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --out dir")  # fmt: skip
+    _add_model(parser)
+    parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
+    parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+    parser.add_argument("--size", type=int, default=1, help="pictures: scale the shorter side to this first")
+    parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
+    parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
+    parser.add_argument("--labels", type=Path, help="text file with the name of a class in each line")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the program")
+    _add_json(parser)
+
+    parser = _parser(commands, "cost", cost_of_program, "what a private inference of a program costs",
+                     "cost program --network wan --batch 8")  # fmt: skip
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of the program")
+    parser.add_argument("--network", default="lan", help="loopback, lan or wan")
+    parser.add_argument("--comparison", default="auto", help="fss, gmw or auto")
+    parser.add_argument("--batch", type=int, default=1, help="samples of an inference")
+    parser.add_argument("--steps", action="store_true", help="print every step of the plan, too")
+    _add_json(parser)
+
+    parser = _parser(commands, "monitor", monitor_model, "whether data are still what polynomials were fitted to",
+                     "monitor 'resnet_cifar(20)' --weights net.safetensors --examples now.npy")  # fmt: skip
+    _add_model(parser)
+    parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of inputs as they come now")
+    parser.add_argument("--reference", type=Path, help=".npy array of inputs as they were")
+    _add_json(parser)
+
+    parser = _parser(commands, "publish", publish_program, "the public part of a program, for clients and dealer",
+                     "publish program --out public")  # fmt: skip
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of the program")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+
+
+def inspect_model(args: Namespace) -> int:
+    report = inspect(_network(args), None if args.examples is None else _array(args.examples))
+    for path, write in ((args.html, report.to_html), (args.png, report.plot)):
+        if path is not None:
+            write(path)
+    print(json.dumps(report.to_dict()) if args.json else report)
+    return 0
+
+
+def transform_model(args: Namespace) -> int:
+    x = _array(args.calibration)
+    labels = None if args.labels is None else torch.from_numpy(_numpy(args.labels).astype(np.int64))
+    gm = transform(_network(args), calibration=x if labels is None else (x, labels), relu_budget=args.relu_budget,
+                   latency_ms=args.latency_ms, offline_mb=args.offline_mb, network=args.network, degree=args.degree,
+                   granularity=args.granularity)  # fmt: skip
+    save(gm, args.out)
+    report = inspect(gm)
+    print(json.dumps(report.to_dict()) if args.json else report)
+    return 0
+
+
+def compile_model(args: Namespace) -> int:
+    x = _array(args.examples)
+    network = _network(args)
+    if not isinstance(network, fx.GraphModule):
+        network = transform(network, example_inputs=x[:1])
+    program = compile(network, x, network=args.network)
+    program.save(args.out)
+    labels = [] if args.labels is None else _text(args.labels).splitlines()
+    Pictures(args.size, args.mean, args.std, labels).save(args.out)
+    _print_cost(program.cost(args.network), args)
+    return 0
+
+
+def cost_of_program(args: Namespace) -> int:
+    program = SecureProgram.load(args.folder)
+    if args.steps and not args.json:
+        print(program.plan(comparison=args.comparison, network=args.network))
+    _print_cost(program.cost(args.network, comparison=args.comparison, batch=args.batch), args)
+    return 0
+
+
+def monitor_model(args: Namespace) -> int:
+    network = _network(args)
+    if not isinstance(network, fx.GraphModule):
+        raise ValueError(f"{args.weights} has no polynomials; give a file of autorep_fx.save, or of transform --out")
+    reference = None if args.reference is None else _array(args.reference)
+    drift = monitor(network, _array(args.examples), reference=reference)
+    print(json.dumps(drift.to_dict()) if args.json else drift)
+    return 0
+
+
+def publish_program(args: Namespace) -> int:
+    publish(args.folder, args.out)
+    print(f"{args.out}: the public part of {args.folder}; give it to clients and to the dealer")
+    return 0
+
+
+def _parser(
+    commands: _SubParsersAction, name: str, run: Callable[[Namespace], int], text: str, example: str
+) -> ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+                                 epilog=f"example:\n  {_PYTHON} {example}",
+                                 formatter_class=RawDescriptionHelpFormatter)  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_model(parser: ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("model", help=_MODEL)
+    parser.add_argument("--weights", type=Path, required=required, help="of autorep_fx.save, or a state_dict")
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _print_cost(cost: Cost, args: Namespace) -> None:
+    if not args.json:
+        print(cost)
+        return
+    print(json.dumps({"comparison": cost.comparison, "rounds": cost.rounds, "online_seconds": cost.online_seconds,
+                      "offline_seconds": cost.offline_seconds, "online_bytes": cost.online,
+                      "offline_bytes": cost.offline, "setup_bytes": cost.setup}))  # fmt: skip
+
+
+def _network(args: Namespace) -> nn.Module:
+    """The model with its weights: a hybrid network, if the file is one's."""
+    model = _model(args.model)
+    if args.weights is None:
+        return model.eval()
+    if not args.weights.is_file():
+        raise FileNotFoundError(f"no such weights: {args.weights}")
+    try:
+        return load(model, args.weights).eval()
+    except FormatError as error:
+        state = _state(args.weights)
+        if state is None:
+            raise
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as mismatch:
+            why = str(mismatch).splitlines()[-1].strip()
+            raise FormatError(f"{args.weights} is of another model: {why}") from error
+        return model.eval()
+
+
+def _model(name: str) -> nn.Module:
+    """``package.module:factory``, or a name of :mod:`autorep_fx.models`, each with arguments: ``resnet_cifar(20)``."""
+    name, _, given = name.partition("(")
+    module, _, attribute = name.rpartition(":")
+    try:
+        factory = getattr(importlib.import_module(module) if module else models, attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"no model {name!r}: {error}; give package.module:factory, or a name of autorep_fx.models"
+        ) from error
+    try:
+        arguments = json.loads(f"[{given.rstrip(')')}]") if given else []
+    except ValueError:
+        raise ValueError(f"the arguments of {name!r} are not numbers or strings as in JSON: ({given}") from None
+    model = factory(*arguments)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name!r} gives a {type(model).__name__}, not a model")
+    return model
+
+
+def _state(path: Path) -> dict[str, Tensor] | None:
+    """A state_dict: safetensors, or torch.save's, without running anything in it; None for neither."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError):
+        pass
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  (whatever a file that is no such thing makes of it)
+        return None
+    return found if isinstance(found, dict) and all(isinstance(v, Tensor) for v in found.values()) else None
+
+
+def _array(path: Path) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(_numpy(path), np.float32))
+
+
+def _numpy(path: Path) -> np.ndarray:
+    """An array of a file, without pickle.
+
+    Raises:
+        ValueError: it is none; names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such array: {path}")
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is no array of NumPy: {error}") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path} has several arrays; give an .npy file")
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text") from None
+

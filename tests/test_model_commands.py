@@ -1,0 +1,105 @@
+"""Commands on a model, from weights to a program's cost; each mistake is one line that says what it is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import autorep_fx as ar
+from autorep_fx.cli import main
+
+MODEL = "resnet_cifar(8, 10, 1)"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Weights of a network, as a state_dict, and arrays of inputs."""
+    folder = tmp_path_factory.mktemp("files")
+    torch.manual_seed(0)
+    torch.save(ar.models.resnet_cifar(8, 10, 1).state_dict(), folder / "net.pt")
+    np.save(folder / "x.npy", torch.randn(64, 1, 8, 8).numpy())
+    np.save(folder / "bright.npy", 3 + torch.randn(64, 1, 8, 8).numpy())
+    np.save(folder / "y.npy", np.arange(64) % 10)
+    return folder
+
+
+def run(capsys, *arguments):
+    assert main([*map(str, arguments)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_from_weights_to_a_cost(files, tmp_path, capsys):
+    weights = ["--weights", files / "net.pt"]
+    report = json.loads(run(capsys, "inspect", MODEL, *weights, "--examples", files / "x.npy", "--json"))
+    assert report["relus"]["before"] == 4608 and report["samples"] == 64
+    assert "4,608 ReLUs, all kept" in run(capsys, "inspect", "autorep_fx.models:resnet_cifar(8, 10, 1)", "--html",
+                                          tmp_path / "r.html", "--examples", files / "x.npy")  # fmt: skip
+    assert "<html" in (tmp_path / "r.html").read_text()
+
+    hybrid = tmp_path / "hybrid.safetensors"
+    printed = run(capsys, "transform", MODEL, *weights, "--calibration", files / "x.npy", "--labels", files / "y.npy",
+                  "--relu-budget", 300, "--out", hybrid)  # fmt: skip
+    assert "4,608 ReLUs -> 300" in printed
+    assert ar.relu_count(ar.load(ar.models.resnet_cifar(8, 10, 1), hybrid)) == 300
+
+    said = run(capsys, "monitor", MODEL, "--weights", hybrid, "--examples", files / "x.npy", "--reference",
+               files / "x.npy")  # fmt: skip
+    assert said.startswith("no site has drifted (64 samples, beside reference)")
+    drift = json.loads(run(capsys, "monitor", MODEL, "--weights", hybrid, "--examples", files / "bright.npy", "--json"))
+    assert drift["drifted"] and len(drift["sites"]) == 7
+
+    printed = run(capsys, "compile", MODEL, "--weights", hybrid, "--examples", files / "x.npy", "--out",
+                  tmp_path / "program")  # fmt: skip
+    assert printed == run(capsys, "cost", tmp_path / "program", "--network", "wan") and "rounds" in printed
+    found = json.loads(run(capsys, "cost", tmp_path / "program", "--batch", 8, "--comparison", "gmw", "--json"))
+    cost = ar.SecureProgram.load(tmp_path / "program").cost("lan", comparison="gmw", batch=8)
+    assert found["rounds"] == cost.rounds and found["online_bytes"] == cost.online
+    assert "input" in run(capsys, "cost", tmp_path / "program", "--steps")
+    run(capsys, "publish", tmp_path / "program", "--out", tmp_path / "public")
+    assert sorted(path.name for path in (tmp_path / "public").iterdir()) == ["input.json", "public.json"]
+
+
+def test_a_state_dict_is_compiled_too(files, tmp_path, capsys):
+    run(capsys, "compile", MODEL, "--weights", files / "net.pt", "--examples", files / "x.npy", "--out",
+        tmp_path / "program")  # fmt: skip
+    model, x = ar.models.resnet_cifar(8, 10, 1).eval(), torch.from_numpy(np.load(files / "x.npy")[:2])
+    model.load_state_dict(torch.load(files / "net.pt"))
+    answer = ar.SecureProgram.load(tmp_path / "program").run(x).output
+    with torch.no_grad():
+        torch.testing.assert_close(answer, model(x), atol=0.02, rtol=0)
+
+
+def test_mistakes_are_one_line(files, tmp_path, capsys):
+    (tmp_path / "text").write_text("no array, no weights")
+    np.savez(tmp_path / "several.npz", a=np.zeros(3))
+    x, weights = ["--examples", files / "x.npy"], ["--weights", files / "net.pt"]
+    for arguments, message in (
+        (["inspect", "no_such_model"], "no model 'no_such_model': "),
+        (["inspect", "no.such:model"], "no model 'no.such:model': No module named 'no'"),
+        (["inspect", "resnet_cifar(9)"], "depth must be 6n + 2"),
+        (["inspect", "resnet_cifar(8, x)"], "are not numbers or strings as in JSON"),
+        (["inspect", "os:getcwd"], "'os:getcwd' gives a str, not a model"),
+        (["inspect", MODEL, "--weights", tmp_path / "none"], "no such weights: "),
+        (["inspect", MODEL, "--weights", tmp_path / "text"], "text"),
+        (["inspect", "resnet_cifar(14, 10, 1)", *weights], "net.pt is of another model: "),
+        (["inspect", MODEL, *weights, "--examples", tmp_path / "none"], "no such array: "),
+        (["inspect", MODEL, *weights, "--examples", tmp_path / "text"], "text is no array of NumPy"),
+        (["inspect", MODEL, *weights, "--examples", tmp_path / "several.npz"], "has several arrays"),
+        (["inspect", MODEL, *weights, "--examples", files / "y.npy"], "example_inputs is a tensor of shape (64,)"),
+        (["monitor", MODEL, *weights, *x], "net.pt has no polynomials"),
+        (["compile", MODEL, *weights, *x, "--network", "moon", "--out", tmp_path / "p"], "network must be"),
+        (["transform", MODEL, *weights, "--calibration", files / "x.npy", "--relu-budget", "9999", "--out",
+          tmp_path / "h"], "relu_budget is 9,999"),
+        (["cost", tmp_path], "no program at"),
+    ):  # fmt: skip
+        assert main([*map(str, arguments)]) == 2, arguments
+        error = capsys.readouterr().err.strip()
+        assert message in error and len(error.splitlines()) == 1, error
+
+
+def test_help_has_an_example(capsys):
+    for command in ("inspect", "transform", "compile", "cost", "monitor", "publish"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0 and f"python -m autorep_fx {command} " in capsys.readouterr().out
