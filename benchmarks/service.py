@@ -125,7 +125,8 @@ def load(folder: Path, inferences: int, broken: bool) -> dict:
         start = time.monotonic()
         for client in clients:
             client.start()
-        victim = context.Process(target=ask, args=(*where, CLIENTS, 10**6, *rest[1:4], context.Queue()))
+        unread = context.Queue()
+        victim = context.Process(target=ask, args=(*where, CLIENTS, 10**6, *rest[1:4], unread))
         trouble = threading.Thread(target=make_trouble, args=(started, folder, victim, stop))
         if broken:
             trouble.start()

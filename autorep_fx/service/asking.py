@@ -237,6 +237,7 @@ class _Session:
     """
 
     torn = False
+    _busy = False
 
     def __init__(self, plan: Plan, options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
@@ -282,14 +283,22 @@ class _Session:
         self._thread.start()
 
     def run(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
+        self._busy = True
+        try:
+            return self._answer(values, until)
+        finally:
+            self._busy = False
+            self.pool.wake()
+
+    def _answer(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
         batch = len(values)
         if batch > self.largest:
             raise ValueError(f"x: {batch} samples, and the server takes 1 to {self.largest} at once; ask in parts")
         number = self.pool.next(batch, 0.0)
         if number is None:
             number = self._awaited(batch, until)
-        self.ledger.claim(self.name, number)  # before a byte of it goes out
         self.torn = True
+        self.ledger.claim(self.name, number)  # before a byte of it goes out
         try:
             prepared = self.pool.take(number)
             self._online.deadline = until
@@ -391,8 +400,9 @@ class _Session:
             self.pool.stop(PartyError(f"client: preparing failed: {error}"))
 
     def _next(self) -> int | None:
-        """Samples of what is to be prepared now: first what a run waits for."""
-        usual = [self.options.batch] if self.waiting() < self.depth else []
+        """Samples of what is to be prepared now: first what a run waits for. While one is being answered it has the
+        machines and the links for itself."""
+        usual = [self.options.batch] if self.waiting() < self.depth and not self._busy else []
         now = time.monotonic()
         return next((b for b in (*self._wanted, *usual) if self._refused.get(b, (None, 0.0))[1] <= now), None)
 

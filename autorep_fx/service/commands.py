@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -149,6 +150,7 @@ def _run(service: Any, s: Any, metrics: Metrics) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    gc.freeze()  # a collection that walks all of torch takes longer than an inference
     log.info("listening", at="{}:{}".format(*service.gate.address))
     service.run()
     for thread in threading.enumerate():
