@@ -8,7 +8,11 @@ import ssl
 import time
 
 from .buffers import after
+from .message import HEADER_BYTES
 from .sockets import SMALL, SocketChannel
+
+#: Bytes of data that go with a header: together they fill a record of TLS.
+_RECORD = 2**14 - HEADER_BYTES
 
 #: Seconds of silence after which the system asks whether the peer is there, and between two such questions; and how
 #: many may stay without an answer.
@@ -44,10 +48,13 @@ class StreamChannel(SocketChannel):
 
     def _write(self, step: int, parts: list) -> None:
         until = self._until()
-        if sum(len(part) for part in parts) <= SMALL:
+        parts = [memoryview(part) for part in parts]
+        if sum(map(len, parts)) <= SMALL:
             parts = [b"".join(parts)]
+        elif len(parts) > 1:  # a header goes with what follows it: a record, a call and a wake-up of the peer less
+            parts = [b"".join((parts[0], parts[1][:_RECORD])), parts[1][_RECORD:], *parts[2:]]
         try:
-            for part in parts:
+            for part in filter(len, parts):
                 self._socket.settimeout(_left(until))
                 self._socket.sendall(part)
         except TimeoutError:
