@@ -16,7 +16,7 @@ from autorep_fx.secure.plan import wire
 from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.ring import U64, decode, elements, encode, signed
 
-CLIENT, SERVER = Stream(b"client's 16 byte", 1), Stream(b"server's 16 byte", 1)
+CLIENT, SERVER, PUBLIC = (Stream(f"{who}s 16 byte".encode(), 1) for who in ("client'", "server'", "dealer'"))
 
 
 #: Bits of the masked wire's ring, and of the result's.
@@ -34,7 +34,7 @@ def step(size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None
 def evaluate(s, y, r, comparison=None):
     """Both parties' shares, added: signed integers (N, P), modulo 2**width of the result."""
     batch, index = len(y), 7
-    buffer, key = activation.deal(s, index, r, CLIENT, SERVER)
+    buffer, key = activation.deal(s, index, r, CLIENT, SERVER, PUBLIC)
     found = wire.layout(s, batch)
     halves = [wire.views(buffer, found),
               wire.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
@@ -113,7 +113,7 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         y = (rng.standard_normal((250, size), np.float32) * 2.0**30).astype(np.int64)  # |y| of some units at 30 bits
         server, client = Stream(b"server's 16 byte", start), Stream(b"client's 16 byte", start)
         r = server.words(0, 0, y.shape)
-        buffer, _ = activation.deal(s, 0, r, client, server)
+        buffer, _ = activation.deal(s, 0, r, client, server, PUBLIC)
         found, m = wire.layout(s, 250), y.view(U64) + r
         z = activation.evaluate(s, m, wire.views(buffer, found), party=0, exchange=None)
         z += activation.evaluate(s, m, wire.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None)
