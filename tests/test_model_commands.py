@@ -18,9 +18,9 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     torch.manual_seed(0)
     torch.save(ar.models.resnet_cifar(8, 10, 1).state_dict(), folder / "net.pt")
-    np.save(folder / "x.npy", torch.randn(64, 1, 8, 8).numpy())
-    np.save(folder / "bright.npy", 3 + torch.randn(64, 1, 8, 8).numpy())
-    np.save(folder / "y.npy", np.arange(64) % 10)
+    np.save(folder / "x.npy", torch.randn(24, 1, 8, 8).numpy())
+    np.save(folder / "bright.npy", 3 + torch.randn(24, 1, 8, 8).numpy())
+    np.save(folder / "y.npy", np.arange(24) % 10)
     return folder
 
 
@@ -32,7 +32,7 @@ def run(capsys, *arguments):
 def test_from_weights_to_a_cost(files, tmp_path, capsys):
     weights = ["--weights", files / "net.pt"]
     report = json.loads(run(capsys, "inspect", MODEL, *weights, "--examples", files / "x.npy", "--json"))
-    assert report["relus"]["before"] == 4608 and report["samples"] == 64
+    assert report["relus"]["before"] == 4608 and report["samples"] == 24
     assert "4,608 ReLUs, all kept" in run(capsys, "inspect", "autorep_fx.models:resnet_cifar(8, 10, 1)", "--html",
                                           tmp_path / "r.html", "--examples", files / "x.npy")  # fmt: skip
     assert "<html" in (tmp_path / "r.html").read_text()
@@ -45,7 +45,7 @@ def test_from_weights_to_a_cost(files, tmp_path, capsys):
 
     said = run(capsys, "monitor", MODEL, "--weights", hybrid, "--examples", files / "x.npy", "--reference",
                files / "x.npy")  # fmt: skip
-    assert said.startswith("no site has drifted (64 samples, beside reference)")
+    assert said.startswith("no site has drifted (24 samples, beside reference)")
     drift = json.loads(run(capsys, "monitor", MODEL, "--weights", hybrid, "--examples", files / "bright.npy", "--json"))
     assert drift["drifted"] and len(drift["sites"]) == 7
 
@@ -86,7 +86,7 @@ def test_mistakes_are_one_line(files, tmp_path, capsys):
         (["inspect", MODEL, *weights, "--examples", tmp_path / "none"], "no such array: "),
         (["inspect", MODEL, *weights, "--examples", tmp_path / "text"], "text is no array of NumPy"),
         (["inspect", MODEL, *weights, "--examples", tmp_path / "several.npz"], "has several arrays"),
-        (["inspect", MODEL, *weights, "--examples", files / "y.npy"], "example_inputs is a tensor of shape (64,)"),
+        (["inspect", MODEL, *weights, "--examples", files / "y.npy"], "example_inputs is a tensor of shape (24,)"),
         (["monitor", MODEL, *weights, *x], "net.pt has no polynomials"),
         (["compile", MODEL, *weights, *x, "--network", "moon", "--out", tmp_path / "p"], "network must be"),
         (["transform", MODEL, *weights, "--calibration", files / "x.npy", "--relu-budget", "9999", "--out",
