@@ -20,6 +20,7 @@ from torch import Tensor
 
 import autorep_fx as ar
 from autorep_fx.models import digits, fashion_mnist, resnet_cifar
+from autorep_fx.search.evaluation import accuracy
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 #: Of pixels from 0 to 1.
@@ -71,19 +72,13 @@ def main() -> None:
         ar.refit(every, fresh)
         row = {"change": name, "drifted": len(drift.drifted), "sites": len(drift.sites),
                "moved": max(site.distance for site in drift.sites),
-               **{key: accuracy(network, x, test.labels) for key, network in
+               **{key: accuracy(network, zip(x.split(250), test.labels.split(250))) for key, network in
                   (("original", full), ("hybrid", hybrid), ("refitted", again), ("all refitted", every))}}  # fmt: skip
         rows.append(row)
         print(row, flush=True)
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def accuracy(network, x: Tensor, labels: Tensor) -> float:
-    with torch.no_grad():
-        found = torch.cat([network(part).argmax(1) for part in x.split(250)])
-    return float((found == labels).double().mean())
 
 
 def table(rows: list[dict]) -> str:

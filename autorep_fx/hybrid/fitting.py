@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -112,23 +112,25 @@ def refit(
     names = set(everything if only is None else only)
     if unknown := names - everything.keys():
         raise ValueError(f"'{min(unknown)}' is no site; sites are {', '.join(everything)}")
-
-    def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-        if name in names:
-            fit_where_replaced(site, statistics, Fitting(growth=growth))
-
-    degree = max((site.degree for site in everything.values()), default=Fitting.degree)
-    calibrate_in_order(gm, Batches(batches, leave_out=True), HybridActivation, fit, degree, progress=progress)
+    fit_replaced(gm, Batches(batches, leave_out=True), Fitting(growth=growth), progress, names)
 
 
-def fit_replaced(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bool | None = None) -> None:
-    """Fit every site over its replaced positions, in order: each to what arrives behind the polynomials before it.
+def fit_replaced(
+    gm: fx.GraphModule,
+    batches: Batches,
+    fitting: Fitting,
+    progress: bool | None = None,
+    only: Container[str] | None = None,
+) -> None:
+    """Fit every site, or those of ``only``, over its replaced positions, in order: each to what arrives behind the
+    polynomials before it.
 
     A site keeps the degree that it has.
     """
 
     def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
-        fit_where_replaced(site, statistics, fitting)
+        if only is None or name in only:
+            fit_where_replaced(site, statistics, fitting)
 
     degree = max((site.degree for site in sites(gm).values()), default=fitting.degree)
     calibrate_in_order(gm, batches, HybridActivation, fit, degree, progress=progress)
