@@ -220,12 +220,12 @@ def be_strange(started: Provider, folder: Path, stop: threading.Event) -> None:
 def slow_reader(started: Provider, folder: Path) -> StreamChannel:
     """A client that opens a session, and then neither reads nor says anything."""
     from autorep_fx.secure.files import load_published
-    from autorep_fx.service.greeting import ask_for
+    from autorep_fx.service.greeting import ask_for, name_of_program
 
     identity = tls.Identity(folder / "certificates" / "client-1.pem", folder / "certificates" / "ca.pem")
     connection = tls.connect(("127.0.0.1", started.ports["server"]), identity, "server", 5.0)
     link = StreamChannel(connection, "client", "server", timeout=5.0)
-    ask_for(link, "session", load_published(started.public).plan)
+    ask_for(link, "session", name_of_program(load_published(started.public).plan))
     return link
 
 

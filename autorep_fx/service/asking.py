@@ -34,9 +34,9 @@ from ..secure.program import check_batch
 from ..secure.secure_program import SecureProgram
 from ..secure.stats import Phase, Result, Stats
 from .addresses import address_of, identity_of
-from .greeting import ask_for, new_session
+from .greeting import COMPARISONS, ask_for, name_of_program, new_session
 from .ledger import Ledger
-from .pool import Disk, Memory, Pool
+from .pool import check_store, prepared_pool
 
 #: Seconds between two attempts to open a session.
 _PAUSE = 0.5
@@ -129,8 +129,7 @@ class Options:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
         if not 0 < self.timeout < 1e9:
             raise ValueError(f"timeout must be above 0 and below 1e9, got {self.timeout!r}")
-        if self.disk and self.state is None:
-            raise ValueError("disk needs a folder for its files: state")
+        check_store(self.state, self.disk)
         for address in (self.server, self.dealer):
             address_of(address)
 
@@ -144,7 +143,7 @@ class Client:
 
     def __init__(self, public: Published, options: Options):
         self.public, self.options = public, options
-        self._range = InputRange.of_plan(public.plan)
+        self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
         path = None if options.state is None else Path(options.state) / "client.sqlite"
         self._ledger = Ledger(path, "client", many=True)
         self._lock, self._closed = threading.Lock(), False
@@ -221,7 +220,7 @@ class Client:
                 raise
 
     def _open(self, until: float) -> _Session:
-        return _Session(self.public.plan, self.options, self._ledger, until)
+        return _Session(self.public.plan, self._program, self.options, self._ledger, until)
 
     def _drop(self) -> None:
         if self._session is not None:
@@ -236,31 +235,29 @@ class _Session:
         torn: a run was left in the middle, so there cannot be another one.
     """
 
-    torn = False
-    _busy = False
-
-    def __init__(self, plan: Plan, options: Options, ledger: Ledger, until: float):
+    def __init__(self, plan: Plan, program: str, options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
+        self.torn = self._busy = False
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
         s = options
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", plan, name=s.name)
+            ask_for(self._offline, "session", program, name=s.name)
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
                                                at=str)  # fmt: skip
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
-            if said["comparison"] not in ("fss", "gmw") or not _DIGEST.fullmatch(said["weights"]):
+            if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
                 raise PartyError("client: the server names a comparison or a digest that there is none of")
             chosen = plan.with_comparison(said["comparison"])
             # A balancer might send it to another replica, which does not know the session.
             online = self._channel("server", said["at"] or s.server, s.server_name, until)
-            ask_for(online, "online", plan, name=s.name, session=self.name)
+            ask_for(online, "online", program, name=s.name, session=self.name)
             online.receive_letter()
             dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
-            ask_for(dealer, "session", plan, name=s.name, session=self.name)
+            ask_for(dealer, "session", program, name=s.name, session=self.name)
             dealer.receive_letter()
             self._preparing = Party(chosen, server=self._offline, dealer=dealer)
             self._preparing.share_seeds()
@@ -269,9 +266,7 @@ class _Session:
             self._online = online
             for channel in self._channels:
                 channel.timeout, channel.deadline = s.timeout, float("inf")
-            most = self.depth + 1
-            store = Disk(Path(s.state) / "prepared" / new_session(), "client") if s.disk else Memory()
-            self.pool = Pool(store, most)
+            self.pool = prepared_pool("client", self.depth, s.state, s.disk)
         except BaseException:
             for channel in self._channels:
                 channel.close()

@@ -30,17 +30,20 @@ class _Kept:
     def reset(self) -> None: ...
 
 
-def dealt(plan: Plan, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int) -> Dealt:
+def dealt(
+    plan: Plan, name: str, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int
+) -> Dealt:
     """All that an inference is dealt.
 
     Args:
+        name: of the plan, its digest, under which a process keeps what is laid out.
         model: the seed of ``A``.
         seeds: of client and server.
         seed: the dealer's own.
     """
     found: Dealt = []
     dealer = Dealer(plan, max_batch=batch, client=_Kept("client", found), server=_Kept("server", found))
-    dealer.masks, dealer.seeds, dealer.seed, dealer.inference = masks_of(plan, model), seeds, seed, number - 1
+    dealer.masks, dealer.seeds, dealer.seed, dealer.inference = masks_of(plan, name, model), seeds, seed, number - 1
     dealer.serve(batch)
     return found
 
@@ -70,18 +73,17 @@ class Cluster:
         self._plans: dict[str, Any] = {}
         self._task = ray.remote(num_cpus=1)(_task)
 
-    def deal(self, plan: Plan, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int) -> Dealt:
+    def deal(self, plan: Plan, name: str, *rest: Any) -> Dealt:
         """As :func:`dealt`, on whichever machine is free."""
-        digest = plan.digest().hex()
-        if digest not in self._plans:
-            self._plans[digest] = self._ray.put(plan)
-        return self._ray.get(self._task.remote(self._plans[digest], model, seeds, seed, number, batch))
+        if name not in self._plans:
+            self._plans[name] = self._ray.put(plan)
+        return self._ray.get(self._task.remote(self._plans[name], name, *rest))
 
     def close(self) -> None:
         self._ray.shutdown()
 
 
-def _task(plan: Plan, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int) -> Dealt:
-    from autorep_fx.service import bulk  # whose cache of masks outlives a task
+def _task(*arguments: Any) -> Dealt:
+    from autorep_fx.service import bulk  # whose masks outlive a task
 
-    return bulk.dealt(plan, model, seeds, seed, number, batch)
+    return bulk.dealt(*arguments)

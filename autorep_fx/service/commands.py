@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,13 +27,16 @@ from ..secure.plan.cost import quicker
 from ..secure.secure_program import SecureProgram
 from .addresses import address_of
 from .asking import Client, Options
+from .base import Service
 from .certificates import make_certificates
 from .dealing import DealerService
+from .greeting import COMPARISONS
 from .ledger import Ledger
 from .metrics import Metrics, serve_http
+from .pool import check_store
 from .published import Pictures, seed_of
 from .serving import ServerService
-from .settings import Ask, Deal, Party, Serve, read
+from .settings import Ask, Deal, Listening, Party, Serve, read
 
 log = structlog.get_logger()
 
@@ -82,11 +87,12 @@ def deal(args: Namespace) -> int:
 def serve(args: Namespace) -> int:
     """Serve until SIGTERM."""
     s = settings_of(Serve, args)
+    check_store(s.state, s.disk)
     _set_up(s)
     program = SecureProgram.load(s.program)
     plan, numbers = program.native
     comparison = quicker(plan, network_of(s.network), 1) if s.comparison == "auto" else s.comparison
-    if comparison not in ("fss", "gmw"):
+    if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
     chosen = plan.with_comparison(comparison)
     metrics = Metrics("server")
@@ -100,9 +106,8 @@ def ask(args: Namespace) -> int:
     s = settings_of(Ask, args)
     public, pictures = load_published(s.program), Pictures.load(s.program)
     inputs = [_input(path, pictures, public.input_shape) for path in args.inputs]
-    names = ("server", "dealer", "name", "depth", "timeout", "threads", "state", "disk", "cache", "server_name",
-             "dealer_name")  # fmt: skip
-    options = Options(identity=s.identity(s.server, s.dealer), **{name: getattr(s, name) for name in names})
+    told = {field.name: getattr(s, field.name) for field in fields(Options) if field.name in Ask.model_fields}
+    options = Options(identity=s.identity(s.server, s.dealer), **told)
     with Client(public, options) as client:
         for path, x in zip(args.inputs, inputs):
             result = client.run(x)
@@ -116,7 +121,7 @@ def certificates(args: Namespace) -> int:
     return 0
 
 
-def _ledger(s: Any, party: str) -> Ledger:
+def _ledger(s: Listening, party: str) -> Ledger:
     """Its owner is who listens there, so that the process that is started again at an address burns what the last one
     left; a port of the system's choice is of this process alone."""
     path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
@@ -125,7 +130,7 @@ def _ledger(s: Any, party: str) -> Ledger:
     return ledger
 
 
-def _set_up(s: Any) -> None:
+def _set_up(s: Listening) -> None:
     """Logs, one JSON object a line, and threads."""
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
@@ -137,25 +142,24 @@ def _set_up(s: Any) -> None:
         kernels.set_num_threads(s.threads)
 
 
-def _run(service: Any, s: Any, metrics: Metrics) -> int:
+def _run(service: Service, s: Listening, metrics: Metrics) -> int:
     """Until SIGTERM or SIGINT; what runs then gets ``grace`` seconds to end."""
-    http = None
+    http, closing = None, threading.Thread(target=service.close)
     if s.metrics is not None:
         http = serve_http(address_of(s.metrics), metrics, lambda: service.gate.open)
         log.info("metrics", at="{}:{}".format(*http.server_address))
 
     def stop(number: int, _: Any) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
-        threading.Thread(target=service.close, name="close").start()
+        with contextlib.suppress(RuntimeError):  # it is closing already
+            closing.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     gc.freeze()  # a collection that walks all of torch takes longer than an inference
     log.info("listening", at="{}:{}".format(*service.gate.address))
     service.run()
-    for thread in threading.enumerate():
-        if thread.name == "close":
-            thread.join()
+    closing.join()
     if http is not None:
         http.shutdown()
     log.info("stopped")

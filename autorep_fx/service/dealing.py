@@ -12,18 +12,15 @@ from ..errors import PartyError, Refused
 from ..secure.link.stream import StreamChannel
 from ..secure.parties.dealer import Dealer
 from ..secure.plan.plan import Plan
-from .addresses import address_of
+from .base import Service
 from .bulk import Cluster
-from .gate import PATIENCE, Gate
-from .greeting import asked, check_program, refuse, tell
+from .gate import PATIENCE
+from .greeting import COMPARISONS, name_of_program, refuse, tell
 from .ledger import Ledger
-from .limits import Limits
 from .load import Load
 from .masks import masks_of
 from .metrics import Metrics
 from .settings import Deal
-
-COMPARISONS = ("fss", "gmw")
 
 log = structlog.get_logger()
 
@@ -38,26 +35,17 @@ class _Meeting:
     channel: StreamChannel | None = None
 
 
-class DealerService:
-    """Deals for the server that its certificate names, and for the clients that the server names.
-
-    Args:
-        plan: as it was published; a session's has one of the comparisons.
-    """
+class DealerService(Service):
+    """Deals for the server that its certificate names, and for the clients that the server names."""
 
     def __init__(self, plan: Plan, settings: Deal, ledger: Ledger, metrics: Metrics):
-        self.plan, self.settings, self.ledger, self.metrics = plan, settings, ledger, metrics
-        self.limits, s = Limits.of(settings), settings
-        self._plans: dict[str, tuple[Plan, Load]] = {}
+        self._plans: dict[str, tuple[Plan, str, Load]] = {}
         self._meetings: dict[str, _Meeting] = {}
         self._cluster = None if settings.ray is None else Cluster(settings.ray)
         self._lock = threading.Lock()
-        self.gate = Gate("dealer", address_of(s.listen), s.identity(s.listen), s.connections, self._handle)
+        super().__init__("dealer", plan, settings, ledger, metrics)
 
-    def _handle(self, channel: StreamChannel, name: str) -> None:
-        letter = asked(channel)
-        name = name or str(letter.get("name", "client"))
-        check_program(channel, letter, self.plan)
+    def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         session = letter.get("session")
         if letter["wants"] != "session" or type(session) is not str or len(session) != 32:
             refuse(channel, "a dealer takes part in sessions, and this names none")
@@ -108,18 +96,17 @@ class DealerService:
 
     def _deal(self, server: StreamChannel, client: StreamChannel, session: str, name: str, comparison: str) -> None:
         client.send_letter()
-        plan, load = self._plan(comparison)
+        plan, name_of_plan, load = self._plan(comparison)
         dealer = Dealer(plan, max_batch=self.settings.max_batch, client=client, server=server)
         model = dealer.receive_seeds()
         if self._cluster is None:
-            dealer.masks = masks_of(plan, model)
+            dealer.masks = masks_of(plan, name_of_plan, model)
         for channel in (server, client):
             channel.timeout = self.settings.timeout
         while self._next(server, client):
             letter = server.receive_letter(prepare=int, batch=int)
             number, batch = letter["prepare"], letter["batch"]
-            if not 0 < batch <= self.settings.max_batch:
-                refuse(server, f"{batch} samples; 1 to {self.settings.max_batch} are allowed")
+            self.check_batch(server, batch)
             if number != dealer.inference + 1:  # one that came twice would mean the same masks
                 refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
             try:
@@ -136,7 +123,7 @@ class DealerService:
                 dealer.serve(batch)
             else:
                 dealer.inference = number
-                found = self._cluster.deal(plan, model, dealer.seeds, dealer.seed, number, batch)
+                found = self._cluster.deal(plan, name_of_plan, model, dealer.seeds, dealer.seed, number, batch)
                 dealer.start_counting()
                 for peer, step, arrays in found:
                     dealer.links[peer].send(step, *arrays)
@@ -155,20 +142,15 @@ class DealerService:
         tell(server, "the dealer closes" if not self.gate.open else "the session rested too long")
         return False
 
-    def _plan(self, comparison: str) -> tuple[Plan, Load]:
+    def _plan(self, comparison: str) -> tuple[Plan, str, Load]:
+        """A session's plan, its name, and what it puts on the links."""
         with self._lock:
             if comparison not in self._plans:
-                plan = self.plan.with_comparison(comparison)
-                self._plans[comparison] = plan, Load(plan)
+                plan = self.published.with_comparison(comparison)
+                self._plans[comparison] = plan, name_of_program(plan), Load(plan)
             return self._plans[comparison]
 
-    def run(self) -> None:
-        """Until :meth:`close`."""
-        self.gate.run()
-
     def close(self) -> None:
-        """Take no more, and end what runs."""
-        self.gate.close(self.settings.grace)
-        self.ledger.close()
+        super().close()
         if self._cluster is not None:
             self._cluster.close()

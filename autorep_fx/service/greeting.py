@@ -14,6 +14,9 @@ from ..secure.plan.plan import Plan
 #: Of what the three services say to one another.
 VERSION = 1
 
+#: What a session's kept activations may be compared by.
+COMPARISONS = ("fss", "gmw")
+
 
 class TurnedAway(PartyError):
     """A peer asked for what it will not get, and was told."""
@@ -24,9 +27,14 @@ def new_session() -> str:
     return secrets.token_hex(16)
 
 
-def ask_for(channel: Channel, what: str, plan: Plan, **more: Any) -> None:
+def name_of_program(plan: Plan) -> str:
+    """What a program is called in a greeting: the digest of its plan as it was published."""
+    return plan.digest().hex()
+
+
+def ask_for(channel: Channel, what: str, program: str, **more: Any) -> None:
     """The first letter of a connection."""
-    channel.send_letter(service=VERSION, plan=PLAN_VERSION, program=plan.digest().hex(), wants=what, **more)
+    channel.send_letter(service=VERSION, plan=PLAN_VERSION, program=program, wants=what, **more)
 
 
 def asked(channel: Channel) -> dict[str, Any]:
@@ -42,9 +50,9 @@ def asked(channel: Channel) -> dict[str, Any]:
     return letter
 
 
-def check_program(channel: Channel, letter: dict[str, Any], plan: Plan) -> None:
+def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:
     """Turn a peer away that has another program."""
-    if letter["program"] != plan.digest().hex():
+    if letter["program"] != program:
         refuse(channel, "another program is published here; fetch its public part again")
 
 

@@ -13,12 +13,12 @@ from ..secure.plan.plan import Plan
 _MODELS = 4
 
 _lock = threading.Lock()
-_kept: OrderedDict[tuple[bytes, bytes], dict[str, Any]] = OrderedDict()
+_kept: OrderedDict[tuple[str, bytes], dict[str, Any]] = OrderedDict()
 
 
-def masks_of(plan: Plan, model: bytes) -> dict[str, Any]:
-    """As :func:`~autorep_fx.secure.parties.weights.pack_masks`. model: the seed of ``A``."""
-    key = plan.digest(), model
+def masks_of(plan: Plan, name: str, model: bytes) -> dict[str, Any]:
+    """As :func:`~autorep_fx.secure.parties.weights.pack_masks`. name: the plan's own; model: the seed of ``A``."""
+    key = name, model
     with _lock:
         if key not in _kept:
             _kept[key] = pack_masks(plan, model)

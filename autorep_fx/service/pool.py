@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -200,3 +201,23 @@ class Pool:
         with self._changed:
             self._ready.clear()
         self._store.close()
+
+
+def prepared_pool(party: str, depth: int, state: str | os.PathLike | None, disk: bool) -> Pool:
+    """A session's pool: in memory, or in a folder of its own under ``state``.
+
+    Args:
+        depth: how many may wait; and one more, which is asked for when it is needed, whatever waits.
+
+    Raises:
+        ValueError: on disk, without a folder for it.
+    """
+    check_store(state, disk)
+    folder = Path(state or "") / "prepared" / secrets.token_hex(16)
+    return Pool(Disk(folder, party) if disk else Memory(), depth + 1)
+
+
+def check_store(state: str | os.PathLike | None, disk: bool) -> None:
+    """Raise ValueError for files without a folder."""
+    if disk and state is None:
+        raise ValueError("disk needs a folder for its files: state")

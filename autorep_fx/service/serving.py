@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import structlog
@@ -22,13 +21,13 @@ from ..secure.parties.server import Server
 from ..secure.parties.weights import Weights, digest
 from ..secure.plan.plan import Plan
 from .addresses import address_of
-from .gate import PATIENCE, Gate
-from .greeting import TurnedAway, ask_for, asked, check_program, new_session, refuse, tell
+from .base import Service
+from .gate import PATIENCE
+from .greeting import TurnedAway, ask_for, new_session, refuse, tell
 from .ledger import Ledger
-from .limits import Limits
 from .load import Load
 from .metrics import Metrics
-from .pool import Disk, Memory, Pool
+from .pool import Pool, prepared_pool
 from .settings import Serve
 
 #: Seconds after which a dealer that was lost may be back.
@@ -48,7 +47,7 @@ class _Session:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-class ServerService:
+class ServerService(Service):
     """Serves one program.
 
     Args:
@@ -60,31 +59,15 @@ class ServerService:
     def __init__(
         self, plan: Plan, comparison: str, weights: Weights, settings: Serve, ledger: Ledger, metrics: Metrics
     ):
-        self.published, self.plan = plan, plan.with_comparison(comparison)
-        self.comparison, self.weights = comparison, weights
-        self.settings, self.ledger, self.metrics = settings, ledger, metrics
-        self.limits, s = Limits.of(settings), settings
+        self.plan, self.comparison, self.weights = plan.with_comparison(comparison), comparison, weights
         self.load, self.blinded = Load(self.plan), digest(weights.blinded())
-        self.identity = s.identity(s.listen, s.dealer)
         self._sessions: dict[str, _Session] = {}
-        self.gate = Gate("server", address_of(s.listen), self.identity, s.connections, self._handle)
+        super().__init__("server", plan, settings, ledger, metrics, settings.dealer)
 
-    def run(self) -> None:
-        """Until :meth:`close`."""
-        self.gate.run()
-
-    def close(self) -> None:
-        """Take no more, and end what runs."""
-        self.gate.close(self.settings.grace)
-        self.ledger.close()
-
-    def _handle(self, channel: StreamChannel, name: str) -> None:
-        letter = asked(channel)
+    def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         channel.peer = "client"
-        name = name or str(letter.get("name", "client"))
         if name in (self.settings.server_name, self.settings.dealer_name):
             refuse(channel, f"'{name}' is no client's name")
-        check_program(channel, letter, self.published)
         if letter["wants"] == "session":
             self._offline(channel, name)
         elif letter["wants"] == "online":
@@ -97,7 +80,8 @@ class ServerService:
     def _offline(self, client: StreamChannel, name: str) -> None:
         try:
             with self.limits.session(name), self.metrics.session():
-                session = _Session(new_session(), name, self._pool())
+                s = self.settings
+                session = _Session(new_session(), name, prepared_pool("server", s.depth, s.state, s.disk))
                 try:
                     self._prepare_all(client, session)
                 finally:
@@ -126,15 +110,6 @@ class ServerService:
             if dealer is not None:
                 dealer.close()
 
-    def _pool(self) -> Pool:
-        s = self.settings
-        most = s.depth + 1  # one is asked for when it is needed, whatever waits
-        if not s.disk:
-            return Pool(Memory(), most)
-        if s.state is None:
-            raise PartyError("disk needs a folder for its files: state")
-        return Pool(Disk(Path(s.state) / "prepared" / new_session(), "server"), most)
-
     def _meet_dealer(self, session: _Session) -> StreamChannel:
         """Raises:
         Refused: there is none just now, or it refuses.
@@ -143,7 +118,7 @@ class ServerService:
         try:
             connection = tls.connect(address_of(s.dealer), self.identity, s.dealer_name, PATIENCE)
             dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
-            ask_for(dealer, "session", self.published, session=session.name, client=session.client, name=s.server_name,
+            ask_for(dealer, "session", self.program, session=session.name, client=session.client, name=s.server_name,
                     comparison=self.comparison)  # fmt: skip
             dealer.receive_letter()
         except PeerLost as error:
@@ -161,8 +136,7 @@ class ServerService:
             party.send_weights()
         while self._next(client, session):
             batch = client.receive_letter(prepare=int)["prepare"]
-            if not 0 < batch <= s.max_batch:
-                refuse(client, f"{batch} samples; 1 to {s.max_batch} are allowed")
+            self.check_batch(client, batch)
             try:
                 if len(session.pool) > s.depth:
                     raise Refused(f"{len(session.pool)} prepared inferences wait, and {s.depth} may", 1.0)

@@ -120,7 +120,7 @@ def channel(service, published, to="server", name="alice"):
 
 
 def test_another_version_or_program(published, service, monkeypatch):
-    plan = load_published(published[0] / "public").plan
+    program = greeting.name_of_program(load_published(published[0] / "public").plan)
     monkeypatch.setattr(greeting, "VERSION", 99)
     with pytest.raises(PartyError, match="version 99 of the service was asked for, this is version 1"):
         service.connect()
@@ -131,11 +131,11 @@ def test_another_version_or_program(published, service, monkeypatch):
         with pytest.raises(PartyError, match="another program is published here"):
             link.receive_letter()
     link = channel(service, published, "dealer")
-    greeting.ask_for(link, "session", plan, session="f" * 32)
+    greeting.ask_for(link, "session", program, session="f" * 32)
     with pytest.raises(PartyError, match="no session of 'alice' is open here by that name"):
         link.receive_letter()
     link = channel(service, published)
-    greeting.ask_for(link, "online", plan, session="f" * 32)
+    greeting.ask_for(link, "online", program, session="f" * 32)
     with pytest.raises(PartyError, match="no session of 'alice' is open"):
         link.receive_letter()
 

@@ -1,0 +1,54 @@
+"""What dealer and server have in common: a gate, limits, a ledger, and an end that waits for what runs."""
+
+from __future__ import annotations
+
+from ..secure.link.stream import StreamChannel
+from ..secure.plan.plan import Plan
+from .addresses import address_of
+from .gate import Gate
+from .greeting import asked, check_program, name_of_program, refuse
+from .ledger import Ledger
+from .limits import Limits
+from .metrics import Metrics
+from .settings import Listening
+
+
+class Service:
+    """Listens as its settings say; each connection is a call of :meth:`handle`.
+
+    Args:
+        me: "dealer" or "server".
+        plan: as it was published; a session's has one of the comparisons.
+        peers: HOST:PORT of those whom the service connects to itself.
+    """
+
+    def __init__(self, me: str, plan: Plan, settings: Listening, ledger: Ledger, metrics: Metrics, *peers: str):
+        self.published, self.program = plan, name_of_program(plan)
+        self.settings, self.ledger, self.metrics = settings, ledger, metrics
+        self.limits = Limits.of(settings)
+        self.identity = settings.identity(settings.listen, *peers)
+        self.gate = Gate(me, address_of(settings.listen), self.identity, settings.connections, self._handle)
+
+    def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
+        """Do what the first letter of a connection asks for. name: whom its certificate names."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Until :meth:`close`."""
+        self.gate.run()
+
+    def close(self) -> None:
+        """Take no more, and end what runs."""
+        self.gate.close(self.settings.grace)
+        self.ledger.close()
+
+    def check_batch(self, channel: StreamChannel, batch: int) -> None:
+        """Turn a peer away that asks for more samples than are allowed."""
+        most = self.settings.max_batch
+        if not 0 < batch <= most:
+            refuse(channel, f"{batch} samples; 1 to {most} are allowed")
+
+    def _handle(self, channel: StreamChannel, name: str) -> None:
+        letter = asked(channel)
+        check_program(channel, letter, self.program)
+        self.handle(channel, name or str(letter.get("name", "client")), letter)
