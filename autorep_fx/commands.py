@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from . import models
+from .arrays import read_array, read_tensor
 from .errors import FormatError
 from .hybrid.serialize import load, save
 from .inspect import inspect, monitor
@@ -86,7 +87,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
 
 
 def inspect_model(args: Namespace) -> int:
-    report = inspect(_network(args), None if args.examples is None else _array(args.examples))
+    report = inspect(_network(args), None if args.examples is None else read_tensor(args.examples))
     for path, write in ((args.html, report.to_html), (args.png, report.plot)):
         if path is not None:
             write(path)
@@ -95,8 +96,8 @@ def inspect_model(args: Namespace) -> int:
 
 
 def transform_model(args: Namespace) -> int:
-    x = _array(args.calibration)
-    labels = None if args.labels is None else torch.from_numpy(_numpy(args.labels).astype(np.int64))
+    x = read_tensor(args.calibration)
+    labels = None if args.labels is None else torch.from_numpy(read_array(args.labels).astype(np.int64))
     gm = transform(_network(args), calibration=x if labels is None else (x, labels), relu_budget=args.relu_budget,
                    latency_ms=args.latency_ms, offline_mb=args.offline_mb, network=args.network, degree=args.degree,
                    granularity=args.granularity)  # fmt: skip
@@ -107,7 +108,7 @@ def transform_model(args: Namespace) -> int:
 
 
 def compile_model(args: Namespace) -> int:
-    x = _array(args.examples)
+    x = read_tensor(args.examples)
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         network = transform(network, example_inputs=x[:1])
@@ -131,8 +132,8 @@ def monitor_model(args: Namespace) -> int:
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         raise ValueError(f"{args.weights} has no polynomials; give a file of autorep_fx.save, or of transform --out")
-    reference = None if args.reference is None else _array(args.reference)
-    drift = monitor(network, _array(args.examples), reference=reference)
+    reference = None if args.reference is None else read_tensor(args.reference)
+    drift = monitor(network, read_tensor(args.examples), reference=reference)
     print(json.dumps(drift.to_dict()) if args.json else drift)
     return 0
 
@@ -226,27 +227,6 @@ def _state(path: Path) -> dict[str, Tensor] | None:
     except Exception:  # noqa: BLE001  (whatever a file that is no such thing makes of it)
         return None
     return found if isinstance(found, dict) and all(isinstance(v, Tensor) for v in found.values()) else None
-
-
-def _array(path: Path) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(_numpy(path), np.float32))
-
-
-def _numpy(path: Path) -> np.ndarray:
-    """An array of a file, without pickle.
-
-    Raises:
-        ValueError: it is none; names it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such array: {path}")
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is no array of NumPy: {error}") from None
-    if not isinstance(found, np.ndarray):
-        raise ValueError(f"{path} has several arrays; give an .npy file")
-    return found
 
 
 def _text(path: Path) -> str:

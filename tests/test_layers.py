@@ -32,6 +32,7 @@ LAYERS = [
     ["models"],
     ["search"],
     ["inspect"],
+    ["arrays"],
     ["service"],
     [""],  # __init__: the public names
     ["commands", "demo"],

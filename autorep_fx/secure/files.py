@@ -16,7 +16,7 @@ import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -256,12 +256,21 @@ def _tensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         raise FormatError(f"cannot be read: {error}") from error
 
 
+def create(path: Path, mode: int = 0o600) -> BinaryIO:
+    """Open a new file for writing, with this mode (less the umask) from the first byte on.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     """The file appears whole or not at all, with this mode (less the umask) from the first byte on."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        with create(partial, mode) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -15,20 +15,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import structlog
 import torch
 
 from .. import kernels
+from ..arrays import read_tensor
 from ..secure.files import load_published
 from ..secure.network import network_of
 from ..secure.parties.weights import Weights
 from ..secure.plan.cost import quicker
 from ..secure.secure_program import SecureProgram
 from .addresses import address_of
-from .asking import Client, Options
+from .asking import Client
 from .base import Service
 from .certificates import make_certificates
+from .client_session import Options
 from .dealing import DealerService
 from .greeting import COMPARISONS
 from .ledger import Ledger
@@ -176,11 +177,7 @@ def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> torch.Tens
         raise FileNotFoundError(f"no such input: {path}")
     if path.suffix != ".npy":
         return torch.from_numpy(pictures.read(path, shape))[None]
-    try:
-        x = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is no array: {error}") from None
-    x = torch.from_numpy(np.ascontiguousarray(x, np.float32))
+    x = read_tensor(path)
     return x[None] if x.dim() == len(shape) else x
 
 

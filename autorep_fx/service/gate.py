@@ -12,7 +12,7 @@ import structlog
 
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, name_of, shake_hands
+from ..secure.link.tls import Identity, name_of, reason_of, shake_hands
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
 PATIENCE = 10.0
@@ -97,8 +97,7 @@ class Gate:
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
             self._handler(channel, name)
         except (OSError, PartyError) as error:
-            reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-            log.warning("connection ended", peer=peer[0], name=name, why=reason)
+            log.warning("connection ended", peer=peer[0], name=name, why=reason_of(error))
         except Exception:
             log.exception("a connection's thread failed", peer=peer[0], name=name)
         finally:

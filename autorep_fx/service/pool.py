@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from ..errors import MissingDependency, PartyError
+from ..secure.files import create
 from ..secure.parties.prepared import Prepared
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
@@ -72,7 +73,7 @@ class Disk:
         arrays = {f"m/{step}": array for step, array in masks.items()}
         arrays |= {f"s/{name}/{step}": array for step, found in shares.items() for name, array in found.items()}
         data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-        with os.fdopen(os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with create(self._path(number)) as file:
             for i in range(0, len(data), _PIECE):
                 nonce = os.urandom(12)
                 sealed = self._cipher.encrypt(nonce, data[i : i + _PIECE], self._label(number, batch, i))

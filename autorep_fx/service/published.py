@@ -108,7 +108,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
     path.parent.mkdir(parents=True, exist_ok=True)
     seed, partial = os.urandom(16), path.with_suffix(f".{os.urandom(4).hex()}")
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with files.create(partial) as file:
             file.write(seed)
             file.flush()
             os.fsync(file.fileno())

@@ -110,12 +110,14 @@ def connect(address: tuple[str, int], identity: Identity | None, expected: str, 
         secured = context.wrap_socket(connection, server_hostname=address[0])
     except OSError as error:
         connection.close()
-        raise PartyError(f"{where} cannot be trusted, or does not speak TLS 1.3: {_said(error)}") from error
+        raise PartyError(f"{where} cannot be trusted, or does not speak TLS 1.3: {reason_of(error)}") from error
     if (name := name_of(secured)) != expected:
         secured.close()
         raise PartyError(f"{where} has a certificate of '{name}'")
     return secured
 
 
-def _said(error: OSError) -> str:
-    return getattr(error, "verify_message", "") or error.strerror or getattr(error, "reason", "") or str(error)
+def reason_of(error: Exception) -> str:
+    """Why a connection failed, as shortly as TLS or the system says it."""
+    said = (getattr(error, name, "") for name in ("verify_message", "strerror", "reason"))
+    return next(filter(None, said), str(error))

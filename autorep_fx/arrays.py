@@ -1,0 +1,31 @@
+"""Arrays that a command is given, as .npy files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def read_array(path: Path) -> np.ndarray:
+    """An array of a file, without pickle.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none; names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such array: {path}")
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is no array of NumPy: {error}") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path} has several arrays; give an .npy file")
+    return found
+
+
+def read_tensor(path: Path) -> Tensor:
+    """The same in float32."""
+    return torch.from_numpy(np.ascontiguousarray(read_array(path), np.float32))
