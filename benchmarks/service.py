@@ -37,7 +37,7 @@ from autorep_fx.service.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "service"))
 
-from services import Provider  # noqa: E402
+from services import Provider, all_ended  # noqa: E402
 
 CLIENTS = 8
 FREE = {"rate": 1e6, "client_rate": 1e6, "megabytes": 1e6, "client_megabytes": 1e6}
@@ -242,7 +242,7 @@ def settle(started: Provider) -> None:
     """Until no session is open any more."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        if all(state in ("done", "burned") for name in started.ports for *_, state in started.ledger(name)):
+        if all(all_ended(started.ledger(name)) for name in started.ports):
             return
         time.sleep(0.2)
 

@@ -107,3 +107,15 @@ def until(true, seconds: float = 20.0, log: Path | None = None) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen" if log is None else log.read_text()
         time.sleep(0.02)
+
+
+#: What the fixed-point network may be off by.
+BOUND = 2e-3
+
+
+def all_ended(lines) -> bool:
+    return all(state in ("done", "burned") for *_, state in lines)
+
+
+def right(published, result, x) -> bool:
+    return bool((result.output - published[1](x)).abs().max() <= BOUND)
