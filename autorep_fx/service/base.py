@@ -50,5 +50,6 @@ class Service:
 
     def _handle(self, channel: StreamChannel, name: str) -> None:
         letter = asked(channel)
+        self.gate.welcome(channel)
         check_program(channel, letter, self.program)
         self.handle(channel, name or str(letter.get("name", "client")), letter)

@@ -68,6 +68,11 @@ class Gate:
                 self._threads.add(thread)
             thread.start()
 
+    def welcome(self, channel: StreamChannel) -> None:
+        """Who is behind a channel has said what it wants: its thread is waited for at the end."""
+        with self._lock:
+            self._strangers.discard(channel.socket)
+
     def close(self, grace: float = 0.0) -> None:
         """Accept no more, hang up on strangers, and wait so long for what runs."""
         if not self.open:
@@ -88,12 +93,13 @@ class Gate:
             connection.settimeout(PATIENCE)
             if self._context is not None:
                 connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                with self._lock:
-                    self._strangers.add(connection)
+            with self._lock:
+                if not self.open:  # too late to be hung up on with the others
+                    return
+                self._strangers.add(connection)
+            if self._context is not None:
                 shake_hands(connection)
                 name = name_of(connection)
-                with self._lock:
-                    self._strangers.discard(connection)
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
             self._handler(channel, name)
         except (OSError, PartyError) as error:

@@ -21,6 +21,10 @@ class SocketChannel(Channel):
 
     _socket: socket.socket
 
+    @property
+    def socket(self) -> socket.socket:
+        return self._socket
+
     def exchange(self, step: int, out: np.ndarray, into: np.ndarray) -> None:
         if out.nbytes < SMALL:
             return super().exchange(step, out, into)
