@@ -272,6 +272,5 @@ class ClientSession:
 def _phase(seconds: float, party: Party, request: int = 0) -> Phase:
     """What the party counted, and a request before it that has so many bytes."""
     count = party.count()
-    messages = count.total_bytes - HEADER_BYTES * sum(count.messages_sent.values()) + request
     sent = count.total_bytes + (request and request + HEADER_BYTES)
-    return Phase(seconds, count.depth, {"client": sent}, {"client": messages})
+    return Phase(seconds, count.depth, {"client": sent}, {"client": count.message_bytes + request})

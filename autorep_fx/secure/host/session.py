@@ -9,7 +9,6 @@ import numpy as np
 
 from ...errors import PartyError
 from ..link import door
-from ..link.message import HEADER_BYTES
 from ..network import Network
 from ..parties.limits import largest_batch
 from ..plan.numbers import Numbers
@@ -146,11 +145,9 @@ class Session:
 
 def _phase(name: str, found: list[PhaseReport]) -> Phase:
     reports = {r.party: r for party in PARTIES for r in found if r.party == party and r.phase == name}
-    sent = {party: r.count.total_bytes for party, r in reports.items()}
-    framed = {party: HEADER_BYTES * sum(r.count.messages_sent.values()) for party, r in reports.items()}
     return Phase(
         seconds=reports["client"].seconds,
         rounds=max(r.count.depth for r in reports.values()),
-        bytes_sent=sent,
-        message_bytes={party: sent[party] - framed[party] for party in reports},
+        bytes_sent={party: r.count.total_bytes for party, r in reports.items()},
+        message_bytes={party: r.count.message_bytes for party, r in reports.items()},
     )

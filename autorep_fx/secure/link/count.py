@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .message import HEADER_BYTES
+
 
 @dataclass
 class Count:
@@ -16,3 +18,8 @@ class Count:
     @property
     def total_bytes(self) -> int:
         return sum(self.bytes_sent.values())
+
+    @property
+    def message_bytes(self) -> int:
+        """The arrays alone."""
+        return self.total_bytes - HEADER_BYTES * sum(self.messages_sent.values())
