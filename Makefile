@@ -7,7 +7,8 @@ TORCH := torch==2.13.0
 # -qq: errors only. Of warnings pip has dozens where a machine's own configuration names indexes that lack a package.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install $(TORCH)
 
-.PHONY: help build demo demo-imagenet test test-slow test-random test-portable test-sanitize soak bench lint wheel clean
+.PHONY: help build demo demo-imagenet test test-slow test-random test-portable test-sanitize soak bench lint wheel docs
+.PHONY: clean
 
 help:
 	@echo "make demo           train, transform and answer privately, on scikit-learn's digits"
@@ -20,6 +21,7 @@ help:
 	@echo "make soak           private sessions until one fails (SOAK=\"--seconds 600\" to stop)"
 	@echo "make bench          kernel microbenchmarks (BENCH=--benchmark-json=FILE to compare two commits)"
 	@echo "make lint           ruff"
+	@echo "make docs           site/: README, docs/, the examples and a reference of every name, as pages"
 	@echo "make wheel          dist/: a wheel that needs no compiler, and the source archive that it was built from"
 	@echo "make build          only the set-up"
 	@echo "make clean          remove everything that was built"
@@ -56,7 +58,7 @@ bench: build
 	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=median,iqr $(BENCH)
 
 lint: build
-	$(BIN)/ruff check autorep_fx tests benchmarks examples setup.py
+	$(BIN)/ruff check autorep_fx tests benchmarks examples docs/hooks setup.py
 
 # From the source archive, so that nothing of this folder that is not in it can be needed or slip in; auditwheel puts
 # libgomp beside the kernels and names the oldest glibc that they run on.
@@ -67,6 +69,14 @@ wheel: build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 	cp build/wheel/*.tar.gz dist
 	@ls dist
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "$(CURDIR)/site/index.html"
+
+$(VENV)/.docs: $(VENV)/.built
+	AUTOREP_FX_NO_EXT=1 $(PIP) --no-build-isolation -e ".[docs]"
+	@touch $@
 
 build: $(VENV)/.built
 
@@ -88,4 +98,4 @@ $(VENV)/.built: $(VENV)/.dependencies setup.py CMakeLists.txt $(shell find csrc 
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist out autorep_fx/kernels/*.so *.egg-info
+	rm -rf $(VENV) build dist out site autorep_fx/kernels/*.so *.egg-info

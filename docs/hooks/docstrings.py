@@ -1,0 +1,44 @@
+"""What the reference makes of the source: roles of docstrings become links, and names of defaults their values."""
+
+import re
+
+import griffe
+
+_ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):`(~?)([\w.]+)`")
+
+
+class Docstrings(griffe.Extension):
+    """:func:`~package.name` becomes a link, or code where the reference does not have it; ``lr: float = Settings.lr``
+    shows the number."""
+
+    def on_object(self, *, obj: griffe.Object, **_) -> None:
+        if obj.docstring:
+            obj.docstring.value = _ROLE.sub(lambda role: _link(role, obj), obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_) -> None:
+        for function in _functions(pkg):
+            for parameter in function.parameters:
+                if isinstance(parameter.default, griffe.ExprAttribute):
+                    attribute = pkg.modules_collection[parameter.default.canonical_path]
+                    parameter.default = attribute.value or parameter.default
+
+
+def _link(role: re.Match, obj: griffe.Object) -> str:
+    short, name = role.groups()
+    shown = name.rpartition(".")[2] if short or name.startswith("autorep_fx.") else name
+    if not name.startswith("autorep_fx."):
+        try:
+            name = obj.resolve(name)
+        except griffe.NameResolutionError:
+            return f"`{shown}`"
+    return f'<autoref identifier="{name}" optional><code>{shown}</code></autoref>'
+
+
+def _functions(inside: griffe.Object):
+    for member in inside.members.values():
+        if member.is_alias:
+            continue
+        if member.is_function:
+            yield member
+        elif member.is_module or member.is_class:
+            yield from _functions(member)

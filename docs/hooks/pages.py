@@ -1,0 +1,55 @@
+"""Pages that `make docs` makes of what lies outside docs/: the README is the home page, the examples are one page."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: A link of Markdown to a path: what is before the path, the path, its anchor.
+_LINK = re.compile(r"(\[[^\]]*\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
+
+
+def on_files(files, config):
+    from mkdocs.structure.files import File
+
+    for name, text in (("index.md", home()), ("examples.md", examples())):
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown, page, **_):
+    return _LINK.sub(lambda link: _moved(link, "../"), markdown)
+
+
+def home() -> str:
+    """The README with links as they are from docs/."""
+    text = _LINK.sub(lambda link: _moved(link, ""), (ROOT / "README.md").read_text())
+    return f"---\nhide: [navigation]\n---\n\n{text}"
+
+
+def examples() -> str:
+    """Every program of examples/, under its name."""
+    parts = ["# Examples\n", "Programs to copy; each is run by a test.\n"]
+    for folder in ("examples", "examples/deployment"):
+        if folder != "examples":
+            parts.append("## Three machines { #deployment }\n\nWhat each of the three owners runs.\n")
+        level = "##" if folder == "examples" else "###"
+        for path in sorted((ROOT / folder).glob("*.py")):
+            code = path.read_text()
+            says = ast.get_docstring(ast.parse(code)) or ""
+            parts.append(f"{level} {path.name} {{ #{path.stem} }}\n\n{says}\n\n```python\n{code.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def _moved(link: re.Match, up: str) -> str:
+    """A link to a file of this repository, as it is from docs/."""
+    before, path, after = link.groups()
+    if path.startswith(f"{up}docs/"):
+        return before + path.removeprefix(f"{up}docs/") + after
+    if path == f"{up}README.md":
+        return f"{before}index.md{after}"
+    if path.startswith(f"{up}examples/"):
+        name = Path(path).stem
+        return f"{before}examples.md)" if name == "examples" else f"{before}examples.md#{name})"
+    return link.group()
