@@ -1,5 +1,10 @@
+import os
 import sys
 from pathlib import Path
+
+# For whatever a test starts, too. The tensors are small, and threads of OpenMP spin while they wait for each other:
+# where something else wants a core, a training of ten seconds takes minutes. Tests of threads name their number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
