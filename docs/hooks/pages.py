@@ -19,13 +19,14 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
+    if page.parent is None:  # alone in its tab, so there is nothing to choose beside it
+        page.meta["hide"] = ["navigation"]
     return _LINK.sub(lambda link: _moved(link, "../"), markdown)
 
 
 def home() -> str:
     """The README with links as they are from docs/."""
-    text = _LINK.sub(lambda link: _moved(link, ""), (ROOT / "README.md").read_text())
-    return f"---\nhide: [navigation]\n---\n\n{text}"
+    return _LINK.sub(lambda link: _moved(link, ""), (ROOT / "README.md").read_text())
 
 
 def examples() -> str:
