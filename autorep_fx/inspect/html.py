@@ -41,7 +41,7 @@ def render(report, title: str | None = None, sections: Sequence = ()) -> str:
         report=report,
         title=title or report.model,
         sections=_sections(sections),
-        graph=svg.draw(report.to_networkx(), anchors),
+        graph=svg.draw(report._graph, anchors),
         cards=[_card(site, anchors[site.name]) for site in report.sites],
         largest=max((site.total or 0 for site in report.sites), default=0),
         all_relu=all(site.kind == "relu" for site in report.sites),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import networkx as nx
 from torch import fx, nn
 
@@ -38,6 +40,29 @@ def to_networkx(gm: fx.GraphModule, records: list[SiteRecord], shapes: dict) -> 
         for source in node.all_input_nodes:
             graph.add_edge(source.name, node.name, shape=graph.nodes[source.name]["shape"])
     return graph
+
+
+def plain(graph: nx.DiGraph) -> nx.DiGraph:
+    """A copy for other tools: attributes are text, int, float or bool, and those that are unknown are left out.
+
+    A shape is text, "16x28x28", and "scalar" for one number a sample.
+    """
+    result = nx.DiGraph()
+    for node, attributes in graph.nodes.items():
+        result.add_node(node, **_plain(attributes))
+    for (source, reader), attributes in graph.edges.items():
+        result.add_edge(source, reader, **_plain(attributes))
+    return result
+
+
+def _plain(attributes: dict) -> dict[str, str | int | float | bool]:
+    found = {}
+    for name, value in attributes.items():
+        if isinstance(value, tuple):
+            found[name] = "x".join(map(str, value)) or "scalar"
+        elif value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            found[name] = value
+    return found
 
 
 def _target(node: fx.Node) -> str:

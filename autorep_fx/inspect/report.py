@@ -15,7 +15,7 @@ from ..hybrid.activation import HybridActivation, masks_digest
 from ..transform import transform
 from . import table
 from .measure import SiteRecord, measure
-from .network import to_networkx
+from .network import plain, to_networkx
 
 
 def inspect(gm: nn.Module, example_inputs=None) -> Report:
@@ -104,8 +104,13 @@ class Report:
         }
 
     def to_networkx(self) -> nx.DiGraph:
-        """The graph, one node for each fx node; see :func:`autorep_fx.inspect.network.to_networkx`."""
-        return self._graph.copy()
+        """The graph, one node for each fx node, by its name and in run order, and an edge where a tensor goes.
+
+        Attributes of nodes are ``op``, ``target`` and ``label`` (text), ``shape`` of one sample ("16x28x28", absent
+        where it is unknown) and ``parameters``; a site has ``site``, ``kind``, ``kept`` and ``total`` as well. An edge
+        has the ``shape`` of what goes along it. All are text or numbers, so that GraphML, JSON and DOT hold them.
+        """
+        return plain(self._graph)
 
     def to_html(
         self,

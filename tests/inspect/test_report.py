@@ -169,7 +169,7 @@ def test_networkx_has_the_nodes_and_edges_of_the_fx_graph(stage):
     assert list(graph) == [node.name for node in gm.graph.nodes]
     assert set(graph.edges) == {(s.name, node.name) for node in gm.graph.nodes for s in node.all_input_nodes}
     for node in gm.graph.nodes:
-        assert {"op", "target", "label", "shape", "parameters"} <= graph.nodes[node.name].keys()
+        assert {"op", "target", "label", "parameters"} <= graph.nodes[node.name].keys()
         assert graph.nodes[node.name]["op"] == node.op
         is_site = node.op == "call_module" and isinstance(gm.get_submodule(node.target), HybridActivation)
         assert is_site == ("site" in graph.nodes[node.name])
@@ -274,10 +274,8 @@ def test_a_plain_module_is_transformed_and_left_alone(images):
 
 def test_shapes_of_edges_are_those_of_one_sample(masked, images):
     graph = inspect(masked, images).to_networkx()
-    shape = {node: graph.nodes[node]["shape"] for node in graph}
-    assert (
-        shape["x"] == (1, 8, 8) and shape["stem"] == (4, 8, 8) and shape["cat"] == (8, 8, 8) and shape["head"] == (3,)
-    )
+    shape = dict(graph.nodes(data="shape"))
+    assert (shape["x"], shape["stem"], shape["cat"], shape["head"]) == ("1x8x8", "4x8x8", "8x8x8", "3")
     assert all(attributes["shape"] == shape[source] for source, _, attributes in graph.edges(data=True))
 
 
