@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
+import warnings
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
 class Process:
-    """One command in a process of its own; what it logs is kept."""
+    """One command in a process of its own, a fork of one that has imported torch; what it logs is kept."""
 
-    def __init__(self, *arguments: str, wait: bool = True, **environment: str):
-        self.arguments, self.lines = arguments, []
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "autorep_fx", *map(str, arguments)], stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        )  # fmt: skip
+    def __init__(self, *arguments: object):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["autorep_fx.service.commands"])  # if nobody has started it
+        self.lines, (log, theirs) = [], context.Pipe(duplex=False)
+        self.process = context.Process(target=command, args=(theirs, [*map(str, arguments)]), daemon=True)
+        self.process.start()
+        theirs.close()
         self._listening = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        if wait and not self._listening.wait(60):
+        self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self._reader.start()
+        if not self._listening.wait(60) or not self.said("listening"):
             raise AssertionError(f"{arguments[0]} does not listen: {self.lines}")
 
     @property
@@ -35,19 +38,35 @@ class Process:
         return [line for line in self.lines if line.get("event") == event]
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
+        """The exit code; that of a process that has ended already, too."""
+        if self.process.is_alive():
+            os.kill(self.process.pid, number)
+        self.process.join(30)
+        self._reader.join(30)
+        return self.process.exitcode
 
-    def _read(self) -> None:
-        for text in self.process.stderr:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                line = {"event": text.rstrip()}
-            self.lines.append(line)
-            if line.get("event") == "listening":
-                self._listening.set()
+    def _read(self, log: Connection) -> None:
+        with open(log.fileno(), closefd=False) as texts:
+            for text in texts:
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = {"event": text.rstrip()}
+                self.lines.append(line)
+                if line.get("event") == "listening":
+                    self._listening.set()
+        log.close()
         self._listening.set()
+
+
+def command(log: Connection, arguments: list[str]) -> None:
+    """What `python -W ignore -m autorep_fx` does; the log is its standard error."""
+    warnings.simplefilter("ignore")
+    os.dup2(log.fileno(), 2)
+    log.close()
+    from autorep_fx.cli import main
+
+    raise SystemExit(main(arguments))
 
 
 class Provider:
@@ -92,8 +111,7 @@ class Provider:
 
     def close(self) -> None:
         for process in self.processes.values():
-            if process.process.poll() is None:
-                process.kill()
+            process.kill()
 
 
 def free_port() -> int:

@@ -31,7 +31,7 @@ def test_a_server_that_dies_and_comes_back(published, provider):
     with started.connect(depth=2) as client:
         client.wait()
         started.processes["server"].kill()
-        again = threading.Thread(target=started.start, args=("server",))
+        again = threading.Timer(0.5, started.start, ("server",))  # until then nobody listens there
         again.start()
         assert right(published, client.run(x[:1], timeout=40.0), x[:1]), "asked again in a new session"
         again.join()
@@ -75,6 +75,7 @@ def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp
         time.sleep(rng.uniform(0, 0.3))
         started.processes[victim].kill()
         before = len(answered)
+        time.sleep(rng.uniform(0, 0.5))
         started.start(victim)
         until(lambda before=before: len(answered) > before + 3, 60)
     stop.set()
