@@ -47,7 +47,12 @@ class Stats:
 
 @dataclass
 class Result:
-    """Output of a private run, what the model returns: a float tensor or several, and what it cost."""
+    """What a private run returns.
+
+    Attributes:
+        output: what the model returns, a float tensor (N, ...) or several.
+        stats: what it cost.
+    """
 
     output: Any
     stats: Stats
