@@ -1,8 +1,8 @@
 """The ledger: a number is prepared once, claimed once, and open ones of a process that is gone are burned."""
 
+import multiprocessing
+import os
 import sqlite3
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -10,9 +10,34 @@ import pytest
 from autorep_fx.errors import FormatError, PartyError
 from autorep_fx.service.ledger import Ledger
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([Ledger.__module__])  # if nobody has started it
+
 
 def states(ledger):
     return {number: state for _, number, _, state in ledger.lines()}
+
+
+def prepare_and_die(path):
+    Ledger(path, "client", many=True).prepare("dead", 1, "alice")
+    os._exit(9)
+
+
+def claim(ledger, start):
+    """How many of 50 numbers it got."""
+    start.wait(60)
+    won = 0
+    for number in range(50):
+        try:
+            ledger.claim("s", number)
+            won += 1
+        except PartyError:
+            pass
+    return won
+
+
+def replica(path, name, start, found):
+    found.put(claim(Ledger(path, name), start))
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -53,11 +78,12 @@ def test_what_is_open_is_burned(tmp_path):
 
 def test_several_of_a_name_do_not_burn_one_another_s(tmp_path):
     path = tmp_path / "ledger"
-    script = ("import sys, os\nfrom autorep_fx.service.ledger import Ledger\n"
-              "Ledger(sys.argv[1], 'client', many=True).prepare('dead', 1, 'alice')\nos._exit(9)")  # fmt: skip
     one = Ledger(path, "client", many=True)
     one.prepare("s", 1, "alice")
-    assert subprocess.run([sys.executable, "-c", script, path]).returncode == 9
+    dead = FORKS.Process(target=prepare_and_die, args=(path,))
+    dead.start()
+    dead.join(60)
+    assert dead.exitcode == 9
     other = Ledger(path, "client", many=True)
     assert [line[::3] for line in other.lines()] == [("dead", "burned"), ("s", "prepared")]
     one.claim("s", 1)
@@ -67,28 +93,14 @@ def test_threads_and_processes_claim_a_number_once(tmp_path):
     ledger, won = Ledger(tmp_path / "ledger", "server"), []
     for number in range(50):
         ledger.prepare("s", number, "alice")
-    script = (
-        "import sys\nfrom autorep_fx.service.ledger import Ledger\nledger, won = Ledger(sys.argv[1], sys.argv[2]), 0\n"
-        "for number in range(50):\n    try:\n        ledger.claim('s', number)\n        won += 1\n"
-        "    except RuntimeError:\n        pass\nprint(won)"
-    )
-    others = [subprocess.Popen([sys.executable, "-c", script, tmp_path / "ledger", f"replica {i}"], text=True,
-                               stdout=subprocess.PIPE) for i in range(2)]  # fmt: skip
-
-    def claim():
-        for number in range(50):
-            try:
-                ledger.claim("s", number)
-                won.append(number)
-            except PartyError:
-                pass
-
-    threads = [threading.Thread(target=claim) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) + sum(int(other.communicate()[0]) for other in others) == 50
+    start, found = FORKS.Barrier(5), FORKS.SimpleQueue()
+    others = [FORKS.Process(target=replica, args=(tmp_path / "ledger", f"replica {i}", start, found)) for i in range(2)]
+    threads = [threading.Thread(target=lambda: won.append(claim(ledger, start))) for _ in range(3)]
+    for each in others + threads:
+        each.start()
+    for each in others + threads:
+        each.join(60)
+    assert len(won) == 3 and sum(won) + found.get() + found.get() == 50
 
 
 def test_what_is_no_ledger(tmp_path):
