@@ -18,9 +18,8 @@ class Docstrings(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_) -> None:
         for function in _functions(pkg):
             for parameter in function.parameters:
-                if isinstance(parameter.default, griffe.ExprAttribute):
-                    attribute = pkg.modules_collection[parameter.default.canonical_path]
-                    parameter.default = attribute.value or parameter.default
+                while isinstance(parameter.default, griffe.ExprAttribute):
+                    parameter.default = pkg.modules_collection[parameter.default.canonical_path].value
         for module in _modules(pkg):
             for name, error in pkg["errors"].classes.items():
                 if name not in module.members:
