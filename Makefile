@@ -72,7 +72,7 @@ wheel: build
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "$(CURDIR)/site/index.html"
+	@echo "site/index.html; its search works through a server alone: python3 -m http.server -d site"
 
 $(VENV)/.docs: $(VENV)/.built
 	AUTOREP_FX_NO_EXT=1 $(PIP) --no-build-isolation -e ".[docs]"
