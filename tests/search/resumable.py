@@ -1,6 +1,4 @@
-"""A short search with checkpoints, run as a process of its own so that a test can kill it."""
-
-import sys
+"""A short search with checkpoints, in a process of its own, too, so that a test can kill it."""
 
 import torch
 
@@ -20,6 +18,6 @@ def search(folder, resume: bool, method: str = "autorep"):
     return gm, history
 
 
-if __name__ == "__main__":
+def begin(folder):
     torch.set_num_threads(1)
-    search(sys.argv[1], resume=False)
+    search(folder, resume=False)

@@ -2,15 +2,13 @@
 
 import copy
 import logging
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+import resumable
 import torch
-from resumable import search as resumable_search
+import two_ranks
+from forks import FORKS
 
 import autorep_fx as ar
 from autorep_fx.errors import BudgetError, FormatError
@@ -21,8 +19,6 @@ from autorep_fx.search import SearchError
 from autorep_fx.search.evaluation import accuracy, refresh_batch_norm, weighted_median
 from autorep_fx.search.loop import Loop
 from autorep_fx.search.ranges import with_excess
-
-HERE = Path(__file__).parent
 
 
 def _loaders(trained_digits, n=320):
@@ -120,7 +116,7 @@ def _equal(a, b):
 @pytest.mark.parametrize("method", ["autorep", "snl"])
 @pytest.mark.parametrize("stop_after", [1, 4])  # masks still moving; masks settled
 def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, method, stop_after):
-    whole, history = resumable_search(tmp_path / "whole", False, method)
+    whole, history = resumable.search(tmp_path / "whole", False, method)
 
     from autorep_fx.search import checkpoint
 
@@ -133,25 +129,26 @@ def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, method, stop
 
     monkeypatch.setattr(checkpoint, "write", write_then_stop)
     with pytest.raises(KeyboardInterrupt):
-        resumable_search(tmp_path / "part", False, method)
+        resumable.search(tmp_path / "part", False, method)
     monkeypatch.setattr(checkpoint, "write", write)
-    resumed, resumed_history = resumable_search(tmp_path / "part", True, method)
+    resumed, resumed_history = resumable.search(tmp_path / "part", True, method)
     assert _equal(whole, resumed) and history == resumed_history
 
 
 def test_a_killed_process_resumes_to_the_same_result(tmp_path):
-    process = subprocess.Popen([sys.executable, HERE / "resumable.py", tmp_path / "killed"])
+    process = FORKS.Process(target=resumable.begin, args=(tmp_path / "killed",), daemon=True)
+    process.start()
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed" / "last.pt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None or (tmp_path / "killed" / "last.pt").exists()
+        assert process.is_alive() or (tmp_path / "killed" / "last.pt").exists()
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in the order of the killed process
     try:
-        resumed, history = resumable_search(tmp_path / "killed", True)
-        whole, _ = resumable_search(tmp_path / "whole", False)
+        resumed, history = resumable.search(tmp_path / "killed", True)
+        whole, _ = resumable.search(tmp_path / "whole", False)
     finally:
         torch.set_num_threads(threads)
     assert len(history.loss) == 5 and _equal(whole, resumed)
@@ -162,20 +159,19 @@ def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits):
     train, _ = _loaders(trained_digits)
     with pytest.raises(FormatError, match="last.pt"):
         ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path, resume=True)
-    resumable_search(tmp_path / "other", False)
+    resumable.search(tmp_path / "other", False)
     with pytest.raises(FormatError, match="epochs is 5 there and 2 here; relu_budget is 150 there and 9 here"):
         ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path / "other",
                   resume=True)  # fmt: skip
 
 
-def test_two_ranks_agree():
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         HERE / "two_ranks.py"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "same" in done.stdout
+def test_two_ranks_agree(tmp_path):
+    ranks = [FORKS.Process(target=two_ranks.run, args=(rank, tmp_path / "meeting"), daemon=True) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(300)
+    assert [rank.exitcode for rank in ranks] == [0, 0], [path.read_text() for path in tmp_path.glob("meeting.*")]
 
 
 def test_a_loss_that_is_not_finite_says_where(trained_digits, tmp_path):

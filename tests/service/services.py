@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -13,15 +12,15 @@ import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from forks import FORKS
+
 
 class Process:
-    """One command in a process of its own, a fork of one that has imported torch; what it logs is kept."""
+    """One command in a process of its own; what it logs is kept."""
 
     def __init__(self, *arguments: object):
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["autorep_fx.service.commands"])  # if nobody has started it
-        self.lines, (log, theirs) = [], context.Pipe(duplex=False)
-        self.process = context.Process(target=command, args=(theirs, [*map(str, arguments)]), daemon=True)
+        self.lines, (log, theirs) = [], FORKS.Pipe(duplex=False)
+        self.process = FORKS.Process(target=command, args=(theirs, [*map(str, arguments)]), daemon=True)
         self.process.start()
         theirs.close()
         self._listening = threading.Event()

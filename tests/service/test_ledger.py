@@ -1,17 +1,14 @@
 """The ledger: a number is prepared once, claimed once, and open ones of a process that is gone are burned."""
 
-import multiprocessing
 import os
 import sqlite3
 import threading
 
 import pytest
+from forks import FORKS
 
 from autorep_fx.errors import FormatError, PartyError
 from autorep_fx.service.ledger import Ledger
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([Ledger.__module__])  # if nobody has started it
 
 
 def states(ledger):

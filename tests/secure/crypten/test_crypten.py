@@ -1,15 +1,16 @@
 import dataclasses
 import multiprocessing
 import pickle
-import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 from faults import Fault
+from forks import FORKS
 from networks import Everything, images, lower, replace
 from torch import nn
 
@@ -17,15 +18,24 @@ import autorep_fx as ar
 from autorep_fx import kernels as extension
 from autorep_fx.errors import MissingDependency, PartyError
 from autorep_fx.secure.compile import compile
-from autorep_fx.secure.crypten import compat, launch
+from autorep_fx.secure.crypten import compat, launch, party
 from autorep_fx.secure.crypten.cost import online
 from autorep_fx.secure.crypten.error_bound import error_bound
+from autorep_fx.secure.host.supervisor import Supervisor
 from autorep_fx.secure.program import Step
 
 try:
     compat.load_crypten()
 except MissingDependency as missing:
     pytest.skip(str(missing), allow_module_level=True)
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Parties are forks, not new interpreters."""
+    forkserver.ensure_running()  # before a test says where temporary files are
+    start, method = Supervisor.__init__, FORKS.get_start_method()
+    monkeypatch.setattr(Supervisor, "__init__", lambda self, _, preload=(): start(self, method, preload))
 
 
 def _everything(fraction: float, x: torch.Tensor, degree: int = 2):
@@ -54,7 +64,7 @@ both_kernels = pytest.mark.parametrize(
 
 @both_kernels
 @pytest.mark.parametrize("fraction, degree", [(0.5, 2), (1.0, 3)])
-def test_every_operation_within_the_rigorous_bound(fraction, degree, kernels):
+def test_every_operation_within_the_rigorous_bound(fraction, degree, kernels, forked):
     x = images(3, seed=2)  # another batch size than compiled for
     program = _everything(fraction, images(), degree)
     taken = {part for step in program.crypten.steps if step.op == "hybrid" for part in ("kept", "square", "direct")
@@ -74,7 +84,7 @@ def test_every_operation_within_the_rigorous_bound(fraction, degree, kernels):
 
 
 @both_kernels
-def test_a_trained_network_within_six_standard_deviations(trained_digits, kernels):
+def test_a_trained_network_within_six_standard_deviations(trained_digits, kernels, forked):
     model, train, test = trained_digits
     x = test.normalized(slice(8))
     gm = ar.transform(model, calibration=train.normalized(slice(256)), relu_budget=400)
@@ -94,7 +104,9 @@ def test_a_trained_network_within_six_standard_deviations(trained_digits, kernel
 
 
 @both_kernels
-def test_with_a_dealer(kernels):
+def test_with_a_dealer(kernels, request):
+    if kernels == "torch":  # the others start as they do without this file
+        request.getfixturevalue("forked")
     x = images(2, seed=2)
     program = _everything(0.5, x)
     result = program.run(x, backend="crypten", provider="TTP", kernels=kernels, timeout=60)
@@ -119,14 +131,25 @@ def _faulty(rank: int, what: str):
     return dataclasses.replace(program, public=public)
 
 
+def _impatient(self, wanted, deadline, collect=launch._Parties.collect):
+    """The time is up as soon as the party hangs, and its peer has had a second to wait for it."""
+    assert self.timeout - 5 < deadline - time.monotonic() <= self.timeout
+    while self._where(0) != "step 'faulty'":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return collect(self, wanted, time.monotonic() + 1)
+
+
 @pytest.mark.parametrize("rank, what, timeout, message", [
     (1, "die", 60, r"party 1 \(client\) failed at step 'faulty': died with exit code 7"),
-    (0, "hang", 25, r"no answer within timeout=25 s; party 0 \(server\) is at step 'faulty'"),
+    (0, "hang", 30, r"no answer within timeout=30 s; party 0 \(server\) is at step 'faulty'"),
     (0, "raise", 60, r"party 0 \(server\) failed at step 'faulty': ArithmeticError: no such number"),
 ])  # fmt: skip
-def test_a_party_that_fails(rank, what, timeout, message, tmp_path, monkeypatch):
+def test_a_party_that_fails(rank, what, timeout, message, tmp_path, monkeypatch, forked):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program, start = _faulty(rank, what), time.monotonic()
+    if what == "hang":
+        monkeypatch.setattr(launch._Parties, "collect", _impatient)
     with pytest.raises(PartyError, match=message):
         program.run(torch.ones(1, 4), backend="crypten", timeout=timeout)
     assert time.monotonic() - start < min(timeout + 8, 40)
@@ -164,11 +187,13 @@ def test_nobody_is_told_more_than_its_part(tmp_path):
 
 
 def test_a_party_does_not_start_from_torch_s_constant_seed():
-    code = "from autorep_fx.secure.crypten import party; party.seed_from_system(); print(party.torch.initial_seed())"
-    seeds = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in "ab"
-    ]
-    assert seeds[0] != seeds[1] and str(torch.default_generator.initial_seed()) not in seeds
+    seeds = []
+    for _ in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(torch.default_generator.initial_seed())  # as in a new process
+            party.seed_from_system()
+            seeds.append(torch.initial_seed())
+    assert seeds[0] != seeds[1] and torch.default_generator.initial_seed() not in seeds
 
 
 def test_wrong_names_are_refused_before_anything_starts():

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from native_runs import compiled
 from networks import images, replace
 from torch import nn
 
-import autorep_fx
 from autorep_fx import Network
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.host.threads import connect, run
@@ -401,7 +399,8 @@ def test_a_script_from_standard_input_is_told_so(monkeypatch):
         program.run(x)
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+def test_a_script_without_a_main_guard_is_told_so(tmp_path, monkeypatch):
+    """A party's process imports the main script first, and there is everything in it begun again."""
     script = tmp_path / "script.py"
     script.write_text("""
 import torch, autorep_fx as ar
@@ -409,8 +408,8 @@ x = torch.zeros(2, 4)
 gm = ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 2)).eval(), example_inputs=x)
 ar.compile(gm, x).run(x)
 """)
-    env = os.environ | {"PYTHONPATH": str(Path(autorep_fx.__file__).parents[1])}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=env)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert "died with exit code 1 before it began" in last and 'if __name__ == "__main__":' in last
+    program, x = small()
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    with pytest.raises(PartyError, match='died with exit code 1 before it began.*if __name__ == "__main__":'):
+        program.run(x)

@@ -1,0 +1,6 @@
+"""Processes that tests start: forks of one that has imported torch, which takes two seconds of a core."""
+
+import multiprocessing
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["autorep_fx"])  # where nobody has started it
