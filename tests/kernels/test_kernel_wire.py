@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kernel_cases import HASH_KEY, SIZES, WIDTHS
+from kernel_cases import HASH_KEY, SIZES, WIDTHS, wanted
 
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
@@ -165,7 +165,7 @@ def test_relu_equals_reference(tier, ring, n, bits, share):
     for p in (0, 1):
         got = kernels.relu_fss(key, b, m_window, a, party=p)
         assert got.dtype == share
-        np.testing.assert_array_equal(got, reference.relu_fss(key, b, m_window, a, party=p))
+        np.testing.assert_array_equal(got, wanted(reference.relu_fss, key, b, m_window, a, party=p))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
