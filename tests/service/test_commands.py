@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -26,10 +27,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "examples" / "deployment"
 
 
-def test_three_owners_by_the_scripts(tmp_path):
+def test_three_owners_by_the_scripts(tmp_path, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                    "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # fmt: skip
-    subprocess.run([sys.executable, SCRIPTS / "digits.py", tmp_path / "files"], env=environment, check=True)
+    monkeypatch.setattr(sys, "argv", ["digits.py", str(tmp_path / "files")])
+    runpy.run_path(SCRIPTS / "digits.py")
     assert main(["certificates", "--out", str(tmp_path / "certificates"), "server", "dealer", "alice"]) == 0
     server, dealer = (f"127.0.0.1:{free_port()}" for _ in range(2))
     environment |= {
@@ -38,18 +40,25 @@ def test_three_owners_by_the_scripts(tmp_path):
         **{f"HOME_OF_{who}": str(tmp_path / who.lower()) for who in ("SERVER", "DEALER", "CLIENT")},
     }  # fmt: skip
     processes = []
+
+    def start(script, *arguments, **more):
+        processes.append(subprocess.Popen([SCRIPTS / script, *arguments], env=environment | more, text=True,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE))  # fmt: skip
+        return processes[-1]
+
     try:
-        for name, listen in (("provider.sh", server), ("dealer.sh", dealer)):
-            log = tmp_path / f"{name}.log"
-            processes.append(subprocess.Popen([SCRIPTS / name], env={**environment, "LISTEN": listen},
-                                              stderr=log.open("w")))  # fmt: skip
-            until(lambda log=log: "listening" in log.read_text() or processes[-1].poll() is not None, 240, log)
-            assert processes[-1].poll() is None, log.read_text()
+        provider = start("provider.sh", LISTEN=server)
+        published = [tmp_path / "public" / name for name in ("public.json", "input.json")]
+        until(lambda: all(path.exists() for path in published) or provider.poll() is not None, 240)
+        services = [provider, start("dealer.sh", LISTEN=dealer)]
+        for service in services:
+            said = list(itertools.takewhile(lambda line: "listening" not in line, service.stderr))
+            assert service.poll() is None, said
         pictures = sorted((tmp_path / "files").glob("digit-*.png"))
-        asked = subprocess.run([SCRIPTS / "client.sh", "--json", *pictures],
-                               env=environment, capture_output=True, text=True)  # fmt: skip
-        assert asked.returncode == 0, asked.stderr
-        answers = [json.loads(line) for line in asked.stdout.splitlines()]
+        asked, nobody = start("client.sh", "--json", *pictures), start("client.sh", pictures[3], NAME="nobody")
+        output, error = asked.communicate(timeout=120)
+        assert asked.returncode == 0, error
+        answers = [json.loads(line) for line in output.splitlines()]
         network = ar.load(ar.models.resnet_cifar(8, 10, 1), tmp_path / "files" / "weights.safetensors").eval()
         reader = Pictures.load(tmp_path / "public")
         for path, answer in zip(pictures, answers, strict=True):
@@ -58,12 +67,11 @@ def test_three_owners_by_the_scripts(tmp_path):
             assert np.abs(np.array(answer["output"]) - expected.numpy()).max() < 0.2
             assert answer["class"] == [f"a {int(expected.argmax())}"] and answer["rounds"] > 0
         assert sum(answer["class"] == [f"a {i}"] for i, answer in enumerate(answers)) >= 8, "it has learned something"
-        asked = subprocess.run([SCRIPTS / "client.sh", pictures[3]], env={**environment, "NAME": "nobody"},
-                               capture_output=True, text=True)  # fmt: skip
-        assert asked.returncode == 2 and "nobody.pem cannot be used as a certificate" in asked.stderr
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+        error = nobody.communicate(timeout=120)[1]
+        assert nobody.returncode == 2 and "nobody.pem cannot be used as a certificate" in error
+        for service in services:
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(30) == 0
     finally:
         for process in processes:
             process.kill()
