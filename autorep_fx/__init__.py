@@ -7,7 +7,7 @@ from .hybrid.activation import HybridActivation, relu_count, sites
 from .hybrid.clips import clip_rates, simplify_clips
 from .hybrid.fitting import refit
 from .hybrid.serialize import load, save
-from .inspect import Drift, Report, inspect, monitor
+from .inspect import BudgetPlan, Drift, Report, inspect, monitor, plan_budgets
 from .search import finetune, search
 from .secure.compile import compile
 from .secure.network import Network
@@ -18,6 +18,7 @@ from .transform import transform
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetPlan",
     "Drift",
     "HybridActivation",
     "Network",
@@ -30,6 +31,7 @@ __all__ = [
     "inspect",
     "load",
     "monitor",
+    "plan_budgets",
     "refit",
     "relu_count",
     "save",

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..graph.statistics import StreamingHistogram
+from .budgets import BudgetPlan
 from .measure import SiteRecord
 from .table import number, percent
 
@@ -74,6 +75,29 @@ def fit_svg(site: SiteRecord) -> str:
             left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
             draw_fit(left, site, _MARKERS)
             draw_channel(right, site, worst, _MARKERS)
+        return inline(figure)
+
+
+def reached_svg(plan: BudgetPlan, masks: str) -> str:
+    """Accuracy over milliseconds on each network, as inline SVG; that with these ``masks`` stands out."""
+    with matplotlib.rc_context(style()):
+        figure = Figure(figsize=(7.6, 2.8), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.subplots(1, len(plan.networks), sharey=True, squeeze=False)[0]
+        p = _MARKERS
+        for ax, label in zip(axes, plan.networks):
+            for found in plan.reached:
+                at, mine = (1e3 * found.prices[label].seconds, 100 * found.accuracy), found.masks == masks
+                ax.plot(*at, "o", color=p.relu if mine else p.poly, markersize=8 if mine else 6)
+                ax.annotate(found.name, at, (0, 7), textcoords="offset points", ha="center", fontsize=8,
+                            color=p.ink if mine else p.muted)  # fmt: skip
+            ax.margins(0.2, 0.25)
+            ax.set_xlabel(f"milliseconds online, {label}", color=p.muted)
+            ax.tick_params(colors=p.muted, length=0, labelsize=8)
+            ax.spines[:].set_color(p.grid)
+            ax.grid(color=p.grid, lw=0.6)
+            ax.patch.set_alpha(0)
+        axes[0].set_ylabel("accuracy in %", color=p.muted)
         return inline(figure)
 
 

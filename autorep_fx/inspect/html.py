@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Sequence
 
 import jinja2
@@ -10,13 +12,14 @@ import numpy as np
 from markupsafe import Markup
 
 from . import draw, svg, table
+from .budgets import BudgetPlan
 from .measure import SiteRecord
 
 _STRIP_HEIGHT = 40
 
 
-def render(report, title: str | None = None, sections: Sequence = ()) -> str:
-    """The text of the file. Everything that comes from the model is escaped.
+def render(report, title: str | None = None, sections: Sequence = (), plan: BudgetPlan | None = None) -> str:
+    """The text of the file. Everything that comes from the model is escaped; the only script that may run is ours.
 
     Raises:
         TypeError: ``sections`` of another form than ``Report.to_html`` says.
@@ -29,19 +32,31 @@ def render(report, title: str | None = None, sections: Sequence = ()) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
+        "about": table.about,
         "count": table.count,
         "elide": table.elide,
         "factor": table.factor,
+        "kilobytes": table.kilobytes,
+        "megabytes": table.megabytes,
+        "milliseconds": table.milliseconds,
         "number": table.number,
         "percent": table.percent,
         "shape": table.shape,
     }
     anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
+    script = "" if plan is None else environment.get_template("planner.html").render()
     return environment.get_template("report.html").render(
         report=report,
         title=title or report.model,
         sections=_sections(sections),
-        graph=svg.draw(report._graph, anchors),
+        graph=svg.draw(report._graph, anchors, report.costs[0].layers if report.costs else ()),
+        costs=report.costs,
+        anchors=anchors,
+        plan=plan,
+        points=plan and _json(plan.to_dict()),
+        reached=plan and plan.reached and Markup(draw.reached_svg(plan, report.masks)),
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         cards=[_card(site, anchors[site.name]) for site in report.sites],
         largest=max((site.total or 0 for site in report.sites), default=0),
         all_relu=all(site.kind == "relu" for site in report.sites),
@@ -50,6 +65,11 @@ def render(report, title: str | None = None, sections: Sequence = ()) -> str:
         replacement=table.replacement(report),
         notes=table.notes(report),
     )
+
+
+def _json(content: dict) -> Markup:
+    """JSON for a script element, which nothing in it can end."""
+    return Markup(json.dumps(content).replace("<", "\\u003c"))
 
 
 def _sections(sections: Sequence) -> list[dict]:

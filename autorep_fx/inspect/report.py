@@ -5,27 +5,45 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 from torch import fx, nn
 
+from ..graph.calibrate import Batches
 from ..hybrid.activation import HybridActivation, masks_digest
+from ..secure.budget import examples
+from ..secure.compile import compile
+from ..secure.network import Network
+from ..secure.secure_program import SecureProgram
 from ..transform import transform
 from . import table
+from .budgets import BudgetPlan
+from .cost import NetworkCost, costs
 from .measure import SiteRecord, measure
 from .network import plain, to_networkx
 
 
-def inspect(gm: nn.Module, example_inputs=None) -> Report:
-    """Look at a model at any stage: not transformed, transformed, fitted, masked.
+def inspect(
+    gm: nn.Module,
+    example_inputs=None,
+    *,
+    program: SecureProgram | None = None,
+    network: Network | str | None = None,
+) -> Report:
+    """Look at a model at any stage: not transformed, transformed, fitted, masked, compiled.
 
     Args:
         gm: what :func:`autorep_fx.transform` returned, or any traceable module, which is then transformed without
             calibration. Never changed.
         example_inputs: a batch, or an iterable of batches, to run (in eval mode) for the distributions at the sites and
             the shapes of all nodes. Without it the report shows what calibration saw and the shapes of the sites.
+        program: what :func:`autorep_fx.compile` made of ``gm``: the report then says what each layer of a private
+            inference costs, and with ``example_inputs`` what the network would with every activation kept.
+        network: a :class:`~autorep_fx.Network` or a name, "loopback", "lan" or "wan", for which costs are shown first
+            (the others follow). Without ``program``, ``gm`` is compiled for it on ``example_inputs``.
 
     Returns:
         A :class:`Report`; ``print`` it, or write it with ``to_html`` or ``plot``.
@@ -33,12 +51,24 @@ def inspect(gm: nn.Module, example_inputs=None) -> Report:
     Raises:
         TraceError: ``gm`` is not a module, or cannot be traced.
         CalibrationError: ``example_inputs`` that are empty, not finite, or do not fit the model.
+        CompileError: the native runtime cannot run the model, or has no plan of the program; says why.
+        ValueError: a program of another model or of other masks; a network of no name, or one without a program and
+            without ``example_inputs``.
     """
+    if program is None and network is not None and example_inputs is None:
+        raise ValueError("network needs a program, or example_inputs to compile one")
     gm = getattr(gm, "_orig_mod", gm)  # what torch.compile wraps
     transformed = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
     if not transformed:
         gm = transform(gm)
-    return Report(gm, example_inputs)
+    report = Report(gm, example_inputs)
+    if program is not None or network is not None:
+        x = None if example_inputs is None else examples(Batches(example_inputs, "example_inputs"))
+        network = network or "lan"
+        if program is None:
+            program = compile(gm, x, network=network)
+        report.costs = costs(gm, program, network, x)
+    return report
 
 
 class Report:
@@ -53,6 +83,9 @@ class Report:
             (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others, and after its masks changed.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
+        masks: a digest of the masks: models with the same ones have the same.
+        costs: of a private inference, a :class:`~autorep_fx.inspect.cost.NetworkCost` for each network; empty for a
+            model that was not compiled.
     """
 
     def __init__(self, gm: fx.GraphModule, example_inputs=None):
@@ -60,6 +93,8 @@ class Report:
         self.sites: list[SiteRecord]
         self.sites, shapes, self.samples = measure(gm, example_inputs)
         self._graph = to_networkx(gm, self.sites, shapes)
+        self.costs: list[NetworkCost] = []
+        self.masks = masks_digest(gm)
         everything = [m for m in gm.modules() if isinstance(m, HybridActivation)]
         polynomials = {id(c) for m in everything for c in (m.coeffs, m.line_coeffs)}
         self.parameters = sum(p.numel() for p in gm.parameters() if id(p) not in polynomials)
@@ -68,7 +103,7 @@ class Report:
         self.after = sum(site.kept for site in self.sites) if known else None
         self.lines = sum(site.lines for site in self.sites)
         predicted = gm.meta.get("predicted")
-        self.predicted = predicted if predicted and predicted["masks"] == masks_digest(gm) else None
+        self.predicted = predicted if predicted and predicted["masks"] == self.masks else None
 
     @property
     def share(self) -> float | None:
@@ -95,6 +130,7 @@ class Report:
                       "lines": self.lines},
             "predicted": self.predicted,
             "samples": self.samples,
+            "costs": [asdict(cost) for cost in self.costs],
             "sites": [_site_dict(site) for site in self.sites],
             "nodes": [
                 {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items()}}
@@ -118,21 +154,23 @@ class Report:
         *,
         title: str | None = None,
         sections: Sequence[tuple[str, str | Sequence[Sequence[str]]]] = (),
+        plan: BudgetPlan | None = None,
     ) -> Path:
-        """Write one HTML file that needs nothing else: no network, no scripts.
+        """Write one HTML file that needs nothing else: no network, no scripts but a small one of its own with ``plan``.
 
         Args:
             path: the file; replaced if it is there.
             title: heading; by default the name of the model's class.
             sections: (heading, content) to show first. Content is a table, as rows of cells with the headings in the
                 first row (escaped), or a string of HTML, which is put in as it is.
+            plan: what :func:`autorep_fx.plan_budgets` found, to choose from with a slider.
 
         Raises:
             TypeError: ``sections`` of another form.
         """
         from . import html  # matplotlib and jinja2 are slow to import, and a table needs neither
 
-        text = html.render(self, title, sections)
+        text = html.render(self, title, sections, plan)
         path = Path(path)
         path.write_text(text, encoding="utf-8")
         return path

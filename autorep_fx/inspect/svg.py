@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import networkx as nx
 from markupsafe import Markup
 
 from . import table
+from .cost import LayerCost
 from .layout import Box, Layout, arrange
 
 _ROW, _BOX = 40, 26
@@ -14,15 +17,16 @@ _CHARACTER = 6.3
 _JOINS = {"+", "−", "×", "÷"}
 
 
-def draw(graph: nx.DiGraph, anchors: dict[str, str]) -> Markup:
+def draw(graph: nx.DiGraph, anchors: dict[str, str], costs: Iterable[LayerCost] = ()) -> Markup:
     """The graph from top to bottom, longest path on the left, skip connections and branches to its right.
 
     Args:
         graph: from :func:`autorep_fx.inspect.network.to_networkx`.
         anchors: by site name, the id of the element that a click leads to.
+        costs: of the nodes; what the style sheet shows in place of shares, when it is asked to.
     """
     layout = arrange(graph)
-    drawing = _Drawing(graph, layout, anchors)
+    drawing = _Drawing(graph, layout, anchors, {layer.node: layer.seconds for layer in costs})
     return Markup(
         '<svg class="graph" width="{w:.0f}" height="{h:.0f}" viewBox="0 0 {w:.0f} {h:.0f}" role="img" '
         'aria-label="Graph of the model">{lines}{boxes}</svg>'
@@ -30,8 +34,9 @@ def draw(graph: nx.DiGraph, anchors: dict[str, str]) -> Markup:
 
 
 class _Drawing:
-    def __init__(self, graph: nx.DiGraph, layout: Layout, anchors: dict[str, str]):
-        self.graph, self.layout, self.anchors = graph, layout, anchors
+    def __init__(self, graph: nx.DiGraph, layout: Layout, anchors: dict[str, str], seconds: dict[str, float]):
+        self.graph, self.layout, self.anchors, self.seconds = graph, layout, anchors, seconds
+        self.slowest = max(seconds.values(), default=0.0)
         self.branches = _MARGIN + _SPINE + _GAP + layout.lanes * _LANE
         self.width = self.branches + (layout.columns - 1) * (_COLUMN + _GAP) + 4
         self.height = layout.rows * _ROW + 4
@@ -125,12 +130,26 @@ class _Drawing:
             ).format(title, x, y + _BOX / 2, _BOX / 2 - 3, x, y + _BOX / 2 + 4.5, self.label(box))
         outer = self.graph.nodes[box.nodes[0]]["op"] in ("placeholder", "output", "get_attr")
         return Markup(
-            '<g class="{}">{}<rect x="{:g}" y="{:g}" width="{:g}" height="{}" rx="{}"/>'
+            '<g class="{}">{}<rect x="{:g}" y="{:g}" width="{:g}" height="{}" rx="{}"/>{}'
             '<text x="{:g}" y="{:g}">{}</text></g>'
         ).format(
             "end" if outer else "op", title, x - half, y, 2 * half, _BOX, 13 if outer else 4,
-            x, y + _BOX / 2 + 4, table.elide(self.label(box), int((2 * half - 12) / _CHARACTER)),
+            "" if outer else self.bar(box), x, y + _BOX / 2 + 4,
+            table.elide(self.label(box), int((2 * half - 12) / _CHARACTER)),
         )  # fmt: skip
+
+    def cost(self, box: Box) -> float:
+        """Its part of the slowest layer's time."""
+        return sum(self.seconds.get(node, 0.0) for node in box.nodes) / self.slowest if self.slowest else 0.0
+
+    def bar(self, box: Box) -> Markup:
+        """The part of a box's background that its cost colours."""
+        width = 2 * self.half(box) * min(self.cost(box), 1.0)
+        if width < 0.5:
+            return Markup("")
+        return Markup('<rect class="cost by-cost" x="{:g}" y="{:g}" width="{:.1f}" height="{}"/>').format(
+            self.middle(box) - self.half(box), self.top(box), width, _BOX
+        )
 
     def pill(self, box: Box, site: dict, title: Markup) -> Markup:
         """A site: the warm part of its background is the share kept."""
@@ -143,14 +162,17 @@ class _Drawing:
         warm = 0 if not share else max(2.0, 2 * half * share)  # a sliver stays visible
         return Markup(
             '<a href="#{anchor}" class="site">{title}<clipPath id="{key}"><rect x="{x:g}" y="{y:g}" width="{w:g}" '
-            'height="{h}" rx="13"/></clipPath><g clip-path="url(#{key})"><rect class="{back}" x="{x:g}" y="{y:g}" '
-            'width="{w:g}" height="{h}"/><rect class="kept" x="{x:g}" y="{y:g}" width="{warm:.1f}" height="{h}"/></g>'
+            'height="{h}" rx="13"/></clipPath><g clip-path="url(#{key})">'
+            '<rect class="{back} by-share" x="{x:g}" y="{y:g}" width="{w:g}" height="{h}"/>'
+            '<rect class="kept by-share" x="{x:g}" y="{y:g}" width="{warm:.1f}" height="{h}"/>{cost}</g>'
             '<rect class="rim" x="{x:g}" y="{y:g}" width="{w:g}" height="{h}" rx="13"/>'
             '<text class="name" x="{left:g}" y="{line:g}">{name}</text>'
-            '<text class="share" x="{right:g}" y="{line:g}">{text}</text></a>'
+            '<text class="share by-share" x="{right:g}" y="{line:g}">{text}</text>'
+            '<text class="share by-cost" x="{right:g}" y="{line:g}">{time}</text></a>'
         ).format(
             anchor=self.anchors.get(site["site"], ""), title=title, key=key, x=x, y=y, w=2 * half, h=_BOX, warm=warm,
             back="unknown" if share is None else "replaced", left=x + 12, right=x + 2 * half - 12,
+            cost=self.bar(box), time=table.milliseconds(self.seconds.get(box.nodes[0], 0.0)),
             line=y + _BOX / 2 + 4, name=table.elide(site["site"], room), text=text,
         )  # fmt: skip
 
@@ -162,6 +184,8 @@ class _Drawing:
             lines.append(f"gives {table.shape(a['shape']) or 'one number'}")
         if a["parameters"]:
             lines.append(f"{a['parameters']:,} parameters")
+        if node in self.seconds:
+            lines.append(f"{table.milliseconds(self.seconds[node])} ms online")
         if a.get("total") is not None:
             lines.append(f"{a['kept']:,} of {a['total']:,} kept")
         return "\n".join(lines)

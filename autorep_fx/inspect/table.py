@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 
+from .cost import NetworkCost
 from .measure import SiteRecord
 
 WIDTH = 120
 UNKNOWN = "-"
 _HEAD = ("site", "kind", "shape", "elements", "kept", "lines", "share", "input", "range", "polynomial", "rms", "rel")
-_LEFT = {"site", "kind", "shape", "polynomial"}
+_LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms"}
 
 
 def render(report) -> str:
     """The report as a table of at most ``WIDTH`` columns; long site names lose their middle."""
     if not report.sites:
-        return headline(report)
+        return "\n\n".join([headline(report), *_costs(report)])
     rows = [_row(site) for site in report.sites]
     total = ["total", "", "", count(report.before), count(report.after), count(report.lines), percent(report.share),
              *[""] * 5]  # fmt: skip
     shown = [i for i, name in enumerate(_HEAD) if name != "lines" or report.lines]
     head, total, *rows = ([cells[i] for i in shown] for cells in (_HEAD, total, *rows))
+    top = [headline(report), *filter(None, [prediction(report)])]
+    below = [legend(report), *(textwrap.fill(note, WIDTH) for note in notes(report))]
+    return "\n\n".join(["\n".join(top), columns(head, rows, [total]), "\n".join(below), *_costs(report)])
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = ()) -> str:
+    """Rows of cells under a head, at most ``WIDTH`` columns wide: the first column loses its middle."""
     left = {i for i, name in enumerate(head) if name in _LEFT}
-    widths = [max(len(r[i]) for r in (head, *rows, total)) for i in range(len(head))]
+    widths = [max(len(r[i]) for r in (head, *rows, *totals)) for i in range(len(head))]
     spare = WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)
     widths[0] = min(widths[0], max(spare, 12))
 
@@ -34,10 +43,48 @@ def render(report) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
-    top = [headline(report), *filter(None, [prediction(report)])]
-    parts = [*top, "", line(head), rule, *map(line, rows), rule, line(total), "", legend(report)]
-    parts += [textwrap.fill(note, WIDTH) for note in notes(report)]
-    return "\n".join(parts)
+    return "\n".join([line(head), rule, *map(line, rows), *([rule] if totals else []), *map(line, totals)])
+
+
+def _costs(report) -> list[str]:
+    """What each layer of a private inference costs: a table, and what it is about."""
+    if not report.costs:
+        return []
+    first, others = report.costs[0], report.costs[1:]
+    head = ("layer", "form", "travels", "rounds", "online KB", "offline MB", *(f"{c.label} ms" for c in report.costs))
+    rows = []
+    for i, layer in enumerate(first.layers):
+        times = [milliseconds(cost.layers[i].seconds) for cost in report.costs]
+        rows.append((layer.name, layer.form, count(layer.travels), str(layer.rounds), kilobytes(layer.online),
+                     megabytes(layer.offline), *times))  # fmt: skip
+    totals = []
+    for name, found in (("total", "total"), ("all kept", "original")):
+        total = getattr(first, found)
+        if total is not None:
+            totals.append((name, "", "", str(total.rounds), kilobytes(total.online), megabytes(total.offline),
+                           *(milliseconds(getattr(cost, found).seconds) for cost in report.costs)))  # fmt: skip
+    return [f"private inference of one sample, by its plan; {about(first)}"
+            + "".join(f"; {about(c)}" for c in others if c.comparison != first.comparison),
+            columns(head, rows, totals)]  # fmt: skip
+
+
+def about(cost: NetworkCost) -> str:
+    """What a column of costs is about."""
+    net = cost.network
+    compared = "no comparisons" if cost.comparison == "none" else f"comparison {cost.comparison}"
+    return f"{cost.label}: {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s, {compared}"
+
+
+def milliseconds(seconds: float) -> str:
+    return number(1e3 * seconds)
+
+
+def kilobytes(size: int) -> str:
+    return number(size / 1e3) if size else "0"
+
+
+def megabytes(size: int) -> str:
+    return number(size / 1e6) if size else "0"
 
 
 def headline(report) -> str:

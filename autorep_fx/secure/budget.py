@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -144,8 +144,7 @@ class Budget:
 
     def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
         """By a draft of that plan, in a fraction of the time."""
-        plan = _draft(gm, x, self.network)
-        return _predicted(plan_cost(plan.with_comparison(quicker(plan, self.network)), self.network))
+        return _predicted(sketched_costs(gm, x, [self.network])[0])
 
     def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
         """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
@@ -210,8 +209,28 @@ class Budget:
                 raise BudgetError(f"{named} is less than lines alone take: {best[1]}")
         return best[1], best[2]
 
+
 def _predicted(cost: Cost) -> Predicted:
     return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
+
+
+def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network]) -> list[Cost]:
+    """On each of ``networks``, by a draft of the plan for the first.
+
+    Raises:
+        CompileError: the native runtime cannot run it.
+    """
+    plan = _draft(gm, x, networks[0])
+    return [plan_cost(plan.with_comparison(quicker(plan, network)), network) for network in networks]
+
+
+def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+    """A draft of the plan that ``gm`` would have with every activation kept.
+
+    Raises:
+        CompileError: the native runtime cannot run it.
+    """
+    return _draft(_with_kept(gm, {name: site.total for name, site in sites(gm).items()}, line=False), x, network)
 
 
 def examples(batches: Batches) -> Tensor:

@@ -34,6 +34,8 @@ class StepCost:
         online_seconds: of the party that takes longest, without the network.
         offline_seconds: of the slowest party.
         exchanges: whether messages go both ways at once.
+        rounds: by how many its messages make the longest chain longer; those of all steps add up to the plan's.
+        total_seconds: online, the network included; those of all steps add up to the plan's.
     """
 
     online: dict[str, int] = field(default_factory=dict)
@@ -41,6 +43,8 @@ class StepCost:
     online_seconds: float = 0.0
     offline_seconds: float = 0.0
     exchanges: bool = False
+    rounds: int = 0
+    total_seconds: float = 0.0
 
     @property
     def sent(self) -> int:
@@ -96,14 +100,13 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
     network, rates = network_of(network), rates or Rates.measured()
     macs = _macs(plan, batch)
     steps = {step.name: _step(step, batch, macs.get(step.name, 0), rates) for step in plan.steps}
-    rounds = _rounds(plan)
+    for name, more in _rounds(plan).items():
+        step = steps[name]
+        step.rounds = more
+        step.total_seconds = step.online_seconds + more * (network.delay + rates.message) + network.seconds(step.sent)
     online = _sum(cost.online for cost in steps.values())
     offline = _sum(cost.offline for cost in steps.values())
     offline["server"] = offline.get("server", 0) + HEADER_BYTES  # "ready"
-    sent = sum(cost.sent for cost in steps.values())
-    online_seconds = (
-        sum(c.online_seconds for c in steps.values()) + rounds * (network.delay + rates.message) + network.seconds(sent)
-    )
     # The dealer streams to both parties over links of their own.
     busiest = max([offline["server"], *(sum(c.offline.get("dealer", 0) for c in steps.values()),)])
     offline_seconds = sum(c.offline_seconds for c in steps.values()) + network.seconds(busiest) + network.delay * 2
@@ -111,12 +114,12 @@ def plan_cost(plan: Plan, network: Network | str = "lan", *, batch: int = 1, rat
     return Cost(
         comparison=" and ".join(sorted(variants)) or "none",
         network=network,
-        rounds=rounds,
+        rounds=sum(c.rounds for c in steps.values()),
         online=online,
         offline=offline,
         setup=_setup(plan),
         steps=steps,
-        online_seconds=online_seconds,
+        online_seconds=sum(c.total_seconds for c in steps.values()),
         offline_seconds=offline_seconds,
     )
 
@@ -205,9 +208,11 @@ def _exchanges(step: Step) -> bool:
     return step.op == "activation" and wire.exchanges(step) > 0
 
 
-def _rounds(plan: Plan) -> int:
-    """The depth of the last message, by playing the parties' clocks (server.py says when it waits)."""
-    client = server = 0
+def _rounds(plan: Plan) -> dict[str, int]:
+    """By how much each step's messages are deeper than all before it, by playing the parties' clocks (server.py says
+    when it waits)."""
+    client = server = deepest = 0
+    rounds: dict[str, int] = {}
     waiting: deque[tuple[str, int]] = deque()
     known: set[str] = set()
 
@@ -221,21 +226,24 @@ def _rounds(plan: Plan) -> int:
     for step in plan.steps:
         for name in step.inputs:
             need(name)
+        depth = deepest
         if step.op == "input":
-            server = max(server, client + 1)
+            depth = server = max(server, client + 1)
         elif step.op == "output":
-            client = max(client, server + 1)
-        elif step.op in ("activation", "product"):
+            depth = client = max(client, server + 1)
+        if step.op in ("activation", "product"):
             if _exchanges(step) and waiting:
                 need(waiting[-1][0])
             client = max(client, server + 1)
             if _exchanges(step):
                 for _ in range(wire.exchanges(step)):
                     client, server = max(client, server + 1), max(server, client + 1)
-            waiting.append((step.name, client + 1))
-            continue
-        known.add(step.name)
-    return client
+            depth = client + 1
+            waiting.append((step.name, depth))
+        else:
+            known.add(step.name)
+        rounds[step.name], deepest = max(depth - deepest, 0), max(depth, deepest)
+    return rounds
 
 
 def _setup(plan: Plan) -> dict[str, int]:

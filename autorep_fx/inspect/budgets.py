@@ -1,0 +1,220 @@
+"""What other budgets would cost: a table from the plan's cost model, to choose from before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+from tqdm.auto import tqdm
+
+from ..errors import BudgetError
+from ..graph.calibrate import Batches
+from ..hybrid.activation import masks_digest, relu_count, sites
+from ..hybrid.budget import choose, scores_of
+from ..hybrid.fitting import Fitting, give_lines
+from ..hybrid.forms import choose_forms
+from ..secure.budget import Budget, examples, sketched_costs
+from ..secure.network import Network, network_of
+from ..secure.plan.cost import Cost
+from ..transform import transform
+from . import table
+
+#: Shares of the activations that are looked at.
+SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.0)
+
+#: Limits in time that are looked at for three forms, from lines alone to everything kept.
+_LIMITS = 10
+
+#: Forms of what is replaced.
+SQUARES, THREE = "squares", "squares and lines"
+
+
+@dataclass(frozen=True)
+class Price:
+    """One private inference on one network.
+
+    Attributes:
+        seconds: predicted online; rounds: messages that wait for one another.
+        online, offline: bytes sent by all parties.
+        core_seconds: of work of the busiest party, online and offline.
+    """
+
+    seconds: float
+    rounds: int
+    online: int
+    offline: int
+    core_seconds: float
+
+    @staticmethod
+    def of(cost: Cost) -> Price:
+        work = sum(step.online_seconds + step.offline_seconds for step in cost.steps.values())
+        return Price(cost.online_seconds, cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), work)
+
+
+@dataclass(frozen=True)
+class BudgetPoint:
+    """One budget.
+
+    Attributes:
+        forms: what is replaced takes "squares", or "squares and lines", whichever costs less loss.
+        relus, lines: how many positions of a sample keep their activation, and take a line.
+        loss: what the scores say that replacing the others adds to the loss, before any training: good for an order,
+            not for an accuracy.
+        prices: by network.
+    """
+
+    forms: str
+    relus: int
+    lines: int
+    loss: float
+    prices: dict[str, Price]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A network that was made: its accuracy, a fraction, and what it costs."""
+
+    name: str
+    accuracy: float
+    relus: int
+    masks: str
+    prices: dict[str, Price]
+
+
+@dataclass
+class BudgetPlan:
+    """What :func:`plan_budgets` found. ``print`` it, or give it to :meth:`Report.to_html`.
+
+    Attributes:
+        model: the name of the model's class.
+        total: its activations per sample.
+        networks: by label; the limits of the points of three forms are of the first.
+        points: squares from all activations to none, then squares and lines likewise.
+        reached: what :meth:`reach` was told.
+    """
+
+    model: str
+    total: int
+    networks: dict[str, Network]
+    points: list[BudgetPoint]
+    reached: list[Reached] = field(default_factory=list)
+    _x: Tensor | None = field(default=None, repr=False)
+
+    def reach(self, name: str, gm: fx.GraphModule, accuracy: float) -> Reached:
+        """Add a network that was made from the model, and the accuracy (a fraction) that it has, to show beside others.
+
+        Raises:
+            ValueError: ``accuracy`` is no fraction.
+            CompileError: the native runtime cannot run it.
+        """
+        if not 0 <= accuracy <= 1:
+            raise ValueError(f"accuracy must be a fraction from 0 to 1, got {accuracy!r}")
+        found = Reached(name, accuracy, relu_count(gm), masks_digest(gm), _prices(gm, self._x, self.networks))
+        self.reached.append(found)
+        return found
+
+    def to_dict(self) -> dict:
+        """Everything, in types that JSON knows."""
+        return {
+            "model": self.model,
+            "total": self.total,
+            "networks": {label: asdict(network) for label, network in self.networks.items()},
+            "points": [asdict(point) for point in self.points],
+            "reached": [asdict(found) for found in self.reached],
+        }
+
+    def __str__(self) -> str:
+        head = ("forms", "ReLUs", "share", "lines", "added loss", *(f"{label} ms" for label in self.networks), "rounds",
+                "online KB", "offline MB")  # fmt: skip
+        rows = []
+        for point in self.points:
+            first = next(iter(point.prices.values()))
+            times = (table.milliseconds(price.seconds) for price in point.prices.values())
+            rows.append((point.forms, f"{point.relus:,}", table.percent(point.relus / self.total), f"{point.lines:,}",
+                         table.number(point.loss), *times, str(first.rounds), table.kilobytes(first.online),
+                         table.megabytes(first.offline)))  # fmt: skip
+        about = f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}"
+        return f"{about}\n\n{table.columns(head, rows)}"
+
+
+def plan_budgets(
+    model: nn.Module,
+    calibration: Tensor | Iterable,
+    *,
+    networks: Sequence[str] = ("wan", "lan"),
+    shares: Sequence[float] = SHARES,
+    degree: int = Fitting.degree,
+    progress: bool | None = None,
+) -> BudgetPlan:
+    """What private inference would cost at other budgets: drafts of plans, with masks of the one-shot score.
+
+    Nothing is trained, so the table says what a budget costs and not what accuracy it leaves. A draft is nearly the
+    plan that :func:`autorep_fx.compile` makes.
+
+    Args:
+        model: as for :func:`autorep_fx.transform`; never changed.
+        calibration: as for :func:`autorep_fx.transform`.
+        networks: names, "loopback", "lan" or "wan". Budgets with lines are for the first.
+        shares: of the activations, 0 to 1, for budgets that are counts.
+        degree: of the polynomials; lines are among the forms of degree 2 alone.
+        progress: show progress bars; None shows them on a terminal only.
+
+    Raises:
+        BudgetError: no network, or a share that is none; a model without activations.
+        TraceError, CalibrationError, CompileError, ValueError: as :func:`autorep_fx.transform` and
+            :func:`autorep_fx.compile`.
+    """
+    found = {name: network_of(name) for name in networks}
+    if not found or any(not 0 <= share <= 1 for share in shares):
+        raise BudgetError("give at least one network, and shares from 0 to 1")
+    gm = transform(model, calibration=calibration, degree=degree, progress=progress)
+    if not sites(gm):
+        raise BudgetError("the model has no activation that could be replaced")
+    batches = Batches(calibration, leave_out=True)
+    x, total, forms = examples(batches), relu_count(gm), ("coeffs",)
+    if degree == 2:
+        give_lines(gm, Fitting(degree))
+        forms = ("coeffs", "line_coeffs")
+    square, *line = scores_of(gm, batches, forms, progress)
+    plan = BudgetPlan(type(model).__name__, total, found, [], _x=x)
+    counts = sorted({round(share * total) for share in shares}, reverse=True)
+    bar = tqdm(desc="budgets", total=len(counts) + _LIMITS * len(line), leave=False,
+               disable=None if progress is None else not progress)  # fmt: skip
+    with bar:
+        for count in counts:
+            for name, keep in choose(square, count).items():
+                gm.get_submodule(name).set_line(None)
+                gm.get_submodule(name).set_keep(keep)
+            loss = sum(float(score[~gm.get_submodule(name).keep].sum()) for name, score in square.items())
+            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found)))
+            bar.update()
+        for point in _with_lines(gm, x, square, line[0], found) if line else ():
+            plan.points.append(point)
+            bar.update()
+    return plan
+
+
+def _with_lines(
+    gm: fx.GraphModule, x: Tensor, square: dict[str, Tensor], line: dict[str, Tensor], networks: dict[str, Network]
+) -> Iterable[BudgetPoint]:
+    """Points of three forms, from most time to least; without those that come to the same."""
+    first = next(iter(networks.values()))
+    prices = Budget(1.0, None, first).prices(gm, x)
+    most = prices[0].base + sum(price.squares + price.compared * line[name].numel()
+                                for name, price in prices[0].sites.items())  # fmt: skip
+    seen = set()
+    for limit in torch.linspace(most, prices[0].base, _LIMITS + 1)[1:].tolist():
+        forms = choose_forms(line, square, prices, [max(limit, prices[0].base)])
+        if (forms.states, forms.counts) in seen:
+            continue
+        seen.add((forms.states, forms.counts))
+        forms.apply(gm)
+        lines = sum(site.lines for site in sites(gm).values())
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks))
+
+
+def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:
+    costs = sketched_costs(gm, x, list(networks.values()))
+    return {label: Price.of(cost) for label, cost in zip(networks, costs)}

@@ -1,0 +1,187 @@
+"""What each layer of a private inference costs, by the plan, on the networks that have a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, fx
+
+from ..graph.canonicalize import site_nodes
+from ..hybrid.activation import HybridActivation, sites
+from ..secure.budget import unreplaced_plan
+from ..secure.network import NETWORKS, Network, network_of
+from ..secure.plan.cost import Cost, plan_cost, quicker
+from ..secure.plan.plan import Plan, Step
+from ..secure.secure_program import SecureProgram
+
+#: What is gathered into the last row: sums, pools and reshapes, which send nothing.
+REST = "sums, pools, reshapes"
+
+
+@dataclass
+class LayerCost:
+    """One site, one layer, or one end of the network.
+
+    Attributes:
+        name: the site's or the module's name; node: of the graph.
+        is_site: whether it is a site.
+        form: how it is computed.
+        travels: elements of a sample that are sent masked.
+        rounds: by how many messages it makes the longest chain longer.
+        online, offline: bytes sent by all parties, headers included.
+        seconds: predicted online, the network included.
+    """
+
+    name: str
+    node: str
+    is_site: bool
+    form: str = ""
+    travels: int = 0
+    rounds: int = 0
+    online: int = 0
+    offline: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Total:
+    """Of one private inference: as in :class:`LayerCost`, and ``offline_seconds``, predicted."""
+
+    rounds: int
+    online: int
+    offline: int
+    seconds: float
+    offline_seconds: float
+
+    @staticmethod
+    def of(cost: Cost) -> Total:
+        return Total(cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), cost.online_seconds,
+                     cost.offline_seconds)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """On one network.
+
+    Attributes:
+        label: its name, or what it is.
+        comparison: which is quicker there.
+        layers: in run order; what they leave of the total is headers.
+        original: the total with every activation kept, by a draft of its plan; None where all are, or without examples.
+    """
+
+    label: str
+    network: Network
+    comparison: str
+    layers: list[LayerCost] = field(repr=False)
+    total: Total
+    original: Total | None
+
+
+def costs(
+    gm: fx.GraphModule, program: SecureProgram, network: Network | str, x: Tensor | None
+) -> list[NetworkCost]:
+    """Of ``network`` first, then of those that have a name.
+
+    Args:
+        program: of ``gm``.
+        x: examples, from which the original is planned.
+
+    Raises:
+        ValueError: the program is of another model, or of other masks.
+        CompileError: the program has no plan.
+    """
+    plan, chosen = program.native[0], network_of(network)
+    _check_same(gm, plan)
+    known = x is not None and all(site.shape is not None for site in sites(gm).values())
+    original = unreplaced_plan(gm, x, chosen) if known and any(s.kept < s.total for s in sites(gm).values()) else None
+    labels = {found: name for name, found in NETWORKS.items()}
+    networks = dict.fromkeys([chosen, *NETWORKS.values()])
+    return [
+        _on_network(gm, plan, original, each, labels.get(each, f"{each.rtt_ms:g} ms, {each.mbps:,g} Mbit/s"))
+        for each in networks
+    ]
+
+
+def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: Network, label: str) -> NetworkCost:
+    cost = _quickest(plan, network)
+    plan = plan.with_comparison(cost.comparison) if cost.comparison != "none" else plan
+    names = {node.name: node.target for node in gm.graph.nodes if node.op == "call_module"}
+    of_sites = {node.name for node in site_nodes(gm, HybridActivation)}
+    steps: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        node = step.name.partition(".")[0]
+        shown = node in of_sites or step.op not in ("local", "constant")
+        steps.setdefault(node if shown else REST, []).append(step)
+    layers = [
+        LayerCost(
+            names.get(node, node), node, node in of_sites, "" if node == REST else _form(found, node in of_sites),
+            *_sums([cost.steps[step.name] for step in found], found),
+        )
+        for node, found in steps.items()
+    ]  # fmt: skip
+    layers.sort(key=lambda layer: layer.node == REST)
+    return NetworkCost(label, network, cost.comparison, layers, Total.of(cost),
+                       None if original is None else Total.of(_quickest(original, network)))  # fmt: skip
+
+
+def _quickest(plan: Plan, network: Network) -> Cost:
+    return plan_cost(plan.with_comparison(quicker(plan, network)), network)
+
+
+def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, float]:
+    travels = sum(step.wire_size for step in steps if step.op in ("input", "activation", "product", "output"))
+    return (
+        travels,
+        sum(cost.rounds for cost in found),
+        sum(sum(cost.online.values()) for cost in found),
+        sum(sum(cost.offline.values()) for cost in found),
+        sum(cost.total_seconds for cost in found),
+    )
+
+
+def _form(steps: Sequence[Step], is_site: bool) -> str:
+    """How a layer is computed, in a few words."""
+    for step in steps:
+        if step.op == "activation":
+            return _of_activation(step)
+        if step.op in ("input", "output", "product"):
+            return f"{step.op}, {step.attrs.get('wire', step.width)}-bit wire"
+    maps = [step for step in steps if step.op == "map"]
+    text = " and ".join(dict.fromkeys(_of_map(step) for step in maps)) or "no private numbers"
+    return f"lines, within {text}" if is_site and maps else "lines" if is_site else text
+
+
+def _of_activation(step: Step) -> str:
+    a = step.attrs
+    parts = []
+    if len(a["kept"]):
+        parts.append(f"{a['comparison']} of {a['window']} bits" + (", spline" if "knots" in a else ""))
+    if a.get("powers", 1) >= 2:
+        parts.append("squares")
+    elif len(a["kept"]) < step.size:
+        parts.append("lines" if parts else "lines, truncated")
+    return f"{' + '.join(parts)}, {a['wire']}-bit wire"
+
+
+def _of_map(step: Step) -> str:
+    kind, shape = step.attrs["kind"], step.attrs.get("weight_shape", ())
+    if kind == "conv2d":
+        return f"conv {shape[2]}×{shape[3]}" + (" depthwise" if shape[1] == 1 < step.attrs["groups"] else "")
+    return kind.replace("_", " ")
+
+
+def _check_same(gm: fx.GraphModule, plan: Plan) -> None:
+    nodes, compares = {node.name for node in gm.graph.nodes}, Counter()
+    for step in plan.steps:
+        node = step.name.partition(".")[0]
+        if node not in nodes and step is not plan.output:
+            raise ValueError(f"program was compiled from another model: it has a step '{node}', and gm no such node")
+        compares[node] += len(step.attrs["kept"]) if step.op == "activation" else 0
+    for node in site_nodes(gm, HybridActivation):
+        site, compared = gm.get_submodule(node.target), compares[node.name]
+        if site.shape is not None and (compared > site.kept or (compared == 0) != (site.kept == 0)):
+            raise ValueError(f"program was compiled from other masks: at site '{node.target}' it compares {compared:,} "
+                             f"positions, and gm keeps {site.kept:,}; compile gm again")  # fmt: skip

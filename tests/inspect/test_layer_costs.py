@@ -1,0 +1,146 @@
+"""What each layer costs, and what other budgets would: beside what the plan says of the whole."""
+
+import json
+
+import pytest
+import torch
+
+import autorep_fx as ar
+from autorep_fx.errors import BudgetError
+from autorep_fx.models import resnet_cifar
+
+PIXELS = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return resnet_cifar(8, in_channels=1).eval()
+
+
+@pytest.fixture(scope="module")
+def hybrid(model):
+    return ar.transform(model, calibration=PIXELS, relu_budget=500)
+
+
+@pytest.fixture(scope="module")
+def program(hybrid):
+    return ar.compile(hybrid, PIXELS)
+
+
+@pytest.fixture(scope="module")
+def report(hybrid, program):
+    return ar.inspect(hybrid, PIXELS, program=program, network="wan")
+
+
+@pytest.fixture(scope="module")
+def plan(model):
+    return ar.plan_budgets(model, PIXELS, shares=(1, 0.1, 0), progress=False)
+
+
+def test_layers_add_up_to_the_plan(report, program):
+    assert [cost.label for cost in report.costs] == ["wan", "loopback", "lan"]
+    for cost in report.costs:
+        whole = program.cost(cost.network)
+        assert cost.comparison == whole.comparison
+        assert sum(layer.rounds for layer in cost.layers) == cost.total.rounds == whole.rounds
+        assert sum(layer.online for layer in cost.layers) == sum(whole.online.values())
+        assert sum(layer.seconds for layer in cost.layers) == pytest.approx(whole.online_seconds)
+        rest = sum(whole.offline.values()) - sum(layer.offline for layer in cost.layers)
+        assert 0 <= rest < 100  # headers
+
+
+def test_every_site_and_layer_has_a_row(report, hybrid):
+    layers = report.costs[0].layers
+    assert [layer.name for layer in layers if layer.is_site] == list(ar.sites(hybrid))
+    convolutions = [name for name, module in hybrid.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert {layer.name for layer in layers if layer.form.startswith("conv")} == set(convolutions)
+    for layer in layers:
+        assert (layer.rounds > 0) == (layer.travels > 0) == (layer.online > 0)
+        assert ("squares" in layer.form) == layer.is_site
+
+
+def test_a_site_of_lines_sends_nothing_but_to_truncate(model):
+    hybrid = ar.transform(model, calibration=PIXELS)
+    for site in ar.sites(hybrid).values():
+        site.set_line(torch.ones_like(site.keep))
+        site.set_keep(torch.zeros_like(site.keep))
+    found = ar.inspect(hybrid, PIXELS, network="lan").costs[0]
+    at_sites = [layer for layer in found.layers if layer.is_site]
+    assert all(layer.form.startswith("lines") for layer in at_sites)
+    assert all((layer.rounds > 0) == ("truncated" in layer.form) for layer in at_sites)
+    assert found.total.rounds < found.original.rounds
+
+
+def test_the_original_stands_beside_it(report, model):
+    kept = ar.compile(ar.transform(model, example_inputs=PIXELS), PIXELS)
+    for cost in report.costs:
+        whole = kept.cost(cost.network)
+        assert cost.original.rounds == whole.rounds
+        assert cost.original.seconds == pytest.approx(whole.online_seconds, rel=0.2)  # a draft
+
+
+def test_table_and_json(report):
+    text = str(report)
+    assert "private inference of one sample" in text and "all kept" in text
+    assert max(map(len, text.splitlines())) <= 120
+    found = json.loads(json.dumps(report.to_dict()))["costs"]
+    assert [cost["label"] for cost in found] == ["wan", "loopback", "lan"]
+
+
+def test_without_a_program_there_is_no_cost(hybrid):
+    report = ar.inspect(hybrid, PIXELS)
+    assert report.costs == [] and report.to_dict()["costs"] == [] and "private inference" not in str(report)
+
+
+def test_what_is_refused(model, hybrid, program):
+    with pytest.raises(ValueError, match="other masks: at site 'relu'"):
+        ar.inspect(ar.transform(model, calibration=PIXELS, relu_budget=0), program=program)
+    other = ar.transform(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4), torch.nn.ReLU()))
+    with pytest.raises(ValueError, match="another model: it has a step"):
+        ar.inspect(other, program=program)
+    with pytest.raises(ValueError, match="network needs a program"):
+        ar.inspect(hybrid, network="wan")
+    with pytest.raises(ValueError, match="got 'moon'"):
+        ar.inspect(hybrid, PIXELS, program=program, network="moon")
+
+
+def test_budgets_cost_what_their_plans_say(plan, model):
+    squares = [point for point in plan.points if point.forms == "squares"]
+    assert [point.relus for point in squares] == [plan.total, round(0.1 * plan.total), 0]
+    assert [point.loss for point in squares] == sorted(point.loss for point in squares)
+    kept = ar.compile(ar.transform(model, example_inputs=PIXELS), PIXELS, network="wan")
+    for name, price in squares[0].prices.items():
+        cost = kept.cost(name)
+        assert price.rounds == cost.rounds
+        assert price.seconds == pytest.approx(cost.online_seconds, rel=0.2)
+        assert price.offline == pytest.approx(sum(cost.offline.values()), rel=0.2)
+
+
+def test_lines_take_time_away(plan):
+    lined = [point for point in plan.points if point.lines]
+    times = [point.prices["wan"].seconds for point in lined]
+    assert len(lined) > 3 and lined[-1].relus == 0 and lined[-1].lines == plan.total
+    assert times[-1] < 0.5 * times[0]
+    assert [point.loss for point in lined] == sorted(point.loss for point in lined)
+
+
+def test_plan_as_text_and_json(plan):
+    assert len(str(plan).splitlines()) == len(plan.points) + 4
+    assert len(json.loads(json.dumps(plan.to_dict()))["points"]) == len(plan.points)
+
+
+def test_what_was_reached_stands_beside_it(plan, hybrid):
+    found = plan.reach("2 %", hybrid, 0.9)
+    assert plan.reached == [found] and found.relus == 500
+    assert found.masks == ar.inspect(hybrid).masks
+    with pytest.raises(ValueError, match="fraction"):
+        plan.reach("90 %", hybrid, 90)
+
+
+@pytest.mark.parametrize("wrong", [{"networks": ()}, {"shares": (2,)}])
+def test_a_plan_of_nothing(model, wrong):
+    with pytest.raises(BudgetError):
+        ar.plan_budgets(model, PIXELS, **wrong)
+    with pytest.raises(BudgetError, match="no activation"):
+        ar.plan_budgets(torch.nn.Linear(4, 2), torch.randn(4, 4))
