@@ -14,13 +14,27 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
-for folder in ("", "search"):  # architectures.py, resumable.py
+for folder in ("", "search"):  # architectures.py, forks.py, resumable.py
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """CrypTen's parties are forks (forks.py), not new interpreters."""
+    from multiprocessing import forkserver
+
+    from forks import FORKS
+
+    from autorep_fx.secure.host.supervisor import Supervisor
+
+    forkserver.ensure_running()  # before a test says where temporary files are
+    start, method = Supervisor.__init__, FORKS.get_start_method()
+    monkeypatch.setattr(Supervisor, "__init__", lambda self, _, preload=(): start(self, method, preload))
 
 
 @pytest.fixture(scope="session")

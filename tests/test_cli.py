@@ -19,7 +19,7 @@ def quick(monkeypatch):
                         finetune(*args, epochs=epochs // 3, **options))  # fmt: skip
 
 
-def test_demo_end_to_end(tmp_path, capsys, quick):
+def test_demo_end_to_end(tmp_path, capsys, quick, forked):
     assert main(["demo", "--out", str(tmp_path), "--images", "16", "--relu-budget", "300"]) == 0
     lines = capsys.readouterr().out.splitlines()
     cells = {line[:36].strip(): line[36:].split() for line in lines if line}

@@ -101,7 +101,7 @@ def test_what_cannot_be_returned(returned, message):
 
 
 @pytest.mark.parametrize("backend", ["native", "crypten"])
-def test_a_private_run_returns_what_the_model_returns(backend, tmp_path):
+def test_a_private_run_returns_what_the_model_returns(backend, tmp_path, forked):
     compiled(heads(), images()).save(tmp_path)
     program = SecureProgram.load(tmp_path)
     if backend == "crypten":

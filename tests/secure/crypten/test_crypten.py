@@ -4,13 +4,11 @@ import pickle
 import sys
 import tempfile
 import time
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 from faults import Fault
-from forks import FORKS
 from networks import Everything, images, lower, replace
 from torch import nn
 
@@ -21,21 +19,12 @@ from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch, party
 from autorep_fx.secure.crypten.cost import online
 from autorep_fx.secure.crypten.error_bound import error_bound
-from autorep_fx.secure.host.supervisor import Supervisor
 from autorep_fx.secure.program import Step
 
 try:
     compat.load_crypten()
 except MissingDependency as missing:
     pytest.skip(str(missing), allow_module_level=True)
-
-
-@pytest.fixture
-def forked(monkeypatch):
-    """Parties are forks, not new interpreters."""
-    forkserver.ensure_running()  # before a test says where temporary files are
-    start, method = Supervisor.__init__, FORKS.get_start_method()
-    monkeypatch.setattr(Supervisor, "__init__", lambda self, _, preload=(): start(self, method, preload))
 
 
 def _everything(fraction: float, x: torch.Tensor, degree: int = 2):

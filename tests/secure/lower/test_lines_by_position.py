@@ -55,7 +55,7 @@ def test_native(mixture, comparison):
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
-def test_crypten(mixture):
+def test_crypten(mixture, forked):
     gm, x = hybrid(mixture, nn.ReLU()), images(3)
     program = compile(gm, x)
     output = program.run(x, backend="crypten").output
