@@ -1,6 +1,7 @@
 """Searches end exactly at the budget, can be killed and resumed, agree across ranks, and beat the one-shot budget."""
 
 import copy
+import functools
 import logging
 import time
 
@@ -113,10 +114,22 @@ def _equal(a, b):
     return sa.keys() == sb.keys() and all(torch.equal(sa[k], sb[k]) for k in sa)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """uninterrupted(method): folder, network and history of a search that ran from its beginning to its end."""
+
+    @functools.cache
+    def made(method):
+        folder = tmp_path_factory.mktemp(method)
+        return folder, *resumable.search(folder, False, method)
+
+    return made
+
+
 @pytest.mark.parametrize("method", ["autorep", "snl"])
 @pytest.mark.parametrize("stop_after", [1, 4])  # masks still moving; masks settled
-def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, method, stop_after):
-    whole, history = resumable.search(tmp_path / "whole", False, method)
+def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, uninterrupted, method, stop_after):
+    _, whole, history = uninterrupted(method)
 
     from autorep_fx.search import checkpoint
 
@@ -135,8 +148,8 @@ def test_resume_continues_to_the_same_result(tmp_path, monkeypatch, method, stop
     assert _equal(whole, resumed) and history == resumed_history
 
 
-def test_a_killed_process_resumes_to_the_same_result(tmp_path):
-    process = FORKS.Process(target=resumable.begin, args=(tmp_path / "killed",), daemon=True)
+def test_a_killed_process_resumes_to_the_same_result(tmp_path, uninterrupted):
+    process = FORKS.Process(target=resumable.search, args=(tmp_path / "killed", False), daemon=True)
     process.start()
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed" / "last.pt").exists() and time.monotonic() < deadline:
@@ -144,25 +157,18 @@ def test_a_killed_process_resumes_to_the_same_result(tmp_path):
         time.sleep(0.01)
     process.kill()
     process.join()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in the order of the killed process
-    try:
-        resumed, history = resumable.search(tmp_path / "killed", True)
-        whole, _ = resumable.search(tmp_path / "whole", False)
-    finally:
-        torch.set_num_threads(threads)
-    assert len(history.loss) == 5 and _equal(whole, resumed)
+    resumed, history = resumable.search(tmp_path / "killed", True)
+    assert len(history.loss) == 5 and _equal(uninterrupted("autorep")[1], resumed)
 
 
-def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits):
+def test_a_broken_or_foreign_checkpoint_is_named(tmp_path, trained_digits, uninterrupted):
     (tmp_path / "last.pt").write_bytes(b"broken")
     train, _ = _loaders(trained_digits)
     with pytest.raises(FormatError, match="last.pt"):
         ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path, resume=True)
-    resumable.search(tmp_path / "other", False)
+    other, *_ = uninterrupted("autorep")
     with pytest.raises(FormatError, match="epochs is 5 there and 2 here; relu_budget is 150 there and 9 here"):
-        ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=tmp_path / "other",
-                  resume=True)  # fmt: skip
+        ar.search(ar.transform(trained_digits[0]), train, relu_budget=9, epochs=2, checkpoint_dir=other, resume=True)
 
 
 def test_two_ranks_agree(tmp_path):
