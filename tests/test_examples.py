@@ -2,18 +2,34 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(name: str, folder: Path, *arguments: str) -> str:
-    """Standard output of an example that was started in another folder."""
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """run(name, *arguments): standard output of an example that is started in another folder."""
+
+    def printed(name: str, *arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return printed
+
+
+def in_a_process(name: str, folder: Path) -> str:
+    """The same of one whose parties are processes that import its file."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     example = subprocess.run(
-        [sys.executable, ROOT / "examples" / name, *arguments], cwd=folder, env=env, capture_output=True, text=True
+        [sys.executable, ROOT / "examples" / name], cwd=folder, env=env, capture_output=True, text=True
     )
     assert example.returncode == 0, example.stderr
     return example.stdout
@@ -27,23 +43,23 @@ def numbers(line: str) -> list[float]:
     return [float(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?:\.\d+)?", line)]
 
 
-def test_own_network(tmp_path):
-    printed = run("own_network.py", tmp_path)
+def test_own_network(run, tmp_path):
+    printed = run("own_network.py")
     assert "2,048 ReLUs -> 200" in printed
     accuracies = percentages(printed.splitlines()[-1])
     assert len(accuracies) == 3 and min(accuracies) > 75
     assert (tmp_path / "hybrid.safetensors").stat().st_size > 1000
 
 
-def test_search(tmp_path):
-    original, at_once, learnt, kept = run("search.py", tmp_path).splitlines()
+def test_search(run):
+    original, at_once, learnt, kept = run("search.py").splitlines()
     assert [numbers(line)[0] for line in (original, at_once, learnt)] == [4608, 50, 50]
     assert min(percentages("\n".join((original, at_once, learnt)))) > 80
     assert sum(int(part.split()[-1]) for part in kept.split(",")) == 50
 
 
 def test_private_run(tmp_path):
-    printed = run("private_run.py", tmp_path)
+    printed = in_a_process("private_run.py", tmp_path)
     answers, truth, error, here = printed.splitlines()[-4:]
     pairs = list(zip(numbers(answers), numbers(truth), strict=True))
     assert len(pairs) == 10 and sum(a == b for a, b in pairs) >= 7
@@ -52,8 +68,8 @@ def test_private_run(tmp_path):
     assert numbers(here)[1] == rounds
 
 
-def test_compare_budgets(tmp_path):
-    rows = [numbers(line) for line in run("compare_budgets.py", tmp_path, "100", "0").splitlines()[1:]]
+def test_compare_budgets(run):
+    rows = [numbers(line) for line in run("compare_budgets.py", "100", "0").splitlines()[1:]]
     budgets, accuracies, _, _, offline, *_ = zip(*rows)
     assert budgets == (4608, 100, 0)
     assert min(accuracies) > 80
