@@ -12,10 +12,12 @@ from torch import Tensor, fx
 
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate
+from ..graph.canonicalize import site_nodes
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, sites
 from ..hybrid.fitting import Fitting
+from ..secure.secure_program import SecureProgram
 
 #: A site has drifted where its polynomials err by so much more than they did, as a part of the mean square of its
 #: activation; or where so many of its inputs lie beyond the range that it was fitted to.
@@ -36,6 +38,8 @@ class SiteDrift:
         error: of its polynomials now, as a part of the mean square of the activation at the same positions; ``before``,
             under the reference (None without one); ``best``, of polynomials fitted to what arrives now. None where
             nothing is replaced.
+        window: largest part of the room of its comparison that an input takes; from 1 on an answer may be wrong. None
+            without a program, or where nothing is compared.
         drifted: whether to fit it again.
     """
 
@@ -46,6 +50,7 @@ class SiteDrift:
     before: float | None
     best: float | None
     drifted: bool
+    window: float | None = None
     channels: np.ndarray | None = field(default=None, repr=False)
 
 
@@ -73,24 +78,39 @@ class Drift:
         rows = [{k: v for k, v in asdict(site).items() if k != "channels"} for site in self.sites]
         return {"samples": self.samples, "reference": self.reference, "drifted": self.drifted, "sites": rows}
 
-    def __str__(self) -> str:
-        head = ("site", "moved", "beyond", "error", "before", "best", "")
-        rows = [(s.name, _number(s.distance), f"{s.beyond:.2%}", _share(s.error), _share(s.before), _share(s.best),
-                 "fit again" if s.drifted else "") for s in self.sites]  # fmt: skip
-        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-        left = (0, 6)
-        lines = ["  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-                 for row in (head, *rows)]  # fmt: skip
+    @property
+    def headline(self) -> str:
+        """What was found, in a line."""
         found = len(self.drifted)
         said = f"{found} of {len(self.sites)} sites have drifted" if found else "no site has drifted"
-        said += f" ({self.samples:,} samples, beside {self.reference or 'no reference'})"
-        return "\n".join([said, *map(str.rstrip, lines)])
+        return f"{said} ({self.samples:,} samples, beside {self.reference or 'no reference'})"
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A table, its head first; ``("drift", drift.rows())`` is a section of :meth:`Report.to_html`."""
+        rows = [("site", "moved", "beyond", "window", "error", "before", "best", "")]
+        for s in self.sites:
+            rows.append((s.name, _number(s.distance), f"{s.beyond:.2%}", _share(s.window), _share(s.error),
+                         _share(s.before), _share(s.best), "fit again" if s.drifted else ""))  # fmt: skip
+        known = any(site.window is not None for site in self.sites)
+        return [tuple(cell for cell, name in zip(row, rows[0]) if name != "window" or known) for row in rows]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        left = (0, len(widths) - 1)
+        lines = ("  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
+                 for row in rows)  # fmt: skip
+        return "\n".join([self.headline, *map(str.rstrip, lines)])
 
 
 def monitor(
-    gm: fx.GraphModule, batches: Tensor | Iterable, *, reference: Tensor | Iterable | None = None,
+    gm: fx.GraphModule,
+    batches: Tensor | Iterable,
+    *,
+    reference: Tensor | Iterable | None = None,
+    program: SecureProgram | None = None,
     progress: bool | None = None,
-) -> Drift:  # fmt: skip
+) -> Drift:
     """Compare what arrives at each site with what its polynomials were made for.
 
     Args:
@@ -98,6 +118,7 @@ def monitor(
         batches: inputs as they come now; as ``calibration`` of :func:`autorep_fx.transform`, labels are not used.
         reference: inputs as they were. Without it the comparison is with what calibration saw, which a network that was
             loaded, or trained since, does not have: then only ranges are compared, and what a new fit would win.
+        program: what :func:`autorep_fx.compile` made of ``gm``: whether its comparisons have room is looked at, too.
         progress: progress bars; None shows them on a terminal only.
 
     Raises:
@@ -113,13 +134,28 @@ def monitor(
         before = calibrate(gm, Batches(reference, "reference"), HybridActivation, degree, progress=progress)
     else:
         before = {name: site.statistics for name, site in everything.items() if site.statistics is not None}
-    found = tuple(_compared(name, site, now[name], before.get(name)) for name, site in everything.items()
-                  if name in now)  # fmt: skip
+    windows = {} if program is None else _windows(gm, program, Batches(batches, "batches"))
+    found = tuple(_compared(name, site, now[name], before.get(name), windows.get(name))
+                  for name, site in everything.items() if name in now)  # fmt: skip
     source = "reference" if reference is not None else "calibration" if len(before) == len(everything) else ""
     return Drift(found, max((s.samples for s in now.values()), default=0), source)
 
 
-def _compared(name: str, site: HybridActivation, now: SiteStatistics, before: SiteStatistics | None) -> SiteDrift:
+def _windows(gm: fx.GraphModule, program: SecureProgram, batches: Batches) -> dict[str, float]:
+    """Of each site that compares, the largest part of its window that is used."""
+    names = {node.name: node.target for node in site_nodes(gm, HybridActivation)}
+    found: dict[str, float] = {}
+    for x, _ in batches:
+        for use in program.headroom(x).uses:
+            name = names.get(use.step.partition(".")[0])
+            if name is not None and use.room == "window":
+                found[name] = max(use.share, found.get(name, 0.0))
+    return found
+
+
+def _compared(
+    name: str, site: HybridActivation, now: SiteStatistics, before: SiteStatistics | None, window: float | None
+) -> SiteDrift:
     low, high = site.input_range.double().tolist()
     beyond = _beyond(now.histogram, low, high)
     channels = None if before is None else _distances(before.histogram, now.histogram)
@@ -130,7 +166,8 @@ def _compared(name: str, site: HybridActivation, now: SiteStatistics, before: Si
     base = best if earlier is None else earlier
     worse = error is not None and error - base > _WORSE
     distance = None if channels is None else float(channels.max())
-    return SiteDrift(name, distance, beyond, error, earlier, best, worse or beyond > _BEYOND, channels)
+    drifted = worse or beyond > _BEYOND
+    return SiteDrift(name, distance, beyond, error, earlier, best, drifted, window, channels)
 
 
 def _beyond(histogram: StreamingHistogram, low: float, high: float) -> float:

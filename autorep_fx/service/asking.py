@@ -17,6 +17,7 @@ from ..errors import PartyError, PeerLost, Refused
 from ..secure.files import Published, load_published
 from ..secure.link.tls import Identity
 from ..secure.outputs import assemble
+from ..secure.plan.headroom import InputHeadroom, input_headroom
 from ..secure.plan.input_range import InputRange
 from ..secure.program import check_batch
 from ..secure.secure_program import SecureProgram
@@ -129,6 +130,18 @@ class Client:
         finally:
             self._lock.release()
         return Result(assemble(self.public.form, torch.from_numpy(output), x.dtype), stats)
+
+    def headroom(self, x: Tensor) -> InputHeadroom:
+        """How near a batch comes to what the program answers: its range and statistics, as they were published.
+
+        Computed here, nothing is sent. It is what a client can watch over time: inputs that come nearer than those of
+        last month have moved. What happens inside the network nobody sees.
+
+        Raises:
+            ValueError: no batch for this program.
+        """
+        check_batch(x, self.public.input_shape)
+        return input_headroom(self.public.plan, x)
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""

@@ -112,7 +112,7 @@ def ask(args: Namespace) -> int:
     with Client(public, options) as client:
         for path, x in zip(args.inputs, inputs):
             result = client.run(x)
-            print(_answer(path, result, pictures, args.json), flush=True)
+            print(_answer(path, result, client.headroom(x).share, pictures, args.json), flush=True)
     return 0
 
 
@@ -181,7 +181,7 @@ def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> torch.Tens
     return x[None] if x.dim() == len(shape) else x
 
 
-def _answer(path: Path, result: Any, pictures: Pictures, as_json: bool) -> str:
+def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
     output, stats = result.output, result.stats
     if isinstance(output, torch.Tensor) and output.dim() == 2:
         classes = output.argmax(1).tolist()
@@ -191,6 +191,7 @@ def _answer(path: Path, result: Any, pictures: Pictures, as_json: bool) -> str:
     if as_json:
         values = output.tolist() if isinstance(output, torch.Tensor) else str(output)
         return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
-                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent})  # fmt: skip
+                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent,
+                           "range_used": used})  # fmt: skip
     said = ", ".join(labels) if labels is not None else str(output)
     return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"

@@ -117,3 +117,15 @@ def test_what_cannot_be_compared():
     gm = ar.transform(Small(), calibration=inputs(0))
     with pytest.raises(CalibrationError, match="batches is empty"):
         ar.monitor(gm, [])
+
+
+def test_with_a_program_windows_are_looked_at(hybrid, tmp_path):
+    program = ar.compile(hybrid, inputs(0))
+    kept = [name for name, site in ar.sites(hybrid).items() if site.kept]
+    now = ar.monitor(hybrid, inputs(1), reference=inputs(0), program=program)
+    assert [site.name for site in now.sites if site.window is not None] == kept
+    assert all(0 < site.window < 1 for site in now.sites if site.window is not None)
+    far = ar.monitor(hybrid, 30 * inputs(1), program=program)
+    assert all(site.window > 1 for site in far.sites if site.window is not None)
+    page = ar.inspect(hybrid).to_html(tmp_path / "report.html", sections=[(now.headline, now.rows())]).read_text()
+    assert now.headline in page and "<th>window</th>" in page

@@ -62,6 +62,8 @@ def test_inputs_that_are_refused_cost_nothing(published, service):
             client.run(published[2][:1, :2])
         with pytest.raises(ValueError, match="range"):
             client.run(100 * published[2][:1])
+        assert client.headroom(published[2]).fits and 0 < client.headroom(published[2]).share <= 1
+        assert not client.headroom(100 * published[2][:1]).fits
         with pytest.raises(ValueError, match="the server takes 1 to 64"):
             client.run(torch.zeros(65, 3, 8, 8))
         assert right(published, client.run(published[2][:1]), published[2][:1])

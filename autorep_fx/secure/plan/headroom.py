@@ -69,17 +69,44 @@ class Headroom:
         return all(use.fits for use in self.uses)
 
     def __str__(self) -> str:
-        rows = [("step", "room", "used", "bits left", "largest", "limit")]
-        for use in self.uses:
-            left = -math.log2(use.share) if use.share > 0 else math.inf
-            beyond = "" if use.fits else "  <- beyond"
-            rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
-                         f"{use.limit:.4g}{beyond}"))  # fmt: skip
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         over = int((self.samples >= 1).sum())
         end = f"{over} of {len(self.samples)} samples may be answered wrongly" if over else "all samples have room"
-        return "\n".join([*lines, end])
+        return f"{_table(self.uses)}\n{end}"
+
+
+@dataclass(frozen=True)
+class InputHeadroom:
+    """How near inputs come to what is asked of them, which is all that whoever has no weights can see; ``print`` it.
+
+    Attributes:
+        uses: of the range, and of each statistic.
+    """
+
+    uses: tuple[Use, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the inputs are answered."""
+        return all(use.fits for use in self.uses)
+
+    @property
+    def share(self) -> float:
+        """Largest part of a room that is used; beyond 1 an input is refused."""
+        return max(use.share for use in self.uses)
+
+    def __str__(self) -> str:
+        return _table(self.uses)
+
+
+def _table(uses: tuple[Use, ...]) -> str:
+    rows = [("step", "room", "used", "bits left", "largest", "limit")]
+    for use in uses:
+        left = -math.log2(use.share) if use.share > 0 else math.inf
+        beyond = "" if use.fits else "  <- beyond"
+        rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
+                     f"{use.limit:.4g}{beyond}"))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
 def headroom(program: Program, reach: Reach, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:
@@ -95,7 +122,7 @@ def headroom(program: Program, reach: Reach, plan: Plan, numbers: dict[str, Numb
         for key, found in dict(_walk(program, plan, numbers, part)).items():  # a pool's padding comes once a level
             rooms.setdefault(key, []).append(found)
     steps = {step.name: step for step in plan.steps}
-    uses, worst = _input(plan, x), np.zeros(len(x))
+    uses, worst = list(input_headroom(plan, x).uses), np.zeros(len(x))
     for (name, room), parts in rooms.items():
         largest = np.concatenate(parts)
         limit = _bottom(steps[name], numbers[name]) if room == "padding" else _limit(steps[name], room)
@@ -104,8 +131,8 @@ def headroom(program: Program, reach: Reach, plan: Plan, numbers: dict[str, Numb
     return Headroom(tuple(uses), torch.from_numpy(worst))
 
 
-def _input(plan: Plan, x: Tensor) -> list[Use]:
-    """How far values and statistics are from the middle of their range, in half spans."""
+def input_headroom(plan: Plan, x: Tensor) -> InputHeadroom:
+    """How far values and statistics of a batch are from the middle of their range, in half spans."""
     within, values, name = InputRange.of_plan(plan), x.detach().to("cpu", torch.float64).numpy(), plan.input.name
     shape = (1, -1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else (1,)
     slack = SLACK * within.largest
@@ -114,7 +141,7 @@ def _input(plan: Plan, x: Tensor) -> list[Use]:
     for statistic, (least, most) in within.statistics.items():
         found = within.of_samples(values)[statistic]
         uses.append(Use(name, statistic, _away(found, np.array(least), np.array(most)), float(found.max()), most))
-    return uses
+    return InputHeadroom(tuple(uses))
 
 
 def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
