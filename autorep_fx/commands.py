@@ -16,7 +16,7 @@ from . import models
 from .arrays import read_array, read_tensor
 from .errors import FormatError
 from .hybrid.serialize import load, save
-from .inspect import inspect, monitor
+from .inspect import inspect, monitor, plan_budgets
 from .secure.compile import compile
 from .secure.plan.cost import Cost
 from .secure.secure_program import SecureProgram
@@ -30,11 +30,15 @@ _PYTHON = "python -m autorep_fx"
 def add_parsers(commands: _SubParsersAction) -> None:
     """A parser for each."""
     parser = _parser(commands, "inspect", inspect_model, "what a model's sites are, and what arrives there",
-                     "inspect 'resnet_cifar(20)' --weights net.safetensors --html report.html")  # fmt: skip
+                     "inspect 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --network wan "
+                     "--html report.html")  # fmt: skip
     _add_model(parser, required=False)
     parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
+    parser.add_argument("--network", help="loopback, lan or wan: what each layer costs there (needs --examples)")
+    parser.add_argument("--budgets", action="store_true", help="with --html: what others would cost, with a slider")
     parser.add_argument("--html", type=Path, help="write the report as a page")
     parser.add_argument("--png", type=Path, help="write it as a picture")
+    parser.add_argument("--site", help="whose fit and mask the picture shows")
     _add_json(parser)
 
     parser = _parser(commands, "transform", transform_model, "replace activations, within a budget",
@@ -87,10 +91,14 @@ def add_parsers(commands: _SubParsersAction) -> None:
 
 
 def inspect_model(args: Namespace) -> int:
-    report = inspect(_network(args), None if args.examples is None else read_tensor(args.examples))
-    for path, write in ((args.html, report.to_html), (args.png, report.plot)):
-        if path is not None:
-            write(path)
+    if args.budgets and (args.html is None or args.examples is None):
+        raise ValueError("--budgets needs --html, to show them on, and --examples")
+    network, x = _network(args), None if args.examples is None else read_tensor(args.examples)
+    report = inspect(network, x, network=args.network)
+    if args.html is not None:
+        report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets else None)
+    if args.png is not None:
+        report.plot(args.png, site=args.site)
     print(json.dumps(report.to_dict()) if args.json else report)
     return 0
 

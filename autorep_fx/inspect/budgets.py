@@ -172,6 +172,8 @@ def plan_budgets(
     gm = transform(model, calibration=calibration, degree=degree, progress=progress)
     if not sites(gm):
         raise BudgetError("the model has no activation that could be replaced")
+    for site in sites(gm).values():  # of a network that is hybrid already
+        site.set_keep(torch.ones_like(site.keep))
     batches = Batches(calibration, leave_out=True)
     x, total, forms = examples(batches), relu_count(gm), ("coeffs",)
     if degree == 2:
