@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
-from scipy.stats import wasserstein_distance
 from torch import Tensor, fx
 
 from ..errors import CalibrationError
@@ -180,6 +179,8 @@ def _beyond(histogram: StreamingHistogram, low: float, high: float) -> float:
 
 def _distances(before: StreamingHistogram, now: StreamingHistogram) -> np.ndarray:
     """Of each channel; one that hardly varies is measured by what the site's channels do on average."""
+    from scipy.stats import wasserstein_distance  # half a second that every party would wait for
+
     (x, n), (y, m) = ((h.centers().numpy(), h.counts.numpy()) for h in (before, now))
     mean = np.average(x, axis=1, weights=n)
     std = np.sqrt(np.average((x - mean[:, None]) ** 2, axis=1, weights=n))

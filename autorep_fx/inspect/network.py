@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import networkx as nx
 from torch import fx, nn
 
 from .measure import SiteRecord
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _SHORT = {
     "adaptive_avg_pool2d": "global avg pool", "add": "+", "iadd": "+", "cat": "concat", "concat": "concat",
@@ -22,6 +25,8 @@ def to_networkx(gm: fx.GraphModule, records: list[SiteRecord], shapes: dict) -> 
     ``parameters`` (of the module that the node calls, or the parameter that it reads; one that several nodes share
     counts at each). A site has ``site``, ``kind``, ``kept`` and ``total`` too. Edge attribute: ``shape``.
     """
+    import networkx as nx  # slow, and a party has no graph to show
+
     sites = {record.name: record for record in records}
     graph = nx.DiGraph()
     for node in gm.graph.nodes:
@@ -47,7 +52,7 @@ def plain(graph: nx.DiGraph) -> nx.DiGraph:
 
     A shape is text, "16x28x28", and "scalar" for one number a sample.
     """
-    result = nx.DiGraph()
+    result = graph.__class__()
     for node, attributes in graph.nodes.items():
         result.add_node(node, **_plain(attributes))
     for (source, reader), attributes in graph.edges.items():

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 from torch import fx, nn
 
@@ -24,6 +24,9 @@ from .budgets import BudgetPlan
 from .cost import NetworkCost, costs
 from .measure import SiteRecord, measure
 from .network import plain, to_networkx
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def inspect(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import networkx as nx
 from markupsafe import Markup
 
 from . import table
 from .cost import LayerCost
 from .layout import Box, Layout, arrange
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _ROW, _BOX = 40, 26
 _SPINE, _COLUMN, _LANE, _GAP, _MARGIN = 196, 150, 14, 22, 76
