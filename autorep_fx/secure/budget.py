@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,8 +48,9 @@ _FEW, _MORE = 0.05, 0.15
 #: Plans that are made at most, and what part of the limits choices are made for: plans differ a little.
 _TRIES, _AIM = 10, 0.998
 
-#: By how much prices may be off, so that one bad draft does not end it all.
-_FURTHEST = 4.0
+#: How limits are scaled until a plan exceeds them, and where between two scales the next one is at least; scales that
+#: are nearer than that are the same.
+_LEAST_STEP, _LARGEST_STEP, _EDGE, _NEAR = 1.1, 2.0, 0.15, 0.005
 
 #: No position is for nothing, whatever two drafts differ by.
 _LEAST = 1e-12
@@ -164,8 +164,10 @@ class Budget:
     ) -> tuple[Predicted, Any]:
         """The best choice whose plan is within the limits, as ``plan`` returned it.
 
-        Where a plan costs more than its prices say, the next choices have as much less to spend: one with the same
-        states of the sites, and one with any.
+        Prices are of each site by itself, and a plan may come to more or less than their sum. So choices are made for
+        limits that are larger or smaller by a factor, which is found between one whose plan is within the limits and
+        one whose plan is not; and for each, one more with the same states of the sites, and as many positions kept as
+        its plan leaves room for.
 
         Args:
             choose: ``choose(limits, states=...)``, the forms by prices (:func:`~autorep_fx.hybrid.forms.choose_forms`).
@@ -177,17 +179,12 @@ class Budget:
             BudgetError: lines alone exceed a limit.
         """
         limits = np.array(self.limits)
-        base = np.array(choose(0 * limits, states=None).costs)
-        waiting: deque[tuple[np.ndarray, tuple[int, ...] | None]] = deque([(limits, None)])
         found: dict[tuple, tuple[float, Predicted, Any]] = {}
         bar = tqdm(total=_TRIES, desc="plan", leave=False, disable=None if progress is None else not progress)
-        with bar:
-            while waiting and len(found) < _TRIES:
-                room, states = waiting.popleft()
-                forms = choose(room, states=states)
-                key = (forms.states, forms.counts)
-                if key in found or (states is not None and (np.array(forms.costs) > room).any()):
-                    continue
+
+        def look(forms: Forms) -> Predicted:
+            key = (forms.states, forms.counts)
+            if key not in found:
                 predicted, result, loss = sketch(forms), None, np.inf
                 if self.used(predicted) <= 1 and forms.loss < min((each[0] for each in found.values()), default=np.inf):
                     predicted, result = plan(forms)
@@ -195,12 +192,29 @@ class Budget:
                 found[key] = loss, predicted, result
                 log.info("forms of loss %.4g: %s", forms.loss, predicted)
                 bar.update()
-                if forms.all_kept and self.used(predicted) <= 1:
+            return found[key][1]
+
+        factor, within, beyond = 1.0, (0.0, 0.0), None  # factors, and what part of the limits their plans take
+        with bar:
+            while len(found) < _TRIES and (beyond is None or beyond[0] - within[0] > _NEAR):
+                forms = choose(factor * limits, states=None)
+                predicted = look(forms)
+                used = self.used(predicted)
+                if used > 1:
+                    beyond = factor, used
+                elif forms.all_kept:
                     break
-                priced, planned = np.array(forms.costs) - base, np.array(self.costs(predicted)) - base
-                part = np.clip(priced / np.maximum(planned, _LEAST), 1 / _FURTHEST, _FURTHEST)
-                room = base + part * (limits * _AIM - base)
-                waiting.extend([(room, forms.states), (room, None)])
+                else:
+                    within = factor, used
+                room = np.array(forms.costs) + limits * _AIM - np.array(self.costs(predicted))
+                same = choose(room, states=forms.states)
+                if (np.array(same.costs) <= room).all():
+                    look(same)
+                if beyond is None:
+                    factor *= np.clip(1 / used, _LEAST_STEP, _LARGEST_STEP)
+                else:
+                    part = np.clip((_AIM - within[1]) / max(beyond[1] - within[1], _NEAR), _EDGE, 1 - _EDGE)
+                    factor = within[0] + part * (beyond[0] - within[0])
         best = min(found.values(), key=lambda each: each[0], default=(np.inf,))
         if best[0] == np.inf:  # what fits by its price exceeds the limits: nothing is left but lines
             best = (0.0, *plan(choose(0 * limits, states=None)))

@@ -120,7 +120,8 @@ def _case(seed=0):
     lambda forms: -4.0,
     lambda forms: 6.0 * sum(state != 0 for state in forms.states),
     lambda forms: 8.0 * (sum(state == LINES for state in forms.states) % 2),
-], ids=["right", "more", "less", "by site", "by parity"])  # fmt: skip
+    lambda forms: max(12.0 - 5.0 * sum(state != 0 for state in forms.states), 0.0) - 8.0,
+], ids=["right", "more", "less", "by site", "by parity", "lines are dear"])  # fmt: skip
 @pytest.mark.parametrize("limit", [20.0, 40.0, 80.0])
 def test_plans_that_cost_other_than_their_prices(off, limit):
     choose, plan = _case(), _Planned(off)
