@@ -4,7 +4,8 @@
 
 The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
 WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows
-that the file of ``--json`` has already stay in it.
+that the file of ``--json`` has already stay in it. ``--html`` writes the report of one of them (``--run``), with what
+other budgets would cost and what all of these reached.
 """
 
 from __future__ import annotations
@@ -99,6 +100,17 @@ def table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def page(found: list[dict], run: str, experiment: Experiment, path: Path) -> None:
+    """The report of one run beside the others."""
+    labelled = (experiment.train.normalized(slice(EXAMPLES)), experiment.train.labels[:EXAMPLES])
+    plan = ar.plan_budgets(experiment.original()[0], labelled)
+    for row in found:
+        plan.reach(row["run"], row["network"], row["accuracy"])
+    network = next(row["network"] for row in found if row["run"] == run)
+    title = f"{experiment.recipe.name}, {run}"
+    ar.inspect(network, labelled[0], network=SHAPES[0]).to_html(path, title=title, plan=plan)
+
+
 def plot(found: list[dict], path: Path, title: str) -> None:
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), AXES.items()):
@@ -122,6 +134,8 @@ def main() -> None:
     parser.add_argument("--measure", type=int, default=0, help="points of each curve that are run privately")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--html", type=Path)
+    parser.add_argument("--run", default="original", help="folder of the run that --html is about")
     args = parser.parse_args()
     recipe = Recipe.read(args.config)
     experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
@@ -133,6 +147,8 @@ def main() -> None:
         for row in chosen(found, args.measure):
             measure(row, programs[row["run"]], test)
             print(row["run"], {key: value for key, value in row.items() if key != "network"}, flush=True)
+    if args.html:
+        page(found, args.run, experiment, args.html)
     for row in found:
         del row["network"]
     if args.json:
