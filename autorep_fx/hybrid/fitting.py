@@ -95,7 +95,8 @@ def refit(
     """Fit polynomials again, in place, to what arrives now; masks and weights stay.
 
     Each site is fitted over its replaced positions, in order, behind the polynomials before it. Polynomials that were
-    trained with the weights are replaced by fits, too: where that is not wanted, :func:`autorep_fx.finetune` is.
+    trained with the weights are replaced by fits, too, and such a network is much worse then (docs/report.md): it wants
+    :func:`autorep_fx.finetune`.
 
     Args:
         gm: result of :func:`autorep_fx.transform`.
