@@ -4,7 +4,7 @@ Prices come from five drafts of a plan: with all activations, with all squares, 
 two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
 and an equal part of the rounds that the network has more. Plans decide about wires and truncations for a network as a
 whole, so a sum of prices is near what a plan costs and not that itself: a choice is planned as
-:func:`~autorep_fx.compile` would, and made anew with more or less room, until its plan is within the limits.
+:func:`~autorep_fx.compile` would, and made anew for limits scaled by a factor, until its plan is just within them.
 """
 
 from __future__ import annotations
