@@ -146,7 +146,7 @@ def _form(steps: Sequence[Step], is_site: bool) -> str:
     """How a layer is computed, in a few words."""
     for step in steps:
         if step.op == "activation":
-            return _of_activation(step)
+            return _of_activation(step, is_site)
         if step.op in ("input", "output", "product"):
             return f"{step.op}, {step.attrs.get('wire', step.width)}-bit wire"
     maps = [step for step in steps if step.op == "map"]
@@ -154,7 +154,7 @@ def _form(steps: Sequence[Step], is_site: bool) -> str:
     return f"lines, within {text}" if is_site and maps else "lines" if is_site else text
 
 
-def _of_activation(step: Step) -> str:
+def _of_activation(step: Step, is_site: bool) -> str:
     a = step.attrs
     parts = []
     if len(a["kept"]):
@@ -162,7 +162,7 @@ def _of_activation(step: Step) -> str:
     if a.get("powers", 1) >= 2:
         parts.append("squares")
     elif len(a["kept"]) < step.size:
-        parts.append("lines" if parts else "lines, truncated")
+        parts.append("lines" if parts else "lines, truncated" if is_site else "truncation")
     return f"{' + '.join(parts)}, {a['wire']}-bit wire"
 
 

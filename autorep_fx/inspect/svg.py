@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 _ROW, _BOX = 40, 26
-_SPINE, _COLUMN, _LANE, _GAP, _MARGIN = 196, 150, 14, 22, 76
+_SPINE, _COLUMN, _LANE, _GAP, _MARGIN = 196, 150, 14, 22, 86
 _CHARACTER = 6.3
 _JOINS = {"+", "−", "×", "÷"}
 
