@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx
 from tqdm.auto import tqdm
 
-from ..errors import BudgetError
+from ..errors import BudgetError, CompileError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
@@ -177,6 +177,7 @@ class Budget:
 
         Raises:
             BudgetError: lines alone exceed a limit.
+            CompileError: no choice within the limits can be run.
         """
         limits = np.array(self.limits)
         found: dict[tuple, tuple[float, Predicted, Any]] = {}
@@ -187,8 +188,11 @@ class Budget:
             if key not in found:
                 predicted, result, loss = sketch(forms), None, np.inf
                 if self.used(predicted) <= 1 and forms.loss < min((each[0] for each in found.values()), default=np.inf):
-                    predicted, result = plan(forms)
-                    loss = forms.loss if self.used(predicted) <= 1 else np.inf
+                    try:
+                        predicted, result = plan(forms)
+                        loss = forms.loss if self.used(predicted) <= 1 else np.inf
+                    except CompileError as error:  # these weights with these forms; others may do
+                        log.info("forms of loss %.4g cannot be run: %s", forms.loss, error)
                 found[key] = loss, predicted, result
                 log.info("forms of loss %.4g: %s", forms.loss, predicted)
                 bar.update()

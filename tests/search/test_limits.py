@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import BudgetError, FormatError
+from autorep_fx.errors import BudgetError, CompileError, FormatError
 from autorep_fx.hybrid.forms import LINES, SQUARES, Price, Prices, choose_forms
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search.forms import ThreeForms
@@ -129,6 +129,18 @@ def test_plans_that_cost_other_than_their_prices(off, limit):
     assert predicted.latency_ms <= limit and plan.made <= 11
     if limit >= 40:  # room for sites that send anything, whatever they cost more
         assert predicted.latency_ms >= 0.8 * limit or forms.all_kept
+
+
+def test_a_choice_that_cannot_be_run_is_passed_over():
+    class Refusing(_Planned):
+        def __call__(self, forms):
+            if sum(state != 0 for state in forms.states) % 2:
+                raise CompileError("fixed point is off")
+            return super().__call__(forms)
+
+    plan = Refusing(lambda forms: 0.0)
+    predicted, forms = Budget(40.0, None, network_of("wan")).settle(_case(), plan.sketch, plan, progress=False)
+    assert predicted.latency_ms <= 40 and sum(state != 0 for state in forms.states) % 2 == 0
 
 
 def test_lines_alone_that_exceed_the_limit_are_an_error():
