@@ -23,6 +23,7 @@ from autorep_fx.search.recipe import Experiment, Recipe
 
 SHAPES = ("wan", "lan")
 EXAMPLES, REPEATS, AGREE = 256, 5, 200
+FAR = 0.1  # of the best accuracy
 CURVES = {"original": "all ReLUs", "one_shot": "one-shot budget", "snl": "SNL", "autorep": "AutoReP",
           "one_shot_limit": "one-shot, three forms", "autorep_limit": "three forms"}  # fmt: skip
 AXES = {"wan_ms": "milliseconds on the WAN", "lan_ms": "milliseconds on the LAN", "offline_mb": "megabytes offline"}
@@ -112,6 +113,8 @@ def page(found: list[dict], run: str, experiment: Experiment, path: Path) -> Non
 
 
 def plot(found: list[dict], path: Path, title: str) -> None:
+    """Without those that are far below all others."""
+    found = [row for row in found if row["accuracy"] > max(r["accuracy"] for r in found) - FAR]
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), AXES.items()):
         for name, text in CURVES.items():
@@ -120,6 +123,9 @@ def plot(found: list[dict], path: Path, title: str) -> None:
                 style = "*" if name == "original" else "o"
                 axes.plot(*zip(*points), style, label=text, alpha=0.8)
         axes.set(xscale="log", xlabel=label)
+        for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            formatter("{x:g}")
+        axes.tick_params(axis="x", which="both", labelsize=8)
         axes.grid(alpha=0.3)
     figure.axes[0].set(ylabel="test accuracy in %")
     figure.axes[0].legend()

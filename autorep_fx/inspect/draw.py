@@ -89,8 +89,8 @@ def reached_svg(plan: BudgetPlan, masks: str) -> str:
             for found in plan.reached:
                 at, mine = (1e3 * found.prices[label].seconds, 100 * found.accuracy), found.masks == masks
                 ax.plot(*at, "o", color=p.relu if mine else p.poly, markersize=8 if mine else 6)
-                ax.annotate(found.name, at, (0, 7), textcoords="offset points", ha="center", fontsize=8,
-                            color=p.ink if mine else p.muted)  # fmt: skip
+                if mine:
+                    ax.annotate(found.name, at, (0, 8), textcoords="offset points", ha="center", color=p.ink)
             ax.margins(0.2, 0.25)
             ax.set_xlabel(f"milliseconds online, {label}", color=p.muted)
             ax.tick_params(colors=p.muted, length=0, labelsize=8)
