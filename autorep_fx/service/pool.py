@@ -80,6 +80,11 @@ class Disk:
                 file.write(len(sealed).to_bytes(8, "little") + batch.to_bytes(8, "little") + nonce + sealed)
 
     def take(self, number: int) -> Prepared:
+        """Raises:
+        PartyError: the file was changed.
+        """
+        from cryptography.exceptions import InvalidTag
+
         path, parts, batch = self._path(number), [], 0
         with path.open("rb") as file:
             path.unlink()  # gone for everyone, whatever becomes of this
@@ -87,7 +92,10 @@ class Disk:
                 size, batch = (int.from_bytes(head[i : i + 8], "little") for i in (0, 8))
                 sealed = file.read(size)
                 at = sum(map(len, parts))
-                parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at)))
+                try:
+                    parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at)))
+                except InvalidTag:
+                    raise PartyError(f"{path} was changed since it was written: {number} is spoiled") from None
         masks: dict[str, np.ndarray] = {}
         shares: dict[str, dict[str, np.ndarray]] = {}
         for key, array in load(b"".join(parts)).items():

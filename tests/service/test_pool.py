@@ -58,7 +58,7 @@ def test_files_can_be_read_by_nobody_else_and_not_be_exchanged(tmp_path):
     plain = prepared(1).take()[0]["conv/1"].tobytes()
     assert plain[:16] not in one.read_bytes()
     two.write_bytes(one.read_bytes())
-    with pytest.raises(Exception, match=""):  # noqa: B017  (the cipher's own error)
+    with pytest.raises(PartyError, match="2.sealed was changed since it was written"):
         store.take(2)
     with pytest.raises(FileNotFoundError):
         store.take(2)
