@@ -59,7 +59,7 @@ def run(folder: Path, relu_budget: int = 512, images: int = 360, progress: bool 
     crypten = _through_crypten(programs, x)
 
     rows = _table(original, hybrid, private, crypten, test)
-    report = inspect(hybrid, x)
+    report = inspect(hybrid, x, program=programs["hybrid"], network="wan")
     report.plot(folder / "overview.png", title=f"ResNet-14 on digits: {report.before:,} ReLUs → {report.after:,}")
     page = report.to_html(folder / "report.html", title="ResNet-14 on digits", sections=[("Results", rows)])
     return rows, page
