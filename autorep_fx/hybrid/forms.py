@@ -58,6 +58,10 @@ class Prices:
     base: float
     sites: Mapping[str, Price]
 
+    def everything(self, totals: Mapping[str, int]) -> float:
+        """What the network costs with all positions kept; ``totals`` of them at each site."""
+        return self.base + sum(site.squares + site.compared * totals[name] for name, site in self.sites.items())
+
 
 @dataclass(frozen=True)
 class Forms:

@@ -203,12 +203,11 @@ def _with_lines(
 ) -> Iterable[BudgetPoint]:
     """Points of three forms, from most time to least; without those that come to the same."""
     first = next(iter(networks.values()))
-    prices = Budget(1.0, None, first).prices(gm, x)
-    most = prices[0].base + sum(price.squares + price.compared * line[name].numel()
-                                for name, price in prices[0].sites.items())  # fmt: skip
+    (price,) = Budget(1.0, None, first).prices(gm, x)
+    most = price.everything({name: site.total for name, site in sites(gm).items()})
     seen = set()
-    for limit in torch.linspace(most, prices[0].base, _LIMITS + 1)[1:].tolist():
-        forms = choose_forms(line, square, prices, [max(limit, prices[0].base)])
+    for limit in torch.linspace(most, price.base, _LIMITS + 1)[1:].tolist():
+        forms = choose_forms(line, square, [price], [max(limit, price.base)])
         if (forms.states, forms.counts) in seen:
             continue
         seen.add((forms.states, forms.counts))

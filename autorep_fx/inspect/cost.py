@@ -12,8 +12,8 @@ from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, sites
 from ..secure.budget import unreplaced_plan
 from ..secure.network import NETWORKS, Network, network_of
-from ..secure.plan.cost import Cost, plan_cost, quicker
-from ..secure.plan.plan import Plan, Step
+from ..secure.plan.cost import Cost, quickest
+from ..secure.plan.plan import Plan, Step, node_of
 from ..secure.secure_program import SecureProgram
 
 #: What is gathered into the last row: sums, pools and reshapes, which send nothing.
@@ -106,13 +106,13 @@ def costs(
 
 
 def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: Network, label: str) -> NetworkCost:
-    cost = _quickest(plan, network)
-    plan = plan.with_comparison(cost.comparison) if cost.comparison != "none" else plan
+    cost = quickest(plan, network)
+    plan = plan.with_comparison(cost.comparison)
     names = {node.name: node.target for node in gm.graph.nodes if node.op == "call_module"}
     of_sites = {node.name for node in site_nodes(gm, HybridActivation)}
     steps: dict[str, list[Step]] = {}
     for step in plan.steps:
-        node = step.name.partition(".")[0]
+        node = node_of(step.name)
         shown = node in of_sites or step.op not in ("local", "constant")
         steps.setdefault(node if shown else REST, []).append(step)
     layers = [
@@ -124,11 +124,7 @@ def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: 
     ]  # fmt: skip
     layers.sort(key=lambda layer: layer.node == REST)
     return NetworkCost(label, network, cost.comparison, layers, Total.of(cost),
-                       None if original is None else Total.of(_quickest(original, network)))  # fmt: skip
-
-
-def _quickest(plan: Plan, network: Network) -> Cost:
-    return plan_cost(plan.with_comparison(quicker(plan, network)), network)
+                       None if original is None else Total.of(quickest(original, network)))  # fmt: skip
 
 
 def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, float]:
@@ -176,7 +172,7 @@ def _of_map(step: Step) -> str:
 def _check_same(gm: fx.GraphModule, plan: Plan) -> None:
     nodes, compares = {node.name for node in gm.graph.nodes}, Counter()
     for step in plan.steps:
-        node = step.name.partition(".")[0]
+        node = node_of(step.name)
         if node not in nodes and step is not plan.output:
             raise ValueError(f"program was compiled from another model: it has a step '{node}', and gm no such node")
         compares[node] += len(step.attrs["kept"]) if step.op == "activation" else 0

@@ -16,6 +16,7 @@ from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, sites
 from ..hybrid.fitting import Fitting
+from ..secure.plan.plan import node_of
 from ..secure.secure_program import SecureProgram
 
 #: A site has drifted where its polynomials err by so much more than they did, as a part of the mean square of its
@@ -146,7 +147,7 @@ def _windows(gm: fx.GraphModule, program: SecureProgram, batches: Batches) -> di
     found: dict[str, float] = {}
     for x, _ in batches:
         for use in program.headroom(x).uses:
-            name = names.get(use.step.partition(".")[0])
+            name = names.get(node_of(use.step))
             if name is not None and use.room == "window":
                 found[name] = max(use.share, found.get(name, 0.0))
     return found

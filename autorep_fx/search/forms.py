@@ -59,9 +59,7 @@ class ThreeForms(Gated):
         self.sorted = torch.cat([loss.flatten() for loss in line.values()]).double().sort().values
         self.part = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
         size = {name: site.total for name, site in self.sites.items()}
-        everything = [price.base + sum(p.squares + p.compared * size[name] for name, p in price.sites.items())
-                      for price in prices]  # fmt: skip
-        self.totals = [max(total, limit) for total, limit in zip(everything, budget.limits)]
+        self.totals = [max(price.everything(size), limit) for price, limit in zip(prices, budget.limits)]
         self.targets = list(self.totals)
         self.losses: dict[str, Tensor] | None = None  # of lines, as they were when the forms were fixed
         self.predicted: Predicted | None = None

@@ -27,11 +27,11 @@ from ..hybrid.activation import HybridActivation, copy_without_statistics, masks
 from ..hybrid.forms import Forms, Price, Prices
 from .compile import compile, lowered
 from .network import Network, network_of
-from .plan.cost import Cost, plan_cost, quicker
+from .plan.cost import Cost, plan_cost, quicker, quickest
 from .plan.equalize import equalized
 from .plan.gains import gains
 from .plan.input_range import InputRange
-from .plan.plan import Plan
+from .plan.plan import Plan, node_of
 from .plan.planner import make_plan
 from .plan.ranges import calibrated
 from .plan.rates import Rates
@@ -239,7 +239,7 @@ def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network]) -
         CompileError: the native runtime cannot run it.
     """
     plan = _draft(gm, x, networks[0])
-    return [plan_cost(plan.with_comparison(quicker(plan, network)), network) for network in networks]
+    return [quickest(plan, network) for network in networks]
 
 
 def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
@@ -306,8 +306,7 @@ class _Drafts:
         """A site's own: not the layer that took its slopes."""
         node = self.names[name]
         return [step for key, step in self.costs[what].steps.items()
-                if (key == node or key.startswith(f"{node}."))
-                and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
+                if node_of(key) == node and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
 
 
 def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:

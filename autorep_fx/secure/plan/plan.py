@@ -117,6 +117,11 @@ class Plan:
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
 
 
+def node_of(step: str) -> str:
+    """The node of the graph that a step is of: what is made of one node bears its name, and more behind a dot."""
+    return step.partition(".")[0]
+
+
 def _wire(step: Step) -> tuple[str, str]:
     if step.op == "activation":
         extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
