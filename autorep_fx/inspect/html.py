@@ -44,7 +44,7 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
         "shape": table.shape,
     }
     anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
-    script = "" if plan is None else environment.get_template("planner.html").render()
+    script = "" if plan is None else environment.get_template("planner.js").render()
     return environment.get_template("report.html").render(
         report=report,
         title=title or report.model,

@@ -64,14 +64,12 @@ def inspect(
     transformed = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
     if not transformed:
         gm = transform(gm)
-    report = Report(gm, example_inputs)
-    if program is not None or network is not None:
-        x = None if example_inputs is None else examples(Batches(example_inputs, "example_inputs"))
-        network = network or "lan"
-        if program is None:
-            program = compile(gm, x, network=network)
-        report.costs = costs(gm, program, network, x)
-    return report
+    if program is None and network is None:
+        return Report(gm, example_inputs)
+    x = None if example_inputs is None else examples(Batches(example_inputs, "example_inputs"))
+    network = network or "lan"
+    program = program or compile(gm, x, network=network)
+    return Report(gm, example_inputs, costs(gm, program, network, x))
 
 
 class Report:
@@ -91,12 +89,12 @@ class Report:
             model that was not compiled.
     """
 
-    def __init__(self, gm: fx.GraphModule, example_inputs=None):
+    def __init__(self, gm: fx.GraphModule, example_inputs=None, costs: Sequence[NetworkCost] = ()):
         self.model = type(gm).__name__
         self.sites: list[SiteRecord]
         self.sites, shapes, self.samples = measure(gm, example_inputs)
         self._graph = to_networkx(gm, self.sites, shapes)
-        self.costs: list[NetworkCost] = []
+        self.costs = list(costs)
         self.masks = masks_digest(gm)
         everything = [m for m in gm.modules() if isinstance(m, HybridActivation)]
         polynomials = {id(c) for m in everything for c in (m.coeffs, m.line_coeffs)}
