@@ -1,11 +1,4 @@
-"""Accuracy, and what a private run costs, for some ReLU budgets: what is the network worth that you can afford?
-
-    python examples/compare_budgets.py [BUDGET...]
-
-Without budgets it takes 1000, 200, 50 and 0.
-"""
-
-import sys
+"""Accuracy, and what a private run costs, for some ReLU budgets: what is the network worth that you can afford?"""
 
 import torch
 
@@ -21,7 +14,7 @@ if __name__ == "__main__":
     accuracy = ar.finetune(original, loader, test_loader, epochs=6, lr=3e-3).val_accuracy[-1]
 
     print(" ReLUs  accuracy  rounds  MB online  MB offline  s online  s offline   (40 ms, 100 Mbit/s)")
-    for budget in (ar.relu_count(original), *(map(int, sys.argv[1:]) if sys.argv[1:] else (1000, 200, 50, 0))):
+    for budget in (ar.relu_count(original), 1000, 200, 50, 0):
         hybrid = original
         if budget < ar.relu_count(original):
             hybrid = ar.transform(original, calibration=(images, train_set.labels[:512]), relu_budget=budget)

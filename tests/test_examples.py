@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """run(name, *arguments): standard output of an example that is started in another folder."""
+    """run(name): standard output of an example that is started in another folder."""
 
-    def printed(name: str, *arguments: str) -> str:
+    def printed(name: str) -> str:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.setattr(sys, "argv", [name])
         runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
         return capsys.readouterr().out
 
@@ -69,8 +69,8 @@ def test_private_run(tmp_path):
 
 
 def test_compare_budgets(run):
-    rows = [numbers(line) for line in run("compare_budgets.py", "100", "0").splitlines()[1:]]
+    rows = [numbers(line) for line in run("compare_budgets.py").splitlines()[1:]]
     budgets, accuracies, _, _, offline, *_ = zip(*rows)
-    assert budgets == (4608, 100, 0)
+    assert budgets == (4608, 1000, 200, 50, 0)
     assert min(accuracies) > 80
     assert list(offline) == sorted(set(offline), reverse=True)

@@ -30,11 +30,6 @@ class Model(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def images():
-    return torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
 def squares(images):
     torch.manual_seed(0)
     return ar.transform(Model().eval(), calibration=images, relu_budget=100, progress=False)

@@ -59,11 +59,6 @@ def residual():
 
 
 @pytest.fixture(scope="module")
-def images():
-    return torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
 def masked(images):
     torch.manual_seed(0)
     return ar.transform(Branches().eval(), calibration=images, relu_budget=200, progress=False)
