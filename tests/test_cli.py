@@ -3,23 +3,12 @@
 import logging
 import sys
 
-import pytest
-
 import autorep_fx as ar
-from autorep_fx import demo
 from autorep_fx.cli import main
 from autorep_fx.models import digits, resnet_cifar
-from autorep_fx.search import finetune
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """The demo trains a third as long."""
-    monkeypatch.setattr(demo, "finetune", lambda *args, epochs, **options:
-                        finetune(*args, epochs=epochs // 3, **options))  # fmt: skip
-
-
-def test_demo_end_to_end(tmp_path, capsys, quick, forked):
+def test_demo_end_to_end(tmp_path, capsys, forked):
     assert main(["demo", "--out", str(tmp_path), "--images", "16", "--relu-budget", "300"]) == 0
     lines = capsys.readouterr().out.splitlines()
     cells = {line[:36].strip(): line[36:].split() for line in lines if line}
@@ -35,7 +24,7 @@ def test_demo_end_to_end(tmp_path, capsys, quick, forked):
     assert ar.relu_count(hybrid) == 300
 
 
-def test_demo_without_crypten_leaves_its_rows_out_and_says_so_in_one_line(tmp_path, capsys, caplog, monkeypatch, quick):
+def test_demo_without_crypten_leaves_its_rows_out_and_says_so_in_one_line(tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "crypten", None)
     network = ar.transform(resnet_cifar(14, in_channels=1), example_inputs=digits()[0].normalized(slice(2)))
     ar.save(network, tmp_path / "digits_resnet14.safetensors")  # untrained, which takes no time
