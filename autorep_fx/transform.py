@@ -16,13 +16,14 @@ from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
 from .graph.leftover import leftover
 from .graph.trace import trace
-from .hybrid.activation import HybridActivation, copy_without_statistics, hybridize, sites
+from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import check_granularity, scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.forms import Forms, choose_forms
 from .hybrid.reconstruct import reconstruct_layers
 from .secure.budget import Budget, Predicted, examples
 from .secure.network import Network
+from .secure.settle import settle
 
 log = logging.getLogger(__name__)
 
@@ -135,18 +136,13 @@ def _within(
     square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), progress)
     prices = budget.prices(gm, x)
 
-    def formed(forms: Forms) -> fx.GraphModule:
-        found = copy_without_statistics(gm)
-        forms.apply(found)
-        return found
-
     def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
-        found = formed(forms)
+        found = forms.of(gm)
         refit(found, batches)
         return budget.predicted(found, x), found
 
     choose = partial(choose_forms, line, square, prices, granularity=granularity)
-    predicted, found = budget.settle(choose, lambda forms: budget.sketched(formed(forms), x), planned, progress)
+    predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, progress)
     log.info("%s", predicted)
     predicted.note(found)
     return found

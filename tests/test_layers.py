@@ -28,6 +28,7 @@ LAYERS = [
     ["secure.secure_program"],
     ["secure.compile"],
     ["secure.budget"],
+    ["secure.settle"],
     ["transform"],
     ["models"],
     ["search"],

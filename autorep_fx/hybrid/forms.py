@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from .activation import copy_without_statistics
 from .budget import check_granularity
 
 #: States of a site.
@@ -90,6 +91,12 @@ class Forms:
             site = gm.get_submodule(name)
             site.set_line(self.line[name])
             site.set_keep(keep)
+
+    def of(self, gm: fx.GraphModule) -> fx.GraphModule:
+        """A copy of ``gm``, without statistics, with these forms."""
+        found = copy_without_statistics(gm)
+        self.apply(found)
+        return found
 
 
 def choose_forms(

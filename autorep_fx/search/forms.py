@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from ..hybrid.forms import Forms, Prices, choose_forms
 from ..hybrid.gate import HysteresisGate
 from ..secure.budget import Budget, Predicted
+from ..secure.settle import settle
 from .methods import Gated, left_at
 
 #: A square does not add less than this part of what a line adds.
@@ -25,7 +26,8 @@ class ThreeForms(Gated):
     A gate's parameter stands for what a line at its position would add to the loss: it starts at the rank of the
     one-shot score, drifts with the gradient as AutoReP's do, and is read as the score of its rank. A square adds
     a part of that, which stays as the one-shot scores had it. The forms are those of least loss within the limits
-    (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to the budget. With ``penalty`` the loss
+    (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to that part of the budget that leaves room
+    for what plans take beyond prices. With ``penalty`` the loss
     has ``penalty * max(0, cost of what is kept / target - 1)`` as well.
 
     The sites have lines.
@@ -34,6 +36,7 @@ class ThreeForms(Gated):
         budget: the limits.
         square, line: the one-shot scores.
         prices: of each limit.
+        part: of the limits, that prices are to come to (:func:`~autorep_fx.secure.settle.part_of_limits`).
         x: what plans are made from.
         progress_bar: whether to show one.
     """
@@ -51,15 +54,17 @@ class ThreeForms(Gated):
         square: Mapping[str, Tensor],
         line: Mapping[str, Tensor],
         prices: Sequence[Prices],
+        part: float,
         x: Tensor,
         progress_bar: bool | None = None,
     ):
         super().__init__(gm, granularity, penalty, initial)
         self.budget, self.prices, self.x, self.progress_bar = budget, prices, x, progress_bar
         self.sorted = torch.cat([loss.flatten() for loss in line.values()]).double().sort().values
-        self.part = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
+        self.share = {name: (square[name] / line[name].clamp_min(1e-300)).clamp(_LEAST, 1) for name in line}
         size = {name: site.total for name, site in self.sites.items()}
-        self.totals = [max(price.everything(size), limit) for price, limit in zip(prices, budget.limits)]
+        self.limits = [part * limit for limit in budget.limits]
+        self.totals = [max(price.everything(size), limit) for price, limit in zip(prices, self.limits)]
         self.targets = list(self.totals)
         self.losses: dict[str, Tensor] | None = None  # of lines, as they were when the forms were fixed
         self.predicted: Predicted | None = None
@@ -98,7 +103,7 @@ class ThreeForms(Gated):
             return self.budget.predicted(self.gm, self.x), forms
 
         choose = self._choosing(self.losses)
-        self.predicted, forms = shared(lambda: self.budget.settle(choose, sketch, plan, self.progress_bar))
+        self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
 
     def state(self) -> dict[str, Any]:
@@ -109,14 +114,14 @@ class ThreeForms(Gated):
         self.losses = state.get("losses")
 
     def _move(self, progress: float) -> bool:
-        self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.budget.limits)]
+        self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.limits)]
         band = next(iter(self.sites.values())).gate.band
         self._choosing(self._losses(band if progress < 1 else 0.0))(self.targets).apply(self.gm)
         return False
 
     def _choosing(self, line: dict[str, Tensor]) -> Callable[..., Forms]:
         """The choice of forms, but for limits. line: what lines add to the loss."""
-        square = {name: loss * self.part[name] for name, loss in line.items()}
+        square = {name: loss * self.share[name] for name, loss in line.items()}
         return partial(choose_forms, line, square, self.prices, granularity=self.granularity)
 
     def _losses(self, band: float) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -16,8 +17,10 @@ from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
 from ..hybrid.fitting import fit_all, give_lines
+from ..hybrid.forms import choose_forms
 from ..secure.budget import Budget, examples
 from ..secure.network import Network
+from ..secure.settle import part_of_limits
 from .forms import ThreeForms, shared
 from .loop import History, Loop
 from .methods import METHODS, Method
@@ -169,11 +172,16 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, setti
     """A search under limits."""
     give_lines(gm, settings.fitting)
     x = examples(head)
-    square, line, prices = shared(
-        lambda: (*one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), settings.progress), budget.prices(gm, x))
-    )
+
+    def priced() -> tuple:
+        square, line = one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), settings.progress)
+        prices = budget.prices(gm, x)
+        choose = partial(choose_forms, line, square, prices, granularity=settings.granularity)
+        return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))
+
+    square, line, prices, part = shared(priced)
     start = _start(gm, settings, lambda: line)
-    moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices, x,
+    moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices, part, x,
                         settings.progress)  # fmt: skip
     history = loop(moving, head)
     predicted = shared(lambda: budget.predicted(gm, x))  # with the weights of the end

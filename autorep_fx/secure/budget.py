@@ -2,32 +2,31 @@
 
 Prices come from five drafts of a plan: with all activations, with all squares, with all lines, and with lines beside
 two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
-and an equal part of the rounds that the network has more. Plans decide about wires and truncations for a network as a
-whole, so a sum of prices is near what a plan costs and not that itself: a choice is planned as
-:func:`~autorep_fx.compile` would, and made anew for limits scaled by a factor, until its plan is just within them.
+and an equal part of the rounds that the network has more. Truncations between sites of lines are in none of them, for a
+site that sends anything takes their place. Plans decide about these and about wires for a network as a whole, so a sum
+of prices is near what a plan costs and not that itself (settle.py).
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
-from tqdm.auto import tqdm
 
-from ..errors import BudgetError, CompileError
+from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
-from ..hybrid.forms import Forms, Price, Prices
-from .compile import compile, lowered
+from ..hybrid.forms import Price, Prices
+from .compile import FIRST_ERROR, compile, lowered
 from .network import Network, network_of
-from .plan.cost import Cost, plan_cost, quicker, quickest
+from .plan.cost import Cost, StepCost, plan_cost, quicker, quickest
+from .plan.cut import CUT
 from .plan.equalize import equalized
 from .plan.gains import gains
 from .plan.input_range import InputRange
@@ -39,18 +38,11 @@ from .plan.squares import unit_squares
 
 log = logging.getLogger(__name__)
 
-#: Samples that plans are made from.
-_EXAMPLES = 256
+#: Samples that plans are made from, and drafts of them.
+_EXAMPLES, _DRAFTED = 256, 64
 
 #: Parts of the positions that are kept in the drafts of lines beside kept ones.
 _FEW, _MORE = 0.05, 0.15
-
-#: Plans that are made at most, and what part of the limits choices are made for: plans differ a little.
-_TRIES, _AIM = 10, 0.998
-
-#: How limits are scaled until a plan exceeds them, and where between two scales the next one is at least; scales that
-#: are nearer than that are the same.
-_LEAST_STEP, _LARGEST_STEP, _EDGE, _NEAR = 1.1, 2.0, 0.15, 0.005
 
 #: No position is for nothing, whatever two drafts differ by.
 _LEAST = 1e-12
@@ -155,78 +147,6 @@ class Budget:
         drafts = _Drafts(gm, x, self.network)
         return [drafts.prices(resource) for resource in self.resources]
 
-    def settle(
-        self,
-        choose: Callable[..., Forms],
-        sketch: Callable[[Forms], Predicted],
-        plan: Callable[[Forms], tuple[Predicted, Any]],
-        progress: bool | None = None,
-    ) -> tuple[Predicted, Any]:
-        """The best choice whose plan is within the limits, as ``plan`` returned it.
-
-        Prices are of each site by itself, and a plan may come to more or less than their sum. So choices are made for
-        limits that are larger or smaller by a factor, which is found between one whose plan is within the limits and
-        one whose plan is not; and for each, one more with the same states of the sites, and as many positions kept as
-        its plan leaves room for.
-
-        Args:
-            choose: ``choose(limits, states=...)``, the forms by prices (:func:`~autorep_fx.hybrid.forms.choose_forms`).
-            sketch: nearly what these come to: what exceeds the limits, or is no better than what is known, needs no
-                more.
-            plan: what these come to, and what belongs to it.
-
-        Raises:
-            BudgetError: lines alone exceed a limit.
-            CompileError: no choice within the limits can be run.
-        """
-        limits = np.array(self.limits)
-        found: dict[tuple, tuple[float, Predicted, Any]] = {}
-        bar = tqdm(total=_TRIES, desc="plan", leave=False, disable=None if progress is None else not progress)
-
-        def look(forms: Forms) -> Predicted:
-            key = (forms.states, forms.counts)
-            if key not in found:
-                predicted, result, loss = sketch(forms), None, np.inf
-                if self.used(predicted) <= 1 and forms.loss < min((each[0] for each in found.values()), default=np.inf):
-                    try:
-                        predicted, result = plan(forms)
-                        loss = forms.loss if self.used(predicted) <= 1 else np.inf
-                    except CompileError as error:  # these weights with these forms; others may do
-                        log.info("forms of loss %.4g cannot be run: %s", forms.loss, error)
-                found[key] = loss, predicted, result
-                log.info("forms of loss %.4g: %s", forms.loss, predicted)
-                bar.update()
-            return found[key][1]
-
-        factor, within, beyond = 1.0, (0.0, 0.0), None  # factors, and what part of the limits their plans take
-        with bar:
-            while len(found) < _TRIES and (beyond is None or beyond[0] - within[0] > _NEAR):
-                forms = choose(factor * limits, states=None)
-                predicted = look(forms)
-                used = self.used(predicted)
-                if used > 1:
-                    beyond = factor, used
-                elif forms.all_kept:
-                    break
-                else:
-                    within = factor, used
-                room = np.array(forms.costs) + limits * _AIM - np.array(self.costs(predicted))
-                same = choose(room, states=forms.states)
-                if (np.array(same.costs) <= room).all():
-                    look(same)
-                if beyond is None:
-                    factor *= np.clip(1 / used, _LEAST_STEP, _LARGEST_STEP)
-                else:
-                    part = np.clip((_AIM - within[1]) / max(beyond[1] - within[1], _NEAR), _EDGE, 1 - _EDGE)
-                    factor = within[0] + part * (beyond[0] - within[0])
-        best = min(found.values(), key=lambda each: each[0], default=(np.inf,))
-        if best[0] == np.inf:  # what fits by its price exceeds the limits: nothing is left but lines
-            best = (0.0, *plan(choose(0 * limits, states=None)))
-            if self.used(best[1]) > 1:
-                named = " with ".join(f"{name}={limit:g}" for name, limit in zip(self.resources, self.limits))
-                raise BudgetError(f"{named} is less than lines alone take: {best[1]}")
-        return best[1], best[2]
-
 
 def _predicted(cost: Cost) -> Predicted:
     return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
@@ -290,23 +210,34 @@ class _Drafts:
             opens = few - lines - each * self.few[name]
             found[name] = Price(max(opens, 0.0), each, max(squares - lines, _LEAST),
                                 max((kept - squares) / total, _LEAST))  # fmt: skip
-        return Prices(getattr(_predicted(self.costs["lines"]), resource), found)
+        base = getattr(_predicted(self.costs["lines"]), resource) - self._truncations(resource)
+        return Prices(base, found)
 
     def _milliseconds(self, what: str, name: str) -> float:
-        cost = self.costs[what]
-        more = (cost.rounds - self.costs["lines"].rounds) / len(self.totals)
-        steps = self._steps(what, name)
-        seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in steps)
+        more = (self._rounds(what) - self._rounds("lines")) / len(self.totals)
+        seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in self._steps(what, name))
         return 1e3 * (seconds + more * (self.network.delay + self.rates.message))
 
     def _megabytes(self, what: str, name: str) -> float:
-        return sum(sum(step.offline.values()) for step in self._steps(what, name)) / 1e6
+        return _megabytes(self._steps(what, name))
 
-    def _steps(self, what: str, name: str) -> list:
-        """A site's own: not the layer that took its slopes."""
+    def _truncations(self, resource: str) -> float:
+        """What those of lines alone cost."""
+        cuts = [step for key, step in self.costs["lines"].steps.items() if key.endswith(CUT)]
+        return _megabytes(cuts) if resource == "offline_mb" else 1e3 * sum(step.total_seconds for step in cuts)
+
+    def _rounds(self, what: str) -> int:
+        return sum(step.rounds for key, step in self.costs[what].steps.items() if not key.endswith(CUT))
+
+    def _steps(self, what: str, name: str) -> list[StepCost]:
+        """A site's own: not the layer that took its slopes, and no truncation behind it."""
         node = self.names[name]
-        return [step for key, step in self.costs[what].steps.items()
-                if node_of(key) == node and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
+        return [step for key, step in self.costs[what].steps.items() if node_of(key) == node
+                and not key.endswith(CUT) and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
+
+
+def _megabytes(steps: list[StepCost]) -> float:
+    return sum(sum(step.offline.values()) for step in steps) / 1e6
 
 
 def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:
@@ -321,8 +252,9 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
 
 
 def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+    x = x[:_DRAFTED]
     program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
     within = InputRange.of_examples(x.numpy())
-    return make_plan(program, reach, within, gains=gains(program, x), network=network)[0]
+    return make_plan(program, reach, within, gains=gains(program, x), error=FIRST_ERROR, network=network)[0]

@@ -47,6 +47,7 @@ _HOPELESS = 10.0
 #: The error that a plan is made for at first, in proportion to what it may have, for gains mostly say too much; and in
 #: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
 _LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
+FIRST_ERROR = _LOOSE * STANDARD_ERROR
 
 #: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
 _FINER = 2.0**-3

@@ -12,6 +12,7 @@ from autorep_fx.search.forms import ThreeForms
 from autorep_fx.search.loop import Loop
 from autorep_fx.secure.budget import Budget, Predicted
 from autorep_fx.secure.network import network_of
+from autorep_fx.secure.settle import settle
 
 LIMIT = {"latency_ms": 105, "network": "wan"}
 
@@ -125,7 +126,7 @@ def _case(seed=0):
 @pytest.mark.parametrize("limit", [20.0, 40.0, 80.0])
 def test_plans_that_cost_other_than_their_prices(off, limit):
     choose, plan = _case(), _Planned(off)
-    predicted, forms = Budget(limit, None, network_of("wan")).settle(choose, plan.sketch, plan, progress=False)
+    predicted, forms = settle(Budget(limit, None, network_of("wan")), choose, plan.sketch, plan, progress=False)
     assert predicted.latency_ms <= limit and plan.made <= 11
     if limit >= 40:  # room for sites that send anything, whatever they cost more
         assert predicted.latency_ms >= 0.8 * limit or forms.all_kept
@@ -139,14 +140,14 @@ def test_a_choice_that_cannot_be_run_is_passed_over():
             return super().__call__(forms)
 
     plan = Refusing(lambda forms: 0.0)
-    predicted, forms = Budget(40.0, None, network_of("wan")).settle(_case(), plan.sketch, plan, progress=False)
+    predicted, forms = settle(Budget(40.0, None, network_of("wan")), _case(), plan.sketch, plan, progress=False)
     assert predicted.latency_ms <= 40 and sum(state != 0 for state in forms.states) % 2 == 0
 
 
 def test_lines_alone_that_exceed_the_limit_are_an_error():
     with pytest.raises(BudgetError, match="latency_ms=9 is less than lines alone take: 10 ms online"):
         plan = _Planned(lambda forms: 0.0)
-        Budget(9.0, None, network_of("wan")).settle(_case(), plan.sketch, plan, progress=False)
+        settle(Budget(9.0, None, network_of("wan")), _case(), plan.sketch, plan, progress=False)
 
 
 def test_the_parameters_are_read_as_scores():
@@ -163,7 +164,7 @@ def test_the_parameters_are_read_as_scores():
     start = {name: part.view(loss.shape) for (name, loss), part in zip(line.items(), rank)}
     prices = [Prices(1.0, {name: Price(2.0, 0.1, 6.0, 0.05) for name in sites})]
     limit = 15.0
-    method = ThreeForms(gm, Budget(limit, None, network_of("wan")), "element", None, start, square, line, prices,
+    method = ThreeForms(gm, Budget(limit, None, network_of("wan")), "element", None, start, square, line, prices, 1.0,
                         torch.empty(0))  # fmt: skip
     method.start()
     method.after_step(1.0)
@@ -191,7 +192,7 @@ def test_the_penalty_is_the_cost_over_the_target():
     scores = {name: torch.rand(site.shape, dtype=torch.float64) for name, site in sites.items()}
     start = {name: score.float() for name, score in scores.items()}
     prices = [Prices(10.0, {name: Price(0.0, 0.1, 1.0, 0.1) for name in sites})]
-    method = ThreeForms(gm, Budget(20.0, None, network_of("wan")), "element", 2.0, start, scores, scores, prices,
+    method = ThreeForms(gm, Budget(20.0, None, network_of("wan")), "element", 2.0, start, scores, scores, prices, 1.0,
                         torch.empty(0))  # fmt: skip
     method.start()
     method.targets = [20.0]
