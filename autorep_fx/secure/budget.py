@@ -23,13 +23,14 @@ from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
 from ..hybrid.forms import Price, Prices
-from .compile import FIRST_ERROR, compile, lowered
+from .compile import FIRST_ERROR, compile, finer_with_same_wires, lowered
 from .network import Network, network_of
 from .plan.cost import Cost, StepCost, plan_cost, quicker, quickest
 from .plan.cut import CUT
 from .plan.equalize import equalized
 from .plan.gains import gains
 from .plan.input_range import InputRange
+from .plan.numbers import Numbers
 from .plan.plan import Plan, node_of
 from .plan.planner import make_plan
 from .plan.ranges import calibrated
@@ -256,5 +257,10 @@ def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
-    within = InputRange.of_examples(x.numpy())
-    return make_plan(program, reach, within, gains=gains(program, x), error=FIRST_ERROR, network=network)[0]
+    within, known = InputRange.of_examples(x.numpy()), gains(program, x)
+
+    def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
+        return make_plan(program, reach, within, gains=known, error=error, network=network)
+
+    found = planned(FIRST_ERROR)
+    return (finer_with_same_wires(planned, found, FIRST_ERROR) or found)[0]

@@ -129,7 +129,7 @@ def compile(
 
     known = gains(unit, x)
 
-    def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
+    def planned(error: float) -> _Planned:
         plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known, error=error,
                                   bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
         # A bound for all inputs is one for the constants that it was made with.
@@ -144,12 +144,13 @@ def compile(
     return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
 
 
-#: A plan, the server's numbers for it, and how far off it is.
+#: A plan and the server's numbers for it; and how far off it is.
+_Planned = tuple[Plan, dict[str, Numbers]]
 _Found = tuple[Plan, dict[str, Numbers], Precision]
 
 
 def _precise(
-    planned: Callable[[float], tuple[Plan, dict[str, Numbers]]],
+    planned: Callable[[float], _Planned],
     look: Look,
     max_error: float,
     standard_error: float | None,
@@ -173,16 +174,22 @@ def _precise(
     return min(tried, key=lambda each: each[2].error)
 
 
-def _finer(planned: Callable[[float], tuple[Plan, dict[str, Numbers]]], look: Look, found: _Found,
-           error: float) -> _Found:  # fmt: skip
-    try:
-        plan, numbers = planned(error * _FINER)
-    except CompileError:
-        return found
-    if [step.attrs.get("wire") for step in plan.steps] != [step.attrs.get("wire") for step in found[0].steps]:
+def _finer(planned: Callable[[float], _Planned], look: Look, found: _Found, error: float) -> _Found:
+    finer = finer_with_same_wires(planned, found[:2], error)
+    if finer is None:
         return found
     # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
-    return min((plan, numbers, look.at(plan, numbers)), found, key=lambda each: each[2].standard_error)
+    return min((*finer, look.at(*finer)), found, key=lambda each: each[2].standard_error)
+
+
+def finer_with_same_wires(planned: Callable[[float], _Planned], found: _Planned, error: float) -> _Planned | None:
+    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
+    try:
+        finer = planned(error * _FINER)
+    except CompileError:
+        return None
+    wires = ([step.attrs.get("wire") for step in plan.steps] for plan, _ in (finer, found))
+    return finer if next(wires) == next(wires) else None
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
