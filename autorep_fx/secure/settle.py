@@ -57,7 +57,7 @@ def settle(
     """
     limits, part = np.array(budget.limits), _Part(budget)
     found: dict[tuple, tuple[float, Predicted, Any]] = {}
-    planned = 0
+    planned, refused = 0, set()
     bar = tqdm(total=_PLANS, desc="plan", leave=False, disable=None if progress is None else not progress)
 
     def look(forms: Forms) -> Predicted:
@@ -73,6 +73,7 @@ def settle(
                     loss = forms.loss if budget.used(predicted) <= 1 else np.inf
                 except CompileError as error:  # these weights with these forms; others may do
                     log.info("forms of loss %.4g cannot be run: %s", forms.loss, error)
+                    refused.add(key)
             found[key] = loss, predicted, result
             log.info("forms of loss %.4g: %s", forms.loss, predicted)
         return found[key][1]
@@ -81,14 +82,16 @@ def settle(
         look(choose(limits, states=None))
         part.at = part_of_limits(budget, choose, sketch)
         for _ in range(_TRIES):
-            if planned >= _PLANS or part.found:
+            if min(each[0] for each in found.values()) < np.inf and (planned >= _PLANS or part.found):
                 break
+            if part.found:  # between what a sketch alone has within the limits, or what cannot be run, and what exceeds
+                part.within = 0.0
             forms = choose(part.at * limits, states=None)
             predicted = look(forms)
             room = np.array(forms.costs) + limits * _AIM - np.array(budget.costs(predicted))
             if forms.all_kept and budget.used(predicted) <= 1:
                 break
-            part.move(forms, predicted)
+            part.move(forms, predicted, beyond=(forms.states, forms.counts) in refused)
             same = choose(room, states=forms.states)
             if (np.array(same.costs) <= room).all():
                 look(same)
@@ -129,10 +132,10 @@ class _Part:
     def found(self) -> bool:
         return self.beyond - self.within <= _NEAR
 
-    def move(self, forms: Forms, predicted: Predicted) -> None:
+    def move(self, forms: Forms, predicted: Predicted, beyond: bool = False) -> None:
         """On to where the plan would be just within the limits, if it took as much beyond the prices as that of this
-        choice."""
-        if self.budget.used(predicted) > 1:
+        choice. beyond: whatever it takes."""
+        if beyond or self.budget.used(predicted) > 1:
             self.beyond = min(self.beyond, self.at)
         else:
             self.within = max(self.within, self.at)
