@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,11 +11,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, fx
 
+from ..errors import CompileError
 from ..hybrid.forms import Forms, Prices, choose_forms
 from ..hybrid.gate import HysteresisGate
 from ..secure.budget import Budget, Predicted
 from ..secure.settle import settle
 from .methods import Gated, left_at
+
+log = logging.getLogger(__name__)
+
+#: Up to this part of a run forms are chosen again where training has moved the plan beyond the limits; behind it too
+#: little would be trained with them.
+_AGAIN = 0.75
 
 #: A square does not add less than this part of what a line adds.
 _LEAST = 1e-3
@@ -27,8 +35,12 @@ class ThreeForms(Gated):
     one-shot score, drifts with the gradient as AutoReP's do, and is read as the score of its rank. A square adds
     a part of that, which stays as the one-shot scores had it. The forms are those of least loss within the limits
     (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to that part of the budget that leaves room
-    for what plans take beyond prices. With ``penalty`` the loss
-    has ``penalty * max(0, cost of what is kept / target - 1)`` as well.
+    for what plans take beyond prices. With ``penalty`` the loss has
+    ``penalty * max(0, cost of what is kept / target - 1)`` as well.
+
+    Once the forms are fixed, training goes on and the plan with it: one that needs more precision has more truncations.
+    So each epoch is planned. One whose plan is within the limits is remembered, and the last of these is the result;
+    where one exceeds them early enough, forms are chosen again and trained.
 
     The sites have lines.
 
@@ -68,6 +80,8 @@ class ThreeForms(Gated):
         self.targets = list(self.totals)
         self.losses: dict[str, Tensor] | None = None  # of lines, as they were when the forms were fixed
         self.predicted: Predicted | None = None
+        self.untrained = False  # with the forms as they are
+        self.remembered: dict[str, Any] | None = None  # of the last epoch within the limits
 
     def start(self) -> None:
         super().start()
@@ -88,11 +102,56 @@ class ThreeForms(Gated):
         self.losses = self._losses(0.0)
         for site in self.sites.values():
             site.gate = None
-        self.settle_again()
+        self._settle()
+        self.untrained = True
         return 0
 
-    def settle_again(self) -> None:
-        """The same, with the weights as they are now, and the losses as they were."""
+    def after_epoch(self, done: float) -> None:
+        untrained, self.untrained = self.untrained, False
+        if self.losses is None or untrained:
+            return
+        if self._within():
+            self.remembered = {name: value.detach().clone() for name, value in self.gm.state_dict().items()}
+        elif done < _AGAIN:
+            log.info("training has moved the plan beyond the limits; forms are chosen again")
+            self._settle()
+
+    def end(self) -> None:
+        if self._within():
+            return
+        if self.remembered is not None:
+            log.warning("the last epochs have moved the plan beyond the limits (%s); the weights of the last one "
+                        "within them are taken", self.predicted)  # fmt: skip
+            self.gm.load_state_dict(self.remembered)
+            if self._within():
+                return
+        log.warning("training has moved the plan beyond the limits (%s); forms were chosen again behind it, and "
+                    "nothing was trained with them. A fine-tuning may help", self.predicted)  # fmt: skip
+        self._settle()
+
+    def state(self) -> dict[str, Any]:
+        more = {"losses": self.losses, "remembered": self.remembered}
+        return super().state() | {name: value for name, value in more.items() if value is not None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.losses, self.remembered = state.get("losses"), state.get("remembered")
+
+    def _within(self) -> bool:
+        """Whether the plan for the weights and forms as they are now is within the limits."""
+
+        def planned() -> Predicted | None:
+            try:
+                return self.budget.predicted(self.gm, self.x)
+            except CompileError as error:  # fixed point cannot run these weights
+                log.info("%s", error)
+                return None
+
+        self.predicted = shared(planned)
+        return self.predicted is not None and self.budget.used(self.predicted) <= 1
+
+    def _settle(self) -> None:
+        """Forms for the weights as they are now and the losses as they were."""
 
         def sketch(forms: Forms) -> Predicted:
             forms.apply(self.gm)
@@ -105,13 +164,7 @@ class ThreeForms(Gated):
         choose = self._choosing(self.losses)
         self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | ({} if self.losses is None else {"losses": self.losses})
-
-    def restore(self, state: dict[str, Any]) -> None:
-        super().restore(state)
-        self.losses = state.get("losses")
+        self.remembered = None
 
     def _move(self, progress: float) -> bool:
         self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.limits)]

@@ -130,11 +130,14 @@ class Loop:
         self.writer = self._summary_writer()
         for epoch in range(first, s.epochs):
             self._epoch(epoch)
+            self.method.after_epoch((epoch + 1) / s.epochs)
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
         if self.method.gate_parameters():  # the loader gave fewer batches than its length says
             self._settle()
         self._refresh_batch_norm()
+        self.method.end()
+        self._synchronize()
         if self.writer:
             self.writer.close()
 

@@ -21,7 +21,7 @@ class Method:
     """Fixed masks, and the base of the others.
 
     A run calls ``start`` once, ``penalty`` and ``after_step`` in every step of the mask phase (with the progress of the
-    phase, in (0, 1]), and ``settle`` when the phase ends.
+    phase, in (0, 1]), ``settle`` when the phase ends, ``after_epoch`` after every epoch, and ``end`` once.
     """
 
     moves_masks = False
@@ -44,6 +44,12 @@ class Method:
     def settle(self) -> int:
         """Fix the masks at the budget; returns how many positions above it the schedule ended (negative: below)."""
         return 0
+
+    def after_epoch(self, done: float) -> None:
+        """done: part of the epochs, in (0, 1]."""
+
+    def end(self) -> None:
+        """All is trained, and batch norms have the statistics of the end."""
 
     def release(self) -> None:
         """Take the gates from the sites, wherever the run is; the masks stay as they are."""

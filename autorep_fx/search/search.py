@@ -184,14 +184,8 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, setti
     moving = ThreeForms(gm, budget, settings.granularity, settings.penalty, start, square, line, prices, part, x,
                         settings.progress)  # fmt: skip
     history = loop(moving, head)
-    predicted = shared(lambda: budget.predicted(gm, x))  # with the weights of the end
-    if budget.used(predicted) > 1 and moving.losses is not None:
-        log.warning("training has moved the plan beyond the limit (%s); forms were chosen again behind it, and nothing "
-                    "was trained with them. A fine-tuning may help", predicted)  # fmt: skip
-        moving.settle_again()
-        predicted = moving.predicted
-    log.info("%s", predicted)
-    history.predicted = predicted.note(gm)
+    log.info("%s", moving.predicted)
+    history.predicted = moving.predicted.note(gm)
     return history
 
 
