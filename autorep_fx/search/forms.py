@@ -11,18 +11,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, fx
 
-from ..errors import CompileError
+from ..errors import BudgetError, CompileError
 from ..hybrid.forms import Forms, Prices, choose_forms
 from ..hybrid.gate import HysteresisGate
 from ..secure.budget import Budget, Predicted
 from ..secure.settle import settle
+from .evaluation import refresh_batch_norm
 from .methods import Gated, left_at
 
 log = logging.getLogger(__name__)
 
-#: Up to this part of a run forms are chosen again where training has moved the plan beyond the limits; behind it too
-#: little would be trained with them.
-_AGAIN = 0.75
+#: In this part of a run forms are chosen again where training has moved the plan beyond the limits: before it weights,
+#: and plans, are far from those of the end, and behind it too little would be trained with them.
+_AGAIN = (0.6, 0.75)
+
+#: Samples of a batch whose statistics a network has that is planned.
+_BATCH = 64
 
 #: A square does not add less than this part of what a line adds.
 _LEAST = 1e-3
@@ -40,7 +44,7 @@ class ThreeForms(Gated):
 
     Once the forms are fixed, training goes on and the plan with it: one that needs more precision has more truncations.
     So each epoch is planned. One whose plan is within the limits is remembered, and the last of these is the result;
-    where one exceeds them early enough, forms are chosen again and trained.
+    where one exceeds them that is not among the last, forms are chosen again and trained.
 
     The sites have lines.
 
@@ -106,15 +110,19 @@ class ThreeForms(Gated):
         self.untrained = True
         return 0
 
-    def after_epoch(self, done: float) -> None:
+    def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
         untrained, self.untrained = self.untrained, False
         if self.losses is None or untrained:
             return
+        refresh()
         if self._within():
             self.remembered = {name: value.detach().clone() for name, value in self.gm.state_dict().items()}
-        elif done < _AGAIN:
-            log.info("training has moved the plan beyond the limits; forms are chosen again")
-            self._settle()
+        elif _AGAIN[0] <= done <= _AGAIN[1]:
+            log.info("training has moved the plan beyond the limits (%s); forms are chosen again", self.predicted)
+            try:
+                self._settle()
+            except (BudgetError, CompileError) as error:  # of these weights; those of the end may do
+                log.info("%s", error)
 
     def end(self) -> None:
         if self._within():
@@ -151,18 +159,19 @@ class ThreeForms(Gated):
         return self.predicted is not None and self.budget.used(self.predicted) <= 1
 
     def _settle(self) -> None:
-        """Forms for the weights as they are now and the losses as they were."""
+        """Forms for the weights as they are now and the losses as they were; an error leaves those there are."""
 
-        def sketch(forms: Forms) -> Predicted:
-            forms.apply(self.gm)
-            return self.budget.sketched(self.gm, self.x)
-
-        def plan(forms: Forms) -> tuple[Predicted, Forms]:
-            forms.apply(self.gm)
-            return self.budget.predicted(self.gm, self.x), forms
+        def of(forms: Forms) -> fx.GraphModule:
+            found = forms.of(self.gm)
+            # With those of other forms it would hardly be a network.
+            refresh_batch_norm(found, [(part, None) for part in self.x.split(_BATCH)])
+            return found
 
         choose = self._choosing(self.losses)
-        self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
+        self.predicted, forms = shared(lambda: settle(
+            self.budget, choose, lambda forms: self.budget.sketched(of(forms), self.x),
+            lambda forms: (self.budget.predicted(of(forms), self.x), forms), self.progress_bar,
+        ))  # fmt: skip
         forms.apply(self.gm)
         self.remembered = None
 

@@ -130,7 +130,7 @@ class Loop:
         self.writer = self._summary_writer()
         for epoch in range(first, s.epochs):
             self._epoch(epoch)
-            self.method.after_epoch((epoch + 1) / s.epochs)
+            self.method.after_epoch((epoch + 1) / s.epochs, self._refresh_batch_norm)
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
         if self.method.gate_parameters():  # the loader gave fewer batches than its length says

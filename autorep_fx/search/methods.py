@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -45,8 +45,8 @@ class Method:
         """Fix the masks at the budget; returns how many positions above it the schedule ended (negative: below)."""
         return 0
 
-    def after_epoch(self, done: float) -> None:
-        """done: part of the epochs, in (0, 1]."""
+    def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
+        """done: part of the epochs, in (0, 1]. refresh: gives batch norms the statistics of the network as it is."""
 
     def end(self) -> None:
         """All is trained, and batch norms have the statistics of the end."""

@@ -179,11 +179,15 @@ def settled(monkeypatch):
     monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", lambda budget, choose, sketch, plan, progress:
                         plan(choose(budget.limits)))  # fmt: skip
     method = ThreeForms(gm, budget, "element", None, {name: score.float() for name, score in scores.items()}, scores,
-                        scores, prices, 1.0, torch.empty(0))  # fmt: skip
+                        scores, prices, 1.0, torch.rand(2, 1, 8, 8))  # fmt: skip
     method.start()
     method.settle()
-    method.after_epoch(0.6)
+    method.after_epoch(0.5, _nothing)
     return method, costs
+
+
+def _nothing():
+    """For batch norms, of which the network has none."""
 
 
 def _trained(method, value):
@@ -193,10 +197,10 @@ def _trained(method, value):
 
 def test_the_last_epoch_within_the_limits_is_the_result(settled):
     method, costs = settled
-    for done, cost in ((0.7, 18.0), (0.8, 19.5), (0.9, 25.0), (1.0, None)):
+    for done, cost in ((0.55, 25.0), (0.7, 18.0), (0.8, 19.5), (0.9, 25.0), (1.0, None)):
         costs[:] = [cost]
         _trained(method, done)
-        method.after_epoch(done)
+        method.after_epoch(done, _nothing)
     costs[:] = [26.0, 19.5]
     method.end()
     assert (next(method.gm.parameters()) == 0.8).all() and method.predicted.latency_ms == 19.5 and not costs
@@ -205,7 +209,7 @@ def test_the_last_epoch_within_the_limits_is_the_result(settled):
 def test_an_end_within_the_limits_is_the_result(settled):
     method, costs = settled
     costs[:] = [18.0, 19.0]
-    method.after_epoch(0.9)
+    method.after_epoch(0.9, _nothing)
     _trained(method, 1.0)
     method.end()
     assert (next(method.gm.parameters()) == 1).all() and method.predicted.latency_ms == 19
@@ -215,13 +219,28 @@ def test_an_end_within_the_limits_is_the_result(settled):
 def test_an_early_epoch_beyond_the_limits_has_its_forms_chosen_again(settled, beyond):
     method, costs = settled
     costs[:] = [19.0, beyond, 17.0]
-    method.after_epoch(0.65)
+    method.after_epoch(0.6, _nothing)
     assert method.remembered is not None
-    method.after_epoch(0.7)
+    method.after_epoch(0.7, _nothing)
     assert method.predicted.latency_ms == 17 and method.remembered is None and not costs
     costs[:] = [beyond, 16.0]  # nothing is remembered of these forms
     method.end()
     assert method.predicted.latency_ms == 16 and not costs
+
+
+def test_forms_that_cannot_be_chosen_again_stay(settled, monkeypatch):
+    def fails(*args):
+        raise BudgetError("lines alone are beyond")
+
+    method, costs = settled
+    before = [site.keep.clone() for site in method.sites.values()]
+    monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", fails)
+    costs[:] = [21.0]
+    method.after_epoch(0.7, _nothing)
+    assert all(torch.equal(keep, site.keep) for keep, site in zip(before, method.sites.values()))
+    costs[:] = [21.0]
+    with pytest.raises(BudgetError, match="lines alone are beyond"):
+        method.end()
 
 
 def test_the_parameters_are_read_as_scores():
