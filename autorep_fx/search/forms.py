@@ -102,11 +102,16 @@ class ThreeForms(Gated):
         return self.weight * torch.clamp(torch.stack(terms).max() - 1, min=0)
 
     def settle(self) -> int:
-        """Fix the forms where their plan is within the limits."""
+        """Fix the forms where their plan is within the limits; where there is none, which training may change, a sketch
+        of it, which says nothing of how precise a plan must be."""
         self.losses = self._losses(0.0)
         for site in self.sites.values():
             site.gate = None
-        self._settle()
+        try:
+            self._settle()
+        except (BudgetError, CompileError) as error:
+            log.info("%s; forms are trained whose sketch is within the limits", error)
+            self._settle(by_sketches=True)
         self.untrained = True
         return 0
 
@@ -158,7 +163,7 @@ class ThreeForms(Gated):
         self.predicted = shared(planned)
         return self.predicted is not None and self.budget.used(self.predicted) <= 1
 
-    def _settle(self) -> None:
+    def _settle(self, by_sketches: bool = False) -> None:
         """Forms for the weights as they are now and the losses as they were; an error leaves those there are."""
 
         def of(forms: Forms) -> fx.GraphModule:
@@ -167,11 +172,14 @@ class ThreeForms(Gated):
             refresh_batch_norm(found, [(part, None) for part in self.x.split(_BATCH)])
             return found
 
+        def sketch(forms: Forms) -> Predicted:
+            return self.budget.sketched(of(forms), self.x)
+
+        def plan(forms: Forms) -> tuple[Predicted, Forms]:
+            return sketch(forms) if by_sketches else self.budget.predicted(of(forms), self.x), forms
+
         choose = self._choosing(self.losses)
-        self.predicted, forms = shared(lambda: settle(
-            self.budget, choose, lambda forms: self.budget.sketched(of(forms), self.x),
-            lambda forms: (self.budget.predicted(of(forms), self.x), forms), self.progress_bar,
-        ))  # fmt: skip
+        self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
         self.remembered = None
 
@@ -199,9 +207,16 @@ class ThreeForms(Gated):
 
 
 def shared(compute: Callable[[], Any]) -> Any:
-    """What rank 0 of a process group computes, on all ranks: each has its own data, and masks are the same."""
+    """What rank 0 of a process group computes, or raises, on all: each has its own data, and masks are the same."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return compute()
-    found = [compute() if dist.get_rank() == 0 else None]
+    found: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            found[0] = compute()
+        except Exception as error:  # the others wait
+            found[1] = error
     dist.broadcast_object_list(found)
+    if found[1] is not None:
+        raise found[1]
     return found[0]

@@ -228,6 +228,21 @@ def test_an_early_epoch_beyond_the_limits_has_its_forms_chosen_again(settled, be
     assert method.predicted.latency_ms == 16 and not costs
 
 
+def test_forms_without_a_plan_within_the_limits_are_trained_by_their_sketches(settled, monkeypatch):
+    def first(budget, choose, sketch, plan, progress):
+        predicted, forms = plan(choose(budget.limits))
+        if predicted.latency_ms > 20:
+            raise BudgetError("lines alone are beyond")
+        return predicted, forms
+
+    method, costs = settled
+    monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", first)
+    method.start()
+    costs[:] = [21.0]
+    method.settle()
+    assert method.predicted.latency_ms == 19 and not costs
+
+
 def test_forms_that_cannot_be_chosen_again_stay(settled, monkeypatch):
     def fails(*args):
         raise BudgetError("lines alone are beyond")

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 
 import autorep_fx as ar
+from autorep_fx.errors import BudgetError
 from autorep_fx.models import ImageLoader, digits, resnet_cifar
 from autorep_fx.search import loop
 
@@ -56,5 +57,11 @@ def train_both(rank, meeting):
     both = gathered([*gm.state_dict().values(), *(tensor for site in sites for tensor in (site.keep, site.line))])
     assert torch.equal(both[0], both[1]), "the ranks ended with different forms"
     assert history.predicted["latency_ms"] <= 100 and {site.kept > 0 for site in sites} == {True, False}
+    try:
+        ar.search(ar.transform(small), loader, latency_ms=1, network="wan", epochs=1, progress=False)
+    except BudgetError:  # rank 0 finds that; the other must not wait for it
+        pass
+    else:
+        raise AssertionError("a limit below lines alone is an error on both ranks")
     dist.barrier()  # a rank that tears its group down while the other still talks can abort
     dist.destroy_process_group()
