@@ -164,12 +164,17 @@ class ThreeForms(Gated):
         return self.predicted is not None and self.budget.used(self.predicted) <= 1
 
     def _settle(self, by_sketches: bool = False) -> None:
-        """Forms for the weights as they are now and the losses as they were; an error leaves those there are."""
+        """Forms for the weights as they are now and the losses as they were; an error leaves those there are.
+
+        A network with the batch statistics that other forms had would hardly be one, so each has its own.
+        """
+
+        def refresh(network: fx.GraphModule) -> None:
+            refresh_batch_norm(network, [(part, None) for part in self.x.split(_BATCH)])
 
         def of(forms: Forms) -> fx.GraphModule:
             found = forms.of(self.gm)
-            # With those of other forms it would hardly be a network.
-            refresh_batch_norm(found, [(part, None) for part in self.x.split(_BATCH)])
+            refresh(found)
             return found
 
         def sketch(forms: Forms) -> Predicted:
@@ -181,6 +186,7 @@ class ThreeForms(Gated):
         choose = self._choosing(self.losses)
         self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
+        refresh(self.gm)
         self.remembered = None
 
     def _move(self, progress: float) -> bool:

@@ -152,6 +152,27 @@ def test_lines_alone_that_exceed_the_limit_are_an_error():
         settle(Budget(9.0, None, network_of("wan")), _case(), plan.sketch, plan, progress=False)
 
 
+def test_forms_that_are_chosen_behind_training_are_as_planned(monkeypatch):
+    """The network that comes out is one that was planned, batch statistics and all."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, padding=1), nn.BatchNorm2d(8),
+                          nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))  # fmt: skip
+    gm, planned = ar.transform(model, example_inputs=torch.rand(2, 1, 8, 8)), []
+
+    def predicted(self, network, x, original=Budget.predicted):
+        found = original(self, network, x)
+        if network is not gm:
+            planned.append((network.get_submodule("3").running_mean.clone(), found))
+        return found
+
+    monkeypatch.setattr(Budget, "predicted", predicted)
+    monkeypatch.setattr(ThreeForms, "_within", lambda self: False)
+    history = ar.search(gm, loader(), epochs=1, progress=False, latency_ms=75, network="wan")
+    assert history.predicted["latency_ms"] <= 75
+    assert any(torch.allclose(mean, gm.get_submodule("3").running_mean) and found.latency_ms ==
+               history.predicted["latency_ms"] for mean, found in planned)  # fmt: skip
+
+
 class _Told(Budget):
     """A limit of 20 ms, and plans that cost what a test says; None cannot be run."""
 
