@@ -117,7 +117,7 @@ class ThreeForms(Gated):
 
     def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
         untrained, self.untrained = self.untrained, False
-        if self.losses is None or untrained:
+        if self.losses is None or untrained or done >= 1:  # the last one is planned at the end
             return
         refresh()
         if self._within():
