@@ -64,9 +64,9 @@ class Gate:
                 connection.close()
                 continue
             thread = threading.Thread(target=self._receive, args=(connection, peer), daemon=True)
-            with self._lock:
+            with self._lock:  # close waits for what is started
                 self._threads.add(thread)
-            thread.start()
+                thread.start()
 
     def welcome(self, channel: StreamChannel) -> None:
         """Who is behind a channel has said what it wants: its thread is waited for at the end."""
@@ -83,8 +83,9 @@ class Gate:
         with self._lock:
             for stranger in self._strangers:
                 _shut(stranger)
+            threads = list(self._threads)
         until = time.monotonic() + grace
-        for thread in list(self._threads):
+        for thread in threads:
             thread.join(max(until - time.monotonic(), 0))
 
     def _receive(self, connection: socket.socket, peer: tuple) -> None:
