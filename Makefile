@@ -58,7 +58,8 @@ bench: build
 	$(BIN)/python -m pytest benchmarks/bench_*.py --benchmark-columns=median,iqr $(BENCH)
 
 lint: build
-	$(BIN)/ruff check autorep_fx tests benchmarks examples docs/hooks setup.py
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 # From the source archive, so that nothing of this folder that is not in it can be needed or slip in; auditwheel puts
 # libgomp beside the kernels and names the oldest glibc that they run on.

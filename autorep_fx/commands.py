@@ -242,4 +242,3 @@ def _text(path: Path) -> str:
         return path.read_text()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text") from None
-

@@ -193,7 +193,6 @@ def test_an_activation_that_one_mode_has_is_named():
     assert len(ar.sites(gm)) == 1
 
 
-
 def test_what_is_no_site_is_named():
     with pytest.warns(TransformWarning, match="no activation was found in Linear"):
         ar.transform(torch.nn.Linear(3, 3))

@@ -59,9 +59,7 @@ def memory_owners(gm: fx.GraphModule) -> dict[fx.Node, fx.Node]:
     return owner
 
 
-def refuse_live_views(
-    node: fx.Node, source: fx.Node, owner: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
-) -> None:
+def refuse_live_views(node: fx.Node, source: fx.Node, owner: dict[fx.Node, fx.Node], order: dict[fx.Node, int]) -> None:
     for other, shared in owner.items():
         if other in (source, node) or shared is not owner[source] or not other.users:
             continue

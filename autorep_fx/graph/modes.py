@@ -90,9 +90,9 @@ def drop_unused(gm: fx.GraphModule) -> None:
 class EvalPath(Pass):
     """Leave the path of eval mode, with nothing of the other::
 
-        before:  part = call_module[mode_part](conv); drop = part[0]     after:  add = x + conv
-                 select = call_module[mode_select](drop, conv)
-                 add = x + select
+    before:  part = call_module[mode_part](conv); drop = part[0]     after:  add = x + conv
+             select = call_module[mode_select](drop, conv)
+             add = x + select
     """
 
     def requires(self, gm: fx.GraphModule) -> None:

@@ -72,9 +72,7 @@ def _with_all_kept(gm: fx.GraphModule) -> fx.GraphModule:
     return target
 
 
-def _fit_site(
-    name: str, site: HybridActivation, inputs: list[Tensor], wanted: list[Tensor], fitting: Fitting
-) -> None:
+def _fit_site(name: str, site: HybridActivation, inputs: list[Tensor], wanted: list[Tensor], fitting: Fitting) -> None:
     statistics = SiteStatistics(tuple(site.shape), site.degree)
     for x, y in zip(inputs, wanted):
         add(statistics, name, x, y.reshape(x.shape))

@@ -80,9 +80,7 @@ class NetworkCost:
     original: Total | None
 
 
-def costs(
-    gm: fx.GraphModule, program: SecureProgram, network: Network | str, x: Tensor | None
-) -> list[NetworkCost]:
+def costs(gm: fx.GraphModule, program: SecureProgram, network: Network | str, x: Tensor | None) -> list[NetworkCost]:
     """Of ``network`` first, then of those that have a name.
 
     Args:

@@ -127,8 +127,13 @@ class Report:
         return {
             "model": self.model,
             "parameters": self.parameters,
-            "relus": {"before": self.before, "after": self.after, "share": self.share, "factor": self.factor,
-                      "lines": self.lines},
+            "relus": {
+                "before": self.before,
+                "after": self.after,
+                "share": self.share,
+                "factor": self.factor,
+                "lines": self.lines,
+            },
             "predicted": self.predicted,
             "samples": self.samples,
             "costs": [asdict(cost) for cost in self.costs],

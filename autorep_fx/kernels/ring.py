@@ -56,9 +56,7 @@ def prepare_conv2d(x_shape, weight, *, stride=1, padding=0, dilation=1):
     """Make now what `conv2d` on an input of this shape would make of the weight at its first call."""
     ext = load()
     _need_packed(ext, weight)
-    ext.prepare_conv2d(
-        x_shape, weight, _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation")
-    )
+    ext.prepare_conv2d(x_shape, weight, _pair(stride, "stride"), _pair(padding, "padding"), _pair(dilation, "dilation"))
 
 
 def linear(x, weight, *, bias=None, add=None, out=None):

@@ -126,9 +126,9 @@ def _called(name: tuple[str, str], arguments: tuple) -> Any:
             if arguments[0] not in ("u1", b"u1"):
                 raise ValueError(f"it has an array of {arguments[0]!r}, and bytes alone are read")
             return _Bytes()
-        case ("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct":
+        case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
             return _Array()
-        case ("numpy.core.numeric" | "numpy._core.numeric"), "_frombuffer":
+        case (("numpy.core.numeric" | "numpy._core.numeric"), "_frombuffer"):
             data, dtype, shape, order = arguments
             array = _Array()
             _fill(array, (1, shape, dtype, order != "C", data))

@@ -30,9 +30,7 @@ class _Kept:
     def reset(self) -> None: ...
 
 
-def dealt(
-    plan: Plan, name: str, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int
-) -> Dealt:
+def dealt(plan: Plan, name: str, model: bytes, seeds: dict[str, bytes], seed: bytes, number: int, batch: int) -> Dealt:
     """All that an inference is dealt.
 
     Args:

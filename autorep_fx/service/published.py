@@ -120,5 +120,3 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
     if len(seed) != 16:
         raise FormatError(f"{path} is damaged: a seed has 16 bytes")
     return seed
-
-

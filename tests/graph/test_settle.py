@@ -1,6 +1,5 @@
 """Weights that are computed before every call become plain ones, and the next call computes the same."""
 
-
 import pytest
 import torch
 from torch import nn

@@ -84,7 +84,7 @@ def test_the_expected_error_is_that_of_the_polynomials(hybrid):
     with torch.no_grad():
         hybrid.eval()(x)
     handle.remove()
-    (at, got), = seen
+    ((at, got),) = seen
     where = (~site.keep).expand_as(at)
     wrong = (got - at.relu())[where].double().square().sum() / at.relu()[where].double().square().sum()
     assert ar.monitor(hybrid, x).sites[0].error == pytest.approx(float(wrong), rel=1e-4)

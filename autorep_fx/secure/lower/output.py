@@ -13,9 +13,7 @@ from ..shapes import Shape
 from .call import Unsupported
 
 
-def form_of(
-    result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx.Node], tuple[int, Shape]]
-) -> Form:
+def form_of(result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx.Node], tuple[int, Shape]]) -> Form:
     """The form of what a graph returns.
 
     place: where the values of a node start in the row that the client learns of each sample, and their shape.

@@ -26,4 +26,3 @@ def lower(gm: fx.GraphModule, x: Tensor) -> Program:
         CompileError: lists every node that cannot be lowered.
     """
     return fold_affine(Lowering(gm, x, TABLE).run())
-

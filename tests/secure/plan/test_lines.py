@@ -140,8 +140,10 @@ def test_a_site_that_travels_is_truncated_whole_before_a_message_is_added():
 
 def test_too_few_lines_and_squares_travel_whole():
     kept = np.arange(40)
+
     def site(kept, coeffs, kind="relu"):
         return Site("s", kind, 0.0, kept, np.setdiff1d(np.arange(64), kept), 16, np.array(coeffs), np.ones(4))
+
     line, square = [[0.1] * 4, [0.5] * 4, [0.0] * 4], [[0.1] * 4, [0.5] * 4, [0.0, 0.0, 0.1, 0.0]]
     assert lines_of(site(kept, line), True) is None
     assert lines_of(site(kept[:20], square), True) is None

@@ -34,9 +34,7 @@ class FusedShares(Values):
         factors: name -> operand of products: at the server the numbers themselves, at the client ``E = W - A``.
     """
 
-    def __init__(
-        self, crypten: ModuleType, public: FixedPublic, batch: int, provider: str, meter: Meter, threads: int
-    ):
+    def __init__(self, crypten: ModuleType, public: FixedPublic, batch: int, provider: str, meter: Meter, threads: int):
         super().__init__(crypten, FusedKernels(), public.frac_bits, meter)
         kernels.set_num_threads(threads)
         self.party = 0 if self.first else 1
