@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from .errors import BudgetError, TransformWarning
+from .forms.choose import Forms, choose_forms
+from .forms.prices import Budget, Predicted, examples
+from .forms.search import settle
 from .graph.activations import KINDS
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
@@ -19,11 +22,8 @@ from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import check_granularity, scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
-from .hybrid.forms import Forms, choose_forms
 from .hybrid.reconstruct import reconstruct_layers
-from .secure.budget import Budget, Predicted, examples
-from .secure.network import Network
-from .secure.settle import settle
+from .secure.link.network import Network
 
 log = logging.getLogger(__name__)
 

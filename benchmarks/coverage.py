@@ -17,11 +17,11 @@ import warnings
 from pathlib import Path
 
 import torch
+from autorep_fx.secure.lower.lowered import lowered
 
 import autorep_fx as ar
 from autorep_fx.errors import AutorepError
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.plaintext import execute
 
 NAMES = {
     "torchvision": """

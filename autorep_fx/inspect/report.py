@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import fx, nn
 
+from ..forms.prices import examples
 from ..graph.calibrate import Batches
 from ..hybrid.activation import HybridActivation, masks_digest
-from ..secure.budget import examples
 from ..secure.compile import compile
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..secure.secure_program import SecureProgram
 from ..transform import transform
 from . import table

@@ -12,10 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, fx
 
 from ..errors import BudgetError, CompileError
-from ..hybrid.forms import Forms, Prices, choose_forms
+from ..forms.choose import Forms, Prices, choose_forms
+from ..forms.prices import Budget, Predicted
+from ..forms.search import settle
 from ..hybrid.gate import HysteresisGate
-from ..secure.budget import Budget, Predicted
-from ..secure.settle import settle
 from .evaluation import refresh_batch_norm
 from .methods import Gated, left_at
 

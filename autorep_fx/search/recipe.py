@@ -18,7 +18,7 @@ from .. import models
 from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..transform import transform
 from . import checkpoint
 from .evaluation import accuracy

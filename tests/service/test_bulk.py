@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import autorep_fx as ar
-from autorep_fx.service.bulk import Cluster, dealt
+from autorep_fx.service.ray_dealing import Cluster, dealt
 
 
 @pytest.fixture(scope="module")

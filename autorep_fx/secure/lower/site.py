@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...hybrid.activation import HybridActivation
-from ..spline import EXACT
+from ..program.spline import EXACT
 
 
 def lower_site(site: HybridActivation) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,16 +1,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from autorep_fx.secure.lower.lowered import lowered
 from networks import images, replace
 from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plaintext import execute, values
-from autorep_fx.secure.plan.equalize import equalized
-from autorep_fx.secure.plan.ranges import by_channel, calibrated
-from autorep_fx.secure.precision import measured
+from autorep_fx.secure.planner.equalize import equalized
+from autorep_fx.secure.planner.precision import measured
+from autorep_fx.secure.planner.ranges import by_channel, calibrated
+from autorep_fx.secure.program.plaintext import execute, values
 
 
 def uneven(layer, spread=1e5):
