@@ -55,7 +55,7 @@ def transform(
     With ``latency_ms`` or ``offline_mb`` in place of ``relu_budget`` a replaced position takes a square or a line, and
     what is kept, squared and lined is what costs the least loss within the limits, by the prices of the plan that
     :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
-    (:mod:`~autorep_fx.hybrid.forms`). What that plan predicts of the result is logged, is in
+    (:mod:`~autorep_fx.forms.choose`). What that plan predicts of the result is logged, is in
     ``result.meta["predicted"]``, and is within the limits.
 
     ``reconstruct=True`` is for whoever cannot train: polynomials, weights and biases are fitted, layer after layer, by

@@ -48,7 +48,7 @@ def settle(
     """The choice of least loss found whose plan is within the limits, as ``plan`` returned it.
 
     Args:
-        choose: ``choose(limits, states=...)``, the forms by prices (:func:`~autorep_fx.hybrid.forms.choose_forms`).
+        choose: ``choose(limits, states=...)``, the forms by prices (:func:`~autorep_fx.forms.choose.choose_forms`).
         sketch: nearly what these come to: what exceeds the limits, or is no better than what is known, needs no more.
         plan: what these come to, and what belongs to it.
         progress: show progress bars; None shows them on a terminal only.

@@ -81,7 +81,7 @@ class Report:
         before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
         lines: of the others, those that take a line by the sites' own masks.
         predicted: what the plan of a network that was made within limits predicts
-            (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others, and after its masks changed.
+            (:class:`~autorep_fx.forms.prices.Predicted`, as a table); None for others, and after its masks changed.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
         masks: a digest of the masks: models with the same ones have the same.

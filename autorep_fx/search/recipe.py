@@ -117,7 +117,7 @@ class Recipe:
 class Outcome:
     """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said.
 
-    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.secure.budget.Predicted`).
+    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.forms.prices.Predicted`).
     """
 
     method: str

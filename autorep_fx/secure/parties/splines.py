@@ -1,4 +1,4 @@
-"""Kept activations that are splines: comparisons with every knot, and then one opening. See secure/spline.py.
+"""Kept activations that are splines: comparisons with every knot, and then one opening. See secure/program/spline.py.
 
 A kept position holds ``x = mx - rx``, ``rx = alpha - mu beta`` (activation.py), and J public knots ``p_j``.
 

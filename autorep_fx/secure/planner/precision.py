@@ -27,7 +27,7 @@ class Precision:
     """How far the fixed-point model is off.
 
     Attributes:
-        error: of the output, as :func:`~autorep_fx.secure.plaintext.off_by` has it.
+        error: of the output, as :func:`~autorep_fx.secure.program.plaintext.off_by` has it.
         standard_error: root mean square of what the output is off by, as a part of its standard deviation over samples.
         same_class: part of the samples whose largest output stays the largest, expected; 1 where the output is no row
             of scores.

@@ -191,8 +191,8 @@ def test_received_bytes_are_uniform(party):
 @pytest.mark.parametrize("party, secrets", [("server", "inputs"), ("client", "weights")])
 def test_a_mask_used_twice_is_noticed(monkeypatch, party, secrets):
     """Seeds that are the same in every session: every mask is used again."""
-    monkeypatch.setattr("autorep_fx.secure.parties.client.os.urandom", lambda n: b"c" * n)
-    monkeypatch.setattr("autorep_fx.secure.parties.server.os.urandom", lambda n: b"s" * n)
+    monkeypatch.setattr("autorep_fx.secure.makers.dealt.client.os.urandom", lambda n: b"c" * n)
+    monkeypatch.setattr("autorep_fx.secure.makers.dealt.server.os.urandom", lambda n: b"s" * n)
     plan, both = programs(0.5, "gmw")
     cases = [(both[0], x) for x in INPUTS] if secrets == "inputs" else [(numbers, INPUTS[1]) for numbers in both]
     noisy = []

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from autorep_fx.secure.lower.lowered import lowered
 from native_runs import hold, planned
 from networks import images
 from torch import nn
@@ -14,6 +13,7 @@ import autorep_fx as ar
 from autorep_fx import SecureProgram
 from autorep_fx.errors import FormatError
 from autorep_fx.secure.cost.cost import plan_cost
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.validate import RULES
 from autorep_fx.secure.planner.lines import lines_of
