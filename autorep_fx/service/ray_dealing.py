@@ -59,6 +59,6 @@ class Cluster:
 
 
 def _task(*arguments: Any) -> list[Message]:
-    from autorep_fx.service import ray_dealing
+    from autorep_fx.service import ray_dealing  # whose masks outlive a task
 
     return ray_dealing.dealt(*arguments)

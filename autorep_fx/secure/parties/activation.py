@@ -36,7 +36,7 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         if "lifts" in a:
             relu <<= step.lifts.astype(relu.dtype)
     powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
-    if relu is not None and a["kind"] == "leaky_relu":
+    if relu is not None and "slope" in a:
         out = k.activation_step(
             m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers
         )

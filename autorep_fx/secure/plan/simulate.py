@@ -172,14 +172,11 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
             slope, jumps = spline.roughness(knots, pieces, 2 ** (a["window"] - 2))
             value[:, kept] = spline.evaluate(knots, pieces, z)
             bound[:, kept] = slope * e + np.where(e > 0, jumps, 0)
-        elif a["kind"] == "leaky_relu":
-            slope = np.int64(a["slope"])
-            value[:, kept] = np.where(z >= 0, z << align, z * slope)
-            bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))
         else:
-            top = np.int64(6 << (step.frac_bits - a["align"])) if a["kind"] == "relu6" else np.iinfo(np.int64).max
-            value[:, kept] = np.clip(z, 0, top) << align
-            bound[:, kept] = np.ldexp(e, a["align"])
+            slope = np.int64(a.get("slope", 0))
+            _, *top = wire.points(step)
+            value[:, kept] = (np.clip(z, 0, *top or [None]) << align) + np.minimum(z, 0) * slope
+            bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))
         if "lifts" in a:
             value[:, kept] <<= step.lifts
             bound[:, kept] = np.ldexp(bound[:, kept], step.lifts)

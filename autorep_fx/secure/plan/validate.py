@@ -15,6 +15,7 @@ from ...errors import FormatError
 from ...graph.activations import KINDS
 from ..program import checks, shapes, spline
 from ..program.checks import Check, Rule, check, check_step, one_of, pair, several, whole
+from ..program.kinds import EXACT
 from ..program.shapes import LARGEST, Shape, need
 from .input_range import STATISTICS
 from .plan import COMPARISONS, Plan, Step
@@ -23,7 +24,7 @@ from .server_numbers import Numbers
 from .wire import wire_bits
 
 #: Activations that are compared; the others only where every position is replaced.
-COMPARED = ("relu", "relu6", "leaky_relu")
+COMPARED = tuple(kind for kind, own in EXACT.items() if own.slope != "private")
 
 _PIECES = 65
 _BITS, _WEIGHT = whole(0, 63), several(whole(1, LARGEST), 1, 4)
@@ -74,10 +75,12 @@ def _activation(step: Step, x: Shape) -> Shape:
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
     need(not kept or a["kind"] in COMPARED or "knots" in a, f"keeps {a['kind']}, which cannot be compared")
     need(not kept or a["shift"] + a.get("window", 64) <= a["wire"], "needs a window that lies within the ring")
-    need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
-    need(not kept or a["kind"] != "relu6" or wire_bits(step) <= a["wire"] - 4, "has no room for 6 on its wire")
+    own = EXACT.get(a["kind"]) if kept and "knots" not in a else None
+    sloped, top = (own is not None and own.slope is not None), (own and own.top)
+    need(not sloped or "slope" in a, "lacks 'slope'")
+    need(top is None or wire_bits(step) <= a["wire"] - 4, f"has no room for {top:g} on its wire" if top else "")
     if "lifts" in a:
-        need(kept > 0 and a["kind"] == "relu" and step.shape[:1] == (len(a["lifts"]),), "lifts what it does not keep")
+        need(own == EXACT["relu"] and step.shape[:1] == (len(a["lifts"]),), "lifts what it does not keep")
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     if "knots" in a:
         need(all(f"c{k}" in a for k in range(3)), "has a spline without its pieces")
@@ -87,7 +90,7 @@ def _activation(step: Step, x: Shape) -> Shape:
         need(all(abs(p) <= 2 ** (a["window"] - 2) for p in knots), "has a knot beyond its window")
         need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
         need(a["c1"][0] == a["c2"][0] == 0, "must start with a constant")
-    need(a["powers"] > 0 or kept == step.size and a["kind"] != "leaky_relu", "needs truncated values")
+    need(a["powers"] > 0 or kept == step.size and not sloped, "needs truncated values")
     return x
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..program.kinds import EXACT
 from .plan import Step
 
 
@@ -28,7 +29,8 @@ def points(step: Step) -> tuple[int, ...]:
     """What is taken off a kept position before it is compared, in units of its truncated value."""
     if "knots" in step.attrs:
         return step.attrs["knots"]
-    return (0, 6 << (step.frac_bits - step.attrs["align"])) if step.attrs.get("kind") == "relu6" else (0,)
+    kind = EXACT.get(step.attrs.get("kind"), EXACT["relu"])
+    return tuple(round(point) << (step.frac_bits - step.attrs["align"]) for point in kind.points)
 
 
 def bends(step: Step) -> bool:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ..plan import local
 from ..plan.input_range import InputRange
+from ..program.kinds import EXACT
 from ..program.spline import largest
 from .exponents import factor_exponents, factor_of, number
 from .node import Node
@@ -112,14 +113,13 @@ def _activation(node: Node, truncated: np.ndarray, slope_unit: float) -> tuple[n
         return truncated, 0.0
     bound = truncated.reshape(1, -1).copy()
     kept = float(bound[:, site.kept].max())
-    if site.kind == "relu6":
-        bound[:, site.kept] = np.minimum(bound[:, site.kept], 6.0)
-        kept += 6.0
-    elif site.params is not None:
+    if site.params is not None:
         bound[:, site.kept] = largest(site.kind, site.params, bound[:, site.kept])
         kept *= 2
-    elif site.kind == "leaky_relu":
-        bound[:, site.kept] *= max(1.0, abs(site.slope) + slope_unit)
+    else:
+        kind = EXACT[site.kind]
+        bound[:, site.kept] = kind.bound(bound[:, site.kept], np.float64(abs(site.slope) + slope_unit))
+        kept = kind.compared(kept)
     if site.lifts is not None:
         bound[:, site.kept] *= 2.0 ** np.array(site.lifts)[site.kept // site.per_channel]
     return bound.reshape(truncated.shape), kept

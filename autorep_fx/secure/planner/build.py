@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..program.kinds import EXACT
 from ..program.program import Program, Step
 from .lines import build_lines, lines_of
 from .node import LEAST, Limits, Margins, Node, whole_bits
@@ -232,16 +233,16 @@ def _hybrid(b: Builder, step: Step) -> None:
     if len(site.kept):
         # What one position saw says little: its channel's others are like it.
         kept = max(channels[site.kept // site.per_channel].max(), _LEAST_KEPT * b.reach(x))
-    if site.kind == "relu6" and kept:
-        kept = max(kept, 6.0) + 6.0
-    elif site.params is not None:
+    if site.params is not None:
         kept *= 2  # a knot is taken off, which may lie at the other end
+    elif kept:
+        kept = EXACT[site.kind].compared(kept)
     lines = None if step.name in b.whole else lines_of(site, b.takes_factors(x))
     if lines is not None:
         build_lines(b, step.name, site, lines, x, channels, kept)
         return
     end = step.name
-    if site.kind == "prelu" and len(site.kept):
+    if len(site.kept) and site.kind in EXACT and EXACT[site.kind].slope == "private":
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
     b.activation(name, x, site, b.reach(x), kept, b.gains.site(step.name))
@@ -253,10 +254,10 @@ def _hybrid(b: Builder, step: Step) -> None:
         b.add(Node(end, "map", [name], step.shape, attrs, bits=0, most=b.limits.factor, scale=_factor_scale(site),
                    site=site, gain=b.gains.squares(step.name, site.coeffs[2] != 0)))  # fmt: skip
     if end != step.name:
-        _prelu(b, step, site, x, end)
+        _sloped(b, step, site, x, end)
 
 
-def _prelu(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:
+def _sloped(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:
     """``relu + slope * (x - relu)`` at the kept positions; the slopes are the server's, one a channel."""
     rest = b.local("add", f"{step.name}.rest", [x, relu], step.shape, sign=-1)
     if len(site.replaced):

@@ -113,13 +113,13 @@ def _activation(
         }, None
     site, (square, _) = node.site, site_form(nodes, node)
     attrs = {"kind": site.kind, "align": align(node, f, square), "kept": np.asarray(site.kept, np.int64),
-             "powers": 2 if square else 1 if len(site.replaced) or site.kind == "leaky_relu" else 0,
+             "powers": 2 if square else 1 if len(site.replaced) or site.sloped else 0,
              "linear": None, "comparison": "fss" if len(site.kept) else None}  # fmt: skip
     if site.lifts is not None:
         attrs["lifts"] = site.lifts
     if len(site.kept):
         attrs["window"] = max(f + whole_bits(node.reach_kept) + margin + 1, 4)
-        if site.kind == "leaky_relu":
+        if site.sloped:
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
         if site.params is not None:
             attrs.update(_spline(site, f, attrs["window"], spline_error))

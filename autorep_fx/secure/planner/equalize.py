@@ -21,14 +21,12 @@ import torch
 from torch import Tensor
 
 from ..program.channel_scaling import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
+from ..program.kinds import homogeneous
 from ..program.program import Program, Step
 from .ranges import Reach
 
 #: No channel is moved further.
 _MOST = 24
-
-#: Kinds with ``act(a x) = a act(x)`` for a > 0.
-_HOMOGENEOUS = ("relu", "leaky_relu", "prelu")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def _chains(program: Program) -> list[_Chain]:
 
     chains = []
     for site in program.steps:
-        if site.op != "hybrid" or (len(site.attrs["kept"]) and site.attrs["kind"] not in _HOMOGENEOUS):
+        if site.op != "hybrid" or (len(site.attrs["kept"]) and not homogeneous(site.attrs["kind"])):
             continue
         layer = steps.get(site.inputs[0])
         if layer is None or not scales_rows(layer) or only_reader(layer) is not site:
@@ -87,7 +85,7 @@ def _scale(chain: _Chain, server: dict[str, Tensor], reach: Reach) -> np.ndarray
         return None
     ratio = np.divide(weights / weights.max(), values / values.max(), out=np.ones_like(values), where=alive)
     powers = np.clip(np.rint(np.log2(ratio) / 2), -_MOST, _MOST)
-    if chain.site.attrs["kind"] == "leaky_relu":  # beside squares its slope has the value's fractional bits: near 1
+    if "slope" in chain.site.attrs:  # beside squares its slope has the value's fractional bits: near 1
         powers -= np.rint(np.log2(values.max()))
     return np.exp2(powers) if powers.any() else None
 

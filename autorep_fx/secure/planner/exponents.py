@@ -13,7 +13,7 @@ from ..program.spline import BITS as SPLINE_BITS
 from .node import Margins, Node, whole_bits
 from .site import Rounded, Site
 
-#: Fractional bits of a leaky ReLU's slope where the site has no squares.
+#: Fractional bits of a kept activation's slope where the site has no squares.
 _SLOPE_BITS = 12
 
 #: What truncates what it reads.
@@ -117,8 +117,7 @@ def align(node: Node, f: int, square: bool) -> int:
         return f + SPLINE_BITS
     if square:
         return f
-    leaky = node.site is not None and node.site.kind == "leaky_relu" and len(node.site.kept)
-    return _SLOPE_BITS if leaky else 0
+    return _SLOPE_BITS if node.site is not None and node.site.sloped else 0
 
 
 def number(node: Node) -> tuple[int, int]:

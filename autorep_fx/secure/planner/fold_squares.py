@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from ..program.channel_scaling import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
+from ..program.kinds import EXACT, homogeneous
 from ..program.program import Program, Step
 from .ranges import Reach
 
@@ -82,7 +83,7 @@ def _scales(site: Step, coeffs: np.ndarray, reach: np.ndarray) -> _Scales | None
     channels, each = site.shape[0], site.attrs["per_channel"]
     keeps, replaces = (np.bincount(site.attrs[name].numpy() // each, minlength=channels) > 0
                        for name in ("kept", "replaced"))  # fmt: skip
-    if keeps.any() and site.attrs["kind"] not in ("relu", "leaky_relu", "prelu"):
+    if keeps.any() and not homogeneous(site.attrs["kind"]):
         return None
     largest = np.maximum(reach, 2.0**-20 * (reach.max() or 1.0))
     (c0, c1, c2), both = coeffs.copy(), keeps & replaces
@@ -94,7 +95,7 @@ def _scales(site: Step, coeffs: np.ndarray, reach: np.ndarray) -> _Scales | None
     c2, c0 = c2 + added, c0 - added * largest**2 / 2
     free, k = 1 / (3 * largest), np.zeros(channels, np.int64)
     k[both] = np.rint(-np.log2(3 * (c2 * largest)[both]) / 2).clip(0, _MOST)
-    if k.any() and site.attrs["kind"] != "relu":
+    if k.any() and EXACT[site.attrs["kind"]].slope is not None:
         return None
     # Of the others, what bends too little is a line through the middle of the bend.
     line = replaces & ~keeps & (np.abs(bend) < _LINE)

@@ -21,13 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from ..program.kinds import EXACT, homogeneous
 from .site import Site
 
 #: Part of a site that must be lines; the least slope that is divided by.
 _ENOUGH, _SMALL = 0.5, 2.0**-3
-
-#: Kinds with ``act(s y) = s act(y)`` for s > 0.
-_HOMOGENEOUS = ("relu", "leaky_relu")
 
 #: Ends the names of what travels of a site: the positions that are taken, what they compute, their factors behind it,
 #: and all back in their places.
@@ -53,7 +51,7 @@ class Lines:
         kept, replaced = np.zeros(total, bool), np.zeros(total, bool)
         kept[site.kept], replaced[site.replaced] = True, True
         has_kept, has_lines = (mask.reshape(-1, each).any(1) for mask in (kept, replaced))
-        if folds and (not kept.any() or site.kind in _HOMOGENEOUS):
+        if folds and (not kept.any() or homogeneous(site.kind)):
             self.slope = np.where(has_lines & (~has_kept | (c1 >= _SMALL)), c1, 1.0)
             left = has_lines & (self.slope != c1)  # with slopes of their own
             travels = kept | (replaced & (left & (c1 != 0))[channel])
@@ -79,7 +77,8 @@ def lines_of(site: Site, folds: bool) -> Lines | None:
     """How a site runs as lines; None where it has squares, or too few lines for that."""
     total = site.per_channel * site.coeffs.shape[1]
     channels = np.unique(site.replaced // site.per_channel)
-    if site.kind == "prelu" and len(site.kept) or site.coeffs[2, channels].any():
+    private = site.kind in EXACT and EXACT[site.kind].slope == "private"
+    if private and len(site.kept) or site.coeffs[2, channels].any():
         return None
     if len(site.replaced) < _ENOUGH * total or not len(site.replaced):
         return None

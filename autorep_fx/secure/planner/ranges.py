@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..plan.input_range import SLACK, InputRange
 from ..program import tensor_ops
-from ..program.plaintext import values
+from ..program.kinds import EXACT
+from ..program.plaintext import slope_of, values
 from ..program.program import Program, Step
-from ..program.spline import EXACT, largest
+from ..program.spline import largest
 
 #: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
 Reach = dict[str, np.ndarray]
@@ -95,13 +96,9 @@ def _linear(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
 def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     a, flat = step.attrs, x.flatten(1)
     out = flat.clone()
-    if a["kind"] == "leaky_relu":
-        out *= max(1.0, abs(a["slope"]))
-    elif a["kind"] == "prelu" and len(a["kept"]):
-        out[:, a["kept"]] *= tensor_ops.by_position(step, secrets["slope"], "kept").abs().clamp(min=1)
-    elif a["kind"] == "relu6":
-        out[:, a["kept"]] = out[:, a["kept"]].clamp(max=6.0)
-    elif a["kind"] not in EXACT and len(a["kept"]):
+    if len(a["kept"]) and a["kind"] in EXACT:
+        out[:, a["kept"]] = EXACT[a["kind"]].bound(flat[:, a["kept"]], torch.as_tensor(slope_of(step, secrets)))
+    elif len(a["kept"]):
         out[:, a["kept"]] = torch.from_numpy(largest(a["kind"], a["params"], flat[:, a["kept"]].numpy()))
     if len(a["replaced"]):
         z = flat[:, a["replaced"]]

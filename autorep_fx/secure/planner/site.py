@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import CompileError
+from ..program.kinds import EXACT
 from ..program.program import Program, Step
 
 #: Two units of a truncated value, as a part of the site's largest input.
@@ -70,6 +71,11 @@ class Site:
     params: Mapping[str, float | str] | None = None
     unit: bool = False
     lifts: tuple[int, ...] | None = None
+
+    @property
+    def sloped(self) -> bool:
+        """Whether positions are kept that have a slope below zero, which all know."""
+        return len(self.kept) > 0 and self.params is None and EXACT[self.kind].slope == "public"
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs

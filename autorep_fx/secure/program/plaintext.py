@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...graph.activations import Activation
 from . import tensor_ops
+from .kinds import EXACT
 from .program import Program, Step
 
 
@@ -63,7 +64,7 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     out = torch.empty_like(flat)
     if len(a["kept"]):
         out[:, a["kept"]] = kept(step, secrets, flat[:, a["kept"]])
-    if "lifts" in a:  # of a program that the planner rewrote (plan/squares.py)
+    if "lifts" in a:  # of a program that the planner rewrote (planner/fold_squares.py)
         lifts = torch.tensor(a["lifts"])[a["kept"] // a["per_channel"]]
         out[:, a["kept"]] *= 2.0**lifts
     if len(a["replaced"]):
@@ -78,13 +79,16 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
 def kept(step: Step, secrets: dict[str, Tensor], x: Tensor, cut: Callable[[Tensor], Tensor] = lambda y: y) -> Tensor:
     """The activation at the kept positions; ``cut`` sees each product with a number that is no integer."""
     kind = step.attrs["kind"]
-    if kind == "relu6":
-        return x.clamp(0, 6)
-    if kind == "leaky_relu":
-        return x.relu() + cut((x - x.relu()) * step.attrs["slope"])
-    if kind == "prelu":
-        return x.relu() + cut((x - x.relu()) * tensor_ops.by_position(step, secrets["slope"], "kept"))
-    return x.relu() if kind == "relu" else Activation(kind, **step.attrs["params"])(x)
+    if kind not in EXACT:
+        return Activation(kind, **step.attrs["params"])(x)
+    return EXACT[kind].plain(x, slope_of(step, secrets), cut)
+
+
+def slope_of(step: Step, secrets: dict[str, Tensor]) -> float | Tensor:
+    """Slope below zero of a hybrid step's kept positions: one for all, or one for each."""
+    if "slope" in secrets:
+        return tensor_ops.by_position(step, secrets["slope"], "kept")
+    return step.attrs.get("slope", 0.0)
 
 
 #: op -> function of the step, its secrets and the inputs.

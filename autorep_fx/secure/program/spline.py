@@ -16,9 +16,6 @@ import torch
 
 from ...graph.activations import Activation
 
-#: Kinds with a protocol of their own; every other kind is kept as a spline.
-EXACT = ("relu", "relu6", "leaky_relu", "prelu")
-
 #: How far off a spline may be, by default.
 SPLINE_ERROR = 0.005
 

@@ -15,10 +15,11 @@ from ...errors import FormatError
 from ...graph.activations import KINDS
 from . import checks, shapes
 from .checks import Check, Rule, check, check_step, one_of, pair, several, whole
+from .kinds import EXACT
 from .outputs import check_form
 from .program import Program, Step
 from .shapes import LARGEST, Shape, need
-from .spline import EXACT, function
+from .spline import function
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ def _hybrid(step: Step, x: Shape, coeffs: Shape | None = None, slope: Shape | No
     kind = a["kind"] if len(a["kept"]) else ""
     need(kind in ("", *EXACT) or "params" in a, f"keeps {kind} and lacks its 'params'")
     need(kind in ("", *EXACT) or _computes(kind, a["params"]), f"has 'params' that are none of {kind}")
-    need(slope == (x[:1] if kind == "prelu" else None), f"has slopes of shape {slope}")
-    need(kind != "leaky_relu" or "slope" in a, "lacks 'slope'")
+    own = EXACT.get(kind, EXACT["relu"])
+    need(slope == (x[:1] if own.slope == "private" else None), f"has slopes of shape {slope}")
+    need(own.slope != "public" or "slope" in a, "lacks 'slope'")
     return x
 
 
