@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, full, store_, truncated, truncated_mask, unsigned
+from ..masked import U64, full, truncated, truncated_mask, unsigned
+from .common import store_
 
 
 def pack_bits(v, *, shift=0, bits):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, unsigned
+from ..masked import U64, unsigned
 from .prg import aes
 
 _DCF_FORMAT = int.from_bytes(b"afxdcf04", "little")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64
+from ..masked import U64
 
 
 def _sbox():

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from .common import U64, deliver
+from ..masked import U64
+from .common import deliver
 
 
 def beaver_square(epsilon, r, r2, *, frac_bits, party, out=None):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver, full, store_, truncated, truncated_mask, unsigned
+from ..masked import U64, full, truncated, truncated_mask, unsigned
+from .common import deliver, store_
 from .dcf import eval_dcf
 
 

@@ -33,7 +33,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...kernels.reference.common import full
+from ...kernels.masked import full
 from .. import spline
 from ..plan import wire
 from ..plan.plan import Step

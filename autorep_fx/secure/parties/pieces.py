@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...kernels.reference.common import truncated, truncated_mask
+from ...kernels.masked import truncated, truncated_mask
 from ..plan import wire
 from ..plan.plan import Step
 from ..ring import U64, elements, kernel

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.reference.common import truncated, truncated_mask
+from ...kernels.masked import truncated, truncated_mask
 from ..plan import wire
 from ..plan.plan import Step
 from ..ring import elements
