@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from ..hybrid.activation import copy_without_statistics
+from ..hybrid.activation import copy_without_statistics, sites
 from ..hybrid.budget import check_granularity
+from ..text import brief
 
 #: States of a site.
 CLOSED, LINES, SQUARES = range(3)
@@ -59,6 +60,8 @@ class Prices:
     base: float
     sites: Mapping[str, Price]
 
+    __repr__ = brief
+
     def everything(self, totals: Mapping[str, int]) -> float:
         """What the network costs with all positions kept; ``totals`` of them at each site."""
         return self.base + sum(site.squares + site.compared * totals[name] for name, site in self.sites.items())
@@ -82,15 +85,17 @@ class Forms:
     loss: float
     costs: tuple[float, ...]
 
+    __repr__ = brief
+
     @property
     def all_kept(self) -> bool:
         return all(bool(keep.all()) for keep in self.keep.values())
 
     def apply(self, gm: fx.GraphModule) -> None:
+        found = sites(gm)
         for name, keep in self.keep.items():
-            site = gm.get_submodule(name)
-            site.set_line(self.line[name])
-            site.set_keep(keep)
+            found[name].set_line(self.line[name])
+            found[name].set_keep(keep)
 
     def of(self, gm: fx.GraphModule) -> fx.GraphModule:
         """A copy of ``gm``, without statistics, with these forms."""
@@ -236,7 +241,7 @@ class _Table:
 
     def fits(self, cost: np.ndarray) -> np.ndarray:
         """At which ``lam`` all limits are met; the first one keeps most."""
-        return (cost <= self.room * (1 + 1e-12)).all(1)
+        return np.asarray((cost <= self.room * (1 + 1e-12)).all(1))
 
     def value(self, loss: np.ndarray, cost: np.ndarray) -> float:
         fits = self.fits(cost)

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CompileError
+from ..text import brief
 from .choose import CLOSED, LINES, SQUARES, Forms
 from .prices import Budget, Predicted
 
@@ -99,6 +100,8 @@ class _Found:
     predicted: Predicted
     result: Any = None
     runs: bool = True
+
+    __repr__ = brief
 
 
 class _Search:

@@ -18,6 +18,7 @@ from ..hybrid.budget import choose, scores_of
 from ..hybrid.fitting import Fitting, give_lines
 from ..secure.cost.cost import Cost
 from ..secure.link.network import Network, network_of
+from ..text import brief
 from ..transform import transform
 from . import table
 
@@ -71,6 +72,8 @@ class BudgetPoint:
     loss: float
     prices: dict[str, Price]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -81,6 +84,8 @@ class Reached:
     relus: int
     masks: str
     prices: dict[str, Price]
+
+    __repr__ = brief
 
 
 @dataclass
@@ -101,6 +106,8 @@ class BudgetPlan:
     points: list[BudgetPoint]
     reached: list[Reached] = field(default_factory=list)
     _x: Tensor | None = field(default=None, repr=False)
+
+    __repr__ = brief
 
     def reach(self, name: str, gm: fx.GraphModule, accuracy: float) -> Reached:
         """Add a network that was made from the model, and the accuracy (a fraction) that it has, to show beside others.

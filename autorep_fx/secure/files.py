@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import FormatError
+from ..text import brief
 from .plan import plan as native
 from .plan.server_numbers import Numbers
 from .plan.validate import check_numbers, check_plan
@@ -110,6 +111,8 @@ class Published:
     plan: native.Plan
     input_shape: tuple[int, ...]
     form: Form
+
+    __repr__ = brief
 
 
 def load_published(folder: str | Path) -> Published:

@@ -33,7 +33,7 @@ from .result import Phase, Result
 BACKENDS = ("native", "crypten")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SecureProgram(Program):
     """A program with what the backends need to run it; made by :func:`autorep_fx.compile`.
 
@@ -221,6 +221,9 @@ class ProgramSession:
             self.range.check(values)
         output, stats = self._session.run(values)
         return Result(assemble(self.program.public.form, torch.from_numpy(output), x.dtype), stats)
+
+    def __repr__(self) -> str:
+        return f"ProgramSession({self.program!r})"
 
     def close(self) -> None:
         self._session.close()

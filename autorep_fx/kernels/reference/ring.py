@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ...text import brief
 from ..masked import U64
 from .common import deliver
 
@@ -26,6 +27,8 @@ def beaver_square(epsilon, r, r2, *, frac_bits, party, out=None):
 class PackedWeight:
     weight: np.ndarray
     groups: int
+
+    __repr__ = brief
 
 
 def pack_weight(weight, *, groups=1, weight_bits=64):

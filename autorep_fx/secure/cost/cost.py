@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ...text import brief
 from ..correlations import layout
 from ..link.message import HEADER_BYTES, HELLO_BODY
 from ..link.network import Network, network_of
@@ -71,6 +72,8 @@ class Cost:
     steps: dict[str, StepCost]
     online_seconds: float
     offline_seconds: float
+
+    __repr__ = brief
 
     @property
     def round_trips(self) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import kernels
 from ...errors import PartyError, PeerLost
+from ...text import brief
 from ..link import door
 from ..link.network import Network
 from ..link.tcp import TcpChannel
@@ -54,6 +55,8 @@ class Job:
     awaited: set[str]
     numbers: dict[str, Numbers] | None = None
     network: Network | None = None
+
+    __repr__ = brief
 
 
 def main(pipe: Connection, listener: socket.socket | None) -> None:

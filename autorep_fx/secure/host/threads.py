@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...text import brief
 from ..link.channel import Channel
 from ..link.count import Count
 from ..link.local import local_pair
@@ -37,6 +38,8 @@ class LocalRun:
     output: np.ndarray
     online: dict[str, Count]
     offline: dict[str, Count]
+
+    __repr__ = brief
 
 
 def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0, maker: Maker = DEALT) -> Members:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...text import brief
 from ..correlations.prepared import Prepared
 from ..link.network import Network
 from ..parties.party import Party
@@ -89,6 +90,8 @@ class Offline:
     sent: dict[str, int]
     seconds: float
     setup: dict[str, int]
+
+    __repr__ = brief
 
 
 class Maker(ABC):

@@ -30,3 +30,6 @@ class Weights:
                 self.constants[step.name] = narrowed(mine.constant, step.attrs.get("wire", step.width))
             if step.op == "map":
                 self.packed[step.name] = linear.pack(step, mine.weight, public=True, bits=mine.bits)
+
+    def __repr__(self) -> str:
+        return f"Weights({len(self.packed)} layers)"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import CompileError
+from ...text import brief
 from ..program.kinds import EXACT
 from ..program.program import Program, Step
 
@@ -41,6 +42,8 @@ class Rounded:
     factor: np.ndarray
     offset: np.ndarray
     constant: np.ndarray
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Site:
     def sloped(self) -> bool:
         """Whether positions are kept that have a slope below zero, which all know."""
         return len(self.kept) > 0 and self.params is None and EXACT[self.kind].slope == "public"
+
+    __repr__ = brief
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs

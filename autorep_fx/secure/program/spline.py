@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ...graph.activations import Activation
+from ...text import brief
 
 #: How far off a spline may be, by default.
 SPLINE_ERROR = 0.005
@@ -46,6 +47,8 @@ class Spline:
     knots: np.ndarray
     pieces: np.ndarray
     error: float
+
+    __repr__ = brief
 
 
 def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarray], np.ndarray]:

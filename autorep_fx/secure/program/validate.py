@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import FormatError
 from ...graph.activations import KINDS
+from ...text import brief
 from . import checks, shapes
 from .checks import Check, Rule, check, check_step, one_of, pair, several, whole
 from .kinds import EXACT
@@ -31,6 +32,8 @@ class Private(Rule):
     """
 
     secrets: dict[str, bool] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 _POSITIONS = checks.POSITIONS._replace(holds=lambda v, s: isinstance(v, Tensor) and checks.POSITIONS.holds(v, s))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....text import brief
 from ...correlations.stream import Stream
 from ...link.message import SETUP
 from ...parties.party import Party
@@ -27,6 +28,8 @@ class Message(NamedTuple):
     peer: str
     step: int
     arrays: tuple[np.ndarray, ...]
+
+    __repr__ = brief
 
 
 def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch: int) -> Iterator[Message]:
