@@ -184,7 +184,7 @@ class ClientSession:
                 if number is not None:
                     return number
                 refusal, later = self._refused.get(batch, (None, 0.0))
-                if later > until:
+                if refusal is not None and later > until:
                     raise refusal
             # What comes too late for it would wait for ever, if no other run is of this size.
             self.torn = batch != self.options.batch
