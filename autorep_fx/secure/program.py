@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..text import table
 from .outputs import Form
 
 
@@ -101,10 +102,8 @@ class Program:
             attrs = " ".join(f"{key}={_short(value)}" for key, value in step.attrs.items())
             rows.append((step.name, step.op, " ".join(step.inputs), _shape(step.shape), secrets, attrs))
         rows.append(("output", "open", self.public.output, _shape(self.public.output_shape), "", "to the client"))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         title = f"{len(self.steps)} steps, {sum(t.numel() for t in self.server.values()):,} private numbers"
-        return "\n".join([title, *lines])
+        return f"{title}\n{table(rows)}"
 
 
 def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:

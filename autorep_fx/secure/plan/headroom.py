@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...text import table
 from .. import structure
 from ..plaintext import values
 from ..program import Program, Step
@@ -105,8 +106,7 @@ def _table(uses: tuple[Use, ...]) -> str:
         beyond = "" if use.fits else "  <- beyond"
         rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
                      f"{use.limit:.4g}{beyond}"))  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return table(rows)
 
 
 def headroom(program: Program, reach: Reach, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:

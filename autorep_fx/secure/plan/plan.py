@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...text import table
 from ..canonical import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
@@ -113,8 +114,7 @@ class Plan:
             op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
             shape = "x".join(map(str, ("N", *s.shape)))
             rows.append((s.name, op, " ".join(s.inputs), shape, width, str(s.frac_bits), *_wire(s), attrs))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
+        return table(rows)
 
 
 def node_of(step: str) -> str:
