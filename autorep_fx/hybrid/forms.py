@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from ..text import brief
 from .activation import copy_without_statistics
 from .budget import check_granularity
 
@@ -59,6 +60,8 @@ class Prices:
     base: float
     sites: Mapping[str, Price]
 
+    __repr__ = brief
+
     def everything(self, totals: Mapping[str, int]) -> float:
         """What the network costs with all positions kept; ``totals`` of them at each site."""
         return self.base + sum(site.squares + site.compared * totals[name] for name, site in self.sites.items())
@@ -81,6 +84,8 @@ class Forms:
     counts: tuple[int, ...]
     loss: float
     costs: tuple[float, ...]
+
+    __repr__ = brief
 
     @property
     def all_kept(self) -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor, fx, nn
 from ..graph.attached import attached
 from ..graph.calibrate import Batches, InOrder, add, evaluating, progress_bar
 from ..graph.statistics import SiteStatistics
+from ..text import brief
 from .activation import HybridActivation, copy_without_statistics, sites
 from .fitting import Fitting, fit_where_replaced
 
@@ -179,6 +180,9 @@ class _Sums(NamedTuple):
     xx: Tensor
     xy: Tensor
     yy: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @staticmethod
     def of(x: Tensor, y: Tensor) -> _Sums:

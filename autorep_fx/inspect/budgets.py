@@ -18,6 +18,7 @@ from ..hybrid.forms import choose_forms
 from ..secure.budget import Budget, examples, sketched_costs
 from ..secure.network import Network, network_of
 from ..secure.plan.cost import Cost
+from ..text import brief
 from ..transform import transform
 from . import table
 
@@ -71,6 +72,8 @@ class BudgetPoint:
     loss: float
     prices: dict[str, Price]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -81,6 +84,8 @@ class Reached:
     relus: int
     masks: str
     prices: dict[str, Price]
+
+    __repr__ = brief
 
 
 @dataclass
@@ -101,6 +106,8 @@ class BudgetPlan:
     points: list[BudgetPoint]
     reached: list[Reached] = field(default_factory=list)
     _x: Tensor | None = field(default=None, repr=False)
+
+    __repr__ = brief
 
     def reach(self, name: str, gm: fx.GraphModule, accuracy: float) -> Reached:
         """Add a network that was made from the model, and the accuracy (a fraction) that it has, to show beside others.

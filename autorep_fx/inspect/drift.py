@@ -95,6 +95,9 @@ class Drift:
         known = any(site.window is not None for site in self.sites)
         return [tuple(cell for cell, name in zip(row, rows[0]) if name != "window" or known) for row in rows]
 
+    def __repr__(self) -> str:
+        return f"Drift({self.headline})"
+
     def __str__(self) -> str:
         rows = self.rows()
         return f"{self.headline}\n{table(rows, right=range(1, len(rows[0]) - 1))}"

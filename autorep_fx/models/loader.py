@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..text import brief
+
 
 @dataclass(frozen=True)
 class Images:
@@ -26,6 +28,8 @@ class Images:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: int
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,6 +74,9 @@ class ImageLoader:
         self.samples = min(samples or len(images), len(images)) if train else len(images)
         self.pad, self.flip, self.seed, self.rank, self.ranks = pad, flip, seed, rank, ranks
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        return f"ImageLoader({len(self.images):,} images, batches of {self.batch_size})"
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -18,6 +18,7 @@ from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
 from ..hybrid.activation import relu_count
 from ..hybrid.fitting import fit_replaced
+from ..text import brief
 from . import checkpoint
 from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
@@ -55,6 +56,8 @@ class History:
     relus: list[int] = field(default_factory=list)
     missed: int = 0
     predicted: dict | None = None
+
+    __repr__ = brief
 
 
 class Loop:

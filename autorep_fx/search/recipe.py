@@ -19,6 +19,7 @@ from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..secure.network import Network
+from ..text import brief
 from ..transform import transform
 from . import checkpoint
 from .evaluation import accuracy
@@ -65,6 +66,8 @@ class Recipe:
     pretrain: dict[str, Any]
     search: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
+
+    __repr__ = brief
 
     def __post_init__(self):
         if not self.origin:
@@ -130,6 +133,8 @@ class Outcome:
     options: dict[str, Any] = field(default_factory=dict)
     predicted: dict[str, Any] | None = None
 
+    __repr__ = brief
+
 
 class Experiment:
     """A recipe with its data read, and the folder of its results.
@@ -152,6 +157,9 @@ class Experiment:
             self.train, self.test = reader(**options)
         except TypeError as error:  # an argument that the reader does not have
             raise FormatError(f"recipe '{recipe.name}': [data] {error}") from error
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.recipe.name!r}, in {str(self.folder)!r})"
 
     def loaders(self, seed: int, **changed: Any) -> tuple[models.ImageLoader, models.ImageLoader]:
         train = models.ImageLoader(self.train, train=True, seed=seed, **{**self.loading, **changed})

@@ -10,6 +10,7 @@ from typing import Any, Self
 from ..hybrid.budget import check_granularity
 from ..hybrid.fitting import Fitting
 from ..secure.network import Network
+from ..text import brief
 from .methods import METHODS
 
 STARTS = ("score", "uniform")
@@ -55,6 +56,8 @@ class Settings:
     resume: bool = False
     tensorboard: str | os.PathLike | None = None
     progress: bool | None = None
+
+    __repr__ = brief
 
     def __post_init__(self):
         for name, known in (("method", METHODS), ("initial", STARTS)):

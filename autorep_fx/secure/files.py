@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import FormatError
+from ..text import brief
 from .canonical import LONGEST, digest, dumps, from_json, loads, to_json
 from .outputs import Form, check_form
 from .plan import plan as native
@@ -110,6 +111,8 @@ class Published:
     plan: native.Plan
     input_shape: tuple[int, ...]
     form: Form
+
+    __repr__ = brief
 
 
 def load_published(folder: str | Path) -> Published:

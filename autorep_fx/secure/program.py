@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..text import table
+from ..text import brief, shape, table
 from .outputs import Form
 
 
@@ -33,6 +34,8 @@ class Step:
     attrs: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class PublicProgram:
@@ -53,6 +56,9 @@ class PublicProgram:
     output: str
     secret_shapes: dict[str, tuple[int, ...]]
     form: Form | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_path(self)})"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -94,15 +100,18 @@ class Program:
         """Raise ValueError unless ``x`` is a batch that this program can run."""
         check_batch(x, self.public.input_shape)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_path(self.public)}, {_count(self.server)} private numbers)"
+
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "server's part", "public")]
-        rows.append((self.public.input, "input", "", _shape(self.public.input_shape), "", "held by the client"))
+        rows.append((self.public.input, "input", "", shape(self.public.input_shape, "N"), "", "held by the client"))
         for step in self.steps:
             secrets = " ".join(f"{role}{list(self.public.secret_shapes[key])}" for role, key in step.secrets.items())
             attrs = " ".join(f"{key}={_short(value)}" for key, value in step.attrs.items())
-            rows.append((step.name, step.op, " ".join(step.inputs), _shape(step.shape), secrets, attrs))
-        rows.append(("output", "open", self.public.output, _shape(self.public.output_shape), "", "to the client"))
-        title = f"{len(self.steps)} steps, {sum(t.numel() for t in self.server.values()):,} private numbers"
+            rows.append((step.name, step.op, " ".join(step.inputs), shape(step.shape, "N"), secrets, attrs))
+        rows.append(("output", "open", self.public.output, shape(self.public.output_shape, "N"), "", "to the client"))
+        title = f"{len(self.steps)} steps, {_count(self.server)} private numbers"
         return f"{title}\n{table(rows)}"
 
 
@@ -119,8 +128,13 @@ def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"x holds {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, ("N", *shape)))
+def _path(public: PublicProgram) -> str:
+    ends = (shape(sizes, "N") for sizes in (public.input_shape, public.output_shape))
+    return f"{len(public.steps)} steps, {' -> '.join(ends)}"
+
+
+def _count(tensors: Mapping[str, Tensor]) -> str:
+    return f"{sum(t.numel() for t in tensors.values()):,}"
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError
+from ..text import brief
 from .shapes import LARGEST, MOST, Shape
 
 #: Most axes of a sample, and most steps; a stream's name has room for 2**24 of them.
@@ -42,6 +43,8 @@ class Rule:
     attrs: Mapping[str, Check] = field(default_factory=dict)
     optional: Mapping[str, Check] = field(default_factory=dict)
     inputs: int | None = 1
+
+    __repr__ = brief
 
 
 def whole(least: int, most: int = MOST) -> Check:

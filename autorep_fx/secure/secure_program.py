@@ -34,7 +34,7 @@ BACKENDS = ("native", "crypten")
 COMPARISONS = ("fss", "gmw", "auto")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SecureProgram(Program):
     """A program with what the backends need to run it; made by :func:`autorep_fx.compile`.
 
@@ -216,6 +216,9 @@ class ProgramSession:
             self.range.check(values)
         output, stats = self._session.run(values)
         return Result(assemble(self.program.public.form, torch.from_numpy(output), x.dtype), stats)
+
+    def __repr__(self) -> str:
+        return f"ProgramSession({self.program!r})"
 
     def close(self) -> None:
         self._session.close()

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CompileError
 from ..hybrid.forms import CLOSED, LINES, SQUARES, Forms
+from ..text import brief
 from .budget import Budget, Predicted
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class _Found:
     predicted: Predicted
     result: Any = None
     runs: bool = True
+
+    __repr__ = brief
 
 
 class _Search:

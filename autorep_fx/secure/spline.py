@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..graph.activations import Activation
+from ..text import brief
 
 #: Kinds with a protocol of their own; every other kind is kept as a spline.
 EXACT = ("relu", "relu6", "leaky_relu", "prelu")
@@ -49,6 +50,8 @@ class Spline:
     knots: np.ndarray
     pieces: np.ndarray
     error: float
+
+    __repr__ = brief
 
 
 def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarray], np.ndarray]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..text import brief
+
 
 @dataclass
 class Phase:
@@ -44,6 +46,12 @@ class Stats:
     counted: str
     memory: dict[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        phases = {"online": self.online, "offline": self.offline, "setup": self.setup}
+        costs = (f"{name} {phase.seconds:,.3g} s, {phase.rounds} rounds, {sum(phase.bytes_sent.values()) / 1e6:,.2f} MB"
+                 for name, phase in phases.items())  # fmt: skip
+        return f"Stats({'; '.join(costs)})"
+
 
 @dataclass
 class Result:
@@ -56,3 +64,5 @@ class Result:
 
     output: Any
     stats: Stats
+
+    __repr__ = brief

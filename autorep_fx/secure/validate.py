@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import FormatError
 from ..graph.activations import KINDS
+from ..text import brief
 from . import rules, shapes
 from .outputs import check_form
 from .program import Program, Step
@@ -30,6 +31,8 @@ class Private(Rule):
     """
 
     secrets: dict[str, bool] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 _POSITIONS = rules.POSITIONS._replace(holds=lambda v, s: isinstance(v, Tensor) and rules.POSITIONS.holds(v, s))

@@ -108,6 +108,9 @@ class Client:
             self._ledger.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"Client({self.public.plan!r}, server={self.options.server!r}, dealer={self.options.dealer!r})"
+
     def run(self, x: Tensor, *, check_range: bool = True, timeout: float | None = None) -> Result:
         """Answer a batch (N, ...).
 

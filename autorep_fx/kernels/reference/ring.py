@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ...text import brief
 from .common import U64, deliver
 
 
@@ -27,6 +28,8 @@ def beaver_square(epsilon, r, r2, offset=None, *, frac_bits, party, out=None):
 class PackedWeight:
     weight: np.ndarray
     groups: int
+
+    __repr__ = brief
 
 
 def pack_weight(weight, *, groups=1, weight_bits=64):

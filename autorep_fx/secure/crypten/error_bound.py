@@ -42,6 +42,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...text import brief
 from .. import structure
 from ..program import Step
 from .fixed_point import FixedProgram, on_grid, whole_factor
@@ -65,6 +66,8 @@ class ErrorBound:
     bound: Tensor
     std: Tensor
     wraps: float
+
+    __repr__ = brief
 
     @property
     def total(self) -> Tensor:

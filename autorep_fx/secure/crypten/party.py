@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...errors import PeerLost
+from ...text import brief
 from ..host.supervisor import Report
 from . import wire
 from .compat import load_crypten
@@ -53,6 +54,8 @@ class Job:
     server: dict[str, np.ndarray] | None = None
     x: np.ndarray | None = None
 
+    __repr__ = brief
+
 
 #: The one phase of a run that is reported.
 DONE = "done"
@@ -77,6 +80,8 @@ class Done(Report):
     sent: list[int] = field(default_factory=lambda: [0, 0, 0])
     message_bytes: int = 0
     dealt_bytes: int = 0
+
+    __repr__ = brief
 
 
 class Progress:

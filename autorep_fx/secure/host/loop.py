@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...text import brief
 from ..link.count import Count
 from ..link.shaped import Shaped
 from ..network import Network
@@ -35,6 +36,8 @@ class PhaseReport(Report):
     count: Count = field(default_factory=lambda: Count({}, {}, 0))
     output: np.ndarray | None = None
     memory: int = 0
+
+    __repr__ = brief
 
 
 #: Takes a report to whoever wants it.

@@ -17,6 +17,7 @@ import numpy as np
 
 from ... import kernels
 from ...errors import PartyError, PeerLost
+from ...text import brief
 from ..link import door
 from ..link.tcp import TcpChannel
 from ..network import Network
@@ -54,6 +55,8 @@ class Job:
     addresses: dict[str, tuple[str, int]]
     numbers: dict[str, Numbers] | None = None
     network: Network | None = None
+
+    __repr__ = brief
 
 
 def main(pipe: Connection, listener: socket.socket | None) -> None:

@@ -87,6 +87,9 @@ class Session:
             for listener in listeners.values():
                 listener.close()
 
+    def __repr__(self) -> str:
+        return f"Session(of {', '.join(PARTIES)}; max_batch={self.max_batch}, timeout={self.timeout:g})"
+
     @property
     def processes(self) -> dict:
         """The parties' processes, by name."""

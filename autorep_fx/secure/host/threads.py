@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...text import brief
 from ..link.count import Count
 from ..link.local import local_pair
 from ..parties.client import Client
@@ -35,6 +36,8 @@ class LocalRun:
     output: np.ndarray
     online: dict[str, Count]
     offline: dict[str, Count]
+
+    __repr__ = brief
 
 
 def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0) -> Trio:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...text import brief
 from .. import spline
 from ..plan import local, wire
 from ..plan.numbers import Numbers
@@ -42,6 +43,8 @@ class Expected:
 
     output: np.ndarray
     bound: np.ndarray
+
+    __repr__ = brief
 
 
 def expected(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray) -> Expected:

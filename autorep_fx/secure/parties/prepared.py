@@ -23,6 +23,9 @@ class Prepared:
         self.batch, self.inference = batch, inference
         self._parts = Once(f"what the {party} prepared for inference {inference}", (masks, shares))
 
+    def __repr__(self) -> str:
+        return f"Prepared(batch={self.batch}, inference={self.inference})"
+
     def take(self) -> tuple[dict[str, np.ndarray], dict[str, Shares]]:
         """Masks and shares. They are gone then, whatever becomes of the online phase.
 

@@ -43,6 +43,9 @@ class Weights:
             if step.op == "map":
                 self.packed[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
 
+    def __repr__(self) -> str:
+        return f"Weights({len(self.packed)} layers)"
+
     def blinded(self) -> Iterator[np.ndarray]:
         """``E`` of one map after the other, made as it is asked for."""
         for (_, step), mask in zip(_maps(self._plan), _masks(self._plan, self.seed)):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...text import brief
 from ..link.message import HEADER_BYTES
 from ..network import Network, network_of
 from . import wire
@@ -75,6 +76,8 @@ class Cost:
     steps: dict[str, StepCost]
     online_seconds: float
     offline_seconds: float
+
+    __repr__ = brief
 
     @property
     def round_trips(self) -> float:

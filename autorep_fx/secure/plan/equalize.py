@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...text import brief
 from ..channels import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
 from ..program import Program, Step
 from .ranges import Reach
@@ -39,6 +40,8 @@ class _Chain:
     site: Step
     between: tuple[Step, ...]
     reader: Step
+
+    __repr__ = brief
 
 
 def equalized(program: Program, reach: Reach) -> tuple[Program, Reach]:

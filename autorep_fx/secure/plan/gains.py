@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...text import brief
 from ..plaintext import OPS, values
 from ..program import Program, Step
 from .ranges import at_once
@@ -50,6 +51,8 @@ class Gains:
     _secrets: dict[tuple[str, str], np.ndarray]
     _relative: dict[str, np.ndarray]
     output: float | None
+
+    __repr__ = brief
 
     def rounded(self, name: str) -> float | None:
         """Of a value to the nearest."""

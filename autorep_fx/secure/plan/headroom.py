@@ -69,6 +69,10 @@ class Headroom:
         """Whether every sample is answered within its rooms and its range."""
         return all(use.fits for use in self.uses)
 
+    def __repr__(self) -> str:
+        fit = "all fit" if self.fits else "not all fit"
+        return f"Headroom({len(self.uses)} rooms, {len(self.samples)} samples, {fit})"
+
     def __str__(self) -> str:
         over = int((self.samples >= 1).sum())
         end = f"{over} of {len(self.samples)} samples may be answered wrongly" if over else "all samples have room"
@@ -94,6 +98,9 @@ class InputHeadroom:
     def share(self) -> float:
         """Largest part of a room that is used; beyond 1 an input is refused."""
         return max(use.share for use in self.uses)
+
+    def __repr__(self) -> str:
+        return f"InputHeadroom({len(self.uses)} rooms, {self.share:.1%} used)"
 
     def __str__(self) -> str:
         return _table(self.uses)

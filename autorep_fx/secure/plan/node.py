@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...text import brief
 from .site import Site
 
 #: Significant bits below which nothing is worth computing: inputs are not all like the examples.
@@ -52,6 +53,8 @@ class Node:
     reach_kept: float = 0.0
     wire: int = 64
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def size(self) -> int:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...text import brief
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -20,3 +22,5 @@ class Numbers:
     weight: np.ndarray | None = None
     constant: np.ndarray | None = None
     bits: int = 64
+
+    __repr__ = brief

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import CompileError
+from ...text import brief
 from ..network import Network, network_of
 from ..program import Program
 from ..ring import WIDTHS
@@ -127,6 +128,8 @@ class _Means:
     error: float
     useful: int
     bounded_for: InputRange | None
+
+    __repr__ = brief
 
 
 def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: float) -> dict[str, Node]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import CompileError
+from ...text import brief
 from ..program import Program, Step
 
 #: Two units of a truncated value, as a part of the site's largest input.
@@ -40,6 +41,8 @@ class Rounded:
     factor: np.ndarray
     offset: np.ndarray
     constant: np.ndarray
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Site:
     params: Mapping[str, float | str] | None = None
     unit: bool = False
     lifts: tuple[int, ...] | None = None
+
+    __repr__ = brief
 
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...text import brief
 from ..channels import THROUGH, keeps_channels, reads_channels, scale_columns, scale_rows, scales_rows
 from ..program import Program, Step
 from .ranges import Reach
@@ -74,6 +75,8 @@ class _Scales:
     u: np.ndarray
     k: np.ndarray
     coeffs: np.ndarray
+
+    __repr__ = brief
 
 
 def _scales(site: Step, coeffs: np.ndarray, reach: np.ndarray) -> _Scales | None:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ....errors import PeerLost
+from ....text import brief
 from ...link import buffers, door
 from ...link.buffers import after
 from ..meter import Meter
@@ -31,6 +32,9 @@ class Message(NamedTuple):
 
     send: Tensor | None = None
     receive: Sequence[int] | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 #: A protocol yields its messages one by one, is resumed with what the peer sent, and returns its result.

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .... import kernels
+from ....text import brief
 from . import carry
 from .streams import signed
 from .weights import Factor
@@ -113,6 +114,9 @@ class Comparison(NamedTuple):
     u_bits: Tensor
     u: Tensor
     ur: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from math import prod
 
 from torch import Tensor
 
+from ....text import brief
 from ... import structure
 from ...program import Step
 from ..fixed_point import FixedPublic
@@ -27,6 +28,8 @@ class Plan:
 
     weights: dict[str, Weight]
     needs: dict[str, dict[str, Correlation]]
+
+    __repr__ = brief
 
     def to_json(self) -> str:
         needs = {

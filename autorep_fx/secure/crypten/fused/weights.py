@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .... import kernels
+from ....text import brief
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Weight:
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
     x_shape: tuple[int, ...] = ()
+
+    __repr__ = brief
 
 
 class Factor:
