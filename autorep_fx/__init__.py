@@ -10,9 +10,9 @@ from .hybrid.serialize import load, save
 from .inspect import BudgetPlan, Drift, Report, inspect, monitor, plan_budgets
 from .search import finetune, search
 from .secure.compile import compile
-from .secure.network import Network
+from .secure.link.network import Network
 from .secure.secure_program import SecureProgram
-from .service.asking import connect
+from .service.client import connect
 from .transform import transform
 
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ from .errors import FormatError
 from .hybrid.serialize import load, save
 from .inspect import inspect, monitor, plan_budgets
 from .secure.compile import compile
-from .secure.plan.cost import Cost
+from .secure.cost.cost import Cost
 from .secure.secure_program import SecureProgram
 from .service.published import Pictures, publish
 from .transform import transform

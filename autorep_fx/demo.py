@@ -17,8 +17,8 @@ from .models import ImageLoader, Images, digits, resnet_cifar
 from .search import finetune
 from .search.evaluation import accuracy
 from .secure.compile import compile
+from .secure.result import Result
 from .secure.secure_program import SecureProgram
-from .secure.stats import Result
 from .text import table
 from .transform import transform
 

@@ -15,11 +15,11 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.models import ImageLoader, Images
+from autorep_fx.secure.correlations.prepared import Prepared
 from autorep_fx.secure.files import Published
 from autorep_fx.secure.link.tls import Identity
-from autorep_fx.secure.parties.prepared import Prepared
 from autorep_fx.secure.parties.weights import Weights
-from autorep_fx.service.asking import Client
+from autorep_fx.service.client import Client
 from autorep_fx.service.client_session import Options
 from autorep_fx.text import brief
 

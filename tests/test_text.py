@@ -5,10 +5,10 @@ import torch
 from autorep_fx import demo
 from autorep_fx.inspect.drift import Drift, SiteDrift
 from autorep_fx.inspect.table import columns
-from autorep_fx.secure.plan.headroom import Headroom, Use
 from autorep_fx.secure.plan.plan import Plan
 from autorep_fx.secure.plan.plan import Step as PlanStep
-from autorep_fx.secure.program import Program, PublicProgram, Step
+from autorep_fx.secure.planner.headroom import Headroom, Use
+from autorep_fx.secure.program.program import Program, PublicProgram, Step
 
 
 def same(found: str, wanted: str) -> None:

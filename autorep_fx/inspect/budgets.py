@@ -10,14 +10,14 @@ from torch import Tensor, fx, nn
 from tqdm.auto import tqdm
 
 from ..errors import BudgetError
+from ..forms.choose import choose_forms
+from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
 from ..hybrid.activation import masks_digest, relu_count, sites
 from ..hybrid.budget import choose, scores_of
 from ..hybrid.fitting import Fitting, give_lines
-from ..hybrid.forms import choose_forms
-from ..secure.budget import Budget, examples, sketched_costs
-from ..secure.network import Network, network_of
-from ..secure.plan.cost import Cost
+from ..secure.cost.cost import Cost
+from ..secure.link.network import Network, network_of
 from ..text import brief
 from ..transform import transform
 from . import table

@@ -13,7 +13,7 @@ from torch import fx
 
 from ..errors import FormatError
 from ..hybrid.activation import masks_digest, sites
-from ..secure.network import Network
+from ..secure.link.network import Network
 from .settings import Settings
 
 _NAME = "last.pt"

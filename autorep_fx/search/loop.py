@@ -47,7 +47,7 @@ class History:
         relus: kept elements per sample at the end of the epoch.
         missed: how many positions above the budget the schedule ended, before the last ones were settled.
         predicted: of a search under limits, what the plan of its result predicts
-            (:class:`~autorep_fx.secure.budget.Predicted`).
+            (:class:`~autorep_fx.forms.prices.Predicted`).
     """
 
     loss: list[float] = field(default_factory=list)

@@ -18,7 +18,7 @@ from .. import models
 from ..errors import FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..text import brief
 from ..transform import transform
 from . import checkpoint
@@ -120,7 +120,7 @@ class Recipe:
 class Outcome:
     """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said.
 
-    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.secure.budget.Predicted`).
+    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.forms.prices.Predicted`).
     """
 
     method: str

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ..hybrid.budget import check_granularity
 from ..hybrid.fitting import Fitting
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..text import brief
 from .methods import METHODS
 

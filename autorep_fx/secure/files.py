@@ -25,14 +25,14 @@ from safetensors.numpy import save
 
 from ..errors import FormatError
 from ..text import brief
-from .canonical import LONGEST, digest, dumps, from_json, loads, to_json
-from .outputs import Form, check_form
 from .plan import plan as native
-from .plan.numbers import Numbers
+from .plan.server_numbers import Numbers
 from .plan.validate import check_numbers, check_plan
-from .program import Program, PublicProgram, Step
-from .rules import NAME, NUMBER, SHAPE, Check, check, check_attrs, whole
-from .validate import check_program
+from .program.checks import NAME, NUMBER, SHAPE, Check, check, check_attrs, whole
+from .program.outputs import Form, check_form
+from .program.program import Program, PublicProgram, Step
+from .program.step_json import LONGEST, digest, dumps, from_json, loads, to_json
+from .program.validate import check_program
 
 _FORMAT, _VERSION = "autorep_fx program", 4
 _PUBLIC, _SERVER = "public.json", "server-*.safetensors"

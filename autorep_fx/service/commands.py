@@ -20,23 +20,24 @@ import torch
 
 from .. import kernels
 from ..arrays import read_tensor
+from ..secure.cost.cost import quicker
 from ..secure.files import load_published
-from ..secure.network import network_of
+from ..secure.link.network import network_of
+from ..secure.makers.dealt.blinded_weights import BlindedWeights
 from ..secure.parties.weights import Weights
-from ..secure.plan.cost import quicker
+from ..secure.plan.plan import COMPARISONS
 from ..secure.secure_program import SecureProgram
 from .addresses import address_of
-from .asking import Client
-from .base import Service
 from .certificates import make_certificates
+from .client import Client
 from .client_session import Options
-from .dealing import DealerService
-from .greeting import COMPARISONS
+from .dealer import DealerService
 from .ledger import Ledger
 from .metrics import Metrics, serve_http
 from .pool import check_store
 from .published import Pictures, seed_of
-from .serving import ServerService
+from .server import ServerService
+from .service import Service
 from .settings import Ask, Deal, Listening, Party, Serve, read
 
 log = structlog.get_logger()
@@ -97,8 +98,8 @@ def serve(args: Namespace) -> int:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
     chosen = plan.with_comparison(comparison)
     metrics = Metrics("server")
-    weights = Weights(chosen, numbers, seed_of(plan, numbers, s.state))
-    service = ServerService(plan, comparison, weights, s, _ledger(s, "server"), metrics)
+    weights, model = Weights(chosen, numbers), BlindedWeights(chosen, numbers, seed_of(plan, numbers, s.state))
+    service = ServerService(plan, comparison, weights, model, s, _ledger(s, "server"), metrics)
     return _run(service, s, metrics)
 
 

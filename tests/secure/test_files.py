@@ -16,11 +16,12 @@ from torch import nn
 
 from autorep_fx import SecureProgram
 from autorep_fx.errors import CompileError, FormatError, PartyError
-from autorep_fx.secure import canonical, files
+from autorep_fx.secure import files
 from autorep_fx.secure.files import load_program, load_published
 from autorep_fx.secure.host.threads import run
-from autorep_fx.secure.plaintext import execute
 from autorep_fx.secure.plan.validate import check_numbers
+from autorep_fx.secure.program import step_json
+from autorep_fx.secure.program.plaintext import execute
 
 
 def everything(seed=0):
@@ -77,7 +78,7 @@ def test_the_public_part_is_the_plan_and_the_forms_of_input_and_output(program, 
     public = json.loads((tmp_path / "public.json").read_text())
     assert {*public} == {"format", "version", "input", "output", "plan version", "plan"}
     assert public["input"] == [3, 8, 8] and public["output"] is None
-    assert canonical.dumps(public["plan"]) == canonical.dumps([canonical.to_json(s) for s in program.native[0].steps])
+    assert step_json.dumps(public["plan"]) == step_json.dumps([step_json.to_json(s) for s in program.native[0].steps])
     for word in ("degree", "coeffs", "running", "bias", "scale"):  # of the program
         assert word not in (tmp_path / "public.json").read_text()
 
@@ -255,7 +256,7 @@ def test_hostile_json(program, tmp_path, text):
 
 def test_a_file_beyond_the_limit(program, tmp_path, monkeypatch):
     program.save(tmp_path)
-    for module in (canonical, files):
+    for module in (step_json, files):
         monkeypatch.setattr(module, "LONGEST", 1000)
     with pytest.raises(FormatError, match="longer than 1000 bytes"):
         load_published(tmp_path)

@@ -13,8 +13,8 @@ import autorep_fx as ar
 from autorep_fx import SecureProgram
 from autorep_fx.errors import CompileError, FormatError, MissingDependency
 from autorep_fx.secure.crypten.compat import load_crypten
-from autorep_fx.secure.outputs import assemble, check_form
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.outputs import assemble, check_form
+from autorep_fx.secure.program.plaintext import execute
 
 
 class Heads(nn.Module):

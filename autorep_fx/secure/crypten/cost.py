@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ..program import Step
+from ..program.program import Step
 from .fixed_point import FixedPublic
 from .fused.cost import online as fused_online
 from .online import Online

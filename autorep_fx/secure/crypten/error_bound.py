@@ -43,8 +43,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...text import brief
-from .. import structure
-from ..program import Step
+from ..program import tensor_ops
+from ..program.program import Step
 from .fixed_point import FixedProgram, on_grid, whole_factor
 from .model import execute, values
 
@@ -168,18 +168,18 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], unit: float, x: tuple[Tensor
         if a["kind"] == "leaky_relu":
             b = b * max(1.0, abs(a["slope"])) + _off_grid(a["slope"], unit) * (v.abs() + b) + unit
         elif a["kind"] == "prelu":
-            b = b * structure.by_position(step, secrets["slope"], "kept").abs().clamp(min=1) + unit
+            b = b * tensor_ops.by_position(step, secrets["slope"], "kept").abs().clamp(min=1) + unit
         elif "knots" in a:
             b = _spline(step, unit, v, b)
         out[:, a["kept"]] = b
     if len(a["square"]):
-        z = value[:, a["square"]] + structure.by_position(step, secrets["offset"], "square")
+        z = value[:, a["square"]] + tensor_ops.by_position(step, secrets["offset"], "square")
         b = bound[:, a["square"]]
         squared = 2 * z.abs() * b + b**2 + unit
-        out[:, a["square"]] = structure.by_position(step, secrets["factor"], "square").abs() * squared + unit
+        out[:, a["square"]] = tensor_ops.by_position(step, secrets["factor"], "square").abs() * squared + unit
     if len(a["direct"]):
         v, b = value[:, a["direct"]], bound[:, a["direct"]]
-        coeffs = structure.by_position(step, secrets["coeffs"], "direct")
+        coeffs = tensor_ops.by_position(step, secrets["coeffs"], "direct")
         y, e = coeffs[-1].expand_as(v), torch.zeros_like(v)
         for c in coeffs[:-1].flip(0):
             e = y.abs() * b + v.abs() * e + e * b + unit
@@ -192,16 +192,16 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], unit: float, x: tuple[Tensor
 BOUNDS: dict[str, Callable[..., Tensor]] = {
     "conv2d": _conv2d,
     "linear": lambda step, secrets, unit, x: F.linear(x[1], secrets["weight"].abs()) + unit,
-    "affine": lambda step, secrets, unit, x: x[1] * structure.channels(secrets["scale"].abs(), x[1].dim()) + unit,
+    "affine": lambda step, secrets, unit, x: x[1] * tensor_ops.channels(secrets["scale"].abs(), x[1].dim()) + unit,
     "add": lambda step, secrets, unit, x, y: x[1] + y[1],
     "mul": lambda step, secrets, unit, x, y: x[0].abs() * y[1] + y[0].abs() * x[1] + x[1] * y[1] + unit,
     "add_number": lambda step, secrets, unit, x: x[1] + _off_grid(step.attrs["number"], unit),
     "add_private": lambda step, secrets, unit, x: torch.broadcast_to(x[1], (len(x[1]), *step.shape)),
     "scale": _scale,
-    "avg_pool2d": lambda step, secrets, unit, x: structure.sum_pool2d(step, x[1]) / step.attrs["divisor"] + unit,
-    "mean": lambda step, secrets, unit, x: structure.sum_over(step, x[1]) / structure.summed(step, x[1]) + unit,
-    "max_pool2d": lambda step, secrets, unit, x: structure.windows(step, x[1], 0.0).amax(0),
+    "avg_pool2d": lambda step, secrets, unit, x: tensor_ops.sum_pool2d(step, x[1]) / step.attrs["divisor"] + unit,
+    "mean": lambda step, secrets, unit, x: tensor_ops.sum_over(step, x[1]) / tensor_ops.summed(step, x[1]) + unit,
+    "max_pool2d": lambda step, secrets, unit, x: tensor_ops.windows(step, x[1], 0.0).amax(0),
     "hybrid": _hybrid,
     **{op: (lambda step, secrets, unit, *inputs, _move=move: _move(step, *(bound for _, bound in inputs)))
-       for op, move in structure.MOVES.items()},
+       for op, move in tensor_ops.MOVES.items()},
 }  # fmt: skip

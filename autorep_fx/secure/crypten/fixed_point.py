@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..program import Program, PublicProgram
+from ..program.program import Program, PublicProgram
 
 
 @dataclass(frozen=True, repr=False)

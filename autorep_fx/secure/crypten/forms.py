@@ -32,8 +32,8 @@ import torch
 from torch import Tensor
 
 from ...errors import CompileError
-from ..program import Program, Step
-from ..spline import BITS, SPLINE_ERROR, allowed, spline
+from ..program.program import Program, Step
+from ..program.spline import BITS, SPLINE_ERROR, allowed, spline
 from .fixed_point import FixedProgram, FixedPublic
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from ... import kernels as extension
 from ...errors import PartyError
 from ..host.supervisor import GRACE, Report, Supervisor
-from ..outputs import assemble
-from ..stats import Phase, Result, Stats
+from ..program.outputs import assemble
+from ..result import Phase, Result, Stats
 from . import wire
 from .compat import load_crypten
 from .fixed_point import FixedProgram, on_grid

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import plaintext, structure
-from ..program import Step
+from ..program import plaintext, tensor_ops
+from ..program.program import Step
 from .fixed_point import FixedProgram, on_grid, to_grid, whole_factor
 
 #: Gets a value and the public integer that shares are divided by to get it (None: 2**frac_bits); returns the value,
@@ -59,7 +59,7 @@ def _product(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Ten
     y = cut(plaintext.OPS[step.op](step, {r: v for r, v in secrets.items() if r not in ("bias", "shift")}, x), None)
     if bias is None:
         return y
-    return y + (bias if step.op == "linear" else structure.channels(bias, y.dim()))
+    return y + (bias if step.op == "linear" else tensor_ops.channels(bias, y.dim()))
 
 
 def _scale(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def _scale(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tenso
 
 
 def _mean(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
-    return cut(plaintext.OPS[step.op](step, secrets, x), step.attrs.get("divisor") or structure.summed(step, x))
+    return cut(plaintext.OPS[step.op](step, secrets, x), step.attrs.get("divisor") or tensor_ops.summed(step, x))
 
 
 def _kept(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
@@ -92,12 +92,12 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tens
         out[:, a["kept"]] = _kept(step, secrets, cut, flat[:, a["kept"]])
     if len(a["square"]):
         factor, offset, constant = (
-            structure.by_position(step, secrets[n], "square") for n in ("factor", "offset", "constant")
+            tensor_ops.by_position(step, secrets[n], "square") for n in ("factor", "offset", "constant")
         )
         squared = cut((flat[:, a["square"]] + offset) ** 2, None)
         out[:, a["square"]] = cut(factor * squared, None) + constant
     if len(a["direct"]):
-        z, coeffs = flat[:, a["direct"]], structure.by_position(step, secrets["coeffs"], "direct")
+        z, coeffs = flat[:, a["direct"]], tensor_ops.by_position(step, secrets["coeffs"], "direct")
         y = coeffs[-1].expand_as(z)
         for c in coeffs[:-1].flip(0):
             y = cut(y * z, None) + c

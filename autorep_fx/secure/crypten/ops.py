@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import structure
-from ..program import Step
+from ..program import tensor_ops
+from ..program.program import Step
 from .beaver import Shares
 from .fixed_point import whole_factor
 from .site import hybrid, relu
@@ -20,7 +20,7 @@ def _conv2d(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Ten
     a = step.attrs
     options = {name: a[name] for name in ("stride", "padding", "dilation", "groups")}
     y = s.rescale(s.linear("conv2d", x, secrets["weight"], **options))
-    return y + structure.channels(secrets["bias"], 4) if "bias" in secrets else y
+    return y + tensor_ops.channels(secrets["bias"], 4) if "bias" in secrets else y
 
 
 def _linear(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def _linear(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Ten
 
 def _affine(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round."""
-    y = s.rescale(s.linear("mul", x, structure.channels(secrets["scale"], x.dim())))
-    return y + structure.channels(secrets["shift"], x.dim())
+    y = s.rescale(s.linear("mul", x, tensor_ops.channels(secrets["scale"], x.dim())))
+    return y + tensor_ops.channels(secrets["shift"], x.dim())
 
 
 def _mul(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def max_tree(s: Values, step: Step, x: Tensor, relu: Callable[[Tensor], Tensor])
     """A tree of ``max(a, b) = b + relu(a - b)`` over every window, ceil(log2(window)) levels."""
     # Below everything that the compiler lets pass, far above the ring's edge; only one party holds it.
     fill = -(2 ** (62 - s.frac_bits)) if s.first else 0
-    window = structure.windows(step, x, fill)
+    window = tensor_ops.windows(step, x, fill)
     while len(window) > 1:
         half = len(window) // 2
         a, b, odd = window[:half], window[half : 2 * half], window[2 * half :]
@@ -78,9 +78,9 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "add_number": lambda s, step, secrets, x: s.add_public(x, step.attrs["number"]),
     "add_private": lambda s, step, secrets, x: x + secrets["constant"],
     "scale": _scale,
-    "avg_pool2d": lambda s, step, secrets, x: s.kernels.truncate(structure.sum_pool2d(step, x), step.attrs["divisor"]),
-    "mean": lambda s, step, secrets, x: s.kernels.truncate(structure.sum_over(step, x), structure.summed(step, x)),
+    "avg_pool2d": lambda s, step, secrets, x: s.kernels.truncate(tensor_ops.sum_pool2d(step, x), step.attrs["divisor"]),
+    "mean": lambda s, step, secrets, x: s.kernels.truncate(tensor_ops.sum_over(step, x), tensor_ops.summed(step, x)),
     "max_pool2d": _max_pool2d,
     "hybrid": hybrid,
-    **{op: (lambda s, step, secrets, *x, _move=move: _move(step, *x)) for op, move in structure.MOVES.items()},
+    **{op: (lambda s, step, secrets, *x, _move=move: _move(step, *x)) for op, move in tensor_ops.MOVES.items()},
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import CompileError, CompileWarning
-from ..plaintext import off_by
+from ..program.plaintext import off_by
 from .error_bound import wraps
 from .fixed_point import FixedProgram
 from .model import execute, simulated

@@ -20,8 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import structure
-from ..program import Step
+from ..program import tensor_ops
+from ..program.program import Step
 from .beaver import Opening, Shares
 from .values import Values
 
@@ -48,7 +48,7 @@ def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
     squares, products = started.finish() if started else ([], [])
     if square.numel():
         left.append(squares[0])
-        right.append(structure.by_position(step, secrets["factor"], "square").expand_as(square))
+        right.append(tensor_ops.by_position(step, secrets["factor"], "square").expand_as(square))
     if direct.numel():
         left.append(_horner(s, step, secrets, direct, products))
         right.append(direct)
@@ -61,10 +61,10 @@ def hybrid(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tens
     elif kept.numel():
         out[:, a["kept"]] = _finish_kept(s, step, secrets, kept, parts.pop(0))
     if square.numel():
-        constant = structure.by_position(step, secrets["constant"], "square")
+        constant = tensor_ops.by_position(step, secrets["constant"], "square")
         out[:, a["square"]] = s.rescale(parts.pop(0)) + constant
     if direct.numel():
-        out[:, a["direct"]] = s.rescale(parts.pop(0)) + structure.by_position(step, secrets["coeffs"], "direct")[0]
+        out[:, a["direct"]] = s.rescale(parts.pop(0)) + tensor_ops.by_position(step, secrets["coeffs"], "direct")[0]
     return out.view_as(x)
 
 
@@ -74,16 +74,16 @@ def _start_polynomials(
     """(x + o)**2 of the ``square`` positions and c_d x of the ``direct`` ones; None where there is nothing to do."""
     squares, products = [], []
     if square.numel():
-        squares = [square + structure.by_position(step, secrets["offset"], "square")]
+        squares = [square + tensor_ops.by_position(step, secrets["offset"], "square")]
     if direct.numel() and step.attrs["degree"] > 1:
-        lead = structure.by_position(step, secrets["coeffs"], "direct")[-1:]  # one row, the same for all samples
+        lead = tensor_ops.by_position(step, secrets["coeffs"], "direct")[-1:]  # one row, the same for all samples
         products = [(direct, lead)]
     return s.begin(squares, products, beside_next=beside_next) if squares or products else None
 
 
 def _horner(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, started: list[Tensor]) -> Tensor:
     """``(c_d x + ...) x + c_1``, the factor of the last x, from ``[c_d x]`` (nothing at degree 1)."""
-    coeffs = structure.by_position(step, secrets["coeffs"], "direct")
+    coeffs = tensor_ops.by_position(step, secrets["coeffs"], "direct")
     y = coeffs[-1].expand_as(x)
     for k in range(step.attrs["degree"] - 1, 0, -1):
         product = started.pop() if started else s.open_round([], [(y, x)])[1][0]
@@ -118,6 +118,6 @@ def _finish_kept(s: Shares, step: Step, secrets: dict[str, Tensor], x: Tensor, p
     if kind == "leaky_relu":
         return product + s.rescale((x - product) * round(step.attrs["slope"] * 2.0**s.frac_bits))
     if kind == "prelu":
-        slope = structure.by_position(step, secrets["slope"], "kept").unsqueeze(0)
+        slope = tensor_ops.by_position(step, secrets["slope"], "kept").unsqueeze(0)
         return product + s.rescale(s.open_round([], [(x - product, slope)])[1][0])
     return product

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 
@@ -19,15 +18,13 @@ from ... import kernels
 from ...errors import PartyError, PeerLost
 from ...text import brief
 from ..link import door
+from ..link.network import Network
 from ..link.tcp import TcpChannel
-from ..network import Network
-from ..parties.client import Client
-from ..parties.dealer import Dealer
-from ..parties.server import Server
-from ..parties.weights import Weights
-from ..plan.numbers import Numbers
+from ..makers.table import MAKERS
 from ..plan.plan import Plan
+from ..plan.server_numbers import Numbers
 from .loop import PhaseReport, work
+from .members import member
 from .supervisor import Report
 
 #: Seconds that starting and connecting the processes may take in any case: they import torch.
@@ -39,20 +36,23 @@ class Job:
     """What a party gets to start.
 
     Attributes:
-        role: "client", "server" or "dealer".
+        role: one of ``maker.roles``.
+        maker: of the correlations, by name.
         token: of the session; who connects without it is turned away.
-        addresses: of those it connects to.
+        addresses: of those it connects to; ``awaited`` connect to it.
         numbers: the server's.
         network: shape of the link between client and server while online.
     """
 
     role: str
+    maker: str
     plan: Plan
     timeout: float
     threads: int
     max_batch: int
     token: bytes
     addresses: dict[str, tuple[str, int]]
+    awaited: set[str]
     numbers: dict[str, Numbers] | None = None
     network: Network | None = None
 
@@ -66,20 +66,20 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher decides what it ends
     faulthandler.enable()  # who dies of a signal in compiled code says on standard error where
-    party, role = None, "party"
+    found, role = None, "party"
     try:
         job: Job = pipe.recv()
         role = job.role
         _use_threads(job.threads)
         start = time.monotonic()
         channels = _connect(job, listener)
-        party = _party(job, channels)
-        party.setup()
+        found = member(role, job.plan, MAKERS[job.maker], channels, numbers=job.numbers, max_batch=job.max_batch)
+        found.setup()
         gc.freeze()  # a collection that walks all of torch takes 0.1 s, more than an inference
         for channel in channels.values():
             channel.set_timeout(job.timeout)
-        pipe.send(PhaseReport(role, "setup", seconds=time.monotonic() - start, count=party.count()))
-        work(party, _inputs(pipe), pipe.send, job.network)
+        pipe.send(PhaseReport(role, "setup", seconds=time.monotonic() - start, count=found.party.count()))
+        work(found, _inputs(pipe), pipe.send, job.network)
     except BaseException as error:  # noqa: BLE001  (every way to fail must reach the launcher)
         lost = isinstance(error, (PeerLost, EOFError))
         text = str(error) if isinstance(error, PartyError) else f"{type(error).__name__}: {error}"
@@ -88,22 +88,13 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
         except OSError:
             pass  # the launcher is gone
     finally:
-        if party is not None:
-            party.close()
+        if found is not None:
+            found.party.close()
 
 
 def _inputs(pipe: Connection) -> Iterator[np.ndarray]:
     while (x := pipe.recv()) is not None:
         yield x
-
-
-def _party(job: Job, links: dict[str, TcpChannel]) -> Any:
-    options = {"max_batch": job.max_batch, **links}
-    if job.role == "client":
-        return Client(job.plan, **options)
-    if job.role == "server":
-        return Server(job.plan, Weights(job.plan, job.numbers), **options)
-    return Dealer(job.plan, **options)
 
 
 def _use_threads(count: int) -> None:
@@ -126,11 +117,10 @@ def _connect(job: Job, listener: socket.socket | None) -> dict[str, TcpChannel]:
             raise PartyError(f"{job.role}, at 'connect': no {peer} at {address[0]}:{address[1]} ({error})") from error
         links[peer] = connection
     if listener is not None:
-        awaited = {"server": {"client"}, "dealer": {"client", "server"}}[job.role]
         with listener:
             try:
-                links |= door.admit(listener, awaited, job.token, deadline)
+                links |= door.admit(listener, job.awaited, job.token, deadline)
             except TimeoutError:
-                who = " and ".join(sorted(awaited))
+                who = " and ".join(sorted(job.awaited))
                 raise PartyError(f"{job.role}, at 'connect': no {who} came within {limit:g} s") from None
     return {peer: TcpChannel(c, job.role, peer, timeout=limit) for peer, c in links.items()}

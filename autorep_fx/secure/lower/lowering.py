@@ -13,9 +13,9 @@ from torch.fx.node import map_arg
 from ...errors import CompileError
 from ...graph.attached import attached
 from ...graph.finish import finishes
-from ..outputs import Form
-from ..program import Program, PublicProgram, Step
-from ..shapes import Shape
+from ..program.outputs import Form
+from ..program.program import Program, PublicProgram, Step
+from ..program.shapes import Shape
 from .call import Call, Unsupported
 from .output import form_of
 from .refused import REASONS

@@ -8,8 +8,8 @@ from typing import Any
 from torch import fx
 
 from ...graph.finish import ALONG, Finish
-from ..outputs import Form
-from ..shapes import Shape
+from ..program.outputs import Form
+from ..program.shapes import Shape
 from .call import Unsupported
 
 

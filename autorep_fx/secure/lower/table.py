@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, fx
 
-from ..program import Program
+from ..program.program import Program
 from . import activation, arithmetic, linear, pooling, resample, shape, transposed
 from .fold import fold_affine
 from .lowering import Lowering, Table

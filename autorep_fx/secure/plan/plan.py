@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...text import brief, shape, table
-from ..canonical import digest, to_json
+from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
 VERSION = 4
+
+#: How kept activations may be compared: by keys, or by a tree of AND gates.
+COMPARISONS = ("fss", "gmw")
 
 #: |y| of a masked wire must stay below 2**(width - SPARE) ring units for its truncation to be exact.
 SPARE = 2

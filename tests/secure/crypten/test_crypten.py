@@ -19,7 +19,7 @@ from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch, party
 from autorep_fx.secure.crypten.cost import online
 from autorep_fx.secure.crypten.error_bound import error_bound
-from autorep_fx.secure.program import Step
+from autorep_fx.secure.program.program import Step
 
 try:
     compat.load_crypten()

@@ -18,12 +18,12 @@ from torch import nn
 
 from autorep_fx import Network
 from autorep_fx.errors import PartyError
+from autorep_fx.secure.host.admission import largest_batch
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link import door
 from autorep_fx.secure.link.message import REQUEST
-from autorep_fx.secure.parties.limits import largest_batch
-from autorep_fx.secure.parties.model import expected
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.plan.simulate import expected
+from autorep_fx.secure.program.plaintext import execute
 
 
 def test_greetings_in_any_order():
@@ -31,10 +31,10 @@ def test_greetings_in_any_order():
     program, x = small()
     plan, numbers = program.native
     for order in (("client", "server"), ("server", "client")):
-        trio = connect(plan, numbers, timeout=3)
-        trio.dealer.links = {name: trio.dealer.links[name] for name in order}
-        trio.server.links = {name: trio.server.links[name] for name in ("dealer", "client")}
-        assert len(run(plan, numbers, x.double().numpy(), trio=trio)) == 1
+        members = connect(plan, numbers, timeout=3)
+        members.dealer.links = {name: members.dealer.links[name] for name in order}
+        members.server.links = {name: members.server.links[name] for name in ("dealer", "client")}
+        assert len(run(plan, numbers, x.double().numpy(), members=members)) == 1
 
 
 def small(fraction=0.5):
@@ -49,20 +49,19 @@ def small(fraction=0.5):
 def test_a_party_that_fails_ends_the_run(who, when, monkeypatch):
     program, x = small()
     plan, numbers = program.native
-    trio = connect(plan, numbers, timeout=5)
-    party = getattr(trio, who)
+    members = connect(plan, numbers, timeout=5)
+    member = members[who]
     if when == "online" and who == "dealer":
         pytest.skip("the dealer is offline only")
 
     def fail(*_):
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(party, {"client": {"offline": "_shares", "online": "infer"},
-                                "server": {"offline": "_shares", "online": "infer"},
-                                "dealer": {"offline": "serve"}}[who][when], fail)  # fmt: skip
+    name = "infer" if when == "online" else "serve" if who == "dealer" else "_shares"
+    monkeypatch.setattr(member.party if when == "online" else member.offline, name, fail)
     start = time.monotonic()
     with pytest.raises(RuntimeError, match="broken on purpose"):
-        run(plan, numbers, x.double().numpy(), trio=trio)
+        run(plan, numbers, x.double().numpy(), members=members)
     assert time.monotonic() - start < 4, "the others saw it at once"
 
 
@@ -366,22 +365,22 @@ def test_batches_have_a_limit():
     with pytest.raises(ValueError, match="max_batch must be at least 1"):
         program.session(max_batch=0)
     for asked in (-1, largest_batch(plan) + 1, 2**63 - 1):
-        trio = connect(plan, numbers, timeout=5)
-        for party in (trio.server, trio.dealer):
-            trio.client.links[party.name].send(REQUEST, np.array([asked], np.int64))
-            with pytest.raises(PartyError, match=f"{party.name}, at request: the client asks for {asked} samples"):
-                party.next_batch()
+        members = connect(plan, numbers, timeout=5)
+        for role in ("server", "dealer"):
+            members.client.links[role].send(REQUEST, np.array([asked], np.int64))
+            with pytest.raises(PartyError, match=f"{role}, at request: the client asks for {asked} samples"):
+                members[role].next_batch()
 
 
 def test_depths_have_a_limit():
     program, _ = small()
     plan, numbers = program.native
-    trio = connect(plan, numbers, timeout=5)
-    trio.client.clock.depth = 2**31
-    trio.client.links["server"].send(REQUEST, np.array([1], np.int64))
+    members = connect(plan, numbers, timeout=5)
+    members.client.clock.depth = 2**31
+    members.client.links["server"].send(REQUEST, np.array([1], np.int64))
     with pytest.raises(PartyError, match=f"of depth {2**31 + 1}, and there are at most {program.cost().rounds + 6}"):
-        trio.server.next_batch()
-    assert trio.server.clock.depth == 0
+        members["server"].next_batch()
+    assert members.server.clock.depth == 0
 
 
 def test_a_daemonic_process_may_not_start_parties(monkeypatch):

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import autorep_fx as ar
 from autorep_fx.secure.compile import compile
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.plaintext import execute
 
 WEIGHT, LINEAR = torch.randn(6, 3, 3, 3), torch.randn(5, 8)
 
@@ -168,12 +168,12 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.crypten.fused.ops import OPS as FUSED
     from autorep_fx.secure.crypten.model import OPS as FIXED
     from autorep_fx.secure.crypten.ops import OPS as PRIVATE
-    from autorep_fx.secure.plaintext import OPS
-    from autorep_fx.secure.plan.build import BUILD
     from autorep_fx.secure.plan.local import LOCAL
-    from autorep_fx.secure.plan.ranges import BOUNDS as RANGES
     from autorep_fx.secure.plan.validate import RULES as PLANNED
-    from autorep_fx.secure.validate import RULES
+    from autorep_fx.secure.planner.build import BUILD
+    from autorep_fx.secure.planner.ranges import BOUNDS as RANGES
+    from autorep_fx.secure.program.plaintext import OPS
+    from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
     for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES, RULES):

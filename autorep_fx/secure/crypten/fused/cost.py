@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ...program import Step
+from ...program.program import Step
 from ..fixed_point import FixedPublic
 from ..online import Online
 from . import carry, plan

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ... import structure
-from ...program import Step
+from ...program import tensor_ops
+from ...program.program import Step
 from .. import ops
 from .party import FusedShares
 from .protocols import multiply, product, relu
@@ -17,7 +17,7 @@ from .site import hybrid
 def _conv2d(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round, one way. The weights were opened under their mask when the parties connected."""
     y = _product(s, step, "weight", x)
-    return s.add_known(y, structure.channels(secrets["bias"], 4)) if "bias" in secrets else y
+    return s.add_known(y, tensor_ops.channels(secrets["bias"], 4)) if "bias" in secrets else y
 
 
 def _linear(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def _linear(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -
 
 def _affine(s: FusedShares, step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     """One round, one way."""
-    return s.add_known(_product(s, step, "scale", x), structure.channels(secrets["shift"], x.dim()))
+    return s.add_known(_product(s, step, "scale", x), tensor_ops.channels(secrets["shift"], x.dim()))
 
 
 def _product(s: FusedShares, step: Step, role: str, x: Tensor) -> Tensor:

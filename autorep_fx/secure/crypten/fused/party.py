@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .... import kernels
-from ... import structure
-from ...program import Step
+from ...program import tensor_ops
+from ...program.program import Step
 from ..fixed_point import FixedPublic
 from ..kernels import FusedKernels
 from ..meter import Meter
@@ -58,7 +58,7 @@ class FusedShares(Values):
         self._open_factors(secrets, masks)
         if self.first:
             self._by_position = {
-                (step.name, role): structure.by_position(step, secrets[step.secrets[role]], part)
+                (step.name, role): tensor_ops.by_position(step, secrets[step.secrets[role]], part)
                 for step in self._public.steps
                 for role, part in (("offset", "square"), ("constant", "square"), ("coeffs", "direct"))
                 if step.op == "hybrid" and role in step.secrets

@@ -10,8 +10,8 @@ from math import prod
 from torch import Tensor
 
 from ....text import brief
-from ... import structure
-from ...program import Step
+from ...program import tensor_ops
+from ...program.program import Step
 from ..fixed_point import FixedPublic
 from .correlations import KINDS, Compare, Correlation, Multiply, Product, Square
 from .weights import Weight
@@ -67,14 +67,14 @@ def values(step: Step, secrets: dict[str, Tensor]) -> dict[str, Tensor]:
     if step.op in ("conv2d", "linear"):
         return {"weight": secrets["weight"]}
     if step.op == "affine":
-        return {"scale": structure.channels(secrets["scale"], len(step.shape) + 1)}
+        return {"scale": tensor_ops.channels(secrets["scale"], len(step.shape) + 1)}
     found = {}
     if "factor" in secrets:
-        found["factor"] = structure.by_position(step, secrets["factor"], "square")
+        found["factor"] = tensor_ops.by_position(step, secrets["factor"], "square")
     if "coeffs" in secrets:
-        found["lead"] = structure.by_position(step, secrets["coeffs"], "direct")[-1]
+        found["lead"] = tensor_ops.by_position(step, secrets["coeffs"], "direct")[-1]
     if "slope" in secrets:
-        found["slope"] = structure.by_position(step, secrets["slope"], "kept")
+        found["slope"] = tensor_ops.by_position(step, secrets["slope"], "kept")
     return found
 
 

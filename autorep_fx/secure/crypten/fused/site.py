@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...program import Step
+from ...program.program import Step
 from ..site import coefficient
 from .channel import Protocol
 from .party import FusedShares
