@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 3
+_ABI = 4
 _extension = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.reference.common import full
+from ...kernels.masked import full
 from ..correlations.prepared import Shares
 from ..plan import wire
 from ..plan.plan import Step

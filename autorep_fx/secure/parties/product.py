@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.reference.common import truncated
+from ...kernels.masked import truncated
 from ..plan.plan import Step
 from ..plan.ring import elements
 

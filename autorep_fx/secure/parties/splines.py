@@ -27,7 +27,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...kernels.reference.common import truncated
+from ...kernels.masked import truncated
 from ..correlations.prepared import Shares
 from ..plan import wire
 from ..plan.plan import Step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....kernels.reference.common import truncated_mask
+from ....kernels.masked import truncated_mask
 from ...correlations import layout
 from ...correlations.stream import Stream
 from ...parties.product import PAIRS, factors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....kernels.reference.common import truncated_mask
+from ....kernels.masked import truncated_mask
 from ...correlations.prepared import Shares
 from ...plan.plan import Step
 from ...plan.ring import U64, elements
