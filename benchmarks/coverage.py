@@ -17,10 +17,10 @@ import warnings
 from pathlib import Path
 
 import torch
-from autorep_fx.secure.lower.lowered import lowered
 
 import autorep_fx as ar
 from autorep_fx.errors import AutorepError
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.program.plaintext import execute
 
 NAMES = {

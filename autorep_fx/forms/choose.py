@@ -92,10 +92,10 @@ class Forms:
         return all(bool(keep.all()) for keep in self.keep.values())
 
     def apply(self, gm: fx.GraphModule) -> None:
-        found = sites(gm)
+        there = sites(gm)
         for name, keep in self.keep.items():
-            found[name].set_line(self.line[name])
-            found[name].set_keep(keep)
+            there[name].set_line(self.line[name])
+            there[name].set_keep(keep)
 
     def of(self, gm: fx.GraphModule) -> fx.GraphModule:
         """A copy of ``gm``, without statistics, with these forms."""
@@ -241,7 +241,7 @@ class _Table:
 
     def fits(self, cost: np.ndarray) -> np.ndarray:
         """At which ``lam`` all limits are met; the first one keeps most."""
-        return np.asarray((cost <= self.room * (1 + 1e-12)).all(1))
+        return np.all(cost <= self.room * (1 + 1e-12), axis=1)
 
     def value(self, loss: np.ndarray, cost: np.ndarray) -> float:
         fits = self.fits(cost)

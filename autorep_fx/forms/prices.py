@@ -249,7 +249,7 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
     for name, site in sites(gm).items():
         keep = torch.zeros(site.total, dtype=torch.bool)
         keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
-        site.set_keep(keep.view(site.keep.shape))
+        site.set_keep(keep.view_as(site.keep))
         site.set_line(torch.full_like(site.keep, line))
     return gm
 

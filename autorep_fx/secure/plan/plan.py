@@ -120,9 +120,8 @@ class Plan:
             attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items() if k != "wire")
             width = str(s.width) if s.attrs.get("wire", s.width) == s.width else f"{s.attrs['wire']} > {s.width}"
             op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
-            rows.append(
-                (s.name, op, " ".join(s.inputs), shape(s.shape, "N"), width, str(s.frac_bits), *_wire(s), attrs)
-            )
+            first = (s.name, op, " ".join(s.inputs), shape(s.shape, "N"))
+            rows.append((*first, width, str(s.frac_bits), *_wire(s), attrs))
         return table(rows)
 
 

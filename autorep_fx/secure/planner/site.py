@@ -75,6 +75,8 @@ class Site:
     unit: bool = False
     lifts: tuple[int, ...] | None = None
 
+    __repr__ = brief
+
     @property
     def sloped(self) -> bool:
         """Whether positions are kept that have a slope below zero, which all know."""

@@ -29,7 +29,8 @@ class Message(NamedTuple):
     step: int
     arrays: tuple[np.ndarray, ...]
 
-    __repr__ = brief
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch: int) -> Iterator[Message]:
