@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-
-from ...graph.activations import Activation
 
 #: Kinds with a protocol of their own; every other kind is kept as a spline.
 EXACT = ("relu", "relu6", "leaky_relu", "prelu")
@@ -53,6 +50,10 @@ class Spline:
 
 def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarray], np.ndarray]:
     """The activation of float64 arrays."""
+    import torch  # where a spline is made, not where it is evaluated
+
+    from ...graph.activations import Activation
+
     activation = Activation(kind, **params)
     return lambda x: activation(torch.from_numpy(np.atleast_1d(x).astype(np.float64))).numpy()
 
