@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from autorep_fx.secure.lower.lowered import lowered
 from networks import images
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.program.plaintext import execute
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from autorep_fx.secure.lower.lowered import lowered
 from networks import images, replace
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.simulate import simulate
 from autorep_fx.secure.planner.fold_squares import unit_squares
 from autorep_fx.secure.planner.noise_gains import DRAWN, ROUNDED, gains
