@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import add_parsers
+from . import __version__
 from .errors import AutorepError, MissingDependency
 
 #: Commands of docs/deployment.md.
@@ -23,6 +23,7 @@ SERVICES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code (2 for a mistake that the message explains, 130 for an interruption)."""
     parser = argparse.ArgumentParser(prog="autorep_fx", description="Private inference with few ReLUs.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
         "demo", help="the whole path on scikit-learn's digits: train, transform, answer privately"
@@ -52,9 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.set_defaults(run=_search)
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    wanted = argv[0] if argv else ""
     try:
-        add_parsers(commands)
-        _add_services(commands, argv[0] if argv else "")
+        if wanted not in (*SERVICES, "--version"):  # which need no torch, and shall not wait for it
+            from .commands import add_parsers
+
+            add_parsers(commands)
+        _add_services(commands, wanted)
         args = parser.parse_args(argv)
         return args.run(args)
     except (AutorepError, ValueError, FileNotFoundError, FileExistsError) as error:

@@ -14,10 +14,10 @@ from .errors import BudgetError, TransformWarning
 from .forms.choose import Forms, choose_forms
 from .forms.prices import Budget, Predicted, examples
 from .forms.search import settle
-from .graph.activations import KINDS
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
 from .graph.leftover import leftover
+from .graph.names import KINDS
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import check_granularity, scores_of

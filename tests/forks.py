@@ -3,4 +3,4 @@
 import multiprocessing
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["autorep_fx"])  # where nobody has started it
+FORKS.set_forkserver_preload(["autorep_fx.secure.secure_program"])  # where nobody has started it

@@ -5,26 +5,14 @@ Such a node is no site, and no step of two parties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from .attached import attached
-
-#: name -> what it computes, of the tensor and the dimension that it goes along, if any.
-FINISHES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "softmax": torch.softmax,
-    "log_softmax": torch.log_softmax,
-    "sigmoid": lambda x, dim: x.sigmoid(),
-    "logsigmoid": lambda x, dim: F.logsigmoid(x),
-    "tanh": lambda x, dim: x.tanh(),
-}
-
-#: Those that go along a dimension.
-ALONG = ("softmax", "log_softmax")
+from .names import FINISHES
 
 #: What computes which of them.
 FUNCTIONS = {

@@ -98,9 +98,6 @@ def _inputs(pipe: Connection) -> Iterator[np.ndarray]:
 
 
 def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
     if kernels.available():
         kernels.set_num_threads(count)
 

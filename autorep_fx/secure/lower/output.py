@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import fx
 
-from ...graph.finish import ALONG, Finish
+from ...graph.finish import Finish
+from ...graph.names import ALONG
 from ..program.outputs import Form
 from ..program.shapes import Shape
 from .call import Unsupported
