@@ -79,6 +79,11 @@ SPELLINGS = {
     "conv bn": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), ["conv2d"]),
     "bn first": (nn.BatchNorm2d(3), ["affine"]),
     "bn without affine": (nn.BatchNorm2d(3, affine=False), ["affine"]),
+    "bn of all processes": (nn.SyncBatchNorm(3), ["affine"]),
+    "linear, bn without affine": (
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4, affine=False)),
+        ["reshape", "linear"],
+    ),
     "F.batch_norm": (Fn(lambda x, c: F.batch_norm(x, c.detach(), c.detach().abs() + 1, c, c), (3,)), ["affine"]),
     "bn 1d": (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)), ["reshape", "affine"]),
     "operator.add": (Fn(lambda x, c: operator.add(x, x)), ["add"]),
@@ -149,7 +154,9 @@ def test_every_spelling_lowers_and_computes_the_same(name):
     assert [step.op for step in program.steps] == operations
     x = images(5, seed=2)
     # Constants that are computed (folded weights, c.exp()) are float32; everything else is float64.
-    tolerance = 1e-5 if name in ("conv bn", "add computed constant", "F.batch_norm") else 1e-12
+    tolerance = (
+        1e-5 if name in ("conv bn", "linear, bn without affine", "add computed constant", "F.batch_norm") else 1e-12
+    )
     torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=1e-14, atol=tolerance)
 
 
