@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from .attached import attached
+from .gradients import detached
 from .names import FINISHES
 
 #: What computes which of them.
@@ -31,12 +32,12 @@ class Finish(NamedTuple):
     """One such node.
 
     Attributes:
-        name: a key of ``FINISHES``.
+        name: a key of ``FINISHES``; None for what only stops a gradient.
         dim: as the model gives it, if it does.
         source: the node that it reads.
     """
 
-    name: str
+    name: str | None
     dim: int | None
     source: fx.Node
 
@@ -52,6 +53,8 @@ def finishes(gm: fx.GraphModule) -> dict[fx.Node, Finish]:
 
 
 def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
+    if node.target is detached:
+        return Finish(None, None, node.args[0])
     args, options = node.args, dict(node.kwargs)
     source = options.pop("input", None) or options.pop("self", None) or (args[0] if args else None)
     dim: Any = options.pop("dim", None)

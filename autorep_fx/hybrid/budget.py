@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
 from .activation import HybridActivation, horner
 
@@ -18,13 +19,20 @@ GRANULARITIES = ("element", "channel", "layer")
 
 
 class _Probe(SiteWalk):
-    """Keeps, for every site, its output and by how much each form of ``coeffs`` would change it."""
+    """Keeps, for every site, its output and by how much each form of ``coeffs`` would change it.
+
+    Sites that the model computes without gradients have an effect, too.
+    """
 
     def __init__(self, gm: fx.GraphModule, coeffs: tuple[str, ...]):
         super().__init__(gm, HybridActivation)
         self.coeffs = coeffs
         self.outputs: dict[str, Tensor] = {}
         self.changes: dict[str, list[Tensor]] = {}
+
+    def call_function(self, target: Callable, args: tuple, kwargs: dict):
+        passes = target is detached and isinstance(args[0], Tensor) and not args[0].is_leaf
+        return args[0] if passes else super().call_function(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
         y = site.activation(x)
