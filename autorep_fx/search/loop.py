@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
+from ..graph.frozen import train_unfrozen
 from ..hybrid.activation import relu_count
 from ..hybrid.fitting import fit_replaced
 from ..text import brief
@@ -152,7 +153,7 @@ class Loop:
         self.train_loader.set_epoch(epoch)
         if 0 < epoch < self.refit_epochs:
             self._refit()
-        self.gm.train()
+        train_unfrozen(self.gm)
         seen = correct = 0
         total = 0.0
         bar = tqdm(self.train_loader, f"epoch {epoch + 1}/{s.epochs}", steps, leave=False,
