@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
+from . import sizes
 from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
@@ -222,21 +221,6 @@ def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
 
 
 @contextmanager
-def _lengths() -> Iterator[None]:
-    """``len(x)`` of a tensor of the trace is its first size; Python itself wants a number there."""
-    real = builtins.len
-
-    def length(value: Any) -> Any:
-        return value.shape[0] if isinstance(value, fx.Proxy) else real(value)
-
-    builtins.len = length
-    try:
-        yield
-    finally:
-        builtins.len = real
-
-
-@contextmanager
 def _as_outside(model: nn.Module) -> Iterator[None]:
     """Gradients on and autocast off, so that what forward() switches can be told."""
     with torch.enable_grad(), torch.autocast(device_of(model).type, enabled=False):
@@ -248,7 +232,7 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
     values = None if x is None else Values(copy.deepcopy(model), x)
     tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
-        with _as_outside(model), _lengths(), kept_whole(tracer.call_autograd_function):
+        with _as_outside(model), sizes.recorded(), kept_whole(tracer.call_autograd_function):
             graph = tracer.trace(model)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()
@@ -256,10 +240,11 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
         raise
     except Exception as error:
         where = _user_frame(error)
+        sizes_known = "the size of the batch stays open: keep x.shape[0] as it is, in a tuple of sizes"
         raise (_Untraceable if x is None else TraceError)(
             f"{type(model).__name__} cannot be traced{where}: {error}. Symbolic tracing needs a forward() whose path "
             "does not depend on the values of tensors; move such a part into a torch.nn leaf module or outside the "
-            "model. Where it depends on shapes alone, give example_inputs"
+            f"model. Where it depends on shapes alone, {'give example_inputs' if x is None else sizes_known}"
         ) from error
     finally:
         before.restore()

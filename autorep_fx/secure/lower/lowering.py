@@ -26,6 +26,10 @@ from .refused import REASONS
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
 
 
+#: What takes of a private tensor its shape and nothing else.
+_SHAPES_ALONE = {torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros", "new_ones", "new_full"}
+
+
 class _Values(fx.Interpreter):
     """Runs the graph and remembers every value, and the node that it is at."""
 
@@ -49,8 +53,8 @@ def _values(gm: fx.GraphModule, x: Tensor, size: int) -> dict[fx.Node, Any]:
     except Exception as error:
         # Most often a node before the one that fails has put a fixed number where the batch was.
         private = _private_nodes(run.values)
-        tensors = {n: v for n, v in run.values.items() if n in private and isinstance(v, Tensor)}
-        suspect = next((n for n, v in tensors.items() if v.shape[:1] != (size,)), run.node)
+        known = {n: v for n, v in run.values.items() if n in private and isinstance(v, Tensor)}
+        suspect = next((n for n, v in known.items() if v.shape[:1] != (size,)), run.node)
         raise CompileError(
             f"the model runs on a batch of {len(x)} but not on one of {size}: node '{run.node.name}' fails "
             f"({str(error).splitlines()[0]}). A batch size seems to be written into node '{suspect.name}' "
@@ -65,7 +69,8 @@ def _private_nodes(values: dict[fx.Node, Any]) -> set[fx.Node]:
     for node, value in values.items():
         # An input with a default value that is no tensor is a constant.
         if tensors(value):
-            if node.op == "placeholder" or any(n in private for n in node.all_input_nodes):
+            depends = any(n in private for n in node.all_input_nodes) and node.target not in _SHAPES_ALONE
+            if node.op == "placeholder" or depends:
                 private.add(node)
     return private
 
@@ -88,6 +93,7 @@ class Lowering:
         self.names: dict[fx.Node, str] = {}
         self.memory = Memory(gm, self.values)
         self.read = read(gm, self.memory.of)
+        self.overwritten = self.memory.overwritten_by(self.private)
 
     # --- for lowerings -----------------------------------------------------------------------------------------------
 
@@ -179,18 +185,30 @@ class Lowering:
             )
 
         def constant(value):
-            return value if value in self.private else self._constant(value)
+            return value if value in self.private else self._constant(value, lowering.takes_sizes)
 
         args, kwargs = map_arg((node.args, node.kwargs), constant)
         return lowering(self, Call(node, module, tuple(args), dict(kwargs)))
 
-    def _constant(self, node: fx.Node) -> Any:
+    def _constant(self, node: fx.Node, as_size: bool) -> Any:
+        """The value of a node that does not depend on the input; of one that has it once for each sample, that of one,
+        along an axis 0 of one."""
         small, large = self.values[node], self.more_values[node]
-        if not isinstance(small, Tensor) or small.shape == large.shape and torch.equal(small, large):
+        if not isinstance(small, Tensor):
+            if as_size or tensors(small) or small == large:
+                return small
+            raise Unsupported(f"computes with '{node.name}', the size of the batch; private runs have batches of any")
+        if self.memory.of(node) & self.overwritten:
+            raise Unsupported(f"'{node.name}' is overwritten by what depends on the input; use x + y, not x.add_(y)")
+        if small.shape == large.shape and torch.equal(small, large):
             return small
         if small.shape == large.shape:
-            raise Unsupported(f"the constant '{node.name}' is another one in every run; the model writes into it")
-        raise Unsupported(f"the constant '{node.name}' depends on the batch size")
+            raise Unsupported(f"the constant '{node.name}' is another one in every run")
+        if small.shape[1:] == large.shape[1:] and (len(small), len(large)) == (2, 3):
+            one = small[:1]
+            if (small == one).all() and (large == one).all():
+                return one
+        raise Unsupported(f"the constant '{node.name}' depends on the batch size, or is random")
 
     def _output(self, node: fx.Node) -> tuple[str, Form | None]:
         """The value that the client learns, and what it makes of it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -26,6 +26,11 @@ class Memory:
     def of(self, node: fx.Node) -> set[int]:
         """Addresses of the memories that a node's value lives in."""
         return {tensor.untyped_storage().data_ptr() for tensor in tensors(self.values.get(node)) if tensor.numel()}
+
+    def overwritten_by(self, nodes: Iterable[fx.Node]) -> set[int]:
+        """Addresses of the memories that one of ``nodes`` writes into."""
+        sources = (written(self.gm, node) for node in nodes)
+        return {address for source in sources if source is not None for address in self.of(source)}
 
     def stale_reader(self, node: fx.Node, among: Container[fx.Node]) -> tuple[fx.Node, fx.Node] | None:
         """(value, reader): a value that ``node`` overwrites in place, and what reads it later by its old name.
