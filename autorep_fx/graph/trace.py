@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from keyword import iskeyword
 
 import torch
 from torch import Tensor, fx, nn
@@ -163,7 +164,7 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
         for node in graph.nodes:
             if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
                 node.type = None
-            _refuse_reserved(node)
+            _refuse_names(node)
     gm, flags, scopes = merge(model, *graphs, title)
     for scope in scopes:
         _refuse_mixed_modes(scope, modes)
@@ -263,11 +264,23 @@ def _reserved_names() -> set[str]:
     return {"self", *dir(fx.GraphModule(nn.Module(), fx.Graph()))} - set(dir(nn.Module()))
 
 
-def _refuse_reserved(node: fx.Node) -> None:
-    if node.op in ("call_module", "get_attr") and node.target.partition(".")[0] in _reserved_names():
+def _refuse_names(node: fx.Node) -> None:
+    """Names that the source text of a GraphModule cannot have."""
+    path = node.target.split(".") if node.op in ("call_module", "get_attr") else []
+    if path and path[0] in _reserved_names():
         raise TraceError(
-            f"the model has an attribute '{node.target.partition('.')[0]}', a name that the resulting "
-            "torch.fx.GraphModule needs for itself; rename it"
+            f"the model has an attribute '{path[0]}', a name that the resulting torch.fx.GraphModule needs for itself; "
+            "rename it"
+        )
+    if keywords := [name for name in path if iskeyword(name)]:
+        raise TraceError(
+            f"the model has a module or tensor '{node.target}', and '{keywords[0]}' is a keyword of Python, which a "
+            f"graph cannot be written with; name it otherwise ('{keywords[0]}_'), in files of weights as well"
+        )
+    if keywords := [name for name in node.kwargs if iskeyword(name)]:
+        raise TraceError(
+            f"forward() gives '{node.name}' an argument called '{keywords[0]}', a keyword of Python, which a graph "
+            "cannot be written with; give it another name"
         )
 
 

@@ -18,7 +18,8 @@ SPELLINGS = {
     "full": lambda x: torch.full((x.size(0), 8), 2.0) + torch.full((8,), x.size(2)),
     "empty": lambda x: torch.empty(x.size(0), 4).fill_(1),
     "random": lambda x: torch.rand(x.size(0), 4) + torch.randn(x.size(0), 4),
-    "a range": lambda x: torch.arange(x.size(2)) + torch.arange(0, 2 * x.size(2), 2) + torch.arange(start=0, end=x.size(2)),
+    "a range": lambda x: torch.arange(x.size(2)) + torch.arange(0, 2 * x.size(2), 2),
+    "a range, by name": lambda x: torch.arange(start=0, end=x.size(2)),
     "from -1 to 1": lambda x: torch.linspace(-1, 1, x.size(2))[:, None] + torch.linspace(-1, 1, steps=x.size(3)),
     "a grid": lambda x: torch.stack(torch.meshgrid(torch.arange(x.size(2)), torch.arange(x.size(3)), indexing="ij")),
     "identity, triangle": lambda x: torch.eye(x.size(2)) + torch.tril(torch.ones(x.size(2), x.size(2))),
@@ -27,7 +28,7 @@ SPELLINGS = {
     "expand": lambda x: x.mean(1, keepdim=True).expand(x.size(0), 8, -1, -1),
     "expand a constant": lambda x: torch.ones(1, 3, 1, 1).expand(x.size(0), -1, x.size(2), -1),
     "repeat a constant": lambda x: torch.ones(1, 3).repeat(x.size(0), 2) + torch.arange(2.0).tile(x.size(0), 3),
-    "view a constant": lambda x: torch.arange(48.0).view(x.size(2), x.size(3)) + torch.arange(8.0).reshape(x.size(2), 1),
+    "view a constant": lambda x: torch.arange(48.0).view(x.size(2), x.size(3)) + torch.ones(8).reshape(x.size(2), 1),
     "numbers": lambda x: x * x.size(1) ** -0.5 * (x.size(2) / x.size(3)),
     "a part": lambda x: x[:, :, : x.size(2) // 2],
 }  # fmt: skip
