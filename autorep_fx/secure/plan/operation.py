@@ -56,3 +56,8 @@ class Operation:
     shown: Callable[[Step, bool], str] | None = field(default=_wire, repr=False)
 
     __repr__ = brief
+
+    @property
+    def masked(self) -> bool:
+        """Whether its steps end masked wires."""
+        return self.arrays is not None

@@ -60,6 +60,11 @@ def wire_bits(step: Step) -> int:
     return step.frac_bits - step.attrs.get("align", 0) + step.attrs["shift"]
 
 
+def exponents(step: Step) -> tuple[int, ...]:
+    """Of all masked wires."""
+    return step.attrs.get("exponents") or (wire_bits(step),)
+
+
 def truncated_arrays(step: Step, batch: int) -> Arrays:
     """What is shared for a truncated value: alpha and beta of the one wire."""
     whole, ring = (batch, step.wire_size), elements(step.width).type
