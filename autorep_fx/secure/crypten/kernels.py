@@ -15,7 +15,7 @@ class TorchKernels:
     def truncate(self, share: Tensor, divisor: int) -> Tensor:
         """Divide a shared number by a public integer: each party divides its share, towards zero.
 
-        The result is off by less than one unit, unbiased, unless the shares wrap around: error_bound.py.
+        The result is off by less than one unit, unbiased, unless the shares wrap around: precision.py.
         """
         return share.div(divisor, rounding_mode="trunc")
 

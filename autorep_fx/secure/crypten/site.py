@@ -10,7 +10,7 @@
 Rounds at degree 2: 8 + 1 with anything kept, as many as ReLU alone; 1 + 1 with nothing kept (1 at degree 1). A PReLU
 with kept positions takes one more for its private slope. Bytes that each party sends online: 232 for a kept position
 (216 comparison, 16 product; twice that for ReLU6), 24 for a ``square`` one (8 + 16), 32 for a ``direct`` one of degree
-2 (8 of them once for all samples). crypten/cost.py has the formulas.
+2 (8 of them once for all samples).
 
 Not protected: which positions are kept (public by design) and which channels take which form.
 """

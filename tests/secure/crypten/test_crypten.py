@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from declared_cost import online
+from error_bound import error_bound
 from faults import Fault
 from networks import Everything, images, lower, replace
 from torch import nn
@@ -17,8 +19,6 @@ from autorep_fx import kernels as extension
 from autorep_fx.errors import MissingDependency, PartyError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch, party
-from autorep_fx.secure.crypten.cost import online
-from autorep_fx.secure.crypten.error_bound import error_bound
 from autorep_fx.secure.program.program import Step
 
 try:

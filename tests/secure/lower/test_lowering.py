@@ -214,10 +214,9 @@ def test_architectures(kind, fraction):
 
 
 def test_everything_uses_every_operation():
-    from autorep_fx.secure.crypten.error_bound import BOUNDS
     from autorep_fx.secure.crypten.fused.ops import OPS as FUSED
-    from autorep_fx.secure.crypten.model import OPS as FIXED
     from autorep_fx.secure.crypten.ops import OPS as PRIVATE
+    from autorep_fx.secure.crypten.simulate import OPS as FIXED
     from autorep_fx.secure.plan.local import LOCAL
     from autorep_fx.secure.plan.validate import RULES as PLANNED
     from autorep_fx.secure.planner.build import BUILD
@@ -226,7 +225,7 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES, RULES):
+    for table in (PRIVATE, FUSED, FIXED, BUILD, RANGES, RULES):
         assert set(table) == set(OPS)
     assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)

@@ -7,7 +7,7 @@
 Rounds: 5 with anything kept (6 for a PReLU, whose slope is private), else 2, or the degree of the direct form. Bytes
 online, at frac_bits 16: a kept position 22 1/8 from each party (ReLU6 twice that, a PReLU 8 more from the client); a
 ``square`` one 8 from each and 8 more from the client; a ``direct`` one 8 from the client and 16 from each for every
-degree above 1. cost.py has the formulas.
+degree above 1.
 
 Not protected: which positions are kept (public by design) and which channels take which form.
 """

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import NamedTuple
 
-from ..program.program import Step
-from .fixed_point import FixedPublic
-from .fused.cost import online as fused_online
-from .online import Online
+from autorep_fx.secure.crypten.fixed_point import FixedPublic
+from autorep_fx.secure.crypten.fused import carry, plan
+from autorep_fx.secure.crypten.fused.correlations import Compare, Correlation, Multiply, Product
+from autorep_fx.secure.program.program import Step
 
 #: A comparison opens one AND of two 64-bit words, six of twice as many in the carry tree, and one sign bit's word:
 #: (1 + 6 * 2) * 16 + 8 bytes an element.
 _COMPARISON_BYTES, _COMPARISON_ROUNDS = 216, 8
+
+
+class Online(NamedTuple):
+    """Communication of one step: rounds, and bytes that each party sends (without framing)."""
+
+    rounds: int = 0
+    server: int = 0
+    client: int = 0
 
 
 def online(public: FixedPublic, batch: int, kernels: str = "fused") -> dict[str, Online]:
@@ -22,7 +31,7 @@ def online(public: FixedPublic, batch: int, kernels: str = "fused") -> dict[str,
         kernels: as in :meth:`SecureProgram.run`.
     """
     if kernels == "fused":
-        return fused_online(public, batch)
+        return _fused(public, batch)
     shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
     costs = {}
     for step in public.steps:
@@ -75,3 +84,37 @@ _COSTS: dict[str, Callable[..., tuple[int, int]]] = {
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
 }
+
+
+def _fused(public: FixedPublic, batch: int) -> dict[str, Online]:
+    """For each correlation what opening with it takes."""
+    needs = plan.plan(public, batch).needs
+    costs = {}
+    for step in public.steps:
+        if needs.get(step.name):
+            sent = [_sent(correlation) for correlation in needs[step.name].values()]
+            costs[step.name] = Online(_rounds(step, needs[step.name]), *map(sum, zip(*sent)))
+    costs["output"] = Online(1, 8 * batch * prod(public.output_shape), 0)
+    return costs
+
+
+def _sent(correlation: Correlation) -> tuple[int, int]:
+    """Bytes from the server and from the client."""
+    if isinstance(correlation, Product):
+        return 0, 8 * prod(correlation.x)
+    if isinstance(correlation, Compare):
+        planes = len(carry.OPERANDS) * sum(correlation.levels) + 1
+        words = correlation.n + planes * correlation.words
+    else:
+        words = prod(correlation.x) * (2 if isinstance(correlation, Multiply) else 1)
+    return 8 * words, 8 * words
+
+
+def _rounds(step: Step, needs: dict[str, Correlation]) -> int:
+    comparisons = [len(c.levels) + 2 for c in needs.values() if isinstance(c, Compare)]
+    if step.op == "max_pool2d":
+        return sum(comparisons)
+    if step.op != "hybrid":
+        return 1
+    kept = sum(comparisons) + sum(role in needs for role in ("slope", "power1", "power2"))
+    return max(kept, 2 if "square" in needs else 0, step.attrs["degree"] if "lead" in needs else 0)
