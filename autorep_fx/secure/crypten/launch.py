@@ -18,10 +18,10 @@ from . import wire
 from .compat import load_crypten
 from .fixed_point import FixedProgram, on_grid
 from .forms import check_input
-from .kernels import KERNELS
 from .party import DONE, Done, Job, Progress, main
 from .precision import check_precision
 from .roles import CLIENT, DEALER, SERVER
+from .shares import KERNELS
 
 PROVIDERS = ("TFP", "TTP")
 NAMES = {SERVER: "party0", CLIENT: "party1", DEALER: "dealer"}

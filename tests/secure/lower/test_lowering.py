@@ -214,7 +214,6 @@ def test_architectures(kind, fraction):
 
 
 def test_everything_uses_every_operation():
-    from autorep_fx.secure.crypten.fused.ops import OPS as FUSED
     from autorep_fx.secure.crypten.ops import OPS as PRIVATE
     from autorep_fx.secure.crypten.simulate import OPS as FIXED
     from autorep_fx.secure.plan.local import LOCAL
@@ -225,7 +224,7 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FUSED, FIXED, BUILD, RANGES, RULES):
+    for table in (PRIVATE, FIXED, BUILD, RANGES, RULES):
         assert set(table) == set(OPS)
     assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)
