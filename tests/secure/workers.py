@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from autorep_fx.secure.host.supervisor import Report
+from autorep_fx.secure.host.report import Report
 
 
 def answer(pipe, name, seconds=0.0):

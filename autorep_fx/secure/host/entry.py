@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .report import Report
+
 
 @dataclass(frozen=True)
 class Handed:
@@ -35,8 +37,6 @@ def enter(pipe: Connection, lifeline: Connection) -> None:
         main = getattr(importlib.import_module(module), function)
         arguments = [_received(argument) for argument in pickle.loads(data)]
     except Exception as error:
-        from .supervisor import Report
-
         text = f"its process cannot import {module}: {type(error).__name__}: {error}"
         pipe.send(Report(name, error=text, trace=traceback.format_exc()))
         raise SystemExit(1) from None

@@ -18,7 +18,7 @@ from ..link.shaped import Shaped
 from ..makers.maker import Half, Helper
 from ..parties.party import Party
 from .memory import peak_memory
-from .supervisor import Report
+from .report import Report
 
 
 @dataclass

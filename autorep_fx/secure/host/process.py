@@ -24,7 +24,7 @@ from ..plan.plan import Plan
 from ..plan.server_numbers import Numbers
 from .loop import PhaseReport, work
 from .members import member
-from .supervisor import Report
+from .report import Report
 
 #: Seconds that starting and connecting the processes may take in any case, on however busy a machine.
 STARTUP = 60.0

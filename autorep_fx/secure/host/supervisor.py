@@ -11,12 +11,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ...errors import PartyError
 from .interpreter import Interpreter
+from .report import Report
 
 #: Seconds that the others get to report when one party failed, so that the cause is named and not its echo.
 GRACE = 2.0
@@ -25,26 +25,6 @@ GRACE = 2.0
 _DYING = 20.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Report:
-    """What a party's process tells its launcher.
-
-    Attributes:
-        party: by which name it was started.
-        phase: what it has finished; nothing in a failure.
-        number: of the request that this is about.
-        error, trace: of a failure.
-        lost: only a peer's end was seen, so another party is the cause.
-    """
-
-    party: Hashable
-    phase: str = ""
-    number: int = 0
-    error: str = ""
-    trace: str = ""
-    lost: bool = False
 
 
 class Supervisor:

@@ -118,14 +118,19 @@ def test_a_process_that_dies_or_hangs(role, how, message):
 
 
 CRASH = """
-import os, signal
+import os, signal, time
 import torch
 import autorep_fx as ar
 from autorep_fx.errors import PartyError
 x = torch.rand(2, 4)
 program = ar.compile(ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 3)), example_inputs=x), x, max_error=1.0)
 session = program.session()
-os.kill(session._session.processes["server"].pid, signal.SIGSEGV)
+pid, waits = session._session.processes["server"].pid, 0
+while waits < 20:  # until it waits for the client, and for some time
+    with open(f"/proc/{pid}/stat") as file:
+        waits = waits + 1 if file.read().rpartition(")")[2].split()[0] == "S" else 0
+    time.sleep(0.01)
+os.kill(pid, signal.SIGSEGV)
 try:
     session.run(x)
 except PartyError as error:
