@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -85,12 +81,19 @@ class Done(Report):
 
 
 class Progress:
-    """Where each party is, in memory that the parent sees: the step it is in, and whether it waits for a peer."""
+    """Where each party is, in a file of the run's folder that the launcher sees: the step it is in, and whether it
+    waits for a peer."""
 
     STARTING, SHARING, FIRST_STEP = 0, 1, 2
 
-    def __init__(self, cells: Any, rank: int):
-        self.cells, self.rank = cells, rank
+    def __init__(self, folder: str, rank: int):
+        self.cells, self.rank = self.shared(folder), rank
+
+    @staticmethod
+    def shared(folder: str) -> np.ndarray:
+        """Two numbers for each rank; zeros at first."""
+        path = os.path.join(folder, "progress")
+        return np.memmap(path, np.int64, "r+" if os.path.exists(path) else "w+", shape=(2 * (DEALER + 1),))
 
     def at(self, position: int) -> None:
         self.cells[2 * self.rank] = position
@@ -104,12 +107,10 @@ class Progress:
         return ["start-up", "sharing the weights", *(f"step '{n}'" for n in steps), "opening the output"][position]
 
 
-def main(connection: Connection, cells: Any) -> None:
+def main(connection: Connection) -> None:
     """Entry point of the process. Its :class:`Job` comes through the connection."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher ends the run
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     job: Job = connection.recv()
-    progress = Progress(cells, job.rank)
+    progress = Progress(job.folder, job.rank)
     report = Done(job.rank, DONE)
     try:
         torch.set_num_threads(job.threads)
@@ -141,14 +142,6 @@ def seed_from_system() -> None:
     constant of torch: without this every run would use the same, publicly known masks.
     """
     torch.seed()
-
-
-def _die_with_parent() -> None:
-    # A parent that is killed cannot reap; without this its parties would wait for gloo's half hour.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _join(job: Job, progress: Progress) -> None:
