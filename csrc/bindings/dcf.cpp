@@ -98,8 +98,8 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
 }  // namespace
 
 void bind_dcf(py::module_& m) {
-  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"),
-        py::arg("hash_key"), py::arg("bits"));
+  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"), py::arg("hash_key"),
+        py::arg("bits"));
   m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"));
   m.def("dcf_words", [](Whole n, Whole bits, Whole payloads, Whole payload_bits) {
     need_range(n, "n", 0, int64_t(1) << 40);
@@ -108,8 +108,8 @@ void bind_dcf(py::module_& m) {
     need_range(payload_bits, "payload_bits", 32, 64);
     if (payload_bits != 32 && payload_bits != 64)
       bad_value("payload_bits", "expected 32 or 64, got " + std::to_string(payload_bits));
-    return dcf_words(
-        dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8), n);
+    return dcf_words(dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8),
+                     n);
   });
 }
 

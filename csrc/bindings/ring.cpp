@@ -26,8 +26,6 @@ py::array beaver_square(const py::object& epsilon, const py::object& r, const py
 
 }  // namespace
 
-void bind_ring(py::module_& m) {
-  m.def("beaver_square", &beaver_square);
-}
+void bind_ring(py::module_& m) { m.def("beaver_square", &beaver_square); }
 
 }  // namespace autorep

@@ -22,7 +22,7 @@ namespace autorep {
 
 enum : int64_t { kDcfBlock = 16, kDcfHeaderWords = 8 };
 enum : int64_t { kDcfHashKeyWord = 5, kDcfPayloadWord = 7 };  // of the header
-enum : uint64_t { kDcfFormat = 0x3430666364786661 };  // "afxdcf04"
+enum : uint64_t { kDcfFormat = 0x3430666364786661 };          // "afxdcf04"
 
 // Plain numbers: the tiers read them and call nothing.
 struct DcfLayout {
