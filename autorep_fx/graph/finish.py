@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .attached import attached
+from .targets import module_of
 
 #: name -> what it computes, of the tensor and the dimension that it goes along, if any.
 FINISHES: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -69,7 +70,7 @@ def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
     dim: Any = options.pop("dim", None)
     options.pop("_stacklevel", None)
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         name = None if attached(module) else MODULES.get(type(module))
         dim = -3 if isinstance(module, nn.Softmax2d) else getattr(module, "dim", None)
     else:

@@ -23,6 +23,7 @@ from .functions import KeptFunctions, kept_whole, put
 from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
+from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 
@@ -45,7 +46,7 @@ class _Tracer(fx.Tracer):
         parameters = inputs(root_fn)
         if parameters is None:
             return super().create_args_for_root(root_fn, is_module, concrete_args)
-        args = [self.root]
+        args: list[Any] = [self.root]
         for p in parameters:
             default = () if p.default is p.empty else (p.default,)
             annotation = None if p.annotation is p.empty else p.annotation
@@ -62,7 +63,7 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward, args: tuple, kwargs: dict):
         if self.values is not None and self.values.running:
             return forward(*args, **kwargs)
-        path = self.submodule_paths.get(m)
+        path = (self.submodule_paths or {}).get(m)
         if path is None:
             return self._call_made_in_forward(m, forward, args, kwargs)
         if "forward" in vars(m) or not self.is_leaf_module(m, path):
@@ -76,7 +77,8 @@ class _Tracer(fx.Tracer):
     def call_autograd_function(self, function: type, args: tuple) -> fx.Proxy:
         path = self.functions.at(self.scope.module_path, function, self.root)
         module = self.functions.modules[path]
-        self.submodule_paths[module] = path
+        if self.submodule_paths is not None:  # as while it traces
+            self.submodule_paths[module] = path
         if self.values is not None:
             put(self.values.twin, path, module)
         return module(*args)
@@ -145,8 +147,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm, flags, scopes = merge(model, *graphs, title)
     for scope in scopes:
         _refuse_mixed_modes(scope, modes)
-    for node, negate in flags:
-        _set_flag(gm, *node, negate)
+    for (node, path), negate in flags:
+        _set_flag(gm, node, path, negate)
     if held is not None:
         guard(gm, held)
     gm.graph.lint()
@@ -204,7 +206,10 @@ def _lengths() -> Iterator[None]:
     real = builtins.len
 
     def length(value: Any) -> Any:
-        return value.shape[0] if isinstance(value, fx.Proxy) else real(value)
+        if not isinstance(value, fx.Proxy):
+            return real(value)
+        shape: Any = value.shape
+        return shape[0]
 
     builtins.len = length
     try:
@@ -248,9 +253,9 @@ def _reserved_names() -> set[str]:
 
 
 def _refuse_reserved(node: fx.Node) -> None:
-    if node.op in ("call_module", "get_attr") and node.target.partition(".")[0] in _reserved_names():
+    if node.op in ("call_module", "get_attr") and path_of(node).partition(".")[0] in _reserved_names():
         raise TraceError(
-            f"the model has an attribute '{node.target.partition('.')[0]}', a name that the resulting "
+            f"the model has an attribute '{path_of(node).partition('.')[0]}', a name that the resulting "
             "torch.fx.GraphModule needs for itself; rename it"
         )
 
