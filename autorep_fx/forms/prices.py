@@ -21,7 +21,7 @@ from torch import Tensor, fx
 from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
-from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
+from ..hybrid.activation import HybridActivation, copy_without_statistics, known, masks_digest, sites
 from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
@@ -249,8 +249,9 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
     for name, site in sites(gm).items():
         keep = torch.zeros(site.total, dtype=torch.bool)
         keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
-        site.set_keep(keep.view_as(site.keep))
-        site.set_line(torch.full_like(site.keep, line))
+        keep = keep.view(known(site.shape))
+        site.set_keep(keep)
+        site.set_line(torch.full_like(keep, line))
     return gm
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +15,7 @@ from ..progress import progress_bar
 from . import outliers
 from .canonicalize import site_nodes
 from .statistics import SiteStatistics
+from .targets import module_of, path_of
 
 _CHUNK = 128
 _NAMED = 5
@@ -98,7 +99,7 @@ class Batches:
             raise CalibrationError(f"{self.name} is empty: give at least one batch")
 
     def __len__(self) -> int:
-        return len(self.data) if hasattr(self.data, "__len__") else 0
+        return len(self.data) if isinstance(self.data, Sized) else 0
 
     @staticmethod
     def _split(batch) -> tuple:
@@ -111,7 +112,7 @@ class Batches:
         return x, label if fits else None
 
 
-def _is_labelled_pair(data) -> bool:
+def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
         return False
     x, labels = data
@@ -147,7 +148,8 @@ class SiteWalk(fx.Interpreter):
         self.extra_traceback = False
         self.current: fx.Node | None = None
 
-    def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
+    def at_site(self, name: str, site: Any, x: Tensor) -> Tensor:
+        """``site``: a module of the type that the walk was made for."""
         return site(x)
 
     def run_node(self, node: fx.Node):
@@ -155,8 +157,8 @@ class SiteWalk(fx.Interpreter):
         if node not in self.sites:
             return super().run_node(node)
         (x, *_), _ = self.fetch_args_kwargs_from_env(node)
-        site = self.module.get_submodule(node.target)
-        return self.at_site(node.target, site, x.reshape(_batched(x))).reshape(x.shape)
+        site = module_of(self.module, node)
+        return self.at_site(path_of(node), site, x.reshape(_batched(x))).reshape(x.shape)
 
     def walk(self, x: Tensor, what: str):
         """Run on one batch.
@@ -215,7 +217,7 @@ def calibrate_in_order(
     gm: fx.GraphModule,
     batches: Batches,
     site_type: type[nn.Module],
-    fit: Callable[[str, nn.Module, SiteStatistics], None],
+    fit: Callable[[str, Any, SiteStatistics], None],
     degree: int = 2,
     bins: int = 256,
     progress: bool | None = None,
@@ -229,12 +231,12 @@ def calibrate_in_order(
         walk = InOrder(gm, site_type, batches)
         for node in progress_bar(list(gm.graph.nodes), "fit", progress, "node"):
             if node in walk.sites:
-                site = gm.get_submodule(node.target)
+                name, site = path_of(node), module_of(gm, node)
                 inputs = walk.arriving(node)
                 statistics = SiteStatistics(tuple(inputs[0].shape[1:]), degree, bins)
                 for x in inputs:
-                    _add(statistics, node.target, site, x)
-                fit(node.target, site, statistics)
+                    _add(statistics, name, site, x)
+                fit(name, site, statistics)
             walk.run(node)
 
 
@@ -254,7 +256,8 @@ class InOrder:
 
     def arriving(self, node: fx.Node) -> list[Tensor]:
         """What every batch gives ``node`` to read; a site sees (N, C, ...)."""
-        inputs = [walk.env[node.args[0]] for walk in self._walks]
+        source: Any = node.args[0]
+        inputs = [walk.env[source] for walk in self._walks]
         return [x.reshape(_batched(x)) for x in inputs] if node in self.sites else inputs
 
     def run(self, node: fx.Node) -> list[Any]:

@@ -145,7 +145,7 @@ def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str)
     return F.cross_entropy(output, labels.long().to(output.device), reduction="sum")
 
 
-def check_budget(budget: int, total: int) -> None:
+def check_budget(budget: float | None, total: int) -> None:
     """Raise BudgetError unless ``budget`` is a whole number from 0 to ``total``."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"relu_budget must be a whole number of ReLU elements per sample, got {budget!r}")
