@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ...text import brief
 from ..program.program import Step
 from .meter import Meter
 from .shares import Numbers, Protocol, Shares
@@ -23,6 +24,9 @@ class Ask(NamedTuple):
     op: str
     factors: tuple[Tensor, ...]
     options: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def joins(self) -> bool:

@@ -8,8 +8,8 @@
               carry tree, mask0, ... of what is opened             and product0, ... of the masks (carry.py)
 
 ``A`` is the fixed mask of the server's weights (blinded_weights.py); u_bits are random bits, 64 to a word, and u the
-same as ring elements. The client's share of what is dealt is from its seed, too, and the server's is sent to it: 8 bytes an
-element, which is all that goes offline.
+same as ring elements. The client's share of what is dealt is from its seed, too, and the server's is sent to it: 8
+bytes an element, which is all that goes offline.
 """
 
 from __future__ import annotations
