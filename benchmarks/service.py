@@ -42,7 +42,7 @@ from services import Provider, all_ended  # noqa: E402
 
 CLIENTS = 8
 FREE = {"rate": 1e6, "client_rate": 1e6, "megabytes": 1e6, "client_megabytes": 1e6}
-#: Seconds that an answer may take while things break: two starts of a party, with torch, are in it.
+#: Seconds that an answer may take while things break: two starts of a party are in it.
 PATIENCE = 60.0
 
 
