@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -14,7 +14,7 @@ def progress_bar(
     items: Iterable | None, title: str, progress: bool | None, unit: str = "it", total: int | None = None
 ) -> Any:
     """``items`` under a bar of tqdm, or the bar alone. progress: show it; None shows it on a terminal only."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items) or None
     disable = None if progress is None else not progress
     return tqdm(items, title, total, disable=disable, unit=unit, leave=False)
