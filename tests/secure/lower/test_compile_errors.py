@@ -143,6 +143,27 @@ def test_wrong_example_inputs_and_model():
             compile(gm, bad)
 
 
+@pytest.mark.parametrize("budget", [0, 100, 256])
+def test_another_size_than_the_masks_is_told_in_one_line_that_names_both(budget, capsys):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    gm = ar.transform(model, calibration=images(32), relu_budget=budget)
+    text = (
+        r"example_inputs \(N, 3, 12, 12\) are of another size.*'1' has masks for samples of \(4, 8, 8\).*\(4, 12, 12\)"
+    )
+    with pytest.raises(ValueError, match=text) as error:
+        compile(gm, images(32, size=12))
+    assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
+    other = ar.transform(model, calibration=images(32, size=12), relu_budget=budget)  # what it says
+    assert compile(other, images(32, size=12)) and compile(gm, images(32))
+
+
+def test_what_the_model_does_not_run_on_is_told_in_one_line(capsys):
+    gm = ar.transform(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU()).eval())
+    with pytest.raises(ValueError, match=r"example_inputs of shape \(2, 3, 9, 9\): node '_1' fails, mat1") as error:
+        compile(gm, images(size=9))
+    assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
+
+
 def test_wrong_arguments_of_run():
     program, _ = lower(nn.Conv2d(3, 4, 3), images())
     with pytest.raises(ValueError, match="backend must be one of 'native', 'crypten', got 'spu'"):
