@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.labels import fault_of_classes, fault_of_labels
+from ..progress import progress_bar
 from .activation import HybridActivation, horner
 
 GRANULARITIES = ("element", "channel", "layer")
@@ -71,10 +71,8 @@ def scores_of(
     probe = _Probe(gm, coeffs)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
-    bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
-               disable=None if progress is None else not progress)  # fmt: skip
     with evaluating(gm), torch.enable_grad():
-        for i, (x, labels) in enumerate(bar):
+        for i, (x, labels) in enumerate(progress_bar(batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
             loss = _loss(probe.walk(x, where), labels, generator, where)
             grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)

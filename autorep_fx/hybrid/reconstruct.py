@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..graph.attached import attached
-from ..graph.calibrate import Batches, InOrder, add, evaluating, progress_bar
+from ..graph.calibrate import Batches, InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
+from ..progress import progress_bar
 from .activation import HybridActivation, copy_without_statistics, sites
 from .fitting import Fitting, fit_where_replaced
 
