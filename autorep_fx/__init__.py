@@ -13,6 +13,7 @@ from .secure.compile import compile
 from .secure.network import Network
 from .secure.secure_program import SecureProgram
 from .service.asking import connect
+from .settings import FinetuneSettings, SearchSettings, TransformSettings
 from .transform import transform
 
 __version__ = "0.1.0"
@@ -20,10 +21,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetPlan",
     "Drift",
+    "FinetuneSettings",
     "HybridActivation",
     "Network",
     "Report",
+    "SearchSettings",
     "SecureProgram",
+    "TransformSettings",
     "clip_rates",
     "compile",
     "connect",

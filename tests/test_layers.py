@@ -10,11 +10,12 @@ ROOT = Path(autorep_fx.__file__).parent
 #: From the ground to the roof; names of files or folders, the longest match counts. A file imports from its own line
 #: or from lines above it.
 LAYERS = [
-    ["errors"],
+    ["errors", "progress", "secure.network"],
+    ["settings"],
     ["kernels"],
     ["graph"],
     ["hybrid"],
-    ["secure.ring", "secure.network", "secure.stats", "secure.shapes"],
+    ["secure.ring", "secure.stats", "secure.shapes"],
     ["secure.rules", "secure.outputs"],
     ["secure.program"],
     ["secure.structure", "secure.link", "secure.spline"],

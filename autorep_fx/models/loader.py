@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..settings.kinds import AtLeastOne, Count
+
 
 @dataclass(frozen=True)
 class Images:
@@ -56,12 +58,12 @@ class ImageLoader:
     def __init__(
         self,
         images: Images,
-        batch_size: int = 128,
+        batch_size: AtLeastOne = 128,
         *,
         train: bool = False,
-        pad: int = 0,
+        pad: Count = 0,
         flip: bool = False,
-        samples: int | None = None,
+        samples: AtLeastOne | None = None,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
