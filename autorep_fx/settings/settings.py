@@ -29,7 +29,7 @@ LIMITS = ("relu_budget", "latency_ms", "offline_mb")
 class _Fitted(Options):
     growth: Positive | None = 0.5
     """Bound of the squares where polynomials of degree 2 are fitted to what was traced; None for the plain least
-    squares. :func:`~autorep_fx.hybrid.dapa.fit` says of what."""
+    squares. What it bounds is at :func:`~autorep_fx.hybrid.dapa.fit`."""
 
     progress: bool | None = None
     """Show progress bars; None shows them on a terminal, and prints a line an epoch where there is none."""
@@ -51,10 +51,10 @@ class _Limited(Options):
     a private inference of one sample."""
 
     network: Network | NetworkName = "lan"
-    """The link between the parties: a :class:`~autorep_fx.Network`, or the name of one."""
+    """The link between the parties: a :class:`~autorep_fx.Network`, or "loopback", "lan" or "wan"."""
 
     granularity: Granularity = "element"
-    """What is kept or replaced as one."""
+    """What is kept or replaced as one: an "element", a "channel" or a whole "layer"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +137,7 @@ class TransformSettings(_Fitted, _Limited):
     """Degree of the polynomials."""
 
     fit: Fit = "traced"
-    """The distribution that polynomials are fitted under."""
+    """The distribution that polynomials are fitted under: what was traced, or a Gaussian with its mean and deviation."""
 
     reconstruct: bool = False
     """With a limit: change weights and biases, too. It needs the memory for what all calibration data have at one place
@@ -168,7 +168,7 @@ class SearchSettings(_Trained, _Limited):
     """Passes over the training batches in all."""
 
     method: Method = "autorep"
-    """How masks are learned; with "snl" replaced positions become the identity."""
+    """How masks are learned: "autorep", or "snl", where replaced positions become the identity."""
 
     penalty: NotNegative | None = None
     """Lambda of the budget term, as published; None moves the level of AutoReP's gates instead
