@@ -137,7 +137,7 @@ class TransformSettings(_Fitted, _Limited):
     """Degree of the polynomials."""
 
     fit: Fit = "traced"
-    """The distribution that polynomials are fitted under: what was traced, or a Gaussian with its mean and deviation."""
+    """The distribution that polynomials are fitted under: the traced one, or a Gaussian with its mean and deviation."""
 
     reconstruct: bool = False
     """With a limit: change weights and biases, too. It needs the memory for what all calibration data have at one place
