@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import add_parsers
+from . import __version__
 from .errors import AutorepError, MissingDependency
 from .settings import SearchSettings
 from .settings.flags import Parser, add_flags, given
@@ -25,6 +25,7 @@ SERVICES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code (2 for a mistake that the message explains, 130 for an interruption)."""
     parser = Parser(prog="autorep_fx", description="Private inference with few ReLUs.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
         "demo", help="the whole path on scikit-learn's digits: train, transform, answer privately"
@@ -41,9 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_search(commands)
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    wanted = argv[0] if argv else ""
     try:
-        add_parsers(commands)
-        _add_services(commands, argv[0] if argv else "")
+        if wanted not in (*SERVICES, "--version"):  # which need no torch, and shall not wait for it
+            from .commands import add_parsers
+
+            add_parsers(commands)
+        _add_services(commands, wanted)
         args = parser.parse_args(argv)
         return args.run(args)
     except (AutorepError, ValueError, FileNotFoundError, FileExistsError) as error:

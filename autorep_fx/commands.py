@@ -18,7 +18,7 @@ from .errors import FormatError
 from .hybrid.serialize import load, save
 from .inspect import inspect, monitor, plan_budgets
 from .secure.compile import compile
-from .secure.plan.cost import Cost
+from .secure.cost.cost import Cost
 from .secure.secure_program import SecureProgram
 from .service.published import Pictures, publish
 from .settings import TransformSettings
@@ -93,7 +93,7 @@ def inspect_model(args: Namespace) -> int:
     network, x = _network(args), None if args.examples is None else read_tensor(args.examples)
     report = inspect(network, x, network=args.network)
     if args.html is not None:
-        report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets else None)
+        report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets and x is not None else None)
     if args.png is not None:
         report.plot(args.png, site=args.site)
     print(json.dumps(report.to_dict()) if args.json else report)

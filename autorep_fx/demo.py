@@ -17,8 +17,9 @@ from .models import ImageLoader, Images, digits, resnet_cifar
 from .search import finetune
 from .search.evaluation import accuracy
 from .secure.compile import compile
+from .secure.result import Result
 from .secure.secure_program import SecureProgram
-from .secure.stats import Result
+from .text import table
 from .transform import transform
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,4 @@ def _table(
 
 def text(rows: Sequence[tuple[str, ...]]) -> str:
     """The table as plain text."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))) for r in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return table(rows, right=range(1, len(rows[0])), rule=True)

@@ -12,7 +12,7 @@ from .demo import Rows
 from .hybrid.activation import relu_count, sites
 from .models import imagenet
 from .secure.compile import compile
-from .secure.stats import Result
+from .secure.result import Result
 from .transform import transform
 
 log = logging.getLogger(__name__)

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from .errors import BudgetError, TransformWarning
-from .graph.activations import KINDS
+from .forms.choose import Forms, choose_forms
+from .forms.prices import Budget, Predicted, examples
+from .forms.search import settle
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
 from .graph.leftover import leftover
+from .graph.names import KINDS
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
 from .hybrid.budget import scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
-from .hybrid.forms import Forms, choose_forms
 from .hybrid.reconstruct import reconstruct_layers
-from .secure.budget import Budget, Predicted, examples
-from .secure.settle import settle
 from .settings import TransformSettings
 from .settings.keywords import TransformKeywords
 from .settings.options import takes
@@ -51,7 +51,7 @@ def transform(
     With ``latency_ms`` or ``offline_mb`` in place of ``relu_budget`` a replaced position takes a square or a line, and
     what is kept, squared and lined is what costs the least loss within the limits, by the prices of the plan that
     :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
-    (:mod:`~autorep_fx.hybrid.forms`). What that plan predicts of the result is logged, is in
+    (:mod:`~autorep_fx.forms.choose`). What that plan predicts of the result is logged, is in
     ``result.meta["predicted"]``, and is within the limits.
 
     ``reconstruct=True`` is for whoever cannot train: polynomials, weights and biases are fitted, layer after layer, by

@@ -20,8 +20,8 @@ import torch
 
 import autorep_fx as ar
 from autorep_fx.errors import AutorepError
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.lower.lowered import lowered
+from autorep_fx.secure.program.plaintext import execute
 
 NAMES = {
     "torchvision": """

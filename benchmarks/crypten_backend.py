@@ -31,7 +31,7 @@ from autorep_fx.models import resnet18
 from autorep_fx.secure.crypten import wire
 from autorep_fx.secure.crypten.compat import load_crypten
 from autorep_fx.secure.crypten.meter import Meter
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.plaintext import execute
 
 BUDGET = 12_900
 

@@ -29,8 +29,8 @@ from autorep_fx.graph.calibrate import Batches
 from autorep_fx.hybrid import budget
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
 from autorep_fx.models import ImageLoader, Images, digits, fashion_mnist, resnet18, resnet_cifar
-from autorep_fx.secure.network import NETWORKS
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.link.network import NETWORKS
+from autorep_fx.secure.program.plaintext import execute
 
 #: Where Debian's package dataset-fashion-mnist puts its files; without them the digits have to do.
 FASHION = Path("/usr/share/datasets/fashion-mnist")

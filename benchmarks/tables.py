@@ -20,7 +20,6 @@ _KERNELS = [
     ("bit-sliced sign, 20 bits, M/s (2^16)", "test_sign[{}-65536]", "M/s"),
     ("`select`, ns an element (2^16)", "test_select[{}-65536]", "ns"),
     ("`prg_words`, GB/s", "test_prg[{}-1048576]", "GB/s"),
-    ("`encode` float32, ns an element", "test_fixed_point[encode-{}-1048576]", "ns"),
 ]
 _ROWS = ["avx512", "avx2", "portable", "torch int64", "numpy", "memory copy"]
 _CONV_ROWS = [f"{t} w{b}" for t in _ROWS[:3] for b in (64, 16)] + ["avx512 ring32", "torch fp32", "torch int64"]

@@ -24,7 +24,7 @@ def test_wheel_runs_without_compiler_and_without_the_source_tree(tmp_path):
     (wheel,) = (ROOT / "dist").glob("*.whl")
     assert "manylinux" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
-    kinds = (".py", ".html", ".js", ".json")
+    kinds = (".py", ".typed", ".html", ".js", ".json")
     ours = {str(p.relative_to(ROOT)) for p in (ROOT / "autorep_fx").rglob("*") if p.suffix in kinds}
     built = {n for n in names if n.startswith("autorep_fx/") and not n.endswith("/")}
     assert ours <= built and [Path(n).suffix for n in built - ours] == [".so"]

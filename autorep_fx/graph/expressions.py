@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from ..text import brief
 from .activations import Activation, Expression
 from .functions import KeptFunction
 from .inplace import memory_owners, says_inplace_by_position, writes_in_place
@@ -85,6 +86,9 @@ class Found(NamedTuple):
     inplace: bool
     source: fx.Node
     inner: tuple[fx.Node, ...] = ()
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def find(gm: fx.GraphModule, nodes: set[fx.Node], depends: set[fx.Node]) -> dict[fx.Node, Found]:

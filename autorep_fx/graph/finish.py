@@ -5,26 +5,15 @@ Such a node is no site, and no step of two parties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from .attached import attached
-
-#: name -> what it computes, of the tensor and the dimension that it goes along, if any.
-FINISHES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "softmax": torch.softmax,
-    "log_softmax": torch.log_softmax,
-    "sigmoid": lambda x, dim: x.sigmoid(),
-    "logsigmoid": lambda x, dim: F.logsigmoid(x),
-    "tanh": lambda x, dim: x.tanh(),
-}
-
-#: Those that go along a dimension.
-ALONG = ("softmax", "log_softmax")
+from .gradients import detached
+from .names import FINISHES
 
 #: What computes which of them.
 FUNCTIONS = {
@@ -43,12 +32,12 @@ class Finish(NamedTuple):
     """One such node.
 
     Attributes:
-        name: a key of ``FINISHES``.
+        name: a key of ``FINISHES``; None for what only stops a gradient.
         dim: as the model gives it, if it does.
         source: the node that it reads.
     """
 
-    name: str
+    name: str | None
     dim: int | None
     source: fx.Node
 
@@ -64,6 +53,8 @@ def finishes(gm: fx.GraphModule) -> dict[fx.Node, Finish]:
 
 
 def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
+    if node.target is detached:
+        return Finish(None, None, node.args[0])
     args, options = node.args, dict(node.kwargs)
     source = options.pop("input", None) or options.pop("self", None) or (args[0] if args else None)
     dim: Any = options.pop("dim", None)

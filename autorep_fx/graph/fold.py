@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
+import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -33,7 +35,7 @@ class FoldBatchNorm(Pass):
             layer = self._layer_of(gm, bn, calls)
             if layer is None:
                 continue
-            linear, norm = gm.get_submodule(layer.target), gm.get_submodule(bn.target)
+            linear, norm = gm.get_submodule(layer.target), _with_affine(gm.get_submodule(bn.target))
             fuse = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else fuse_conv_bn_eval
             gm.set_submodule(layer.target, fuse(linear, norm))
             bn.replace_all_uses_with(layer)
@@ -59,10 +61,22 @@ class FoldBatchNorm(Pass):
         linear = gm.get_submodule(layer.target)
         if type(linear) is nn.Linear:
             meta = layer.meta.get("tensor_meta")
-            fits = type(norm) is nn.BatchNorm1d and meta is not None and len(meta.shape) == 2
+            fits = type(norm) in (nn.BatchNorm1d, nn.SyncBatchNorm) and meta is not None and len(meta.shape) == 2
         else:
-            fits = _CONVOLUTIONS.get(type(linear)) is type(norm)
+            of_its_axes = _CONVOLUTIONS.get(type(linear))
+            fits = of_its_axes is not None and type(norm) in (of_its_axes, nn.SyncBatchNorm)
         return layer if fits and not linear.training and _owns_parameters(gm, linear) else None
+
+
+def _with_affine(norm: nn.Module) -> nn.Module:
+    """The same normalisation with a weight and a bias, which torch's fusion into a linear layer wants to be there."""
+    if norm.weight is not None:
+        return norm
+    norm = copy.copy(norm)
+    norm._parameters = dict(norm._parameters)
+    norm.weight = nn.Parameter(torch.ones_like(norm.running_var), requires_grad=False)
+    norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean), requires_grad=False)
+    return norm
 
 
 def _owns_parameters(gm: fx.GraphModule, layer: nn.Module) -> bool:

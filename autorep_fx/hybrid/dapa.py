@@ -19,6 +19,7 @@ from scipy import linalg, special
 from torch import Tensor
 
 from ..graph.statistics import SiteStatistics
+from ..text import brief
 
 DEGREES = range(1, 5)
 FITS = ("traced", "gaussian")
@@ -43,6 +44,9 @@ class Fit(NamedTuple):
 
     coeffs: Tensor
     error: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def fit(

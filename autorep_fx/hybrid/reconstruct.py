@@ -23,6 +23,7 @@ from ..graph.attached import attached
 from ..graph.calibrate import Batches, InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
 from ..progress import progress_bar
+from ..text import brief
 from .activation import HybridActivation, copy_without_statistics, sites
 from .fitting import Fitting, fit_where_replaced
 
@@ -180,6 +181,9 @@ class _Sums(NamedTuple):
     xx: Tensor
     xy: Tensor
     yy: Tensor
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @staticmethod
     def of(x: Tensor, y: Tensor) -> _Sums:

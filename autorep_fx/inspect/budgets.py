@@ -10,14 +10,15 @@ from torch import Tensor, fx, nn
 from tqdm.auto import tqdm
 
 from ..errors import BudgetError
+from ..forms.choose import choose_forms
+from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
 from ..hybrid.activation import masks_digest, relu_count, sites
 from ..hybrid.budget import choose, scores_of
 from ..hybrid.fitting import Fitting, give_lines
-from ..hybrid.forms import choose_forms
-from ..secure.budget import Budget, examples, sketched_costs
-from ..secure.network import Network, network_of
-from ..secure.plan.cost import Cost
+from ..secure.cost.cost import Cost
+from ..secure.link.network import Network, network_of
+from ..text import brief
 from ..transform import transform
 from . import table
 
@@ -71,6 +72,8 @@ class BudgetPoint:
     loss: float
     prices: dict[str, Price]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -81,6 +84,8 @@ class Reached:
     relus: int
     masks: str
     prices: dict[str, Price]
+
+    __repr__ = brief
 
 
 @dataclass
@@ -101,6 +106,8 @@ class BudgetPlan:
     points: list[BudgetPoint]
     reached: list[Reached] = field(default_factory=list)
     _x: Tensor | None = field(default=None, repr=False)
+
+    __repr__ = brief
 
     def reach(self, name: str, gm: fx.GraphModule, accuracy: float) -> Reached:
         """Add a network that was made from the model, and the accuracy (a fraction) that it has, to show beside others.

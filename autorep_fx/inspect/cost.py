@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, fx
 
+from ..forms.prices import unreplaced_plan
 from ..graph.canonicalize import site_nodes
 from ..hybrid.activation import HybridActivation, sites
-from ..secure.budget import unreplaced_plan
-from ..secure.network import NETWORKS, Network, network_of
-from ..secure.plan.cost import Cost, quickest
+from ..secure.cost.cost import Cost, quickest
+from ..secure.link.network import NETWORKS, Network, network_of
 from ..secure.plan.plan import Plan, Step, node_of
 from ..secure.secure_program import SecureProgram
 

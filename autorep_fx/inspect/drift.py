@@ -18,6 +18,7 @@ from ..hybrid.activation import HybridActivation, sites
 from ..hybrid.fitting import Fitting
 from ..secure.plan.plan import node_of
 from ..secure.secure_program import SecureProgram
+from ..text import table
 
 #: A site has drifted where its polynomials err by so much more than they did, as a part of the mean square of its
 #: activation; or where so many of its inputs lie beyond the range that it was fitted to.
@@ -94,13 +95,12 @@ class Drift:
         known = any(site.window is not None for site in self.sites)
         return [tuple(cell for cell, name in zip(row, rows[0]) if name != "window" or known) for row in rows]
 
+    def __repr__(self) -> str:
+        return f"Drift({self.headline})"
+
     def __str__(self) -> str:
         rows = self.rows()
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        left = (0, len(widths) - 1)
-        lines = ("  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-                 for row in rows)  # fmt: skip
-        return "\n".join([self.headline, *map(str.rstrip, lines)])
+        return f"{self.headline}\n{table(rows, right=range(1, len(rows[0]) - 1))}"
 
 
 def monitor(

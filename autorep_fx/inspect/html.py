@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from ..text import elide
 from . import draw, svg, table
 from .budgets import BudgetPlan
 from .measure import SiteRecord
@@ -34,7 +35,7 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
     environment.filters |= {
         "about": table.about,
         "count": table.count,
-        "elide": table.elide,
+        "elide": elide,
         "factor": table.factor,
         "kilobytes": table.kilobytes,
         "megabytes": table.megabytes,

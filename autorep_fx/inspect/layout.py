@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..text import brief
+
 if TYPE_CHECKING:
     import networkx as nx
 
@@ -36,6 +38,8 @@ class Layout:
     rows: int
     columns: int
     lanes: int
+
+    __repr__ = brief
 
 
 def arrange(graph: nx.DiGraph) -> Layout:

@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..text import elide
 from . import draw, table
 from .measure import SiteRecord
 
@@ -88,8 +89,8 @@ def _bars(ax: Axes, report, palette: draw.Palette) -> None:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, colors=palette.muted, labelsize=8)
     if len(sites) <= _MOST_BARS:
-        ax.set_yticks(rows, [table.elide(site.name, 20) for site in sites], **_PLAIN)
+        ax.set_yticks(rows, [elide(site.name, 20) for site in sites], **_PLAIN)
         for row, site in zip(rows, sites, strict=True):
             ax.text(largest * 1.02, row, table.percent(site.share), va="center", fontsize=8, color=palette.muted)
     else:
-        ax.set_yticks([0, len(sites) - 1], [table.elide(site.name, 20) for site in (sites[0], sites[-1])], **_PLAIN)
+        ax.set_yticks([0, len(sites) - 1], [elide(site.name, 20) for site in (sites[0], sites[-1])], **_PLAIN)

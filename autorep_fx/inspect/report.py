@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import fx, nn
 
+from ..forms.prices import examples
 from ..graph.calibrate import Batches
 from ..hybrid.activation import HybridActivation, masks_digest
-from ..secure.budget import examples
 from ..secure.compile import compile
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..secure.secure_program import SecureProgram
 from ..transform import transform
 from . import table
@@ -81,7 +81,7 @@ class Report:
         before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
         lines: of the others, those that take a line by the sites' own masks.
         predicted: what the plan of a network that was made within limits predicts
-            (:class:`~autorep_fx.secure.budget.Predicted`, as a table); None for others, and after its masks changed.
+            (:class:`~autorep_fx.forms.prices.Predicted`, as a table); None for others, and after its masks changed.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
         masks: a digest of the masks: models with the same ones have the same.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from ..text import elide
 from . import table
 from .cost import LayerCost
 from .layout import Box, Layout, arrange
@@ -116,7 +117,7 @@ class _Drawing:
                 shown = shape
                 parts.append(
                     Markup('<text class="shape" x="{:g}" y="{:g}">{}</text>').format(
-                        _MARGIN - 8, self.top(box) + _BOX / 2 + 4, table.elide(table.shape(shape), 12)
+                        _MARGIN - 8, self.top(box) + _BOX / 2 + 4, elide(table.shape(shape), 12)
                     )
                 )
         return Markup("").join(parts)
@@ -138,7 +139,7 @@ class _Drawing:
         ).format(
             "end" if outer else "op", title, x - half, y, 2 * half, _BOX, 13 if outer else 4,
             "" if outer else self.bar(box), x, y + _BOX / 2 + 4,
-            table.elide(self.label(box), int((2 * half - 12) / _CHARACTER)),
+            elide(self.label(box), int((2 * half - 12) / _CHARACTER)),
         )  # fmt: skip
 
     def cost(self, box: Box) -> float:
@@ -177,7 +178,7 @@ class _Drawing:
             anchor=self.anchors.get(site["site"], ""), title=title, key=key, x=x, y=y, w=2 * half, h=_BOX, warm=warm,
             back="unknown" if share is None else "replaced", left=x + 12, right=x + 2 * half - 12,
             cost=self.bar(box), time=table.milliseconds(self.seconds.get(box.nodes[0], 0.0)),
-            line=y + _BOX / 2 + 4, name=table.elide(site["site"], room), text=text,
+            line=y + _BOX / 2 + 4, name=elide(site["site"], room), text=text,
         )  # fmt: skip
 
     def details(self, node: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..text import table
 from .cost import NetworkCost
 from .measure import SiteRecord
 
@@ -32,18 +33,8 @@ def render(report) -> str:
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = ()) -> str:
     """Rows of cells under a head, at most ``WIDTH`` columns wide: the first column loses its middle."""
-    left = {i for i, name in enumerate(head) if name in _LEFT}
-    widths = [max(len(r[i]) for r in (head, *rows, *totals)) for i in range(len(head))]
-    spare = WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)
-    widths[0] = min(widths[0], max(spare, 12))
-
-    def line(cells) -> str:
-        cells = (elide(cells[0], widths[0]), *cells[1:])
-        padded = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
-        return "  ".join(padded).rstrip()
-
-    rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([line(head), rule, *map(line, rows), *([rule] if totals else []), *map(line, totals)])
+    right = {i for i, name in enumerate(head) if name not in _LEFT}
+    return table([head, *rows], totals, right=right, rule=True, width=WIDTH)
 
 
 def _costs(report) -> list[str]:
@@ -222,11 +213,3 @@ def polynomial(site: SiteRecord) -> str:
         term = number(abs(c)) + ("", "x", "x²")[k]
         text += term if k == 0 and c >= 0 else ("-" if c < 0 else "+") + term
     return text + ("…" if len(median) > 3 else "")
-
-
-def elide(text: str, width: int) -> str:
-    """``text`` in ``width`` characters, the middle left out where it is longer."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 3
-    return text[:head] + "…" + text[len(text) - (width - 1 - head) :]

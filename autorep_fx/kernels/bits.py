@@ -19,17 +19,17 @@ from __future__ import annotations
 from .extension import load
 
 
-def pack_bits(v, *, shift=0, bits, out=None):
+def pack_bits(v, *, shift=0, bits):
     """Planes of `(v >> shift) mod 2**bits`: v (n,), of w = 64 or 32 bits, shift 0 to w - 1, bits 1 to w - shift.
 
     Elements up to a whole word are zero.
     """
-    return load().pack_bits(v, shift, bits, out)
+    return load().pack_bits(v, shift, bits)
 
 
-def unpack_bits(planes, n, *, out=None):
+def unpack_bits(planes, n):
     """The n numbers whose bits the planes (1 to 64 rows) hold: the inverse of `pack_bits` with shift 0."""
-    return load().unpack_bits(planes, n, out)
+    return load().unpack_bits(planes, n)
 
 
 def borrow_bits(m_planes, r_planes, *, party):
@@ -40,7 +40,7 @@ def borrow_bits(m_planes, r_planes, *, party):
     return load().borrow_bits(m_planes, r_planes, party)
 
 
-def carry_open(g, p, a, b, *, out=None):
+def carry_open(g, p, a, b):
     """This party's message for one level of the tree, which merges neighbours: `g1 ^ (p1 & g0)`, `p1 & p0`.
 
     g, p: (nodes, words), nodes >= 2, node 0 the lowest. a (pairs, words), b (2 * pairs - 1, words), pairs = nodes // 2:
@@ -48,7 +48,7 @@ def carry_open(g, p, a, b, *, out=None):
     of every pair but the lowest (nothing ever propagates into it). Returns the (3 * pairs - 1, words) planes `p1 ^ a`,
     `g0 ^ b`, `p0 ^ b`, for the other party. Two ANDs with one operand in common open 3 bits, not 4.
     """
-    return load().carry_open(g, p, a, b, out)
+    return load().carry_open(g, p, a, b)
 
 
 def carry_close(g, p, message, received, a, b, c, *, party):
@@ -68,14 +68,14 @@ def deal_and_(a0, b0, a1, b1, *, c):
     load().deal_and_(a0, b0, a1, b1, c)
 
 
-def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
+def select(m, v, u, ua, ub, alpha, beta, *, shift, party):
     """This party's share of `relu(x)`, `x = y >> shift`, once `v = drelu ^ u` is open. No message.
 
     m: (n,), public, `|y| < 2**(w - 2)`, w its bits. v: ceil(n / 64) words of bits. u, ua, ub, alpha, beta: shares,
     (n,), from the dealer: a random bit u, u * alpha, u * beta, and alpha, beta; widths, ub like beta, and error in x as
     in `activation_step`.
     """
-    return load().select(m, v, u, ua, ub, alpha, beta, shift, party, out)
+    return load().select(m, v, u, ua, ub, alpha, beta, shift, party)
 
 
 def deal_select_(r, u_bits, *, shift, u, ua, ub):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .extension import load
 
 
-def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
+def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key):
     """Keys of distributed comparison functions: shares of `payload * [x < alpha]` at a point chosen later. Dealer.
 
     alpha: (n,), below `2**bits`. payload: (n, 1 to 3) ring elements, 64 or 32 bits wide. root0, root1: (n, 2) uniform
@@ -23,16 +23,16 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
     and the number of payloads are public. Keys are the same on every tier. Source: Boyle et al., EUROCRYPT 2021 (ePrint
     2020/1392), figure 1.
     """
-    return load().gen_dcf(alpha, payload, root0, root1, hash_key, bits, out)
+    return load().gen_dcf(alpha, payload, root0, root1, hash_key, bits)
 
 
-def eval_dcf(key, root, x, *, party, out=None):
+def eval_dcf(key, root, x, *, party):
     """This party's additive share of `payload * [x < alpha]`, (n, payloads), as wide as the payload. No communication.
 
     key: from `gen_dcf`. root: this party's (n, 2) words. x: (n,), the public points, below `2**bits`. party: 0 or 1.
     Which words are read does not depend on x, alpha or the roots. ValueError for a key of another version or length.
     """
-    return load().eval_dcf(key, root, x, party, out)
+    return load().eval_dcf(key, root, x, party)
 
 
 def dcf_words(n, *, bits, payloads=3, payload_bits=64):

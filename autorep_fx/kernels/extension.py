@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 3
+_ABI = 4
 _extension = None
 
 
@@ -33,7 +33,7 @@ def _import():
     if not path:
         return importlib.import_module("._C", __package__)
     spec = importlib.util.spec_from_file_location(f"{__package__}._C", path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise ImportError(f"AUTOREP_FX_EXTENSION: {path} is not an extension module")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

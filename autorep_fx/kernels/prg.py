@@ -5,17 +5,17 @@ from __future__ import annotations
 from .extension import load
 
 
-def prg_words(seed, purpose, shape, offset=0, *, out=None):
-    """Pseudo-random ring elements: words `offset ...` of the stream named (seed, purpose).
+def prg_words(seed, purpose, shape):
+    """Pseudo-random ring elements: the first words of the stream named (seed, purpose).
 
-    Word `w` is word `w % 2` of AES-128 under the key `seed` of the block (counter `w // 2`, purpose), so any stretch of
-    any stream can be made on its own, in any order, by everyone who has the seed.
+    Word `w` is word `w % 2` of AES-128 under the key `seed` of the block (counter `w // 2`, purpose). Everyone who
+    has the seed can make any stream, in any order.
 
     seed: 16 bytes, secret. purpose: 0 to 2**64 - 1; streams of different purpose are independent. shape: int or tuple.
-    offset: first word. Returns uint64 of that shape. Security: AES-128 in counter mode, at most 2**64 words a stream;
-    indistinguishable from random up to about 2**64 blocks. Source: FIPS-197; NIST SP 800-38A, section 6.5.
+    Returns uint64 of that shape. Security: AES-128 in counter mode; indistinguishable from random up to about 2**64
+    blocks. Source: FIPS-197; NIST SP 800-38A, section 6.5.
     """
-    return load().prg_words(seed, purpose, offset, _shape(shape), out)
+    return load().prg_words(seed, purpose, _shape(shape))
 
 
 def _shape(shape):

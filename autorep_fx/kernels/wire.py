@@ -24,7 +24,6 @@ def activation_step(
     linear=None,
     relu=None,
     keep=None,
-    add=None,
     sub=None,
     out=None,
 ):
@@ -34,21 +33,20 @@ def activation_step(
     2. Positions not kept: `x^2` with exponent 2f from `[alpha2]`, `[ab]`; where `linear` is True, and everywhere if
        `alpha2` is None: `x * 2**align`.
     3. Kept positions: `relu * 2**align`. (align = f makes all exponents 2f.)
-    4. `+ add - sub`: the client passes `sub = B`, the mask of the next blinded wire, and sends the result; the server
-       passes `add`, what it received, and has the blinded value.
+    4. `- sub`: the client passes `sub = B`, the mask of the next blinded wire, and sends the result.
 
     m: (batch, positions), `|y| < 2**(w - 2)`. shift: 0 to w - 2. align: 0 to 63. party: 0 adds the public terms.
     alpha, beta, alpha2, ab: this party's shares, shaped like m, from the dealer (`deal_powers_`), one party's from its
     seed. beta and ab are as wide as the others, or, where the wire is, too, and shift at most w / 2, both half as wide:
     shares of their high halves, the low ones being zero. alpha and beta may be None where every position is kept.
     linear: bool (positions,) or None. keep: int64 (kept,), increasing; relu: this party's shares, (batch, kept).
-    add, sub: shaped like m, as wide as the shares, or None. out: may be m, if as wide, and nothing else. Entries at
-    kept positions are not used.
+    sub: shaped like m, as wide as the shares, or None. out: may be m, if as wide, and nothing else. Entries at kept
+    positions are not used.
 
     Error: below one unit of `2**-f` in x, unbiased; never a wrap. Offline 24 bytes an element to one party (12 without
     squares) with high halves, 32 (16) without, of 64 bits; half of that of 32 bits; 0 online.
     """
-    return load().activation_step(m, shift, align, party, alpha, beta, alpha2, ab, linear, relu, keep, add, sub, out)
+    return load().activation_step(m, shift, align, party, alpha, beta, alpha2, ab, linear, relu, keep, sub, out)
 
 
 def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
@@ -61,13 +59,12 @@ def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
     load().deal_powers_(r, shift, alpha, beta, alpha2, ab)
 
 
-def window(v, keep=None, *, shift=0, bits=None, out=None):
+def window(v, keep=None, *, shift, bits):
     """`(v[:, keep] >> shift) mod 2**bits`: gather and cut out what a comparison looks at. uint64 (batch, kept).
 
-    v: (batch, positions), w bits wide. keep: int64, increasing, or None for all. shift 0 to w - 1, bits 1 to w - shift,
-    or None for all of them. With the defaults it is a plain gather.
+    v: (batch, positions), w bits wide. keep: int64, increasing, or None for all. shift 0 to w - 1, bits 1 to w - shift.
     """
-    return load().window(v, keep, shift, bits, out)
+    return load().window(v, keep, shift, bits)
 
 
 def deal_relu_(r_window, *, bits, shares):
@@ -79,7 +76,7 @@ def deal_relu_(r_window, *, bits, shares):
     return load().deal_relu_(r_window, shares, bits)
 
 
-def relu_fss(key, root, m_window, shares, *, party, out=None):
+def relu_fss(key, root, m_window, shares, *, party):
     """This party's share of `relu(x)`, x the signed value of `bits = key bits + 1` bits with `m_window = x + r_window`.
 
     1. Evaluate the comparison keys at the low bits `ml` of the public window: shares of `b sigma`, `b sigma r0`, `b`.
@@ -90,4 +87,4 @@ def relu_fss(key, root, m_window, shares, *, party, out=None):
     off in x (the cut-off low bits), as long as `|x| < 2**(bits - 1)`. Source: Boyle et al. (ePrint 2020/1392), section
     4, with one payload of three words instead of a spline's.
     """
-    return load().relu_fss(key, root, m_window, shares, party, out)
+    return load().relu_fss(key, root, m_window, shares, party)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..settings.kinds import AtLeastOne, Count
+from ..text import brief
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Images:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: int
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +75,9 @@ class ImageLoader:
         self.samples = min(samples or len(images), len(images)) if train else len(images)
         self.pad, self.flip, self.seed, self.rank, self.ranks = pad, flip, seed, rank, ranks
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        return f"ImageLoader({len(self.images):,} images, batches of {self.batch_size})"
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

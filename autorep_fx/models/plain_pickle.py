@@ -59,6 +59,7 @@ def loads(data: bytes) -> Any:
         del stack[start:]
         return items
 
+    argument: Any
     try:
         for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
             name = operation.name

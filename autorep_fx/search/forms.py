@@ -12,10 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, fx
 
 from ..errors import BudgetError, CompileError
-from ..hybrid.forms import Forms, Prices, choose_forms
+from ..forms.choose import Forms, Prices, choose_forms
+from ..forms.prices import Budget, Predicted
+from ..forms.search import settle
 from ..hybrid.gate import HysteresisGate
-from ..secure.budget import Budget, Predicted
-from ..secure.settle import settle
 from .evaluation import refresh_batch_norm
 from .methods import Gated, left_at
 
@@ -38,7 +38,7 @@ class ThreeForms(Gated):
     A gate's parameter stands for what a line at its position would add to the loss: it starts at the rank of the
     one-shot score, drifts with the gradient as AutoReP's do, and is read as the score of its rank. A square adds
     a part of that, which stays as the one-shot scores had it. The forms are those of least loss within the limits
-    (:mod:`~autorep_fx.hybrid.forms`), which move from what everything costs to that part of the budget that leaves room
+    (:mod:`~autorep_fx.forms.choose`), which move from what everything costs to that part of the budget that leaves room
     for what plans take beyond prices. With ``penalty`` the loss has
     ``penalty * max(0, cost of what is kept / target - 1)`` as well.
 
@@ -52,7 +52,7 @@ class ThreeForms(Gated):
         budget: the limits.
         square, line: the one-shot scores.
         prices: of each limit.
-        part: of the limits, that prices are to come to (:func:`~autorep_fx.secure.settle.part_of_limits`).
+        part: of the limits, that prices are to come to (:func:`~autorep_fx.forms.search.part_of_limits`).
         x: what plans are made from.
         progress_bar: whether to show one.
     """

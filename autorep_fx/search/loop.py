@@ -16,10 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
+from ..graph.frozen import train_unfrozen
 from ..hybrid.activation import relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
 from ..settings import FinetuneSettings, SearchSettings
+from ..text import brief
 from . import checkpoint
 from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
@@ -50,7 +52,7 @@ class History:
         relus: kept elements per sample at the end of the epoch.
         missed: how many positions above the budget the schedule ended, before the last ones were settled.
         predicted: of a search under limits, what the plan of its result predicts
-            (:class:`~autorep_fx.secure.budget.Predicted`).
+            (:class:`~autorep_fx.forms.prices.Predicted`).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -59,6 +61,8 @@ class History:
     relus: list[int] = field(default_factory=list)
     missed: int = 0
     predicted: dict | None = None
+
+    __repr__ = brief
 
 
 class Loop:
@@ -163,7 +167,7 @@ class Loop:
         self.train_loader.set_epoch(epoch)
         if 0 < epoch < self.refit_epochs:
             self._refit()
-        self.gm.train()
+        train_unfrozen(self.gm)
         seen = correct = 0
         total = 0.0
         bar = progress_bar(

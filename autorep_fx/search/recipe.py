@@ -18,9 +18,10 @@ from .. import models
 from ..errors import BudgetError, FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
-from ..secure.network import Network
+from ..secure.link.network import Network
 from ..settings import LIMITS, FinetuneSettings, SearchSettings, TransformSettings
 from ..settings.options import check_names
+from ..text import brief
 from ..transform import transform
 from . import checkpoint, tables
 from .evaluation import accuracy
@@ -64,6 +65,8 @@ class Recipe:
     pretrain: dict[str, Any]
     search: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
+
+    __repr__ = brief
 
     def __post_init__(self):
         if not self.origin:
@@ -152,7 +155,7 @@ class Recipe:
 class Outcome:
     """What a run of a recipe reached; accuracies are fractions of the test set, ``options`` what [search] said.
 
-    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.secure.budget.Predicted`).
+    ``predicted``: of a run under limits, what its plan predicts (:class:`~autorep_fx.forms.prices.Predicted`).
     """
 
     method: str
@@ -164,6 +167,8 @@ class Outcome:
     history: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     predicted: dict[str, Any] | None = None
+
+    __repr__ = brief
 
 
 class Experiment:
@@ -195,6 +200,9 @@ class Experiment:
     @property
     def test(self) -> models.Images:
         return self.images[1]
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.recipe.name!r}, in {str(self.folder)!r})"
 
     def loaders(self, seed: int, **changed: Any) -> tuple[models.ImageLoader, models.ImageLoader]:
         train = models.ImageLoader(self.train, train=True, seed=seed, **{**self.loading, **changed})

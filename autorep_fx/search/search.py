@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import BudgetError
+from ..forms.choose import choose_forms
+from ..forms.prices import Budget, examples
+from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
-from ..hybrid.forms import choose_forms
-from ..secure.budget import Budget, examples
-from ..secure.settle import part_of_limits
 from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
 from ..settings.options import takes

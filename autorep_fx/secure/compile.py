@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, fx
-from torch.fx.passes.shape_prop import ShapeProp
 
 from ..errors import CompileError, CompileWarning
-from ..graph.attached import attached, attached_to_all
-from ..graph.calibrate import device_of
-from ..graph.fold import FoldBatchNorm
-from ..graph.modes import EvalPath
 from ..graph.outliers import outlying
-from ..graph.settle import SettleWeights
-from ..graph.unwrap import private_copy
-from .center import centered
-from .lower.table import lower
-from .network import Network
-from .plan.equalize import equalized
-from .plan.gains import gains
+from .link.network import Network
+from .lower.lowered import lowered
 from .plan.input_range import InputRange
-from .plan.node import Limits, Margins
-from .plan.numbers import Numbers
-from .plan.plan import Plan
-from .plan.planner import make_plan
-from .plan.probes import probes
-from .plan.ranges import Reach, calibrated, growth, larger, worst_case
-from .plan.squares import unit_squares
-from .precision import STANDARD_ERROR, Look, Precision
-from .program import Program
+from .planner.bias_correction import centered
+from .planner.equalize import equalized
+from .planner.extreme_inputs import probes
+from .planner.fold_squares import unit_squares
+from .planner.node import Limits, Margins
+from .planner.noise_gains import gains
+from .planner.planner import make_plan
+from .planner.precise import Planned, precise
+from .planner.precision import Look, Precision
+from .planner.ranges import Reach, calibrated, growth, larger, worst_case
+from .program.program import Program
+from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
-from .spline import SPLINE_ERROR
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -43,14 +35,6 @@ _PROBE_BITS = 4
 
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
-
-#: The error that a plan is made for at first, in proportion to what it may have, for gains mostly say too much; and in
-#: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
-_LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
-FIRST_ERROR = _LOOSE * STANDARD_ERROR
-
-#: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
-_FINER = 2.0**-3
 
 #: Values and factors get the bits that they need, and no more where that costs anything.
 _LIMITS = Limits(value=20, factor=20)
@@ -129,67 +113,19 @@ def compile(
 
     known = gains(unit, x)
 
-    def planned(error: float) -> _Planned:
+    def planned(error: float) -> Planned:
         plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known, error=error,
                                   bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
         # A bound for all inputs is one for the constants that it was made with.
         return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
 
     try:
-        plan, numbers, found = _precise(planned, look, max_error, precision)
+        plan, numbers, found = precise(planned, look, max_error, precision)
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
     _check_precision(found, max_error, precision)
     return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
-
-
-#: A plan and the server's numbers for it; and how far off it is.
-_Planned = tuple[Plan, dict[str, Numbers]]
-_Found = tuple[Plan, dict[str, Numbers], Precision]
-
-
-def _precise(
-    planned: Callable[[float], _Planned],
-    look: Look,
-    max_error: float,
-    standard_error: float | None,
-) -> _Found:
-    """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
-    none is. Where nothing says how precise it must be, a finer one that has the same wires."""
-    asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
-    tried: list[_Found] = []
-    for k in range(_TRIES):
-        try:
-            plan, numbers = planned(asked * _STEP**k)
-        except CompileError:
-            if not tried:
-                raise
-            break  # no room for so many bits
-        if tried and plan.digest() == tried[-1][0].digest():
-            continue
-        tried.append((plan, numbers, look.at(plan, numbers)))
-        if tried[-1][2].holds(max_error, standard_error):
-            return tried[-1] if standard_error is not None else _finer(planned, look, tried[-1], asked * _STEP**k)
-    return min(tried, key=lambda each: each[2].error)
-
-
-def _finer(planned: Callable[[float], _Planned], look: Look, found: _Found, error: float) -> _Found:
-    finer = finer_with_same_wires(planned, found[:2], error)
-    if finer is None:
-        return found
-    # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
-    return min((*finer, look.at(*finer)), found, key=lambda each: each[2].standard_error)
-
-
-def finer_with_same_wires(planned: Callable[[float], _Planned], found: _Planned, error: float) -> _Planned | None:
-    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
-    try:
-        finer = planned(error * _FINER)
-    except CompileError:
-        return None
-    wires = ([step.attrs.get("wire") for step in plan.steps] for plan, _ in (finer, found))
-    return finer if next(wires) == next(wires) else None
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
@@ -235,26 +171,6 @@ def _input_range(x: Tensor, given: tuple | None, times: float | None) -> tuple[T
         return x, InputRange.given(-largest, largest, x.shape[1])
     x = _without_outliers(x)
     return x, InputRange.of_examples(x.numpy())
-
-
-def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
-    """The program of a transformed model, in eval semantics, with batch norms folded and computed weights settled."""
-    for what in attached(gm, backward=False) + attached_to_all():
-        raise CompileError(f"the model itself has {what}")
-    gm = SettleWeights()(private_copy(gm).eval())
-    EvalPath()(gm)
-    x = example_inputs[:2].to(device_of(gm))
-    try:
-        with torch.no_grad():
-            ShapeProp(gm).propagate(x.clone())  # the model may write into its input
-    except Exception as error:
-        raise ValueError(
-            f"the model does not run on example_inputs of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
-        ) from error
-    program = lower(FoldBatchNorm()(gm), x)
-    if not program.steps:
-        raise CompileError("the model returns its input; there is nothing to compute")
-    return program
 
 
 def _without_outliers(x: Tensor) -> Tensor:

@@ -12,29 +12,28 @@ import torch
 from torch import Tensor
 
 from ..errors import CompileError
+from .cost.cost import Cost, plan_cost, quicker
 from .crypten.fixed_point import FixedProgram
 from .crypten.forms import fixed_program
 from .crypten.launch import run as run_on_crypten
 from .files import load_program, save_program
 from .host.session import Session
-from .network import Network, network_of
-from .outputs import assemble
-from .plan.cost import Cost, plan_cost, quicker
-from .plan.headroom import Headroom, headroom
+from .link.network import Network, network_of
 from .plan.input_range import InputRange
-from .plan.numbers import Numbers
-from .plan.plan import Plan
-from .plan.ranges import Reach
-from .program import Program
-from .stats import Phase, Result
+from .plan.plan import COMPARISONS, Plan
+from .plan.server_numbers import Numbers
+from .planner.fold_squares import unit_squares
+from .planner.headroom import Headroom, headroom
+from .planner.ranges import Reach
+from .program.outputs import assemble
+from .program.program import Program
+from .result import Phase, Result
 
 #: Backends that can execute a program.
 BACKENDS = ("native", "crypten")
 
-COMPARISONS = ("fss", "gmw", "auto")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SecureProgram(Program):
     """A program with what the backends need to run it; made by :func:`autorep_fx.compile`.
 
@@ -134,8 +133,9 @@ class SecureProgram(Program):
         return self._plan(comparison, network_of(network), 1)
 
     def _plan(self, comparison: str, network: Network, batch: int) -> Plan:
-        if comparison not in COMPARISONS:
-            raise ValueError(f"comparison must be one of {', '.join(map(repr, COMPARISONS))}, got {comparison!r}")
+        allowed = (*COMPARISONS, "auto")
+        if comparison not in allowed:
+            raise ValueError(f"comparison must be one of {', '.join(map(repr, allowed))}, got {comparison!r}")
         plan = self.native[0]
         return plan.with_comparison(quicker(plan, network, batch) if comparison == "auto" else comparison)
 
@@ -176,7 +176,12 @@ class SecureProgram(Program):
         Computed in the clear, with the weights: for whoever has both. Nothing is sent.
         """
         self.check_input(x)
-        return headroom(self, self.reach, *self.native, x)
+        return headroom(self._as_planned, *self.native, x)
+
+    @cached_property
+    def _as_planned(self) -> Program:
+        """With the values that the plan has."""
+        return unit_squares(self, self.reach)[0]
 
     @cached_property
     def crypten(self) -> FixedProgram:
@@ -216,6 +221,9 @@ class ProgramSession:
             self.range.check(values)
         output, stats = self._session.run(values)
         return Result(assemble(self.program.public.form, torch.from_numpy(output), x.dtype), stats)
+
+    def __repr__(self) -> str:
+        return f"ProgramSession({self.program!r})"
 
     def close(self) -> None:
         self._session.close()

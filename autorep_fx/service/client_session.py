@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,12 +19,13 @@ from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import Identity, connect
+from ..secure.makers.dealt.blinded_weights import digest
+from ..secure.makers.dealt.client import ClientHalf
 from ..secure.parties.client import Client as Party
-from ..secure.parties.weights import digest, pack_blinded
-from ..secure.plan.plan import Plan
-from ..secure.stats import Phase, Stats
+from ..secure.plan.plan import COMPARISONS, Plan
+from ..secure.result import Phase, Stats
 from .addresses import address_of
-from .greeting import COMPARISONS, ask_for, new_session
+from .greeting import ask_for, new_session
 from .ledger import Ledger
 from .pool import check_store, prepared_pool
 
@@ -104,9 +104,9 @@ class ClientSession:
             dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
             ask_for(dealer, "session", program, name=s.name, session=self.name)
             dealer.receive_letter()
-            self._preparing = Party(chosen, server=self._offline, dealer=dealer)
+            self._preparing = ClientHalf(Party(chosen, server=self._offline, dealer=dealer))
             self._preparing.share_seeds()
-            self._preparing.weights = self._weights(chosen, said["weights"])
+            self._preparing.take_weights(self._weights(said["weights"]))
             self._answering = Party(chosen, server=online)
             self._online = online
             for channel in self._channels:
@@ -184,7 +184,7 @@ class ClientSession:
                 if number is not None:
                     return number
                 refusal, later = self._refused.get(batch, (None, 0.0))
-                if later > until:
+                if refusal is not None and later > until:
                     raise refusal
             # What comes too late for it would wait for ever, if no other run is of this size.
             self.torn = batch != self.options.batch
@@ -200,7 +200,7 @@ class ClientSession:
         self._channels.append(channel)
         return channel
 
-    def _weights(self, plan: Plan, wanted: str) -> dict[str, Any]:
+    def _weights(self, wanted: str) -> list[np.ndarray]:
         """What the server sends once per model: from the cache, or from the server."""
         path = None if self.options.cache is None else Path(self.options.cache) / f"{wanted}.safetensors"
         if path is not None and path.exists():
@@ -209,7 +209,7 @@ class ClientSession:
                 blinded = [found[str(i)] for i in range(len(found))]
                 if digest(blinded) == wanted:
                     self._offline.send_letter(weights=False)
-                    return pack_blinded(plan, blinded)
+                    return blinded
             except (SafetensorError, OSError, KeyError):
                 pass
             log.warning("%s is damaged, and is fetched again", path)
@@ -222,7 +222,7 @@ class ClientSession:
             partial = path.with_suffix(f".{new_session()}.partial")
             partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
             os.replace(partial, path)
-        return pack_blinded(plan, blinded)
+        return blinded
 
     # --- the thread that prepares ------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class ClientSession:
             self._wanted.remove(batch)
 
     def _prepare(self, batch: int) -> None:
-        party, start = self._preparing, time.monotonic()
+        half, start = self._preparing, time.monotonic()
         try:
             self._offline.send_letter(prepare=batch)
             number = self._offline.receive_letter(number=int)["number"]
@@ -259,13 +259,13 @@ class ClientSession:
             self._refused[batch] = refusal, time.monotonic() + refusal.retry_after
             return
         # Counted here, whatever the server says: a number that came twice would mean the same masks.
-        if number != party.inference + 1:
-            raise PartyError(f"client: the server numbers an inference {number} where {party.inference + 1} belongs")
+        if number != half.inference + 1:
+            raise PartyError(f"client: the server numbers an inference {number} where {half.inference + 1} belongs")
         self._refused.pop(batch, None)
         self._want_no_more(batch)
         self.ledger.prepare(self.name, number, self.options.name)
-        prepared = party.prepare(batch)
-        self._offline_costs[number] = _phase(time.monotonic() - start, party)
+        prepared = half.prepare(batch)
+        self._offline_costs[number] = _phase(time.monotonic() - start, half.party)
         self.pool.put(prepared)
 
 

@@ -14,9 +14,6 @@ from ..secure.plan.plan import Plan
 #: Of what the three services say to one another.
 VERSION = 1
 
-#: What a session's kept activations may be compared by.
-COMPARISONS = ("fss", "gmw")
-
 
 class TurnedAway(PartyError):
     """A peer asked for what it will not get, and was told."""

@@ -15,8 +15,8 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from ..errors import MissingDependency, PartyError
+from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
-from ..secure.parties.prepared import Prepared
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28

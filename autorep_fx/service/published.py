@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import FormatError
 from ..secure import files
-from ..secure.plan.numbers import Numbers
 from ..secure.plan.plan import Plan
+from ..secure.plan.server_numbers import Numbers
 
 _INPUT = "input.json"
 

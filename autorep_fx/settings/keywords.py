@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from ..secure.network import Network
+from ..secure.link.network import Network
 from .kinds import AtLeastOne, Count, Folder, Fraction, NotNegative, Positive
 from .settings import Degree, Fit, Granularity, Initial, Method, NetworkName
 

@@ -29,13 +29,13 @@ import functools
 import inspect
 import numbers
 import os
-import reprlib
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform, get_type_hints
 
+from ..text import brief
 from .kinds import allowed, fault_of
 
 T = TypeVar("T")
@@ -53,6 +53,8 @@ class Options:
 
     #: Errors of options that have one of their own kind.
     errors: ClassVar[Mapping[str, type[ValueError]]] = {}
+
+    __repr__ = brief
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         check_names(keywords, cls.names(), f"{cls.__name__}: ")
@@ -91,10 +93,6 @@ class Options:
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
         """Of a dict such as :meth:`to_dict` makes, or with fewer of its options."""
         return cast(Any, cls)(**table)
-
-    def __repr__(self) -> str:
-        changed = ((f.name, value) for f in fields(self) if (value := getattr(self, f.name)) != f.default)
-        return f"{type(self).__name__}({', '.join(f'{name}={_shown.repr(value)}' for name, value in changed)})"
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -172,5 +170,3 @@ def plain(value: Any) -> Any:
 
 
 _wrapped = functools.partial(textwrap.fill, width=112, initial_indent=4 * " ", subsequent_indent=8 * " ")
-_shown = reprlib.Repr()
-_shown.maxother = _shown.maxstring = 80

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from ..errors import BudgetError
-from ..secure.network import Network
+from ..secure.link.network import Network
 from .kinds import AtLeastOne, Count, Folder, Fraction, NotNegative, Positive, Range
 from .options import Options, options
 

@@ -40,7 +40,7 @@ void refuse_overlap(const py::array& out, const py::array& other, const char* na
 py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
                           const py::object& beta, const py::object& alpha2, const py::object& ab,
                           const py::object& linear, const py::object& relu, const py::object& keep,
-                          const py::object& add, const py::object& sub, const py::object& out) {
+                          const py::object& sub, const py::object& out) {
   const py::array m = matrix(masked, "m");
   const auto shape = shape_of(m);
   ActivationArgs a{};
@@ -81,7 +81,6 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
   if (a.kept && relu.is_none()) bad_value("relu", "is needed where keep is given");
   if (!relu.is_none()) a.relu = take(relu, "relu", bytes, {shape[0], a.kept});
   if (!a.alpha && a.kept != shape[1]) bad_value("alpha", "may be None only where every position is kept");
-  a.add = take(add, "add", bytes, shape);
   a.sub = take(sub, "sub", bytes, shape);
   py::array result = output(out, shape, m, bytes);
   for (const py::array& h : held) refuse_overlap(result, h, "another argument than m");
@@ -114,12 +113,11 @@ void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, c
   if (a.n) kernels().deal_powers(a, threads_for(a.n, 32768));
 }
 
-py::array window(const py::object& value, const py::object& keep, Whole shift, Whole bits, const py::object& out) {
+py::array window(const py::object& value, const py::object& keep, Whole shift, Whole bits) {
   const py::array v = matrix(value, "v");
   const int64_t width = 8 * v.itemsize();
-  const bool whole = bits.given.is_none();  // all that is there
   need_range(shift, "shift", 0, width - 1);
-  if (!whole) need_range(bits, "bits", 1, width - shift);
+  need_range(bits, "bits", 1, width - shift);
   WindowArgs a{};
   py::array kept;
   a.batch = v.shape(0), a.positions = a.kept = v.shape(1);
@@ -127,10 +125,9 @@ py::array window(const py::object& value, const py::object& keep, Whole shift, W
     kept = keep_index(keep, a.positions);
     a.keep = data<int64_t>(kept), a.kept = kept.size();
   }
-  py::array result = output(out, {a.batch, a.kept});
-  refuse_overlap(result, v, "v");
+  py::array result = new_array({a.batch, a.kept}, false, 8);
   a.v = v.data(), a.out = mutable_data<uint64_t>(result), a.v_bytes = static_cast<int>(v.itemsize());
-  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(whole ? width - shift : bits.value);
+  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(bits);
   py::gil_scoped_release release;
   if (result.size()) kernels().window(a, threads_for(result.size(), 65536));
   return result;
@@ -154,7 +151,7 @@ py::tuple deal_relu(const py::object& r_window, const py::object& shares, Whole 
 }
 
 py::array relu_fss(const py::object& key, const py::object& root, const py::object& m_window, const py::object& shares,
-                   Whole party, const py::object& out) {
+                   Whole party) {
   const DcfKey k = read_dcf_key(key, "key");
   if (k.layout.payloads != 3 || k.layout.bits > 62) bad_value("key", "expected three payloads and at most 62 bits");
   const int bytes = k.layout.word_bytes;
@@ -164,8 +161,7 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
   need_shape(s, "shares", {k.n, 3});
   need_range(party, "party", 0, 1);
   need_below(m, "m_window", k.layout.bits + 1);
-  py::array result = output(out, {k.n}, s, bytes);
-  refuse_overlap(result, m, "m_window");
+  py::array result = new_array({k.n}, is_signed(s), bytes);
   ReluArgs a{};
   a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
                        data<uint64_t>(m), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,

@@ -100,8 +100,8 @@ const uint8_t* need_16_bytes(const py::bytes& value, const char* name) {
   return reinterpret_cast<const uint8_t*>(PyBytes_AS_STRING(value.ptr()));
 }
 
-py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize) {
-  return py::array(py::dtype((is_signed ? "i" : "u") + std::to_string(itemsize)), shape);
+py::array new_array(const std::vector<py::ssize_t>& shape, bool with_sign, py::ssize_t itemsize) {
+  return py::array(py::dtype((with_sign ? "i" : "u") + std::to_string(itemsize)), shape);
 }
 
 py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape,
@@ -118,21 +118,9 @@ py::array in_place(const py::object& value, const char* name, const std::vector<
   return a;
 }
 
-py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize) {
-  return in_place(out, "out", shape, itemsize);
-}
-
-py::array output(const py::object& out, const std::vector<py::ssize_t>& shape) {
-  return out.is_none() ? new_array(shape, false, 8) : output_bytes(out, shape, 8);
-}
-
-py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like) {
-  return output(out, shape, like, 8);
-}
-
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like,
                  py::ssize_t itemsize) {
-  return out.is_none() ? new_array(shape, like.dtype().kind() == 'i', itemsize) : output_bytes(out, shape, itemsize);
+  return out.is_none() ? new_array(shape, is_signed(like), itemsize) : in_place(out, "out", shape, itemsize);
 }
 
 }  // namespace autorep

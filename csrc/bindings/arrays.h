@@ -54,21 +54,17 @@ uint64_t need_word(const Whole& whole, const char* name);
 // The bytes of an AES key or seed, valid as long as `value` is. Raises unless there are 16.
 const uint8_t* need_16_bytes(const py::bytes& value, const char* name);
 
+inline bool is_signed(const py::array& a) { return a.dtype().kind() == 'i'; }
+
 // A new array of `itemsize`-byte integers.
-py::array new_array(const std::vector<py::ssize_t>& shape, bool is_signed, py::ssize_t itemsize);
+py::array new_array(const std::vector<py::ssize_t>& shape, bool with_sign, py::ssize_t itemsize);
 
-// `out` as the caller gave it: exact shape and size of element, writable, contiguous (never copied).
-py::array output_bytes(const py::object& out, const std::vector<py::ssize_t>& shape, py::ssize_t itemsize);
-
-// An array that is changed in place, under its own name in the errors; otherwise as output_bytes.
+// An array that is written where the caller has it: exact shape and size of element, writable, contiguous (never
+// copied).
 py::array in_place(const py::object& value, const char* name, const std::vector<py::ssize_t>& shape,
                    py::ssize_t itemsize);
 
-// That of 64-bit elements, or a new array where `out` is None: unsigned, or with the signedness of `like`.
-py::array output(const py::object& out, const std::vector<py::ssize_t>& shape);
-py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like);
-
-// That of elements of either width, with the signedness of `like`.
+// That under the name `out`, or a new array with the signedness of `like` where it is None.
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like,
                  py::ssize_t itemsize);
 

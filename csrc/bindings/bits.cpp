@@ -20,13 +20,13 @@ py::array vector_of(const py::object& value, const char* name) {
 
 int plane_threads(int64_t words) { return threads_for(words, 1 << 13); }
 
-py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::object& out) {
+py::array pack_bits(const py::object& value, Whole shift, Whole bits) {
   const py::array v = ring_any(value, "v");
   if (v.ndim() != 1) bad_value("v", "expected one dimension, got shape " + shape_text(shape_of(v)));
   const int64_t width = 8 * v.itemsize();
   need_range(shift, "shift", 0, width - 1);
   need_range(bits, "bits", 1, width - shift);
-  py::array planes = output(out, {bits, (v.size() + 63) / 64});
+  py::array planes = new_array({bits, (v.size() + 63) / 64}, false, 8);
   const PackArgs a{v.data(), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
                    static_cast<int>(bits), static_cast<int>(v.itemsize())};
   py::gil_scoped_release release;
@@ -34,13 +34,13 @@ py::array pack_bits(const py::object& value, Whole shift, Whole bits, const py::
   return planes;
 }
 
-py::array unpack_bits(const py::object& value, Whole n, const py::object& out) {
+py::array unpack_bits(const py::object& value, Whole n) {
   const py::array planes = planes_of(value, "planes");
   need_range(planes.shape(0), "planes (rows)", 1, 64);
   need_range(n, "n", 0, planes.shape(1) * 64);
   if ((n + 63) / 64 != planes.shape(1))
     bad_value("n", std::to_string(n) + " elements do not take " + std::to_string(planes.shape(1)) + " words");
-  py::array values = output(out, {n});
+  py::array values = new_array({n}, false, 8);
   const UnpackArgs a{data<uint64_t>(planes), mutable_data<uint64_t>(values), n, static_cast<int>(planes.shape(0))};
   py::gil_scoped_release release;
   if (n) kernels().unpack_bits(a, plane_threads(n));
@@ -76,10 +76,9 @@ struct CarryInput {
   }
 };
 
-py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b,
-                     const py::object& out) {
+py::array carry_open(const py::object& g, const py::object& p, const py::object& a, const py::object& b) {
   const CarryInput in(g, p, a, b);
-  py::array message = output(out, {3 * in.pairs - 1, in.words});
+  py::array message = new_array({3 * in.pairs - 1, in.words}, false, 8);
   CarryArgs args{};
   args.g = data<uint64_t>(in.g), args.p = data<uint64_t>(in.p), args.a = data<uint64_t>(in.a),
   args.b = data<uint64_t>(in.b);
@@ -132,8 +131,7 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
 }
 
 py::array select(const py::object& masked, const py::object& v, const py::object& u, const py::object& ua,
-                 const py::object& ub, const py::object& alpha, const py::object& beta, Whole shift, Whole party,
-                 const py::object& out) {
+                 const py::object& ub, const py::object& alpha, const py::object& beta, Whole shift, Whole party) {
   const py::array m = ring_any(masked, "m"), bits = vector_of(v, "v");
   if (m.ndim() != 1) bad_value("m", "expected one dimension, got shape " + shape_text(shape_of(m)));
   const auto shape = shape_of(m);
@@ -148,7 +146,7 @@ py::array select(const py::object& masked, const py::object& v, const py::object
   need_shape(uub, "ub", shape);
   need_shape(al, "alpha", shape);
   need_shape(be, "beta", shape);
-  py::array result = output(out, shape, m, bytes);
+  py::array result = new_array(shape, is_signed(m), bytes);
   const SelectArgs a{m.data(), data<uint64_t>(bits), uu.data(), uua.data(), uub.data(), al.data(), be.data(),
                      result.mutable_data(), m.size(), static_cast<int>(shift), static_cast<int>(party), wire, bytes,
                      short_bytes};

@@ -8,15 +8,13 @@ namespace {
 using Pair = std::pair<int64_t, int64_t>;
 constexpr int64_t kMost = int64_t(1) << 40;
 
-py::array ring_array(const py::object& value, const char* name, int bytes) { return integers(value, name, bytes); }
-
 std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, Whole groups, Whole weight_bits) {
   // Which ring is the array's own choice: 32-bit elements compute modulo 2^32.
   if (!py::hasattr(weight, "dtype")) bad_type("weight", "expected an array of uint64, int64, uint32 or int32");
   const py::array probe = py::array::ensure(weight);
   if (!probe) throw py::error_already_set();
   const int bytes = probe.itemsize() == 4 ? 4 : 8;
-  const py::array w = ring_array(weight, "weight", bytes);
+  const py::array w = integers(weight, "weight", bytes);
   if (w.ndim() != 2 && w.ndim() != 4)
     bad_value("weight", "expected shape (outputs, inputs) or (outputs, inputs / groups, height, width), got " +
                             shape_text(shape_of(w)));
@@ -40,23 +38,21 @@ std::unique_ptr<PackedWeight> pack_weight(const py::object& weight, Whole groups
   return packed;
 }
 
-// What bias and add must look like, shared by both products.
-const void* optional(const py::object& value, const char* name, int bytes, const std::vector<py::ssize_t>& shape,
-                     py::array& keep) {
-  if (value.is_none()) return nullptr;
-  keep = ring_array(value, name, bytes);
-  need_shape(keep, name, shape);
-  return keep.data();
-}
+// What both products add to, and where they write.
+struct Result {
+  py::array add, out;
+  const void* from = nullptr;  // null without `add`
+  void* to;
 
-py::array make_output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x, int bytes) {
-  if (!out.is_none()) {
-    py::array o = output_bytes(out, shape, bytes);
-    if (o.data() == x.data() && x.size()) bad_value("out", "must not be x");
-    return o;
+  Result(const py::object& add_, const py::object& out_, const std::vector<py::ssize_t>& shape, const py::array& x)
+      : out(output(out_, shape, x, x.itemsize())) {
+    to = out.mutable_data();
+    if (add_.is_none()) return;
+    add = integers(add_, "add", x.itemsize());
+    need_shape(add, "add", shape);
+    from = add.data();
   }
-  return new_array(shape, x.dtype().kind() == 'i', bytes);
-}
+};
 
 // Checks everything but the elements.
 ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding,
@@ -84,21 +80,15 @@ ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight&
 }
 
 py::array conv2d(const py::object& input, const PackedWeight& w, Pair stride, Pair padding, Pair dilation,
-                 const py::object& bias, const py::object& add, const py::object& out) {
-  const py::array x = ring_array(input, "x", w.ring_bytes);
-  const ConvShape& s = w.shape;
+                 const py::object& add, const py::object& out) {
+  const py::array x = integers(input, "x", w.ring_bytes);
   const ConvGeometry g = geometry(shape_of(x), w, stride, padding, dilation);
-  py::array keep_bias, keep_add;
-  const std::vector<py::ssize_t> shape{g.batch, s.outputs, g.out_h, g.out_w};
-  const void* b = optional(bias, "bias", w.ring_bytes, {s.outputs}, keep_bias);
-  const void* extra = optional(add, "add", w.ring_bytes, shape, keep_add);
-  py::array result = make_output(out, shape, x, w.ring_bytes);
-  void* to = result.mutable_data();
-  if (result.size()) {
+  const Result result(add, out, {g.batch, w.shape.outputs, g.out_h, g.out_w}, x);
+  if (result.out.size()) {
     py::gil_scoped_release release;
-    convolve(x.data(), w, g, b, extra, to);
+    convolve(x.data(), w, g, result.from, result.to);
   }
-  return result;
+  return result.out;
 }
 
 void prepare_conv2d(const std::vector<py::ssize_t>& shape, const PackedWeight& w, Pair stride, Pair padding,
@@ -109,44 +99,29 @@ void prepare_conv2d(const std::vector<py::ssize_t>& shape, const PackedWeight& w
   if (fir_pays(w, g)) w.fir(g.stride_h);
 }
 
-py::array linear(const py::object& input, const PackedWeight& w, const py::object& bias, const py::object& add,
-                 const py::object& out) {
+py::array linear(const py::object& input, const PackedWeight& w, const py::object& add, const py::object& out) {
   if (!w.is_matrix) bad_value("weight", "is a convolution: use conv2d");
-  const py::array x = ring_array(input, "x", w.ring_bytes);
+  const py::array x = integers(input, "x", w.ring_bytes);
   if (x.ndim() != 2 || x.shape(1) != w.shape.k())
     bad_value("x", "expected shape (batch, " + std::to_string(w.shape.k()) + "), got " + shape_text(shape_of(x)));
-  py::array keep_bias, keep_add;
-  const std::vector<py::ssize_t> shape{x.shape(0), w.shape.outputs};
-  const void* b = optional(bias, "bias", w.ring_bytes, {w.shape.outputs}, keep_bias);
-  const void* extra = optional(add, "add", w.ring_bytes, shape, keep_add);
-  py::array result = make_output(out, shape, x, w.ring_bytes);
-  void* to = result.mutable_data();
-  if (result.size()) {
+  const Result result(add, out, {x.shape(0), w.shape.outputs}, x);
+  if (result.out.size()) {
     py::gil_scoped_release release;
-    multiply(x.data(), x.shape(0), w, b, extra, to);
+    multiply(x.data(), x.shape(0), w, result.from, result.to);
   }
-  return result;
+  return result.out;
 }
 
 }  // namespace
 
 void bind_conv(py::module_& m) {
-  py::class_<PackedWeight>(m, "PackedWeight")
-      .def_property_readonly("shape", [](const PackedWeight& w) -> py::tuple {
-        const ConvShape& s = w.shape;
-        if (w.is_matrix) return py::make_tuple(s.outputs, s.inputs_per_group);
-        return py::make_tuple(s.outputs, s.inputs_per_group, s.kernel_h, s.kernel_w);
-      })
-      .def_property_readonly("groups", [](const PackedWeight& w) { return w.shape.groups; })
-      .def_property_readonly("ring_bits", [](const PackedWeight& w) { return 8 * w.ring_bytes; })
-      .def_property_readonly("weight_bits", [](const PackedWeight& w) { return 8 * w.bytes; })
-      .def_property_readonly("nbytes", [](const PackedWeight& w) { return w.size; });
+  py::class_<PackedWeight>(m, "PackedWeight");
   m.def("pack_weight", &pack_weight, py::arg("weight"), py::arg("groups"), py::arg("weight_bits"));
   m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-        py::arg("bias"), py::arg("add"), py::arg("out"));
+        py::arg("add"), py::arg("out"));
   m.def("prepare_conv2d", &prepare_conv2d, py::arg("x_shape"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
         py::arg("dilation"));
-  m.def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("add"), py::arg("out"));
+  m.def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("add"), py::arg("out"));
 }
 
 }  // namespace autorep

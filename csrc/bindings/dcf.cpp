@@ -37,7 +37,7 @@ void need_below(const py::array& a, const char* name, int bits) {
 namespace {
 
 py::array gen(const py::object& alpha, const py::object& payload, const py::object& root0, const py::object& root1,
-              const py::bytes& hash_key, Whole bits, const py::object& out) {
+              const py::bytes& hash_key, Whole bits) {
   need_range(bits, "bits", 1, 63);
   const py::array al = ring64(alpha, "alpha"), pay = ring_any(payload, "payload");
   const py::array r0 = ring64(root0, "root0"), r1 = ring64(root1, "root1");
@@ -52,7 +52,7 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   const DcfLayout layout =
       dcf_layout(static_cast<int>(bits), static_cast<int>(pay.shape(1)), static_cast<int>(pay.itemsize()));
   const int64_t words = dcf_words(layout, n);
-  py::array key = output(out, {words});
+  py::array key = new_array({words}, false, 8);
   auto* to = mutable_data<uint64_t>(key);
   uint64_t header[kDcfHeaderWords] = {kDcfFormat, uint64_t(bits), uint64_t(layout.payloads), uint64_t(n),
                                       uint64_t(words)};
@@ -69,16 +69,14 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   return key;
 }
 
-py::array eval(const py::object& key, const py::object& root, const py::object& x, Whole party, const py::object& out) {
+py::array eval(const py::object& key, const py::object& root, const py::object& x, Whole party) {
   const DcfKey k = read_dcf_key(key, "key");
   const py::array r = ring64(root, "root"), points = ring64(x, "x");
   need_shape(r, "root", {k.n, 2});
   need_shape(points, "x", {k.n});
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
-  const int bytes = k.layout.word_bytes;
-  py::array result = out.is_none() ? new_array({k.n, k.layout.payloads}, false, bytes)
-                                   : output_bytes(out, {k.n, k.layout.payloads}, bytes);
+  py::array result = new_array({k.n, k.layout.payloads}, false, k.layout.word_bytes);
   DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
                 data<uint64_t>(points), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
                 static_cast<int>(party)};
@@ -91,8 +89,8 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
 
 void bind_dcf(py::module_& m) {
   m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"),
-        py::arg("hash_key"), py::arg("bits"), py::arg("out"));
-  m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"), py::arg("out"));
+        py::arg("hash_key"), py::arg("bits"));
+  m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"));
   m.def("dcf_words", [](Whole n, Whole bits, Whole payloads, Whole payload_bits) {
     need_range(n, "n", 0, int64_t(1) << 40);
     need_range(bits, "bits", 1, 63);

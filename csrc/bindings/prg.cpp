@@ -7,16 +7,13 @@
 namespace autorep {
 namespace {
 
-py::array prg_words(const py::bytes& seed, Whole purpose_, Whole offset_, const std::vector<py::ssize_t>& shape,
-                    const py::object& out) {
+py::array prg_words(const py::bytes& seed, Whole purpose_, const std::vector<py::ssize_t>& shape) {
   for (py::ssize_t s : shape)
     if (s < 0) bad_value("shape", "sizes must not be negative, got " + shape_text(shape));
   const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
-  const uint64_t purpose = need_word(purpose_, "purpose"), offset = need_word(offset_, "offset");
-  py::array result = output(out, shape);
-  const StreamArgs a{&key, purpose, offset, mutable_data<uint64_t>(result), result.size()};
-  // The counter is 64 bits of blocks; only offsets that no caller reaches could wrap.
-  if (uint64_t(a.n) > ~offset) bad_value("offset", "the stream ends at word 2**64");
+  const uint64_t purpose = need_word(purpose_, "purpose");
+  py::array result = new_array(shape, false, 8);
+  const StreamArgs a{&key, purpose, mutable_data<uint64_t>(result), result.size()};
   py::gil_scoped_release release;
   if (a.n) kernels().stream(a, threads_for(a.n, 16384));
   return result;
@@ -25,8 +22,7 @@ py::array prg_words(const py::bytes& seed, Whole purpose_, Whole offset_, const 
 }  // namespace
 
 void bind_prg(py::module_& m) {
-  m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("offset"), py::arg("shape"),
-        py::arg("out"));
+  m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("shape"));
 }
 
 }  // namespace autorep

@@ -11,23 +11,21 @@
 
 namespace autorep {
 
-// out[i] = trunc((r2[i] + 2*epsilon[i]*r[i] + (party == 0) * epsilon[i]^2) / 2^frac_bits) + offset[(i / inner) % count]
-// in Z_2^64, the quotient signed and rounded towards zero. offset may be null. n >= 0, 0 <= frac_bits < 63.
-// out may be epsilon, r or r2.
+// out[i] = trunc((r2[i] + 2*epsilon[i]*r[i] + (party == 0) * epsilon[i]^2) / 2^frac_bits) in Z_2^64, the quotient signed
+// and rounded towards zero. n >= 0, 0 <= frac_bits < 63. out may be epsilon, r or r2.
 struct BeaverSquareArgs {
   const uint64_t* epsilon;
   const uint64_t* r;
   const uint64_t* r2;
-  const uint64_t* offset;
   uint64_t* out;
-  int64_t n, inner, count;
+  int64_t n;
   int frac_bits, party;
 };
 
-// out[i] = word[offset + i] of the stream (key, purpose), i < n.
+// out[i] = word i of the stream (key, purpose), i < n.
 struct StreamArgs {
   const RoundKeys* key;
-  uint64_t purpose, offset;
+  uint64_t purpose;
   uint64_t* out;
   int64_t n;
 };
@@ -35,7 +33,7 @@ struct StreamArgs {
 // See ring/tiles.h. Offsets are in bytes, strides in elements. A panel is at most kPanelBytes of ring elements wide.
 enum : int64_t { kPanelBytes = 256, kPanelSliceBytes = 32 << 10, kTileScratchBytes = 64 << 10 };
 struct TileArgs {
-  const void *input, *weight, *bias, *add;
+  const void *input, *weight, *add;
   void *out, *scratch;  // scratch: kTileScratchBytes a thread, aligned to 64
   const int64_t *k_offset, *pixel_offset;
   int64_t k, pixels, pixels_per_image, groups, oc_per_group, panel;
@@ -52,7 +50,7 @@ struct FirPlace {
   int64_t v_channel, m_tile;  // elements from channel to channel, from tile to tile
 };
 struct FirArgs {
-  const void *input, *bias, *add;
+  const void *input, *add;
   void *phases, *out, *scratch;  // scratch: scratch_bytes a thread, a row of all phases, aligned to 64
   FirPlace places[kFirProducts * kFirProducts];
   int64_t scratch_bytes, planes, channels, outputs, height, width, padding_h, padding_w, out_h, out_w;
@@ -62,7 +60,7 @@ struct FirArgs {
 
 // See ring/rows.h. The input has its border already; weights in their own order, as wide as the ring.
 struct RowArgs {
-  const void *input, *weight, *bias, *add;
+  const void *input, *weight, *add;
   void* out;
   int64_t batch, groups, ic_per_group, oc_per_group, height, width, kernel_h, kernel_w;
   int64_t stride_h, stride_w, dilation_h, dilation_w, out_h, out_w;
@@ -91,11 +89,11 @@ struct DcfEvalArgs {
 };
 
 // See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept,
-// keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear, add, sub. out may be m
+// keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear and sub. out may be m
 // where both are as wide. m has m_bytes, all that is shared and out out_bytes; beta and ab as well, or half as many
 // where both are as wide and shift is at most half of their bits: their high halves. shift: 0 to the wire's bits less 2.
 struct ActivationArgs {
-  const void *m, *alpha, *beta, *alpha2, *ab, *relu, *add, *sub;
+  const void *m, *alpha, *beta, *alpha2, *ab, *relu, *sub;
   const uint8_t* linear;
   const int64_t* keep;
   void* out;
@@ -184,54 +182,35 @@ struct DealSelectArgs {
   int shift, r_bytes, share_bytes, beta_bytes;
 };
 
-// See ring/fixed_point.h. encode: scale = 2^frac_bits, false where an element does not fit (it becomes 0); decode: its
-// inverse.
-struct EncodeArgs {
-  const void* x;
-  uint64_t* out;
-  int64_t n;
-  double scale;
-  int real_bytes;
-};
-struct DecodeArgs {
-  const uint64_t* v;
-  void* out;
-  int64_t n;
-  double scale;
-  int real_bytes;
-};
-
 // Every kernel, once: the table below and each tier's copy of it (cpu/tier.h) are made from this list.
 #define AR_KERNELS(X) \
-  X(void, beaver_square, BeaverSquareArgs) \
-  X(void, stream, StreamArgs) \
-  X(void, tiles, TileArgs) \
-  X(void, fir_split, FirArgs) \
-  X(void, fir_input, FirArgs) \
-  X(void, fir_output, FirArgs) \
-  X(void, rows, RowArgs) \
-  X(void, gen_dcf, DcfGenArgs) \
-  X(void, eval_dcf, DcfEvalArgs) \
-  X(void, activation_step, ActivationArgs) \
-  X(void, deal_powers, DealPowersArgs) \
-  X(void, window, WindowArgs) \
-  X(void, deal_relu, DealReluArgs) \
-  X(void, relu_fss, ReluArgs) \
-  X(bool, encode, EncodeArgs) \
-  X(void, decode, DecodeArgs) \
-  X(void, pack_bits, PackArgs) \
-  X(void, unpack_bits, UnpackArgs) \
-  X(void, borrow_bits, BorrowArgs) \
-  X(void, carry_open, CarryArgs) \
-  X(void, carry_close, CarryArgs) \
-  X(void, deal_and, DealAndArgs) \
-  X(void, select, SelectArgs) \
-  X(void, deal_select, DealSelectArgs)
+  X(beaver_square, BeaverSquareArgs) \
+  X(stream, StreamArgs) \
+  X(tiles, TileArgs) \
+  X(fir_split, FirArgs) \
+  X(fir_input, FirArgs) \
+  X(fir_output, FirArgs) \
+  X(rows, RowArgs) \
+  X(gen_dcf, DcfGenArgs) \
+  X(eval_dcf, DcfEvalArgs) \
+  X(activation_step, ActivationArgs) \
+  X(deal_powers, DealPowersArgs) \
+  X(window, WindowArgs) \
+  X(deal_relu, DealReluArgs) \
+  X(relu_fss, ReluArgs) \
+  X(pack_bits, PackArgs) \
+  X(unpack_bits, UnpackArgs) \
+  X(borrow_bits, BorrowArgs) \
+  X(carry_open, CarryArgs) \
+  X(carry_close, CarryArgs) \
+  X(deal_and, DealAndArgs) \
+  X(select, SelectArgs) \
+  X(deal_select, DealSelectArgs)
 
 struct Kernels {
   const char* tier;
   int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
-#define AR_ENTRY(result, name, args) result (*name)(const args&, int threads);
+#define AR_ENTRY(name, args) void (*name)(const args&, int threads);
   AR_KERNELS(AR_ENTRY)
 #undef AR_ENTRY
 };

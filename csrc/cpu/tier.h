@@ -18,7 +18,6 @@
 #include "ring/activation.h"
 #include "ring/beaver.h"
 #include "ring/fir.h"
-#include "ring/fixed_point.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
 
@@ -28,7 +27,7 @@ namespace AR_TIER {
 #define AR_STRING_(x) #x
 #define AR_STRING(x) AR_STRING_(x)
 
-#define AR_ENTRY(result, name, args) name,
+#define AR_ENTRY(name, args) name,
 static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, AR_KERNELS(AR_ENTRY)};
 #undef AR_ENTRY
 

@@ -26,16 +26,13 @@ static void stream_blocks(const RoundKeys& rk, uint64_t purpose, uint64_t block,
 static void stream(const StreamArgs& args, int threads) {
   enum { kWords = 512 };  // a chunk: stays in the first-level cache, and a multiple of every tier's group
   static_assert(kWords % (2 * kAesBlocks) == 0, "chunks are whole groups");
-  const int64_t odd = int64_t(args.offset & 1), end = args.n + odd;
-  const uint64_t first = args.offset >> 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t c = 0; c < (end + kWords - 1) / kWords; ++c) {
+  for (int64_t c = 0; c < (args.n + kWords - 1) / kWords; ++c) {
     alignas(64) uint64_t words[kWords];
-    const int64_t start = c * kWords, have = min64(kWords, end - start);
+    const int64_t start = c * kWords, have = min64(kWords, args.n - start);
     const int64_t group = 2 * kAesBlocks;
-    stream_blocks(*args.key, args.purpose, first + uint64_t(start / 2), (have + group - 1) / group, words);
-    const int64_t skip = c == 0 ? odd : 0;
-    memcpy(args.out + start + skip - odd, words + skip, size_t(have - skip) * 8);
+    stream_blocks(*args.key, args.purpose, uint64_t(start / 2), (have + group - 1) / group, words);
+    memcpy(args.out + start, words, size_t(have) * 8);
   }
 }
 

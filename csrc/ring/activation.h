@@ -6,7 +6,7 @@
 //   identity: z = [party 0] mx - rx                        << align
 //   square:   z = [party 0] mx^2 - 2 mx rx + alpha2 - mu * ab
 //   kept:     z = relu                                     << align
-//   out = z + add - sub
+//   out = z - sub
 //
 // with beta = msb(r) 2^(w-t), ab = 2 alpha beta - beta^2. The wire has w bits (M: 32 or 64), the result has as many as
 // its shares (O: 32 or 64): truncation holds over the integers, so either goes with either. Where both have w bits and
@@ -37,15 +37,14 @@ struct Truncated {
 };
 
 // kForm: 0 identity everywhere, 1 square everywhere, 2 by `linear`. Positions [begin, end) of one sample.
-template <class M, class O, class B, int kForm, bool kAdd, bool kSub>
+template <class M, class O, class B, int kForm, bool kSub>
 static void activation_run(const ActivationArgs& a, int64_t row, int64_t begin, int64_t end) {
   const int64_t at = row * a.positions;
   const M* m = static_cast<const M*>(a.m) + at;
   const O *alpha = static_cast<const O*>(a.alpha) + at,
           *alpha2 = kForm ? static_cast<const O*>(a.alpha2) + at : nullptr;
   const B *beta = static_cast<const B*>(a.beta) + at, *ab = kForm ? static_cast<const B*>(a.ab) + at : nullptr;
-  const O *add = kAdd ? static_cast<const O*>(a.add) + at : nullptr,
-          *sub = kSub ? static_cast<const O*>(a.sub) + at : nullptr;
+  const O* sub = kSub ? static_cast<const O*>(a.sub) + at : nullptr;
   const uint8_t* linear = a.linear;
   O* out = static_cast<O*>(a.out) + at;
   const int t = a.shift, align = a.align;
@@ -63,7 +62,6 @@ static void activation_run(const ActivationArgs& a, int64_t row, int64_t begin, 
         z = (z & pick) | (square & ~pick);
       }
     }
-    if (kAdd) z += add[i];
     if (kSub) z -= sub[i];
     out[i] = z;
   }
@@ -72,9 +70,8 @@ static void activation_run(const ActivationArgs& a, int64_t row, int64_t begin, 
 typedef void (*ActivationRun)(const ActivationArgs&, int64_t, int64_t, int64_t);
 
 template <class M, class O, class B, int kForm>
-AR_INLINE ActivationRun activation_pick(bool add, bool sub) {
-  if (add) return sub ? activation_run<M, O, B, kForm, true, true> : activation_run<M, O, B, kForm, true, false>;
-  return sub ? activation_run<M, O, B, kForm, false, true> : activation_run<M, O, B, kForm, false, false>;
+AR_INLINE ActivationRun activation_pick(bool sub) {
+  return sub ? activation_run<M, O, B, kForm, true> : activation_run<M, O, B, kForm, false>;
 }
 
 // First entry of keep[0..kept) that is not below `position`. The mask is public.
@@ -110,9 +107,9 @@ AR_INLINE auto by_widths(int wire_bytes, int share_bytes, int beta_bytes, Pick p
 AR_INLINE ActivationRun activation_widths(const ActivationArgs& a) {
   return by_widths(a.m_bytes, a.out_bytes, a.beta_bytes, [&](auto of) {
     using W = decltype(of);
-    if (!a.alpha2) return activation_pick<typename W::M, typename W::O, typename W::B, 0>(a.add, a.sub);
-    return a.linear ? activation_pick<typename W::M, typename W::O, typename W::B, 2>(a.add, a.sub)
-                    : activation_pick<typename W::M, typename W::O, typename W::B, 1>(a.add, a.sub);
+    if (!a.alpha2) return activation_pick<typename W::M, typename W::O, typename W::B, 0>(a.sub);
+    return a.linear ? activation_pick<typename W::M, typename W::O, typename W::B, 2>(a.sub)
+                    : activation_pick<typename W::M, typename W::O, typename W::B, 1>(a.sub);
   });
 }
 
@@ -120,11 +117,10 @@ AR_INLINE ActivationRun activation_widths(const ActivationArgs& a) {
 template <class O>
 AR_INLINE void activation_kept(const ActivationArgs& a, int64_t row, int64_t begin, int64_t end) {
   const int64_t at = row * a.positions;
-  const O *relu = static_cast<const O*>(a.relu) + row * a.kept, *add = static_cast<const O*>(a.add),
-          *sub = static_cast<const O*>(a.sub);
+  const O *relu = static_cast<const O*>(a.relu) + row * a.kept, *sub = static_cast<const O*>(a.sub);
   const auto put = [&](int64_t k, int64_t i) {
     const O value = a.align < int(8 * sizeof(O)) ? O(relu[k] << a.align) : O(0);
-    static_cast<O*>(a.out)[i] = value + (add ? add[i] : 0) - (sub ? sub[i] : 0);
+    static_cast<O*>(a.out)[i] = value - (sub ? sub[i] : 0);
   };
   if (a.kept == a.positions) {
     for (int64_t k = begin; k < end; ++k) put(k, at + k);

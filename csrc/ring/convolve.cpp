@@ -45,16 +45,15 @@ void run_tiles(TileArgs& a, const PackedWeight& w) {
   kernels().tiles(a, threads);
 }
 
-void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
-              void* out) {
-  if (fir_pays(w, g)) return fir_convolve(x, w, g, bias, add, out);
+void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* add, void* out) {
+  if (fir_pays(w, g)) return fir_convolve(x, w, g, add, out);
   const ConvShape& s = w.shape;
   const int64_t bytes = w.ring_bytes, channels = s.groups * s.inputs_per_group;
   const int64_t height = g.height + 2 * g.padding_h, width = g.width + 2 * g.padding_w;
   const char* input = static_cast<const char*>(x);
   if (g.padding_h || g.padding_w) input = padded(input, g.batch * channels, g, height, width, bytes);
   if (w.by_rows) {
-    RowArgs a{input, w.data, bias, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height,
+    RowArgs a{input, w.data, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height,
               width, s.kernel_h, s.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.out_h, g.out_w,
               w.ring_bytes};
     kernels().rows(a, threads_for_products(g.batch * s.outputs * s.k() * g.out_h * g.out_w));
@@ -73,7 +72,7 @@ void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const
     for (int64_t y = 0; y < g.out_h; ++y)
       for (int64_t i = 0; i < g.out_w; ++i) *p++ = n * image + (y * g.stride_h * width + i * g.stride_w) * bytes;
   TileArgs a{};
-  a.input = input, a.bias = bias, a.add = add, a.out = out;
+  a.input = input, a.add = add, a.out = out;
   a.k_offset = k_offset.data(), a.pixel_offset = pixel_offset.data();
   a.pixels = g.batch * pixels_per_image, a.pixels_per_image = pixels_per_image;
   a.image_stride = s.outputs * pixels_per_image, a.pixel_stride = 1, a.oc_stride = pixels_per_image;
@@ -81,13 +80,13 @@ void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const
   run_tiles(a, w);
 }
 
-void multiply(const void* x, int64_t batch, const PackedWeight& w, const void* bias, const void* add, void* out) {
+void multiply(const void* x, int64_t batch, const PackedWeight& w, const void* add, void* out) {
   const int64_t k = w.shape.k();
   std::vector<int64_t> k_offset(static_cast<size_t>(k)), pixel_offset(static_cast<size_t>(batch));
   for (int64_t i = 0; i < k; ++i) k_offset[static_cast<size_t>(i)] = i * w.ring_bytes;
   for (int64_t i = 0; i < batch; ++i) pixel_offset[static_cast<size_t>(i)] = i * k * w.ring_bytes;
   TileArgs a{};
-  a.input = x, a.bias = bias, a.add = add, a.out = out;
+  a.input = x, a.add = add, a.out = out;
   a.k_offset = k_offset.data(), a.pixel_offset = pixel_offset.data();
   a.pixels = batch, a.pixels_per_image = batch;
   a.pixel_stride = w.shape.outputs, a.oc_stride = 1;

@@ -164,11 +164,10 @@ AR_INLINE void fir_tile(const FirArgs& a, int64_t image, int64_t tile_row, int64
     for (int x = 0; x < F::kOutputs; ++x) across[x][i] = line[x];
   }
   T y[F::kOutputs * F::kOutputs][kLanes];  // row by row
-  const V bias = a.bias ? load<V>(static_cast<const T*>(a.bias) + oc) : V{};
   for (int x = 0; x < F::kOutputs; ++x) {
     V column[F::kOutputs];
     F::out(across[x], column);
-    for (int r = 0; r < F::kOutputs; ++r) store(y[r * F::kOutputs + x], column[r] + bias);
+    for (int r = 0; r < F::kOutputs; ++r) store(y[r * F::kOutputs + x], column[r]);
   }
   const int64_t top = tile_row * F::kOutputs, left = tile_column * F::kOutputs;
   const int64_t height = min64(F::kOutputs, a.out_h - top), width = min64(F::kOutputs, a.out_w - left);

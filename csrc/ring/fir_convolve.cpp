@@ -39,8 +39,7 @@ bool fir_pays(const PackedWeight& w, const ConvGeometry& g) {
   return g.batch * tiles_over(g.out_h, taps) * tiles_over(g.out_w, taps) >= kernels().fir_least_tiles;
 }
 
-void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* bias, const void* add,
-                  void* out) {
+void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const void* add, void* out) {
   const ConvShape& s = w.shape;
   const FirTaps& taps = fir_taps(g.stride_h);
   const FirPlan& plan = fir_plan(g.stride_h);
@@ -48,7 +47,7 @@ void fir_convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, c
   const int64_t bytes = w.ring_bytes, channels = s.groups * s.inputs_per_group;
 
   FirArgs a{};
-  a.bias = bias, a.add = add, a.out = out, a.ring_bytes = w.ring_bytes, a.stride = static_cast<int>(g.stride_h);
+  a.add = add, a.out = out, a.ring_bytes = w.ring_bytes, a.stride = static_cast<int>(g.stride_h);
   a.channels = channels, a.outputs = s.outputs, a.out_h = g.out_h, a.out_w = g.out_w;
   a.tile_rows = tiles_over(g.out_h, taps), a.tile_columns = tiles_over(g.out_w, taps);
   a.input_rows = kFirStep * a.tile_rows + kFirTaps - g.stride_h;

@@ -28,10 +28,9 @@ static void rows_typed(const RowArgs& a, int threads) {
     const T* x = static_cast<const T*>(a.input) + (image * a.groups + group) * a.ic_per_group * a.height * a.width;
     T* out = static_cast<T*>(a.out) + task * a.out_h * a.out_w;
     const T* add = a.add ? static_cast<const T*>(a.add) + task * a.out_h * a.out_w : nullptr;
-    const T bias = a.bias ? static_cast<const T*>(a.bias)[oc] : 0;
     for (int64_t y = 0; y < a.out_h; ++y) {
       T* row = out + y * a.out_w;
-      for (int64_t i = 0; i < a.out_w; ++i) row[i] = bias + (add ? add[y * a.out_w + i] : 0);
+      for (int64_t i = 0; i < a.out_w; ++i) row[i] = add ? add[y * a.out_w + i] : 0;
       for (int64_t c = 0; c < a.ic_per_group; ++c)
         for (int64_t ky = 0; ky < a.kernel_h; ++ky) {
           const T* line = x + (c * a.height + y * a.stride_h + ky * a.dilation_h) * a.width;

@@ -71,31 +71,29 @@ struct PanelTile<uint64_t, W, kUsed> {
 
 // One channel of `run` pixels of an image: from sums `row` apart to outputs from `at` on.
 template <class T>
-static void write_channel(const TileArgs& a, int64_t at, int64_t run, int64_t oc, int64_t row, const T* c) {
+static void write_channel(const TileArgs& a, int64_t at, int64_t run, int64_t row, const T* c) {
   T* const out = static_cast<T*>(a.out);
   const T* const add = static_cast<const T*>(a.add);
-  const T bias = a.bias ? static_cast<const T*>(a.bias)[oc] : 0;
-  for (int64_t i = 0; i < run; ++i, at += a.pixel_stride) out[at] = c[i * row] + bias + (add ? add[at] : 0);
+  for (int64_t i = 0; i < run; ++i, at += a.pixel_stride) out[at] = c[i * row] + (add ? add[at] : 0);
 }
 
 // Four channels, where the pixels of an image lie side by side.
 template <class T>
-static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t oc, int64_t row, const T* c) {
+static void write_four(const TileArgs& a, int64_t at, int64_t run, int64_t row, const T* c) {
   using V = typename Four<T>::V;
   T* const out = static_cast<T*>(a.out);
   const T* const add = static_cast<const T*>(a.add);
-  const V bias = a.bias ? load<V>(static_cast<const T*>(a.bias) + oc) : V{};
   int64_t i = 0;
   for (; i + 4 <= run; i += 4) {
     V v[4];
-    for (int p = 0; p < 4; ++p) v[p] = load<V>(c + (i + p) * row) + bias;
+    for (int p = 0; p < 4; ++p) v[p] = load<V>(c + (i + p) * row);
     transpose4(v);
     for (int o = 0; o < 4; ++o) {
       const int64_t to = at + o * a.oc_stride + i;
       store(out + to, add ? v[o] + load<V>(add + to) : v[o]);
     }
   }
-  for (int o = 0; o < 4; ++o) write_channel(a, at + o * a.oc_stride + i, run - i, oc + o, row, c + i * row + o);
+  for (int o = 0; o < 4; ++o) write_channel(a, at + o * a.oc_stride + i, run - i, row, c + i * row + o);
 }
 
 template <class T>
@@ -109,8 +107,8 @@ static void write_tiles(const TileArgs& a, int64_t first, int64_t count, int64_t
     const int64_t at = image * a.image_stride + q * a.pixel_stride + oc * a.oc_stride;
     const T* const from = c + done * row;
     int64_t o = 0;
-    for (; by_four && o + 4 <= width; o += 4) write_four(a, at + o * a.oc_stride, run, oc + o, row, from + o);
-    for (; o < width; ++o) write_channel(a, at + o * a.oc_stride, run, oc + o, row, from + o);
+    for (; by_four && o + 4 <= width; o += 4) write_four(a, at + o * a.oc_stride, run, row, from + o);
+    for (; o < width; ++o) write_channel(a, at + o * a.oc_stride, run, row, from + o);
     done += run;
   }
 }
@@ -134,7 +132,7 @@ static void tiles_typed(const TileArgs& a, int threads) {
       const char* input = static_cast<const char*>(a.input) + group * a.group_offset;
       const int64_t oc = panel * row, width = min64(row, a.oc_per_group - oc);
       // Sums go to their place at once where that is a row of outputs of one pixel, else by way of the scratch.
-      const bool direct = a.oc_stride == 1 && a.pixels == a.pixels_per_image && width == row && !a.bias && !a.add;
+      const bool direct = a.oc_stride == 1 && a.pixels == a.pixels_per_image && width == row && !a.add;
       T* const out = static_cast<T*>(a.out) + first * a.pixel_stride + group * a.oc_per_group + oc;
       for (int64_t k = 0; k < a.k; k += k_step) {
         const int64_t kn = min64(k_step, a.k - k);

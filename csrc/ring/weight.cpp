@@ -57,8 +57,7 @@ std::unique_ptr<PackedWeight> PackedWeight::pack(const void* weight, ConvShape s
   p->panel = kPanelBytes / ring_bytes;
   while (p->panel > 64 / ring_bytes && p->panel / 2 >= per_group) p->panel /= 2;
   const int64_t rows = p->by_rows ? shape.outputs : shape.groups * ((per_group + p->panel - 1) / p->panel) * p->panel;
-  p->size = rows * shape.k() * p->bytes;
-  p->memory.reset(new char[static_cast<size_t>(p->size) + 64]());
+  p->memory.reset(new char[static_cast<size_t>(rows * shape.k() * p->bytes) + 64]());
   char* start = p->memory.get();
   start += (64 - reinterpret_cast<uintptr_t>(start) % 64) % 64;
   p->data = start;

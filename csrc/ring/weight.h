@@ -28,7 +28,6 @@ struct PackedWeight {
   int64_t panel;
   std::unique_ptr<char[]> memory;
   const void* data;
-  int64_t size;  // in bytes
 
   // Weight k of an output, sign-extended.
   int64_t at(int64_t oc, int64_t k) const;

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autorep_fx.hybrid.forms import Price, Prices, choose_forms
+from autorep_fx.forms.choose import Price, Prices, choose_forms
 
 
 def _random(seed, resources=1, shapes=((2, 2), (4,), (3,))):

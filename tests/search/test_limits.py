@@ -8,13 +8,13 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import BudgetError, CompileError, FormatError
-from autorep_fx.hybrid.forms import LINES, SQUARES, Price, Prices, choose_forms
+from autorep_fx.forms.choose import LINES, SQUARES, Price, Prices, choose_forms
+from autorep_fx.forms.prices import Budget, Predicted
+from autorep_fx.forms.search import settle
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search.forms import ThreeForms
 from autorep_fx.search.loop import Loop
-from autorep_fx.secure.budget import Budget, Predicted
-from autorep_fx.secure.network import network_of
-from autorep_fx.secure.settle import settle
+from autorep_fx.secure.link.network import network_of
 
 LIMIT = {"latency_ms": 105, "network": "wan"}
 

@@ -7,16 +7,18 @@ from networks import compile
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
-from autorep_fx.secure.parties.model import expected
-from autorep_fx.secure.plaintext import execute
 from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.planner import make_plan
-from autorep_fx.secure.plan.ranges import calibrated
+from autorep_fx.secure.plan.simulate import expected
+from autorep_fx.secure.planner.fold_squares import unit_squares
+from autorep_fx.secure.planner.planner import make_plan
+from autorep_fx.secure.planner.ranges import calibrated
+from autorep_fx.secure.program.plaintext import execute
 
 
 def planned(program, x, useful=10, **options):
     """(plan, numbers) with ranges from ``x``, and 10 significant bits wherever they fit any wire."""
-    return make_plan(program, calibrated(program, x), InputRange.of_examples(x.numpy()), useful=useful, **options)
+    unit, reach = unit_squares(program, calibrated(program, x))
+    return make_plan(unit, reach, InputRange.of_examples(x.numpy()), useful=useful, **options)
 
 
 def hold(program, x, *, comparison="fss", examples=None, **options):

@@ -6,9 +6,9 @@ from native_runs import compiled, planned
 from networks import images
 from torch import nn
 
-from autorep_fx.secure.center import centered
-from autorep_fx.secure.parties.model import simulate
-from autorep_fx.secure.plaintext import execute, values
+from autorep_fx.secure.plan.simulate import simulate
+from autorep_fx.secure.planner.bias_correction import centered
+from autorep_fx.secure.program.plaintext import execute, values
 
 
 def test_the_mean_of_what_a_coarse_plan_is_off_by_shrinks():

@@ -8,9 +8,9 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError, CompileWarning
-from autorep_fx.secure.plaintext import execute, off_by
-from autorep_fx.secure.precision import Look, measured
-from autorep_fx.secure.program import Program
+from autorep_fx.secure.planner.precision import Look, measured
+from autorep_fx.secure.program.plaintext import execute, off_by
+from autorep_fx.secure.program.program import Program
 
 
 def network(logits=1.0, inputs=1.0):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import autorep_fx as ar
-from autorep_fx.service.bulk import Cluster, dealt
+from autorep_fx.secure.makers.dealt.seeds import Seeds
+from autorep_fx.service.ray_dealing import Cluster, dealt
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +22,12 @@ def cluster():
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
 def test_the_same_bytes_on_two_workers(published, cluster, comparison):
     plan = ar.SecureProgram.load(published[0] / "program").native[0].with_comparison(comparison)
-    name, model, seed = plan.digest().hex(), os.urandom(16), os.urandom(16)
-    seeds = {"client": os.urandom(16), "server": os.urandom(16)}
+    name, model = plan.digest().hex(), os.urandom(16)
+    seeds = Seeds(*(os.urandom(16) for _ in range(3)))
     with ThreadPoolExecutor(4) as pool:
-        found = [*pool.map(lambda number: cluster.deal(plan, name, model, seeds, seed, number, 2), range(1, 7))]
+        found = [*pool.map(lambda number: cluster.deal(plan, name, model, seeds, number, 2), range(1, 7))]
     for number, theirs in enumerate(found, 1):
-        mine = dealt(plan, name, model, seeds, seed, number, 2)
+        mine = dealt(plan, name, model, seeds, number, 2)
         assert [part[:2] for part in mine] == [part[:2] for part in theirs]
         for (_, _, one), (_, _, other) in zip(mine, theirs):
             assert len(one) == len(other)

@@ -31,7 +31,7 @@ def test_three_owners_by_the_scripts(tmp_path, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                    "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["digits.py", str(tmp_path / "files")])
-    runpy.run_path(SCRIPTS / "digits.py")
+    runpy.run_path(str(SCRIPTS / "digits.py"))
     assert main(["certificates", "--out", str(tmp_path / "certificates"), "server", "dealer", "alice"]) == 0
     server, dealer = (f"127.0.0.1:{free_port()}" for _ in range(2))
     environment |= {

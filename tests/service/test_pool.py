@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autorep_fx.errors import PartyError
-from autorep_fx.secure.parties.prepared import Prepared
+from autorep_fx.secure.correlations.prepared import Prepared
 from autorep_fx.service.pool import Disk, Memory, Pool
 
 

@@ -14,7 +14,7 @@ from autorep_fx.errors import BudgetError
 from autorep_fx.hybrid import budget, dapa
 from autorep_fx.hybrid.fitting import Fitting
 from autorep_fx.search.methods import METHODS
-from autorep_fx.secure.network import NETWORKS
+from autorep_fx.secure.link.network import NETWORKS
 from autorep_fx.settings import keywords, settings
 from autorep_fx.settings.kinds import Range
 from autorep_fx.settings.options import meanings

@@ -16,7 +16,7 @@ from .bits import (
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .prg import aes, prg_words
-from .ring import PackedWeight, beaver_square, conv2d, decode, encode, linear, pack_weight, prepare_conv2d
+from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -33,8 +33,6 @@ __all__ = [
     "deal_select_",
     "deal_powers_",
     "deal_relu_",
-    "decode",
-    "encode",
     "eval_dcf",
     "gen_dcf",
     "linear",

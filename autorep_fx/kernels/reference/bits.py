@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver, full, store_, truncated, truncated_mask, unsigned
+from ..masked import U64, full, truncated, truncated_mask, unsigned
+from .common import store_
 
 
-def pack_bits(v, *, shift=0, bits, out=None):
+def pack_bits(v, *, shift=0, bits):
     v = np.pad(unsigned(v).astype(U64), (0, -len(v) % 64)).reshape(-1, 64)
     place = np.arange(64, dtype=U64)
     planes = [(((v >> U64(shift + i)) & U64(1)) << place).sum(-1, dtype=U64) for i in range(bits)]
-    return deliver(np.stack(planes), out)
+    return np.stack(planes)
 
 
-def unpack_bits(planes, n, *, out=None):
+def unpack_bits(planes, n):
     bits = (planes[:, :, None] >> np.arange(64, dtype=U64)) & U64(1)
     place = np.arange(len(planes), dtype=U64)[:, None, None]
-    return deliver((bits << place).sum(0, dtype=U64).ravel()[:n], out)
+    return (bits << place).sum(0, dtype=U64).ravel()[:n]
 
 
 def borrow_bits(m_planes, r_planes, *, party):
@@ -35,9 +36,9 @@ def _pairs(g, p):
     return [x[n - 2 + i :: -2] if n - 2 + i >= 0 else x[:0] for i in (0, 1) for x in (g[:n], p[:n])]
 
 
-def carry_open(g, p, a, b, *, out=None):
+def carry_open(g, p, a, b):
     g0, p0, _, p1 = _pairs(g, p)
-    return deliver(np.concatenate([p1 ^ a, np.concatenate([g0, p0[:-1]]) ^ b]), out)
+    return np.concatenate([p1 ^ a, np.concatenate([g0, p0[:-1]]) ^ b])
 
 
 def carry_close(g, p, message, received, a, b, c, *, party):
@@ -57,14 +58,14 @@ def deal_and_(a0, b0, a1, b1, *, c):
     c ^= a & (b0 ^ b1)
 
 
-def select(m, v, u, ua, ub, alpha, beta, *, shift, party, out=None):
+def select(m, v, u, ua, ub, alpha, beta, *, shift, party):
     ring = unsigned(alpha).dtype
     v = unpack_bits(v[None], len(m)).astype(ring)
     mx, mu = truncated(m, shift, ring)
     flip = ring.type(1) - ring.type(2) * v
     drelu = v * ring.type(party == 0) + flip * unsigned(u)
     rx, ux = unsigned(alpha) - mu * full(beta, ring), unsigned(ua) - mu * full(ub, ring)
-    return deliver((mx * drelu - v * rx - flip * ux).view(f"{m.dtype.kind}{ring.itemsize}"), out)
+    return (mx * drelu - v * rx - flip * ux).view(f"{m.dtype.kind}{ring.itemsize}")
 
 
 def deal_select_(r, u_bits, *, shift, u, ua, ub):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver, unsigned
+from ..masked import U64, unsigned
 from .prg import aes
 
 _DCF_FORMAT = int.from_bytes(b"afxdcf04", "little")
@@ -62,7 +62,7 @@ def _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves):
     return with_header(np.concatenate(rows, -1).ravel())
 
 
-def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
+def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key):
     n, payloads = payload.shape
     pad = [(0, -n % 16)]
     alpha = np.pad(alpha.view(U64), pad)
@@ -99,17 +99,17 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key, out=None):
         below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(ring)
         v = [_values(hash_key, s[p], U64(8 + 2 * j), payloads, ring) for p in (0, 1)]
         leaves.append(signed(v[1] - v[0] - due + below[:, None] * payload))
-    return deliver(_dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves), out)
+    return _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves)
 
 
-def eval_dcf(key, root, x, *, party, out=None):
+def eval_dcf(key, root, x, *, party):
     bits, payloads, n = (int(v) for v in key[1:4])
     hash_key, ring = key[5:7].tobytes(), np.dtype(f"u{int(key[7])}")
     leaf_bits = min(bits, 2)
     s, t = _clear(root), np.full(n, party, U64)
     x = x.view(U64)
     if n == 0:
-        return deliver(np.zeros((0, payloads), ring), out)
+        return np.zeros((0, payloads), ring)
     body = key[8:].reshape(-(-n // 16), -1)
     at = 0
 
@@ -143,7 +143,7 @@ def eval_dcf(key, root, x, *, party, out=None):
     total = total + _values(hash_key, s, U64(8) + U64(2) * leaf, payloads, ring)
     for j in range(1 << leaf_bits):
         total = total + (t * (leaf == j)).astype(ring)[:, None] * take_values()
-    return deliver(ring.type(0) - total if party else total, out)
+    return ring.type(0) - total if party else total
 
 
 def dcf_words(n, *, bits, payloads=3, payload_bits=64):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver
+from ..masked import U64
 
 
 def _sbox():
@@ -55,9 +55,8 @@ def aes(key, blocks):
     return np.ascontiguousarray(state).view(U64)
 
 
-def prg_words(seed, purpose, shape, offset=0, *, out=None):
+def prg_words(seed, purpose, shape):
     n = int(np.prod(shape))
-    first = offset // 2
-    counters = np.arange(first, (offset + n + 1) // 2 + 1, dtype=U64)
+    counters = np.arange((n + 1) // 2, dtype=U64)
     words = aes(seed, np.stack([counters, np.full_like(counters, purpose)], -1)).ravel()
-    return deliver(words[offset - 2 * first :][:n].reshape(shape), out)
+    return words[:n].reshape(shape)

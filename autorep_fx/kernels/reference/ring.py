@@ -6,10 +6,12 @@ import dataclasses
 
 import numpy as np
 
-from .common import U64, deliver
+from ...text import brief
+from ..masked import U64
+from .common import deliver
 
 
-def beaver_square(epsilon, r, r2, offset=None, *, frac_bits, party, out=None):
+def beaver_square(epsilon, r, r2, *, frac_bits, party, out=None):
     epsilon = np.asarray(epsilon)
     e, r, r2 = (np.asarray(a).view(U64) for a in (epsilon, r, r2))
     v = r2 + U64(2) * e * r
@@ -18,8 +20,6 @@ def beaver_square(epsilon, r, r2, offset=None, *, frac_bits, party, out=None):
     s = v.view(np.int64)
     low = np.int64((1 << frac_bits) - 1)
     q = ((s + np.where(s < 0, low, np.int64(0))) >> np.int64(frac_bits)).view(U64)
-    if offset is not None:
-        q = q + np.asarray(offset).view(U64)
     return deliver(q.view(epsilon.dtype), out)
 
 
@@ -28,12 +28,14 @@ class PackedWeight:
     weight: np.ndarray
     groups: int
 
+    __repr__ = brief
+
 
 def pack_weight(weight, *, groups=1, weight_bits=64):
     return PackedWeight(np.asarray(weight), groups)
 
 
-def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, out=None):
+def conv2d(x, weight, *, stride=1, padding=0, dilation=1, add=None, out=None):
     w, groups = weight.weight.view(f"u{x.itemsize}"), weight.groups
     (sh, sw), (ph, pw), (dh, dw) = (v if isinstance(v, tuple) else (v, v) for v in (stride, padding, dilation))
     outputs, per_group, kh, kw = w.shape
@@ -48,8 +50,6 @@ def conv2d(x, weight, *, stride=1, padding=0, dilation=1, bias=None, add=None, o
                 window = p[:, channels, ky * dh : ky * dh + sh * (oh - 1) + 1 : sh]
                 window = window[..., kx * dw : kx * dw + sw * (ow - 1) + 1 : sw]
                 y[:, mine] += np.einsum("oc,nchw->nohw", w[mine, :, ky, kx], window)
-    if bias is not None:
-        y += bias.view(w.dtype)[:, None, None]
     if add is not None:
         y += add.view(w.dtype)
     return deliver(y.view(x.dtype), out)
@@ -59,17 +59,8 @@ def prepare_conv2d(x_shape, weight, *, stride=1, padding=0, dilation=1):
     pass  # nothing here depends on the input's shape
 
 
-def linear(x, weight, *, bias=None, add=None, out=None):
+def linear(x, weight, *, add=None, out=None):
     y = x.view(f"u{x.itemsize}") @ weight.weight.view(f"u{x.itemsize}").T
-    for extra in (bias, add):
-        if extra is not None:
-            y = y + extra.view(y.dtype)
+    if add is not None:
+        y = y + add.view(y.dtype)
     return deliver(y.view(x.dtype), out)
-
-
-def encode(x, frac_bits, *, out=None):
-    return deliver(np.round(np.asarray(x, np.float64) * 2.0**frac_bits).astype(np.int64).view(U64), out)
-
-
-def decode(v, frac_bits, *, dtype="float64"):
-    return (v.view(np.int64).astype(np.float64) * 2.0**-frac_bits).astype(dtype)

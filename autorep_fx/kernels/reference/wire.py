@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .common import U64, deliver, full, store_, truncated, truncated_mask, unsigned
+from ..masked import U64, full, truncated, truncated_mask, unsigned
+from .common import deliver, store_
 from .dcf import eval_dcf
 
 
@@ -21,7 +22,6 @@ def activation_step(
     linear=None,
     relu=None,
     keep=None,
-    add=None,
     sub=None,
     out=None,
 ):
@@ -37,7 +37,8 @@ def activation_step(
             z = square if linear is None else np.where(linear, z, square)
     if keep is not None:
         z[:, keep] = unsigned(relu) << up
-    z = z + (ring.type(0) if add is None else unsigned(add)) - (ring.type(0) if sub is None else unsigned(sub))
+    if sub is not None:
+        z = z - unsigned(sub)
     return deliver(z.view(f"{m.dtype.kind}{ring.itemsize}"), out)
 
 
@@ -51,10 +52,9 @@ def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
         store_(ab, U64(2) * a * b - b * b, ring)
 
 
-def window(v, keep=None, *, shift=0, bits=None, out=None):
+def window(v, keep=None, *, shift, bits):
     v = (unsigned(v) if keep is None else unsigned(v)[:, keep]).astype(U64)
-    bits = 64 if bits is None else bits
-    return deliver((v >> U64(shift)) & U64((1 << bits) - 1), out)
+    return (v >> U64(shift)) & U64((1 << bits) - 1)
 
 
 def deal_relu_(r_window, *, bits, shares):
@@ -66,7 +66,7 @@ def deal_relu_(r_window, *, bits, shares):
     return rl, payload.astype(ring)
 
 
-def relu_fss(key, root, m_window, shares, *, party, out=None):
+def relu_fss(key, root, m_window, shares, *, party):
     top = int(key[1])
     m, ring = m_window.view(U64), unsigned(shares).dtype
     ml, mh = m & U64((1 << top) - 1), m >> U64(top)
@@ -75,4 +75,4 @@ def relu_fss(key, root, m_window, shares, *, party, out=None):
     one, ml = ring.type(party == 0), ml.astype(ring)
     v0 = (one - h) * ml - (low - hl) + p1 * ml - p2
     v1 = h * ml - hl - p1 * ml + p2 + (p3 << ring.type(top))
-    return deliver(np.where(mh == 0, v0, v1).view(shares.dtype), out)
+    return np.where(mh == 0, v0, v1).view(shares.dtype)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..program import Program, PublicProgram
+from ..program.program import Program, PublicProgram
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FixedPublic(PublicProgram):
     """What both parties know. A real v is the ring element ``round(v * 2**frac_bits)``."""
 
     frac_bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FixedProgram(Program):
     """A program whose polynomials have their forms (forms.py), and its number format."""
 

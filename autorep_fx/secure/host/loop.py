@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,14 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...errors import PartyError
+from ...text import brief
 from ..link.count import Count
+from ..link.message import REQUEST
+from ..link.network import Network
 from ..link.shaped import Shaped
-from ..network import Network
-from ..parties.client import Client
-from ..parties.dealer import Dealer
+from ..makers.maker import Half, Helper
 from ..parties.party import Party
-from ..parties.server import Server
-from .supervisor import Report
+from .memory import peak_memory
+from .report import Report
 
 
 @dataclass
@@ -36,58 +37,99 @@ class PhaseReport(Report):
     output: np.ndarray | None = None
     memory: int = 0
 
+    __repr__ = brief
+
 
 #: Takes a report to whoever wants it.
 Tell = Callable[[PhaseReport], None]
 
 
-def work(party: Party, inputs: Iterable[np.ndarray], tell: Tell, network: Network | None = None) -> None:
+@dataclass(frozen=True)
+class Member:
+    """A party of a run, and its part offline.
+
+    Attributes:
+        max_batch: samples that an inference may have.
+    """
+
+    party: Party
+    offline: Half | Helper
+    max_batch: int
+
+    def setup(self) -> None:
+        """Agree with the others, and do what is done once."""
+        self.party.hello()
+        self.offline.setup()
+
+    def next_batch(self) -> int:
+        """Wait for the client's request of one inference; its batch size, or 0 where it wants no more.
+
+        Raises:
+            PartyError: it asks for more than ``max_batch`` samples, or for a negative number.
+        """
+        batch, client = np.empty(1, np.int64), self.party.links["client"]
+        client.wait()
+        client.receive(REQUEST, batch)
+        if not 0 <= batch[0] <= self.max_batch:
+            raise PartyError(
+                f"{self.party.name}, at request: the client asks for {batch[0]} samples; 1 to {self.max_batch} are "
+                "allowed"
+            )
+        return int(batch[0])
+
+    def request(self, batch: int) -> None:
+        """Ask all others for the offline phase of an inference on ``batch`` samples; 0 says that there is no more."""
+        for channel in self.party.links.values():
+            channel.send(REQUEST, np.array([batch], np.int64))
+
+
+def work(member: Member, inputs: Iterable[np.ndarray], tell: Tell, network: Network | None = None) -> None:
     """Answer until the client wants no more.
 
     Args:
         inputs: the client's; nobody else looks at them.
         network: slow the link between client and server down to this while online.
     """
-    {"client": _client, "server": _server, "dealer": _dealer}[party.name](party, inputs, tell, network)
+    {"client": _client, "server": _server}.get(member.party.name, _helper)(member, inputs, tell, network)
 
 
-def _client(party: Client, inputs: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
+def _client(member: Member, inputs: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
     for x in inputs:
         start = time.monotonic()
-        party.request(len(x))
-        prepared = party.prepare(len(x))
-        tell(_report(party, "offline", start))
-        with _slowed(party, "server", network):
+        member.request(len(x))
+        prepared = member.offline.prepare(len(x))
+        tell(_report(member, "offline", start))
+        with _slowed(member.party, "server", network):
             start = time.monotonic()
-            output = party.infer(prepared, x)
-            tell(_report(party, "online", start, output))
-    party.request(0)
+            output = member.party.infer(prepared, x)
+            tell(_report(member, "online", start, output))
+    member.request(0)
 
 
-def _server(party: Server, _: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
-    while batch := party.next_batch():
+def _server(member: Member, _: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
+    while batch := member.next_batch():
         start = time.monotonic()
-        prepared = party.prepare(batch)
-        tell(_report(party, "offline", start))
-        with _slowed(party, "client", network):
+        prepared = member.offline.prepare(batch)
+        tell(_report(member, "offline", start))
+        with _slowed(member.party, "client", network):
             start = time.monotonic()
-            party.infer(prepared)
-            tell(_report(party, "online", start))
+            member.party.infer(prepared)
+            tell(_report(member, "online", start))
 
 
-def _dealer(party: Dealer, _: Iterable[np.ndarray], tell: Tell, __: Network | None) -> None:
-    while batch := party.next_batch():
+def _helper(member: Member, _: Iterable[np.ndarray], tell: Tell, __: Network | None) -> None:
+    while batch := member.next_batch():
         start = time.monotonic()
-        party.serve(batch)
-        tell(_report(party, "offline", start))
+        member.offline.serve(batch)
+        tell(_report(member, "offline", start))
 
 
-def _report(party: Party, phase: str, start: float, output: np.ndarray | None = None) -> PhaseReport:
+def _report(member: Member, phase: str, start: float, output: np.ndarray | None = None) -> PhaseReport:
     seconds = time.monotonic() - start
-    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return PhaseReport(
-        party.name, phase, party.inference, seconds=seconds, count=party.count(), output=output, memory=memory
-    )
+        member.party.name, phase, member.offline.inference, seconds=seconds, count=member.party.count(), output=output,
+        memory=peak_memory(),
+    )  # fmt: skip
 
 
 @contextmanager

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import signal
 import socket
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 
 from ... import kernels
 from ...errors import PartyError, PeerLost
+from ...text import brief
 from ..link import door
+from ..link.network import Network
 from ..link.tcp import TcpChannel
-from ..network import Network
-from ..parties.client import Client
-from ..parties.dealer import Dealer
-from ..parties.server import Server
-from ..parties.weights import Weights
-from ..plan.numbers import Numbers
+from ..makers.table import MAKERS
 from ..plan.plan import Plan
+from ..plan.server_numbers import Numbers
 from .loop import PhaseReport, work
-from .supervisor import Report
+from .members import member
+from .report import Report
 
-#: Seconds that starting and connecting the processes may take in any case: they import torch.
+#: Seconds that starting and connecting the processes may take in any case, on however busy a machine.
 STARTUP = 60.0
 
 
@@ -38,22 +35,27 @@ class Job:
     """What a party gets to start.
 
     Attributes:
-        role: "client", "server" or "dealer".
+        role: one of ``maker.roles``.
+        maker: of the correlations, by name.
         token: of the session; who connects without it is turned away.
-        addresses: of those it connects to.
+        addresses: of those it connects to; ``awaited`` connect to it.
         numbers: the server's.
         network: shape of the link between client and server while online.
     """
 
     role: str
+    maker: str
     plan: Plan
     timeout: float
     threads: int
     max_batch: int
     token: bytes
     addresses: dict[str, tuple[str, int]]
+    awaited: set[str]
     numbers: dict[str, Numbers] | None = None
     network: Network | None = None
+
+    __repr__ = brief
 
 
 def main(pipe: Connection, listener: socket.socket | None) -> None:
@@ -61,22 +63,21 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
 
     Every error is reported, and hangs up.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher decides what it ends
     faulthandler.enable()  # who dies of a signal in compiled code says on standard error where
-    party, role = None, "party"
+    found, role = None, "party"
     try:
         job: Job = pipe.recv()
         role = job.role
         _use_threads(job.threads)
         start = time.monotonic()
         channels = _connect(job, listener)
-        party = _party(job, channels)
-        party.setup()
-        gc.freeze()  # a collection that walks all of torch takes 0.1 s, more than an inference
+        found = member(role, job.plan, MAKERS[job.maker], channels, numbers=job.numbers, max_batch=job.max_batch)
+        found.setup()
+        gc.freeze()  # no collection walks what stays to the end
         for channel in channels.values():
             channel.set_timeout(job.timeout)
-        pipe.send(PhaseReport(role, "setup", seconds=time.monotonic() - start, count=party.count()))
-        work(party, _inputs(pipe), pipe.send, job.network)
+        pipe.send(PhaseReport(role, "setup", seconds=time.monotonic() - start, count=found.party.count()))
+        work(found, _inputs(pipe), pipe.send, job.network)
     except BaseException as error:  # noqa: BLE001  (every way to fail must reach the launcher)
         lost = isinstance(error, (PeerLost, EOFError))
         text = str(error) if isinstance(error, PartyError) else f"{type(error).__name__}: {error}"
@@ -85,8 +86,8 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
         except OSError:
             pass  # the launcher is gone
     finally:
-        if party is not None:
-            party.close()
+        if found is not None:
+            found.party.close()
 
 
 def _inputs(pipe: Connection) -> Iterator[np.ndarray]:
@@ -94,19 +95,7 @@ def _inputs(pipe: Connection) -> Iterator[np.ndarray]:
         yield x
 
 
-def _party(job: Job, links: dict[str, TcpChannel]) -> Any:
-    options = {"max_batch": job.max_batch, **links}
-    if job.role == "client":
-        return Client(job.plan, **options)
-    if job.role == "server":
-        return Server(job.plan, Weights(job.plan, job.numbers), **options)
-    return Dealer(job.plan, **options)
-
-
 def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
     if kernels.available():
         kernels.set_num_threads(count)
 
@@ -123,11 +112,10 @@ def _connect(job: Job, listener: socket.socket | None) -> dict[str, TcpChannel]:
             raise PartyError(f"{job.role}, at 'connect': no {peer} at {address[0]}:{address[1]} ({error})") from error
         links[peer] = connection
     if listener is not None:
-        awaited = {"server": {"client"}, "dealer": {"client", "server"}}[job.role]
         with listener:
             try:
-                links |= door.admit(listener, awaited, job.token, deadline)
+                links |= door.admit(listener, job.awaited, job.token, deadline)
             except TimeoutError:
-                who = " and ".join(sorted(awaited))
+                who = " and ".join(sorted(job.awaited))
                 raise PartyError(f"{job.role}, at 'connect': no {who} came within {limit:g} s") from None
     return {peer: TcpChannel(c, job.role, peer, timeout=limit) for peer, c in links.items()}

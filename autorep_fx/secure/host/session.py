@@ -1,4 +1,4 @@
-"""Client, server and dealer as processes of this machine, started once and asked many times."""
+"""All parties as processes of this machine, started once and asked many times."""
 
 from __future__ import annotations
 
@@ -9,24 +9,20 @@ import numpy as np
 
 from ...errors import PartyError
 from ..link import door
-from ..network import Network
-from ..parties.limits import largest_batch
-from ..plan.numbers import Numbers
+from ..link.network import Network
+from ..makers.maker import Maker
+from ..makers.table import DEALT
 from ..plan.plan import Plan
-from ..stats import Phase, Stats
-from . import process as party_process
+from ..plan.server_numbers import Numbers
+from ..result import Phase, Stats
+from .admission import largest_batch
 from .loop import PhaseReport
 from .process import STARTUP, Job, main
 from .supervisor import GRACE, Supervisor
 
-PARTIES = ("client", "server", "dealer")
-
-#: What is reported of an inference.
-_PHASES = {*((party, "offline") for party in PARTIES), ("client", "online"), ("server", "online")}
-
 
 class Session:
-    """Three parties, asked one thing at a time::
+    """The parties, asked one thing at a time::
 
         with Session(plan, numbers) as session:
             output, stats = session.run(x)
@@ -35,12 +31,13 @@ class Session:
     handler) leaves nothing to the next one: what it asked is answered first, within its timeout, and thrown away.
 
     Args:
-        plan: what all three know.
+        plan: what all of them know.
         numbers: the server's part; only the server's process gets it.
         timeout: seconds that a party waits for a message, and the launcher for an answer; starting up may take longer.
         threads: of each party.
         network: slow the link between client and server down to this while online.
         max_batch: samples that one run may have; None: as many as have correlations that fit into the machine's memory.
+        maker: of the correlations.
 
     Raises:
         ValueError: an argument out of its range.
@@ -48,35 +45,32 @@ class Session:
     """
 
     def __init__(self, plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 300.0, threads: int = 1,
-                 network: Network | None = None, max_batch: int | None = None):  # fmt: skip
+                 network: Network | None = None, max_batch: int | None = None, maker: Maker = DEALT):  # fmt: skip
         if not 0 < timeout < 1e9 or threads < 1:
             raise ValueError(
                 f"timeout must be above 0 and below 1e9, and threads at least 1, got {timeout!r} and {threads!r}"
             )
         if max_batch is not None and max_batch < 1:
             raise ValueError(f"max_batch must be at least 1 or None, got {max_batch!r}")
-        self.timeout, self.max_batch = timeout, largest_batch(plan) if max_batch is None else max_batch
+        self.timeout, self.max_batch = timeout, largest_batch(plan, maker) if max_batch is None else max_batch
         self._lock, self._number, self._deadline = threading.Lock(), 0, 0.0
         self._asked = False  # something that was not answered yet
-        # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and
-        # quick.
-        self._parties = Supervisor("forkserver", preload=(party_process.__name__,))
+        self._parties = Supervisor()
         start = time.monotonic()
         listeners = {}
+        self.roles = maker.roles
+        order = (*reversed(maker.helpers), "server", "client")  # each connects to all before it
         try:
-            listeners.update((party, door.listen()) for party in ("server", "dealer"))
+            listeners.update((party, door.listen()) for party in order[:-1])
             at = {party: listener.getsockname() for party, listener in listeners.items()}
-            common = {"plan": plan, "timeout": timeout, "threads": threads, "network": network,
+            common = {"plan": plan, "timeout": timeout, "threads": threads, "network": network, "maker": maker.name,
                       "max_batch": self.max_batch, "token": door.new_token()}  # fmt: skip
-            jobs = (
-                Job("dealer", **common, addresses={}),
-                Job("server", **common, addresses={"dealer": at["dealer"]}, numbers=numbers),
-                Job("client", **common, addresses=at),
-            )
-            for job in jobs:
-                self._parties.start(job.role, main, listeners.get(job.role))
-                self._parties.ask(job.role, job)
-            wanted = {(party, "setup") for party in PARTIES}
+            for i, role in enumerate(order):
+                self._parties.start(role, main, listeners.get(role))
+                addresses = {party: at[party] for party in reversed(order[:i])}
+                self._parties.ask(role, Job(role, **common, addresses=addresses, awaited={*order[i + 1 :]},
+                                            numbers=numbers if role == "server" else None))  # fmt: skip
+            wanted = {(party, "setup") for party in self.roles}
             found = self._parties.collect(wanted, start + max(timeout, STARTUP) + GRACE)
             self.setup = _phase("setup", found)
             self.setup.seconds = time.monotonic() - start
@@ -86,6 +80,9 @@ class Session:
         finally:
             for listener in listeners.values():
                 listener.close()
+
+    def __repr__(self) -> str:
+        return f"Session(of {', '.join(self.roles)}; max_batch={self.max_batch}, timeout={self.timeout:g})"
 
     @property
     def processes(self) -> dict:
@@ -118,11 +115,12 @@ class Session:
             found = self._answer()
         (output,) = (report.output for report in found if report.output is not None)
         offline, online = _phase("offline", found), _phase("online", found)
-        memory = {party: max(r.memory for r in found if r.party == party) for party in PARTIES}
+        memory = {party: max(r.memory for r in found if r.party == party) for party in self.roles}
         return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages", memory=memory)
 
     def _answer(self) -> list[PhaseReport]:
-        found = self._parties.collect(_PHASES, self._deadline + GRACE, self._number)
+        wanted = {*((party, "offline") for party in self.roles), ("client", "online"), ("server", "online")}
+        found = self._parties.collect(wanted, self._deadline + GRACE, self._number)
         self._asked = False
         return found
 
@@ -144,7 +142,7 @@ class Session:
 
 
 def _phase(name: str, found: list[PhaseReport]) -> Phase:
-    reports = {r.party: r for party in PARTIES for r in found if r.party == party and r.phase == name}
+    reports = {r.party: r for r in sorted(found, key=lambda r: str(r.party)) if r.phase == name}
     return Phase(
         seconds=reports["client"].seconds,
         rounds=max(r.count.depth for r in reports.values()),

@@ -1,31 +1,34 @@
-"""The three parties as threads of one process, for tests and for looking at messages."""
+"""The parties as threads of one process, for tests and for looking at messages."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
+from ...text import brief
+from ..link.channel import Channel
 from ..link.count import Count
 from ..link.local import local_pair
-from ..parties.client import Client
-from ..parties.dealer import Dealer
-from ..parties.party import Party
-from ..parties.server import Server
-from ..parties.weights import Weights
-from ..plan.numbers import Numbers
+from ..makers.maker import Maker
+from ..makers.table import DEALT
 from ..plan.plan import Plan
-from .loop import PhaseReport, work
+from ..plan.server_numbers import Numbers
+from .loop import Member, PhaseReport, work
+from .members import member
 
 
-@dataclass
-class Trio:
-    """The parties of one run in this process."""
+class Members(dict[str, Member]):
+    """The parties of one run in this process, by role; each one's online part is an attribute, too: ``.client``."""
 
-    client: Client
-    server: Server
-    dealer: Dealer
+    def __getattr__(self, role: str) -> Any:
+        try:
+            return self[role].party
+        except KeyError:
+            raise AttributeError(role) from None
 
 
 @dataclass
@@ -36,38 +39,34 @@ class LocalRun:
     online: dict[str, Count]
     offline: dict[str, Count]
 
+    __repr__ = brief
 
-def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0) -> Trio:
-    """Three parties with in-process channels between them."""
-    cs, sc = local_pair("client", "server", timeout=timeout)
-    cd, dc = local_pair("client", "dealer", timeout=timeout)
-    sd, ds = local_pair("server", "dealer", timeout=timeout)
-    return Trio(
-        Client(plan, server=cs, dealer=cd),
-        Server(plan, Weights(plan, numbers), client=sc, dealer=sd),
-        Dealer(plan, client=dc, server=ds),
-    )
+
+def connect(plan: Plan, numbers: dict[str, Numbers], *, timeout: float = 60.0, maker: Maker = DEALT) -> Members:
+    """The parties with in-process channels between them."""
+    links: dict[str, dict[str, Channel]] = {role: {} for role in maker.roles}
+    for one, other in combinations(maker.roles, 2):
+        links[one][other], links[other][one] = local_pair(one, other, timeout=timeout)
+    return Members({role: member(role, plan, maker, links[role], numbers=numbers) for role in maker.roles})
 
 
 def run(
-    plan: Plan, numbers: dict[str, Numbers], *inputs: np.ndarray, trio: Trio | None = None, **options
+    plan: Plan, numbers: dict[str, Numbers], *inputs: np.ndarray, members: Members | None = None, **options
 ) -> list[LocalRun]:
     """Answer each input in turn. The first error of a party is raised."""
-    trio = trio or connect(plan, numbers, **options)
+    members = members or connect(plan, numbers, **options)
     reports: list[PhaseReport] = []
     errors: list[BaseException] = []
 
-    def main(party: Party) -> None:
+    def main(member: Member) -> None:
         try:
-            party.setup()
-            work(party, inputs, reports.append)
+            member.setup()
+            work(member, inputs, reports.append)
         except BaseException as error:  # noqa: BLE001  (raised in the caller's thread)
             errors.append(error)
-            party.close()
+            member.party.close()
 
-    threads = [
-        threading.Thread(target=main, args=(party,), daemon=True) for party in (trio.client, trio.server, trio.dealer)
-    ]
+    threads = [threading.Thread(target=main, args=(member,), daemon=True) for member in members.values()]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..network import Network
 from .channel import Channel
+from .network import Network
 
 
 class Shaped:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..channels import scale_rows, scales_rows
-from ..program import Program, Step
+from ..program.channel_scaling import scale_rows, scales_rows
+from ..program.program import Program, Step
 
 
 def fold_affine(program: Program) -> Program:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...hybrid.activation import HybridActivation
-from ..spline import EXACT
+from ..program.kinds import EXACT
 
 
 def lower_site(site: HybridActivation) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -35,16 +35,18 @@ def lower_site(site: HybridActivation) -> tuple[dict[str, Any], dict[str, Tensor
         "kept": torch.nonzero(flat).flatten(),
         "replaced": torch.nonzero(~flat).flatten(),
     }
-    if activation.kind == "leaky_relu":
+    kind = EXACT.get(activation.kind)
+    slope = kind and kind.slope
+    if slope == "public":
         attrs["slope"] = float(activation.params["negative_slope"])
-    if activation.kind not in EXACT and len(attrs["kept"]):
+    if kind is None and len(attrs["kept"]):
         attrs["params"] = dict(activation.params)
     secrets = {}
     if len(attrs["replaced"]):
         secrets["coeffs"] = coeffs
-    if activation.kind == "prelu" and len(attrs["kept"]):
-        slope = activation.weight.detach().cpu().double().expand(site.shape[0])
-        secrets["slope"] = slope.repeat_interleave(len(keep) // len(slope))
+    if slope == "private" and len(attrs["kept"]):
+        slopes = activation.weight.detach().cpu().double().expand(site.shape[0])
+        secrets["slope"] = slopes.repeat_interleave(len(keep) // len(slopes))
     return attrs, secrets
 
 

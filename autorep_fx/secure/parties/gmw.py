@@ -16,15 +16,13 @@ kept to the bit that is needed. Kernels: autorep_fx.kernels.bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..plan import wire
-from ..ring import kernel
-
-#: Sends this party's planes and returns the other's.
-Exchange = Callable[[np.ndarray], np.ndarray]
+from ..plan.ring import kernel
+from .talk import Exchange
 
 
 def triples(window: int, mask: np.ndarray, product: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -34,12 +32,6 @@ def triples(window: int, mask: np.ndarray, product: np.ndarray) -> Iterator[tupl
         h = nodes // 2
         yield mask[at : at + h], mask[at + h : at + 3 * h - 1], product[done : done + 2 * h - 1]
         at, done = at + 3 * h - 1, done + 2 * h - 1
-
-
-def deal_products_(window: int, client: np.ndarray, server: np.ndarray, product: np.ndarray) -> None:
-    """The dealer's half: ``product`` holds one party's shares and becomes the other's. client, server: their masks."""
-    for (a0, b0, c), (a1, b1, _) in zip(triples(window, client, product), triples(window, server, product)):
-        kernel().deal_and_(a0, b0, a1, b1, c=c)
 
 
 def open_drelu(points: list[np.ndarray], shift: int, window: int, shares: dict[str, np.ndarray], party: int,

@@ -19,32 +19,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.reference.common import truncated, truncated_mask
-from ..plan import wire
+from ...kernels.masked import truncated
 from ..plan.plan import Step
-from ..ring import elements
-from .correlations import SHARES, Stream
+from ..plan.ring import elements
 
 #: Names of the dealt products: first letter of the first factor's half, of the second's.
-_PAIRS = ("aa", "ab", "ba", "bb")
-
-
-def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
-    """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
-    found = wire.layout(step, len(r))
-    buffer = client.words(index, SHARES, wire.words(found))
-    mine, ring = wire.views(buffer, found), elements(step.width)
-    halves = [
-        {key: true.astype(ring) for key, true in zip("ab", truncated_mask(part, shift))}
-        for part, shift in zip(_factors(step, r), step.attrs["shift"])
-    ]
-    for name, key in (("alpha", "a"), ("beta", "b")):
-        true = np.concatenate([half[key].reshape(len(r), -1) for half in halves], 1)
-        np.subtract(true, mine[name], out=mine[name])
-    for pair in _PAIRS:
-        true = (halves[0][pair[0]] * halves[1][pair[1]]).reshape(len(r), -1)
-        np.subtract(true, mine[pair], out=mine[pair])
-    return buffer
+PAIRS = ("aa", "ab", "ba", "bb")
 
 
 def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party: int,
@@ -54,9 +34,9 @@ def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party:
     m: (N, P1 + P2). party: 0 adds the public term.
     """
     ring = elements(step.width)
-    x, mu = zip(*(truncated(part, shift, ring) for part, shift in zip(_factors(step, m), step.attrs["shift"])))
-    r = [a - u * b for a, b, u in zip(_factors(step, shares["alpha"]), _factors(step, shares["beta"]), mu)]
-    aa, ab, ba, bb = (shares[pair].reshape(len(m), *step.shape) for pair in _PAIRS)
+    x, mu = zip(*(truncated(part, shift, ring) for part, shift in zip(factors(step, m), step.attrs["shift"])))
+    r = [a - u * b for a, b, u in zip(factors(step, shares["alpha"]), factors(step, shares["beta"]), mu)]
+    aa, ab, ba, bb = (shares[pair].reshape(len(m), *step.shape) for pair in PAIRS)
     out = aa - mu[1] * ab
     out -= mu[0] * (ba - mu[1] * bb)
     out -= x[0] * r[1]
@@ -69,7 +49,7 @@ def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party:
     return out
 
 
-def _factors(step: Step, wires: np.ndarray) -> list[np.ndarray]:
+def factors(step: Step, wires: np.ndarray) -> list[np.ndarray]:
     """Both factors' parts of (N, P1 + P2), each shaped to broadcast."""
     first, second = step.attrs["first"], step.attrs["second"]
     at = int(np.prod(first, dtype=np.int64))

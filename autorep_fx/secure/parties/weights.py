@@ -1,39 +1,27 @@
-"""What is made once per model and serves every inference: weights laid out, and ``E = W - A`` under which they hide.
-
-``A`` comes from a seed that server and dealer share. With the same seed ``E`` is the same for every client, so it can
-be made once per published model and kept; it is one pad on one message, whoever looks at it.
-"""
+"""The server's numbers, laid out once per model for every inference."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..plan.numbers import Numbers
-from ..plan.plan import Plan, Step
-from ..ring import elements, narrowed
-from . import maps
-from .correlations import WEIGHT_MASK, Stream
+from ..plan import linear
+from ..plan.plan import Plan
+from ..plan.ring import narrowed
+from ..plan.server_numbers import Numbers
 
 
 class Weights:
-    """The server's. Sessions may share it.
-
-    Args:
-        seed: of ``A``, 16 bytes; drawn anew if it is not given.
+    """Sessions may share it.
 
     Attributes:
-        packed: weights by step, as :func:`~.maps.apply` takes them.
+        packed: weights by step, as :func:`~..plan.linear.apply` takes them.
         constants: what the server alone knows and adds, by step.
     """
 
-    def __init__(self, plan: Plan, numbers: Mapping[str, Numbers], seed: bytes | None = None):
-        self.seed = os.urandom(16) if seed is None else seed
-        self._plan, self._numbers = plan, numbers
+    def __init__(self, plan: Plan, numbers: Mapping[str, Numbers]):
         self.packed: dict[str, Any] = {}
         self.constants: dict[str, np.ndarray] = {}
         for step in plan.steps:
@@ -41,42 +29,7 @@ class Weights:
             if mine.constant is not None:
                 self.constants[step.name] = narrowed(mine.constant, step.attrs.get("wire", step.width))
             if step.op == "map":
-                self.packed[step.name] = maps.pack(step, mine.weight, public=True, bits=mine.bits)
+                self.packed[step.name] = linear.pack(step, mine.weight, public=True, bits=mine.bits)
 
-    def blinded(self) -> Iterator[np.ndarray]:
-        """``E`` of one map after the other, made as it is asked for."""
-        for (_, step), mask in zip(_maps(self._plan), _masks(self._plan, self.seed)):
-            yield narrowed(self._numbers[step.name].weight, step.width) - mask
-
-
-def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
-    """Arrays to receive what :meth:`Weights.blinded` makes."""
-    return (np.empty(maps.weight_shape(step), elements(step.width)) for _, step in _maps(plan))
-
-
-def pack_blinded(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
-    """The client's weights, laid out as they come."""
-    return {step.name: maps.pack(step, e, public=True) for (_, step), e in zip(_maps(plan), blinded)}
-
-
-def pack_masks(plan: Plan, seed: bytes) -> dict[str, Any]:
-    """The dealer's weights, ``A``."""
-    return {step.name: maps.pack(step, mask) for (_, step), mask in zip(_maps(plan), _masks(plan, seed))}
-
-
-def digest(blinded: Iterable[np.ndarray]) -> str:
-    """Of all of ``E``: SHA-256, in hexadecimal."""
-    found = hashlib.sha256()
-    for array in blinded:
-        found.update(np.ascontiguousarray(array))
-    return found.hexdigest()
-
-
-def _maps(plan: Plan) -> list[tuple[int, Step]]:
-    return [(index, step) for index, step in enumerate(plan.steps) if step.op == "map"]
-
-
-def _masks(plan: Plan, seed: bytes) -> Iterator[np.ndarray]:
-    stream = Stream(seed, 0)
-    for index, step in _maps(plan):
-        yield stream.elements(index, WEIGHT_MASK, maps.weight_shape(step), step.width)
+    def __repr__(self) -> str:
+        return f"Weights({len(self.packed)} layers)"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...text import brief
 from .plan import Plan
 
 #: By how much of its span each channel's range is wider than what the examples show, on either side.
@@ -43,6 +44,8 @@ class InputRange:
     low: np.ndarray
     high: np.ndarray
     statistics: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @staticmethod
     def of_examples(x: np.ndarray) -> InputRange:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..ring import narrowed, shift_left
 from .plan import Step
+from .ring import narrowed, shift_left
 
 
 def apply(step: Step, *inputs: np.ndarray) -> np.ndarray:

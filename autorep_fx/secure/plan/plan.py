@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..canonical import digest, to_json
+from ...text import brief, shape, table
+from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
 VERSION = 4
+
+#: How kept activations may be compared: by keys, or by a tree of AND gates.
+COMPARISONS = ("fss", "gmw")
 
 #: |y| of a masked wire must stay below 2**(width - SPARE) ring units for its truncation to be exact.
 SPARE = 2
@@ -41,6 +45,8 @@ class Step:
     frac_bits: int
     width: int
     attrs: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def size(self) -> int:
@@ -105,16 +111,18 @@ class Plan:
         """16 bytes that two parties compare before they start: of the one text that says everything in the plan."""
         return digest([VERSION, *(to_json(step) for step in self.steps)])[:16]
 
+    def __repr__(self) -> str:
+        return f"Plan({len(self.steps)} steps, {shape(self.input.shape, 'N')} -> {shape(self.output.shape, 'N')})"
+
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "width", "frac_bits", "wire", "messages", "public")]
         for s in self.steps:
             attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items() if k != "wire")
             width = str(s.width) if s.attrs.get("wire", s.width) == s.width else f"{s.attrs['wire']} > {s.width}"
             op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
-            shape = "x".join(map(str, ("N", *s.shape)))
-            rows.append((s.name, op, " ".join(s.inputs), shape, width, str(s.frac_bits), *_wire(s), attrs))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
+            first = (s.name, op, " ".join(s.inputs), shape(s.shape, "N"))
+            rows.append((*first, width, str(s.frac_bits), *_wire(s), attrs))
+        return table(rows)
 
 
 def node_of(step: str) -> str:

@@ -12,26 +12,27 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...errors import FormatError
-from ...graph.activations import KINDS
-from .. import rules, shapes, spline
-from ..ring import WIDTHS
-from ..rules import Check, Rule, check, check_step, one_of, pair, several, whole
-from ..shapes import LARGEST, Shape, need
+from ...graph.names import KINDS
+from ..program import checks, shapes, spline
+from ..program.checks import Check, Rule, check, check_step, one_of, pair, several, whole
+from ..program.kinds import EXACT
+from ..program.shapes import LARGEST, Shape, need
 from .input_range import STATISTICS
-from .numbers import Numbers
-from .plan import Plan, Step
+from .plan import COMPARISONS, Plan, Step
+from .ring import WIDTHS
+from .server_numbers import Numbers
 from .wire import wire_bits
 
 #: Activations that are compared; the others only where every position is replaced.
-COMPARED = ("relu", "relu6", "leaky_relu")
+COMPARED = tuple(kind for kind, own in EXACT.items() if own.slope != "private")
 
 _PIECES = 65
 _BITS, _WEIGHT = whole(0, 63), several(whole(1, LARGEST), 1, 4)
 _EXPONENT = whole(0, 1000)  # of tiny numbers it is beyond 64: only products with what is large must fit the ring
 _WIDTH = Check("32 or 64", lambda v, _: type(v) is int and v in WIDTHS)
 _FACTOR = Check("an integer of 63 bits and a sign", lambda v, _: type(v) is int and abs(v) < 2**63)
-_KEPT = rules.POSITIONS._replace(holds=lambda v, s: type(v) is np.ndarray and rules.POSITIONS.holds(v, s))
-_ENDS, _PAIR = several(rules.NUMBER, 1, shapes.MOST), several(rules.NUMBER, 2, 2)
+_KEPT = checks.POSITIONS._replace(holds=lambda v, s: type(v) is np.ndarray and checks.POSITIONS.holds(v, s))
+_ENDS, _PAIR = several(checks.NUMBER, 1, shapes.MOST), several(checks.NUMBER, 2, 2)
 _STATISTICS = Check(
     "a table of pairs of numbers", lambda v, s: type(v) is dict and all(_PAIR.holds(x, s) for x in v.values())
 )
@@ -74,10 +75,12 @@ def _activation(step: Step, x: Shape) -> Shape:
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
     need(not kept or a["kind"] in COMPARED or "knots" in a, f"keeps {a['kind']}, which cannot be compared")
     need(not kept or a["shift"] + a.get("window", 64) <= a["wire"], "needs a window that lies within the ring")
-    need(not kept or a["kind"] != "leaky_relu" or "slope" in a, "lacks 'slope'")
-    need(not kept or a["kind"] != "relu6" or wire_bits(step) <= a["wire"] - 4, "has no room for 6 on its wire")
+    own = EXACT.get(a["kind"]) if kept and "knots" not in a else None
+    sloped, top = (own is not None and own.slope is not None), (own and own.top)
+    need(not sloped or "slope" in a, "lacks 'slope'")
+    need(top is None or wire_bits(step) <= a["wire"] - 4, f"has no room for {top:g} on its wire" if top else "")
     if "lifts" in a:
-        need(kept > 0 and a["kind"] == "relu" and step.shape[:1] == (len(a["lifts"]),), "lifts what it does not keep")
+        need(own == EXACT["relu"] and step.shape[:1] == (len(a["lifts"]),), "lifts what it does not keep")
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     if "knots" in a:
         need(all(f"c{k}" in a for k in range(3)), "has a spline without its pieces")
@@ -87,7 +90,7 @@ def _activation(step: Step, x: Shape) -> Shape:
         need(all(abs(p) <= 2 ** (a["window"] - 2) for p in knots), "has a knot beyond its window")
         need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
         need(a["c1"][0] == a["c2"][0] == 0, "must start with a constant")
-    need(a["powers"] > 0 or kept == step.size and a["kind"] != "leaky_relu", "needs truncated values")
+    need(a["powers"] > 0 or kept == step.size and not sloped, "needs truncated values")
     return x
 
 
@@ -99,7 +102,7 @@ def _product(step: Step, x: Shape, y: Shape) -> Shape:
 
 
 _LOCAL = {
-    "add": Rule(lambda s, x, y: shapes.add(x, y), {"sign": rules.SIGN}, inputs=2),
+    "add": Rule(lambda s, x, y: shapes.add(x, y), {"sign": checks.SIGN}, inputs=2),
     "times": Rule(lambda s, x: x, {"factor": _FACTOR, "up": _EXPONENT}),
     "pad": Rule(lambda s, x: shapes.pad(s.attrs, x), {"pads": several(whole(-shapes.MOST))}),
     "windows": Rule(
@@ -107,20 +110,20 @@ _LOCAL = {
         {"kernel": pair(1), "stride": pair(1), "dilation": pair(1)},
     ),
     "sum_pool": Rule(lambda s, x: shapes.pool(s.attrs, x), {"kernel": pair(1), "stride": pair(1), "padding": pair(0)}),
-    "sum": Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(rules.WHOLE), "keepdim": rules.FLAG}),
+    "sum": Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(checks.WHOLE), "keepdim": checks.FLAG}),
     "reshape": Rule(lambda s, x: shapes.reshape(x, s.shape)),
     "broadcast": Rule(lambda s, x: shapes.broadcast(x, s.shape)),
     "at": Rule(lambda s, x: x, {"positions": _KEPT}),
-    "take": Rule(_take, {"positions": rules.PLACES}),
+    "take": Rule(_take, {"positions": checks.PLACES}),
     "put": Rule(_put, {"positions": _KEPT}),
     "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
-    "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": rules.INDEX}),
-    "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": rules.WHOLE}, inputs=None),
+    "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": checks.INDEX}),
+    "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": checks.WHOLE}, inputs=None),
 }
 _MAP = {
     "conv2d": Rule(
         lambda s, x: shapes.conv2d(s.attrs, s.attrs["weight_shape"], x),
-        {"stride": pair(1), "padding": pair(0), "dilation": pair(1), "groups": rules.WHOLE},
+        {"stride": pair(1), "padding": pair(0), "dilation": pair(1), "groups": checks.WHOLE},
     ),
     "linear": Rule(lambda s, x: shapes.linear(s.attrs["weight_shape"], x)),
     "channel": Rule(lambda s, x: shapes.by_channel(s.attrs["weight_shape"], x)),
@@ -138,20 +141,20 @@ def _kinds(op: str, table: Mapping[str, Rule], **common: Check) -> dict[tuple[st
 #: (op, kind of a map or local step) -> rule.
 RULES: dict[tuple[str, str | None], Rule] = {
     ("input", None): Rule(_input, {"low": _ENDS, "high": _ENDS, "statistics": _STATISTICS}, inputs=0),
-    **_kinds("local", _LOCAL, shifts=several(_EXPONENT, 1, rules.STEPS)),
+    **_kinds("local", _LOCAL, shifts=several(_EXPONENT, 1, checks.STEPS)),
     **_kinds("map", _MAP, weight_shape=_WEIGHT, weight_bits=_EXPONENT),
     ("constant", None): Rule(lambda s, x: x),
     ("activation", None): Rule(
         _activation,
         {"kind": one_of("truncate", *KINDS), "wire": _WIDTH, "shift": whole(0, 62), "align": _BITS,
-         "powers": whole(0, 2), "kept": _KEPT, "linear": _MASK, "comparison": one_of("fss", "gmw", None)},
+         "powers": whole(0, 2), "kept": _KEPT, "linear": _MASK, "comparison": one_of(*COMPARISONS, None)},
         {"window": whole(2, 63), "slope": _FACTOR, "knots": several(_FACTOR, 0, _PIECES - 1),
-         **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": rules.NUMBER,
+         **{f"c{k}": several(_FACTOR, 1, _PIECES) for k in range(3)}, "error": checks.NUMBER,
          "lifts": several(whole(0, 31), 1, shapes.MOST)},
     ),
     ("product", None): Rule(
         _product,
-        {"first": rules.SHAPE, "second": rules.SHAPE, "wire": _WIDTH, "shift": several(whole(0, 62), 2, 2),
+        {"first": checks.SHAPE, "second": checks.SHAPE, "wire": _WIDTH, "shift": several(whole(0, 62), 2, 2),
          "exponents": several(_EXPONENT, 2, 2)},
         inputs=2,
     ),
@@ -166,8 +169,8 @@ def check_plan(plan: Plan) -> Plan:
         FormatError: names the step and the attribute.
     """
     ops = [step.op for step in plan.steps]
-    if len(ops) < 2 or len(ops) > rules.STEPS or ops[0] != "input" or ops[-1] != "output":
-        raise FormatError(f"the plan must be an input, at most {rules.STEPS} steps, and an output")
+    if len(ops) < 2 or len(ops) > checks.STEPS or ops[0] != "input" or ops[-1] != "output":
+        raise FormatError(f"the plan must be an input, at most {checks.STEPS} steps, and an output")
     known: dict[str, Shape] = {}
     exponents: dict[str, int] = {}
     widths: dict[str, int] = {}

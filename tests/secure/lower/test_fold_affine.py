@@ -7,8 +7,8 @@ from networks import images
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.lower.lowered import lowered
+from autorep_fx.secure.program.plaintext import execute
 
 
 class Written(nn.Module):

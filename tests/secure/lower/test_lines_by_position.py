@@ -7,7 +7,7 @@ from networks import compile, images, replace
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.plaintext import execute
 
 MIXTURES = {
     "lines alone": lambda keep, g: torch.ones_like(keep),

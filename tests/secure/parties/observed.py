@@ -10,7 +10,8 @@ import autorep_fx as ar
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO, READY, REQUEST
 from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.planner import make_plan
+from autorep_fx.secure.planner.fold_squares import unit_squares
+from autorep_fx.secure.planner.planner import make_plan
 
 RUNS = 120
 
@@ -49,22 +50,22 @@ def programs(fraction, comparison, degree=2, **options):
     one, other = network(1, fraction, degree), network(2, fraction, degree)
     reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
     within = InputRange.given(-8, 8, one.public.input_shape[0])
-    found = [make_plan(p, reach, within, **options) for p in (one, other)]
+    found = [make_plan(*unit_squares(p, reach), within, **options) for p in (one, other)]
     plan = found[0][0].with_comparison(comparison)
     assert plan.digest() == found[1][0].with_comparison(comparison).digest()
     return plan, [numbers for _, numbers in found]
 
 
-def views(plan, numbers, x, party, runs=RUNS, deviate=lambda trio: None):
+def views(plan, numbers, x, party, runs=RUNS, deviate=lambda members: None):
     """What ``party`` receives in each of so many sessions: (runs, bytes), the client's without the output."""
     rows = []
     for _ in range(runs):
-        trio = connect(plan, numbers, timeout=20)
-        deviate(trio)
+        members = connect(plan, numbers, timeout=20)
+        deviate(members)
         seen = {}
-        for channel in getattr(trio, party).links.values():
+        for channel in getattr(members, party).links.values():
             record(channel, seen)
-        run(plan, numbers, x, trio=trio)
+        run(plan, numbers, x, members=members)
         if party == "client":
             seen.pop(len(plan.steps) - 1)
         rows.append(np.concatenate([part for step in sorted(seen) for part in seen[step]]))

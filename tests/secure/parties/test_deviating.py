@@ -8,15 +8,16 @@ from observed import INPUTS, assert_independent, network, programs, views
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO
 from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.planner import make_plan
+from autorep_fx.secure.planner.fold_squares import unit_squares
+from autorep_fx.secure.planner.planner import make_plan
 
 
 class DeviatingClient:
     """Adds what it likes to its shares: ``added`` (N, ...), ring elements, by the name of an activation or a map."""
 
     def __init__(self, plan, numbers, added):
-        self.trio = connect(plan, numbers, timeout=20)
-        self.plan, self.numbers, client = plan, numbers, self.trio.client
+        self.members = connect(plan, numbers, timeout=20)
+        self.plan, self.numbers, client = plan, numbers, self.members.client
         evaluate, server = client._evaluate, client.links["server"]
         send = server.send
 
@@ -32,7 +33,7 @@ class DeviatingClient:
         client._evaluate, server.send = deviating, sent
 
     def ask(self, x):
-        return run(self.plan, self.numbers, x, trio=self.trio)[0].output
+        return run(self.plan, self.numbers, x, members=self.members)[0].output
 
 
 def ring(values):
@@ -41,7 +42,7 @@ def ring(values):
 
 def wide(program):
     """Its plan on wires of 64 bits, where there is the most room for what a client adds."""
-    return make_plan(program, program.reach, InputRange.of_plan(program.base_plan), widths=(64,))
+    return make_plan(*unit_squares(program, program.reach), InputRange.of_plan(program.base_plan), widths=(64,))
 
 
 def by_role(plan):
@@ -86,8 +87,8 @@ def test_a_deviating_client_learns_the_layer_before_too():
 def test_what_a_deviating_server_receives_says_nothing(comparison):
     """It sends zeros in place of all that the protocol says; the answers are under masks that it does not choose."""
 
-    def deviate(trio):
-        channel = trio.server.links["client"]
+    def deviate(members):
+        channel = members.server.links["client"]
         send, exchange = channel.send, channel.exchange
         channel.send = lambda step, *arrays: send(step, *(a if step == HELLO else np.zeros_like(a) for a in arrays))
         channel.exchange = lambda step, mine, theirs: exchange(step, np.zeros_like(mine), theirs)

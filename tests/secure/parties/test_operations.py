@@ -10,7 +10,8 @@ from torch import nn
 
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.planner import make_plan
+from autorep_fx.secure.planner.fold_squares import unit_squares
+from autorep_fx.secure.planner.planner import make_plan
 
 #: Only the input, the weights and the output are rounded: at most 2**-16 for the first and last, 2**-13 |x| a weight.
 LINEAR = {
@@ -178,7 +179,7 @@ def test_no_room_names_the_layer():
     program = compiled(nn.Sequential(nn.Conv2d(3, 3, 3)), images(2))
     reach = {name: value * 2.0**60 for name, value in program.reach.items()}
     with pytest.raises(CompileError, match="no room in the ring at 'output'.*margin of 2 bits"):
-        make_plan(program, reach, InputRange.of_plan(program.plan()))
+        make_plan(*unit_squares(program, reach), InputRange.of_plan(program.plan()))
 
 
 @pytest.mark.parametrize("model, degree, message", [

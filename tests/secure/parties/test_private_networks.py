@@ -15,7 +15,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.models import resnet_cifar, wide_resnet
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.parties.model import expected, simulate
+from autorep_fx.secure.plan.simulate import expected, simulate
 
 
 class Random(nn.Module):
@@ -147,21 +147,21 @@ def test_shares_are_taken_once():
     x = images(1)
     program = compiled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), x)
     plan, numbers = planned(program, x)
-    trio, prepared = connect(plan, numbers, timeout=5), {}
+    members, prepared = connect(plan, numbers, timeout=5), {}
 
-    def keep(party):
-        prepare = party.prepare
+    def keep(member):
+        prepare = member.offline.prepare
 
         def kept(batch):
-            prepared[party] = prepare(batch)
-            return prepared[party]
+            prepared[member.party] = prepare(batch)
+            return prepared[member.party]
 
-        party.prepare = kept
+        member.offline.prepare = kept
 
-    keep(trio.client)
-    keep(trio.server)
-    run(plan, numbers, x.double().numpy(), trio=trio)
-    for party, args in ((trio.client, [x.double().numpy()]), (trio.server, [])):
+    keep(members["client"])
+    keep(members["server"])
+    run(plan, numbers, x.double().numpy(), members=members)
+    for party, args in ((members.client, [x.double().numpy()]), (members.server, [])):
         with pytest.raises(ar.errors.PartyError, match=f"the {party.name} prepared for inference 1 was used already"):
             party.infer(prepared[party], *args)
 
@@ -185,7 +185,7 @@ def hold_program(program, x):
     result = run(plan, numbers, x.double().numpy())[0]
     model = expected(plan, numbers, x.double().numpy())
     assert np.all(np.abs(result.output - model.output) <= model.bound)
-    from autorep_fx.secure.plaintext import execute
+    from autorep_fx.secure.program.plaintext import execute
 
     result.exact = execute(program, x).numpy()
     return result
@@ -216,7 +216,7 @@ def test_a_trained_network_answers_as_in_the_clear(trained_digits, budget):
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
 def test_without_the_extension(monkeypatch, comparison):
     """NumPy in place of every kernel: slow, and the same protocol."""
-    from autorep_fx.secure import ring
+    from autorep_fx.secure.plan import ring
 
     x = images(1, size=4)
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2), nn.ReLU6())

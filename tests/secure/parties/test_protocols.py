@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autorep_fx.errors import PartyError
+from autorep_fx.secure.correlations import layout
+from autorep_fx.secure.correlations.prepared import Once
+from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.link.local import local_pair
-from autorep_fx.secure.parties import activation, maps
-from autorep_fx.secure.parties.correlations import Once, Stream
-from autorep_fx.secure.plan import wire
+from autorep_fx.secure.makers.dealt import activation as dealing
+from autorep_fx.secure.parties import activation
+from autorep_fx.secure.plan import linear, wire
 from autorep_fx.secure.plan.plan import Step
-from autorep_fx.secure.ring import U64, decode, elements, encode, signed
+from autorep_fx.secure.plan.ring import U64, decode, elements, encode, signed
 
 CLIENT, SERVER, PUBLIC = (Stream(f"{who}s 16 byte".encode(), 1) for who in ("client'", "server'", "dealer'"))
 
@@ -34,10 +37,10 @@ def step(size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None
 def evaluate(s, y, r, comparison=None):
     """Both parties' shares, added: signed integers (N, P), modulo 2**width of the result."""
     batch, index = len(y), 7
-    buffer, key = activation.deal(s, index, r, CLIENT, SERVER, PUBLIC)
-    found = wire.layout(s, batch)
-    halves = [wire.views(buffer, found),
-              wire.views(CLIENT.words(index, 2, wire.words(found)), found)]  # fmt: skip
+    buffer, key = dealing.deal(s, index, r, CLIENT, SERVER, PUBLIC)
+    found = layout.layout(s, batch)
+    halves = [layout.views(buffer, found),
+              layout.views(CLIENT.words(index, 2, layout.words(found)), found)]  # fmt: skip
     m = y.astype(r.dtype) + r
     ends = local_pair("server", "client", timeout=10)
     shares = [None, None]
@@ -48,7 +51,7 @@ def evaluate(s, y, r, comparison=None):
             ends[p].exchange(0, np.ascontiguousarray(mine), theirs)
             return theirs
 
-        own = activation.complete(s, index, batch, halves[p], (SERVER, CLIENT)[p], key)
+        own = dealing.complete(s, index, batch, halves[p], (SERVER, CLIENT)[p], key)
         shares[p] = activation.evaluate(s, m, own, party=p, exchange=exchange)
 
     threads = [threading.Thread(target=party, args=(p,)) for p in (0, 1)]
@@ -113,10 +116,12 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         y = (rng.standard_normal((250, size), np.float32) * 2.0**30).astype(np.int64)  # |y| of some units at 30 bits
         server, client = Stream(b"server's 16 byte", start), Stream(b"client's 16 byte", start)
         r = server.words(0, 0, y.shape)
-        buffer, _ = activation.deal(s, 0, r, client, server, PUBLIC)
-        found, m = wire.layout(s, 250), y.view(U64) + r
-        z = activation.evaluate(s, m, wire.views(buffer, found), party=0, exchange=None)
-        z += activation.evaluate(s, m, wire.views(client.words(0, 2, wire.words(found)), found), party=1, exchange=None)
+        buffer, _ = dealing.deal(s, 0, r, client, server, PUBLIC)
+        found, m = layout.layout(s, 250), y.view(U64) + r
+        z = activation.evaluate(s, m, layout.views(buffer, found), party=0, exchange=None)
+        z += activation.evaluate(
+            s, m, layout.views(client.words(0, 2, layout.words(found)), found), party=1, exchange=None
+        )
         off = z.view(np.int64) - (y >> 18)
         assert off.min() >= 0 and off.max() <= 1
 
@@ -235,11 +240,11 @@ def test_map_on_a_blinded_wire_is_exact(name, widths):
         random((2, *input_shape), widths[0]),
     )
     c, t = random((2, *s.shape)), random((2, *s.shape))
-    e = maps.pack(s, w - a, public=True)
-    h = maps.apply(s, e, b, add=t)
-    u = maps.apply(s, maps.pack(s, a), b) - (t + c)
-    out = maps.apply(s, maps.pack(s, w, public=True), z - b, add=u + h)
-    assert np.array_equal(out + c, maps.apply(s, maps.pack(s, w, public=True), z))
+    e = linear.pack(s, w - a, public=True)
+    h = linear.apply(s, e, b, add=t)
+    u = linear.apply(s, linear.pack(s, a), b) - (t + c)
+    out = linear.apply(s, linear.pack(s, w, public=True), z - b, add=u + h)
+    assert np.array_equal(out + c, linear.apply(s, linear.pack(s, w, public=True), z))
 
 
 @pytest.mark.parametrize("window", [4, 5, 17, 18, 19, 20, 33, 62])

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from observed import INPUTS, assert_independent, distance, network, programs, record, views
 
+from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.parties.correlations import BLIND, TRIPLE, WIRE_MASK, Stream
-from autorep_fx.secure.parties.party import walk
-from autorep_fx.secure.ring import decode, elements, narrowed
+from autorep_fx.secure.makers.dealt.seeds import BLIND, TRIPLE, WIRE_MASK
+from autorep_fx.secure.makers.walk import visited
+from autorep_fx.secure.plan.ring import decode, elements, narrowed
 
 #: With squares at the replaced positions, and with lines, of which most do not travel; on wires of 32 bits, of 64, and
 #: of both, as so many significant bits need.
@@ -49,13 +50,14 @@ def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree, op
     assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in both))
 
 
-def keep_wires_of_server(server, wires):
+def keep_wires_of_server(member, wires):
     """What the server computes on: ``y - B``, B the client's, before and after every activation."""
+    server, half = member.party, member.offline
     activate = server._activate
 
-    def kept(index, step, masked, shares, waiting):
-        activate(index, step, masked, shares, waiting)
-        stream = Stream(server.seed, server.inference)
+    def kept(index, step, masked, shares, waiting, client):
+        activate(index, step, masked, shares, waiting, client)
+        stream = Stream(half.seed, half.inference)
         wires.append(masked - stream.elements(index, WIRE_MASK, masked.shape, step.attrs["wire"]))
         if step.op == "activation":
             wires.append(waiting[-1][2])  # the client's part is added to it in place
@@ -63,24 +65,26 @@ def keep_wires_of_server(server, wires):
     server._activate = kept
 
 
-def keep_wires_of_client(client, wires):
+def keep_wires_of_client(member, wires):
     """What the client makes of ``m``: ``y + s``, s the server's, for it knows ``B = (y + s) - m``."""
+    client, half = member.party, member.offline
     evaluate, known = client._evaluate, {}
 
     def learn(batch):
-        def visit(index, step, inputs):
+        values = {}
+        for index, step, inputs in visited(client.plan, values):
             if inputs:
-                known[client.inference, index] = inputs[0].reshape(batch, -1)
+                known[half.inference, index] = inputs[0].reshape(batch, -1)
             if step.op in ("constant", "output"):
-                return inputs[0]
-            return Stream(client.seed, client.inference).elements(index, BLIND, (batch, *step.shape), step.width)
-
-        walk(client.plan, visit)
+                values[step.name] = inputs[0]
+            else:
+                stream = Stream(half.seed, half.inference)
+                values[step.name] = stream.elements(index, BLIND, (batch, *step.shape), step.width)
 
     def kept(step, index, m, *args, **options):
-        if (client.inference, index) not in known:
+        if (half.inference, index) not in known:
             learn(len(m))
-        wires.append(m + narrowed(known[client.inference, index], step.attrs["wire"]))
+        wires.append(m + narrowed(known[half.inference, index], step.attrs["wire"]))
         return evaluate(step, index, m, *args, **options)
 
     client._evaluate = kept
@@ -101,14 +105,14 @@ def pairs(plan, numbers, x, party, runs=60):
     """Differences of every two wires and XORs of every two planes, of two inferences on x and x / 2: (runs, bytes)."""
     rows = []
     for _ in range(runs):
-        trio, wires, planes, seen = connect(plan, numbers, timeout=20), [], [], {}
+        members, wires, planes, seen = connect(plan, numbers, timeout=20), [], [], {}
         if party == "server":
-            keep_wires_of_server(trio.server, wires)
-            record(trio.server.links["client"], seen)
+            keep_wires_of_server(members["server"], wires)
+            record(members.server.links["client"], seen)
         else:
-            keep_wires_of_client(trio.client, wires)
-        keep_planes(getattr(trio, party).links["client" if party == "server" else "server"], planes)
-        run(plan, numbers, x, x / 2, trio=trio)
+            keep_wires_of_client(members["client"], wires)
+        keep_planes(getattr(members, party).links["client" if party == "server" else "server"], planes)
+        run(plan, numbers, x, x / 2, members=members)
         first = [part.view(elements(plan.input.width)) for part in seen.get(0, ())]  # the input
         wires = [wire.ravel() for wire in wires] + first
         found = [difference(a, b).view(np.uint8) for a, b in itertools.combinations(wires, 2)]
@@ -166,10 +170,10 @@ def test_a_mask_shared_by_two_is_noticed(monkeypatch, party, fault):
 
 def test_the_dealer_receives_seeds_and_the_batch_size_only():
     plan, (numbers, _) = programs(0.5, "fss")
-    trio, seen = connect(plan, numbers, timeout=20), {}
-    for channel in trio.dealer.links.values():
+    members, seen = connect(plan, numbers, timeout=20), {}
+    for channel in members.dealer.links.values():
         record(channel, seen)
-    run(plan, numbers, INPUTS[1], trio=trio)
+    run(plan, numbers, INPUTS[1], members=members)
     assert sum(len(part) for parts in seen.values() for part in parts) == 3 * 16
 
 
@@ -187,8 +191,8 @@ def test_received_bytes_are_uniform(party):
 @pytest.mark.parametrize("party, secrets", [("server", "inputs"), ("client", "weights")])
 def test_a_mask_used_twice_is_noticed(monkeypatch, party, secrets):
     """Seeds that are the same in every session: every mask is used again."""
-    monkeypatch.setattr("autorep_fx.secure.parties.client.os.urandom", lambda n: b"c" * n)
-    monkeypatch.setattr("autorep_fx.secure.parties.server.os.urandom", lambda n: b"s" * n)
+    monkeypatch.setattr("autorep_fx.secure.makers.dealt.client.os.urandom", lambda n: b"c" * n)
+    monkeypatch.setattr("autorep_fx.secure.makers.dealt.server.os.urandom", lambda n: b"s" * n)
     plan, both = programs(0.5, "gmw")
     cases = [(both[0], x) for x in INPUTS] if secrets == "inputs" else [(numbers, INPUTS[1]) for numbers in both]
     noisy = []
@@ -205,9 +209,9 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
     plan, (numbers, _) = programs(0.5, "gmw")
 
     def difference():
-        trio, seen = connect(plan, numbers, timeout=20), {}
-        record(trio.server.links["client"], seen)
-        run(plan, numbers, INPUTS[0], INPUTS[1], trio=trio)
+        members, seen = connect(plan, numbers, timeout=20), {}
+        record(members.server.links["client"], seen)
+        run(plan, numbers, INPUTS[0], INPUTS[1], members=members)
         first, second = (np.frombuffer(part.tobytes(), elements(plan.input.width)) for part in seen[0])
         return decode(second - first, plan.input.frac_bits)
 
@@ -221,10 +225,10 @@ def test_a_stream_that_repeats_between_inferences_is_noticed(monkeypatch):
 def test_every_comparison_key_hashes_under_a_key_of_its_own():
     """The AES key in a key's header: the same for both parties, another at each step of each inference."""
     plan, (numbers, _) = programs(0.5, "fss")
-    trio, client, server = connect(plan, numbers, timeout=20), {}, {}
-    record(trio.client.links["dealer"], client)
-    record(trio.server.links["dealer"], server)
-    run(plan, numbers, INPUTS[0], INPUTS[1], trio=trio)
+    members, client, server = connect(plan, numbers, timeout=20), {}, {}
+    record(members.client.links["dealer"], client)
+    record(members.server.links["dealer"], server)
+    run(plan, numbers, INPUTS[0], INPUTS[1], members=members)
     keys = [(step, i, key) for step, found in client.items() for i, key in enumerate(found)]
     assert len(keys) == 2 * 2  # two sites, two inferences
     for step, i, key in keys:
@@ -247,7 +251,7 @@ def test_seeds_come_from_the_system():
     plan, numbers = network(1, 1.0).native
     seeds = set()
     for _ in range(3):
-        trio = connect(plan, numbers, timeout=20)
-        run(plan, numbers, INPUTS[0], trio=trio)
-        seeds |= {trio.client.seed, trio.server.seed, trio.server.model.seed, trio.dealer.seed}
+        members = connect(plan, numbers, timeout=20)
+        run(plan, numbers, INPUTS[0], members=members)
+        seeds |= {members["server"].offline.model.seed, *(member.offline.seed for member in members.values())}
     assert len(seeds) == 12

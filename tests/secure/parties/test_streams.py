@@ -9,10 +9,10 @@ from native_runs import compiled
 from networks import Everything, images, replace
 from torch import nn
 
+from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.parties import correlations as c
-from autorep_fx.secure.parties.correlations import Stream
-from autorep_fx.secure.ring import kernel
+from autorep_fx.secure.makers.dealt import seeds as c
+from autorep_fx.secure.plan.ring import kernel
 
 INFERENCES = 2
 CLIENT = {c.BLIND: "blinding", c.T_MASK: "t", c.SHARES: "shares", c.ROOT: "roots", c.TRIPLE: "triples",
@@ -32,14 +32,14 @@ def program():
 
 def drawn(monkeypatch, plan, numbers):
     """Every stream that a party made in some inferences: (party, seed's owner, name, words)."""
-    trio, calls, who = connect(plan, numbers, timeout=20), [], {}
-    for party in (trio.client, trio.server, trio.dealer):
+    members, calls, who = connect(plan, numbers, timeout=20), [], {}
+    for role, member in members.items():
 
-        def setup(party=party, real=party.setup):
-            who[threading.get_ident()] = party.name
+        def setup(role=role, real=member.offline.setup):
+            who[threading.get_ident()] = role
             real()
 
-        party.setup = setup
+        member.offline.setup = setup
     real = kernel().prg_words
 
     def prg_words(seed, purpose, shape, *rest):
@@ -48,9 +48,9 @@ def drawn(monkeypatch, plan, numbers):
 
     monkeypatch.setattr(kernel(), "prg_words", prg_words)
     x = images(2).double().numpy()
-    run(plan, numbers, *[x] * INFERENCES, trio=trio)
-    owner = {trio.client.seed: "client", trio.server.seed: "server", trio.server.model.seed: "model",
-             trio.dealer.seed: "dealer"}  # fmt: skip
+    run(plan, numbers, *[x] * INFERENCES, members=members)
+    halves = {role: member.offline for role, member in members.items()}
+    owner = {halves["server"].model.seed: "model", **{half.seed: role for role, half in halves.items()}}
     return [(who[thread], owner[seed], purpose, size) for thread, seed, purpose, size in calls]
 
 

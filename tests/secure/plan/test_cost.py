@@ -8,8 +8,8 @@ from networks import Everything, Fn, images, replace
 from torch import nn
 
 from autorep_fx import Network
+from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.plan.cost import plan_cost
 
 
 class Branches(nn.Module):
@@ -44,8 +44,8 @@ def test_declared_is_counted(name, batch, comparison):
     program = compiled(build(), x, lambda gm: replace(gm, fraction))
     plan, numbers = planned(program, x)
     plan = plan.with_comparison(comparison)
-    trio = connect(plan, numbers)
-    result = run(plan, numbers, x.double().numpy(), trio=trio)[0]
+    members = connect(plan, numbers)
+    result = run(plan, numbers, x.double().numpy(), members=members)[0]
     cost = plan_cost(plan, "lan", batch=batch)
     assert result.online["client"].depth == cost.rounds
     for role in ("client", "server"):

@@ -6,11 +6,11 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plaintext import execute, values
-from autorep_fx.secure.plan.equalize import equalized
-from autorep_fx.secure.plan.ranges import by_channel, calibrated
-from autorep_fx.secure.precision import measured
+from autorep_fx.secure.lower.lowered import lowered
+from autorep_fx.secure.planner.equalize import equalized
+from autorep_fx.secure.planner.precision import measured
+from autorep_fx.secure.planner.ranges import by_channel, calibrated
+from autorep_fx.secure.program.plaintext import execute, values
 
 
 def uneven(layer, spread=1e5):
@@ -144,6 +144,6 @@ def test_what_mixes_channels_is_no_part_of_a_chain(model, x):
 def test_a_program_whose_function_changed_would_be_refused(monkeypatch):
     """Precision is held against what was lowered, before any scaling."""
     x = torch.randn(16, 4, 8)
-    monkeypatch.setattr("autorep_fx.secure.plan.equalize.keeps_channels", lambda step, before: True)
+    monkeypatch.setattr("autorep_fx.secure.planner.equalize.keeps_channels", lambda step, before: True)
     with pytest.raises(CompileError, match="fixed point is off"):
         ar.compile(ar.transform(OneAxis(nn.AvgPool2d(3, 1, 1)).eval(), example_inputs=x), x)

@@ -7,13 +7,13 @@ from networks import images, replace
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.parties.model import simulate
-from autorep_fx.secure.plaintext import OPS, execute
-from autorep_fx.secure.plan.gains import DRAWN, ROUNDED, gains
-from autorep_fx.secure.plan.squares import unit_squares
-from autorep_fx.secure.precision import measured
-from autorep_fx.secure.program import Program
+from autorep_fx.secure.lower.lowered import lowered
+from autorep_fx.secure.plan.simulate import simulate
+from autorep_fx.secure.planner.fold_squares import unit_squares
+from autorep_fx.secure.planner.noise_gains import DRAWN, ROUNDED, gains
+from autorep_fx.secure.planner.precision import measured
+from autorep_fx.secure.program.plaintext import OPS, execute
+from autorep_fx.secure.program.program import Program
 
 
 class Net(nn.Module):

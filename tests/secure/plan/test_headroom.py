@@ -6,7 +6,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
-from autorep_fx.secure.plaintext import execute
+from autorep_fx.secure.program.plaintext import execute
 
 
 def made(fraction=0.3, **options):

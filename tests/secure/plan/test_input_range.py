@@ -5,7 +5,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.plan.input_range import PAD, InputRange
-from autorep_fx.secure.plan.probes import probes
+from autorep_fx.secure.planner.extreme_inputs import probes
 
 
 def rng(seed=0):

@@ -12,15 +12,15 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx import SecureProgram
 from autorep_fx.errors import FormatError
-from autorep_fx.secure import canonical
-from autorep_fx.secure.compile import lowered
-from autorep_fx.secure.plan.cost import plan_cost
-from autorep_fx.secure.plan.lines import lines_of
+from autorep_fx.secure.cost.cost import plan_cost
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.plan import Step
-from autorep_fx.secure.plan.site import Site
 from autorep_fx.secure.plan.validate import RULES
-from autorep_fx.secure.precision import measured
-from autorep_fx.secure.rules import check_step
+from autorep_fx.secure.planner.lines import lines_of
+from autorep_fx.secure.planner.precision import measured
+from autorep_fx.secure.planner.site import Site
+from autorep_fx.secure.program import step_json
+from autorep_fx.secure.program.checks import check_step
 
 
 class Net(nn.Module):
@@ -171,7 +171,7 @@ def test_places_have_one_form(places):
     row = {"name": "a", "op": "local", "inputs": ["b"], "shape": [9], "frac_bits": 0,
            "attrs": {"positions": {"places": places}}}  # fmt: skip
     with pytest.raises(FormatError):
-        canonical.from_json(Step, row, "a step")
+        step_json.from_json(Step, row, "a step")
 
 
 @pytest.mark.parametrize("kind, positions, shape, known, message", [

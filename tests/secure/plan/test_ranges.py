@@ -11,9 +11,9 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
-from autorep_fx.secure.parties.model import expected
-from autorep_fx.secure.plaintext import execute
-from autorep_fx.secure.plan.node import Margins
+from autorep_fx.secure.plan.simulate import expected
+from autorep_fx.secure.planner.node import Margins
+from autorep_fx.secure.program.plaintext import execute
 
 #: Where bounds are tight: at and just below powers of two, and where rounding goes up.
 EDGES = st.sampled_from([1.0, 0.5, 2.0, 0.999999, 0.99995, 1.00001, 1 / 3, 0.75, 1e-3, 0.0])

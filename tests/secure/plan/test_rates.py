@@ -6,8 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from autorep_fx import kernels
-from autorep_fx.secure.plan import rates
-from autorep_fx.secure.plan.rates import Rates
+from autorep_fx.secure import rates
+from autorep_fx.secure.rates import Rates
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="the compiled kernels are not built")
 

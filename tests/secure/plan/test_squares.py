@@ -10,9 +10,9 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.models import resnet_cifar
-from autorep_fx.secure.plaintext import execute, values
-from autorep_fx.secure.plan.ranges import by_channel, calibrated
-from autorep_fx.secure.plan.squares import UNIT, unit_squares
+from autorep_fx.secure.planner.fold_squares import UNIT, unit_squares
+from autorep_fx.secure.planner.ranges import by_channel, calibrated
+from autorep_fx.secure.program.plaintext import execute, values
 
 
 class Residual(nn.Module):

@@ -10,12 +10,12 @@ from networks import replace as replace_activations
 from torch import nn
 
 from autorep_fx.errors import FormatError
-from autorep_fx.secure import plaintext, validate
 from autorep_fx.secure.parties.client import Client
-from autorep_fx.secure.plan import build
 from autorep_fx.secure.plan.local import LOCAL
 from autorep_fx.secure.plan.plan import Plan, Step
 from autorep_fx.secure.plan.validate import RULES, check_plan
+from autorep_fx.secure.planner import build
+from autorep_fx.secure.program import plaintext, validate
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,268 @@
+"""Budgets in milliseconds and megabytes: what the forms of a network's positions cost, and what a choice comes to.
+
+Prices come from five drafts of a plan: with all activations, with all squares, with all lines, and with lines beside
+two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
+and an equal part of the rounds that the network has more. Truncations between sites of lines are in none of them, for a
+site that sends anything takes their place. Plans decide about these and about wires for a network as a whole, so a sum
+of prices is near what a plan costs and not that itself (settle.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ..errors import BudgetError
+from ..graph.calibrate import Batches
+from ..graph.canonicalize import site_nodes
+from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
+from ..secure.compile import compile
+from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
+from ..secure.link.network import Network, network_of
+from ..secure.lower.lowered import lowered
+from ..secure.plan.input_range import InputRange
+from ..secure.plan.plan import Plan, node_of
+from ..secure.plan.server_numbers import Numbers
+from ..secure.planner.equalize import equalized
+from ..secure.planner.fold_squares import unit_squares
+from ..secure.planner.noise_gains import gains
+from ..secure.planner.planner import make_plan
+from ..secure.planner.precise import FIRST_ERROR, finer_with_same_wires
+from ..secure.planner.ranges import calibrated
+from ..secure.planner.truncate_at import CUT
+from ..secure.rates import Rates
+from .choose import Price, Prices
+
+log = logging.getLogger(__name__)
+
+#: Samples that plans are made from, and drafts of them.
+_EXAMPLES, _DRAFTED = 256, 64
+
+#: Parts of the positions that are kept in the drafts of lines beside kept ones.
+_FEW, _MORE = 0.05, 0.15
+
+#: No position is for nothing, whatever two drafts differ by.
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the plan of a network predicts for one private inference.
+
+    Attributes:
+        latency_ms: online, on ``network``.
+        offline_mb: megabytes that all parties send offline.
+        rounds: one-way messages that wait for one another.
+    """
+
+    latency_ms: float
+    offline_mb: float
+    rounds: int
+    network: Network
+
+    def note(self, gm: fx.GraphModule) -> dict[str, Any]:
+        """Leave it in ``gm.meta["predicted"]``, for as long as the masks are these; what is left there."""
+        gm.meta["predicted"] = {**asdict(self), "masks": masks_digest(gm)}
+        return gm.meta["predicted"]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.latency_ms:,.3g} ms online at {self.network.rtt_ms:g} ms round trip and {self.network.mbps:,g} "
+            f"Mbit/s, {self.rounds} rounds, {self.offline_mb:,.3g} MB offline"
+        )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one private inference of one sample; at least one of them.
+
+    Attributes:
+        latency_ms: milliseconds online, on ``network``.
+        offline_mb: megabytes that all parties send offline.
+    """
+
+    latency_ms: float | None
+    offline_mb: float | None
+    network: Network
+
+    @staticmethod
+    def of(
+        relu_budget: float | None, latency_ms: float | None, offline_mb: float | None, network: Network | str
+    ) -> Budget | None:
+        """None where there is no limit.
+
+        Raises:
+            BudgetError: a limit that is no positive number, or one beside a count of ReLUs.
+            ValueError: no network has that name.
+        """
+        budget = Budget(latency_ms, offline_mb, network_of(network))
+        for name, value in zip(budget.resources, budget.limits):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and 0 < value < float("inf")):
+                raise BudgetError(f"{name} must be a number above 0, got {value!r}")
+        if relu_budget is not None and budget.resources:
+            raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
+        return budget if budget.resources else None
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Names of what is limited, as :class:`Predicted` has them."""
+        return tuple(name for name in ("latency_ms", "offline_mb") if getattr(self, name) is not None)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.resources)
+
+    def costs(self, found: Predicted) -> tuple[float, ...]:
+        """What a plan takes of each limit."""
+        return tuple(getattr(found, name) for name in self.resources)
+
+    def used(self, found: Predicted) -> float:
+        """The largest part of a limit that a plan takes; above 1 it exceeds one."""
+        return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
+
+    def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+        """By the plan that ``compile(gm, x, network=network)`` makes.
+
+        Raises:
+            CompileError: the native runtime cannot run it.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about precision: whoever compiles is told
+            return _predicted(compile(gm, x, network=self.network).cost(self.network))
+
+    def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+        """By a draft of that plan, in a fraction of the time."""
+        return _predicted(sketched_costs(gm, x, [self.network])[0])
+
+    def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
+        """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
+
+        Raises:
+            CompileError: the native runtime cannot run it.
+        """
+        drafts = _Drafts(gm, x, self.network)
+        return [drafts.prices(resource) for resource in self.resources]
+
+
+def _predicted(cost: Cost) -> Predicted:
+    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
+
+
+def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network]) -> list[Cost]:
+    """On each of ``networks``, by a draft of the plan for the first.
+
+    Raises:
+        CompileError: the native runtime cannot run it.
+    """
+    plan = _draft(gm, x, networks[0])
+    return [quickest(plan, network) for network in networks]
+
+
+def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+    """A draft of the plan that ``gm`` would have with every activation kept.
+
+    Raises:
+        CompileError: the native runtime cannot run it.
+    """
+    return _draft(_with_kept(gm, {name: site.total for name, site in sites(gm).items()}, line=False), x, network)
+
+
+def examples(batches: Batches) -> Tensor:
+    """Samples that plans are made from."""
+    found: list[Tensor] = []
+    for x, _ in batches:
+        found.append(x[: _EXAMPLES - sum(map(len, found))])
+        if sum(map(len, found)) == _EXAMPLES:
+            break
+    return torch.cat(found)
+
+
+class _Drafts:
+    """Plans that nobody looked at how precise they are, and their costs: nearly those of what ``compile`` makes."""
+
+    def __init__(self, gm: fx.GraphModule, x: Tensor, network: Network):
+        self.network, self.rates = network, Rates.measured()
+        self.names = {node.target: node.name for node in site_nodes(gm, HybridActivation)}
+        self.totals = {name: site.total for name, site in sites(gm).items()}
+        self.few = {name: max(1, int(_FEW * total)) for name, total in self.totals.items()}
+        self.more = {name: min(total, max(self.few[name] + 1, int(_MORE * total)))
+                     for name, total in self.totals.items()}  # fmt: skip
+        none = dict.fromkeys(self.totals, 0)
+        kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
+                "more": (self.more, True)}  # fmt: skip
+        plans = {what: _draft(_with_kept(gm, *how), x, network) for what, how in kept.items()}
+        comparison = quicker(plans["more"], network)  # where some positions are kept
+        self.costs = {what: plan_cost(plan.with_comparison(comparison), network) for what, plan in plans.items()}
+        self.kinds = {what: {step.name: step.attrs.get("kind") for step in plan.steps} for what, plan in plans.items()}
+
+    def prices(self, resource: str) -> Prices:
+        of_site = {"latency_ms": self._milliseconds, "offline_mb": self._megabytes}[resource]
+        found = {}
+        for name, total in self.totals.items():
+            lines, few, more, squares, kept = (of_site(what, name)
+                                               for what in ("lines", "few", "more", "squares", "all"))  # fmt: skip
+            count = self.more[name] - self.few[name]
+            each = max((more - few) / count if count else 0.0, _LEAST)
+            opens = few - lines - each * self.few[name]
+            found[name] = Price(max(opens, 0.0), each, max(squares - lines, _LEAST),
+                                max((kept - squares) / total, _LEAST))  # fmt: skip
+        base = getattr(_predicted(self.costs["lines"]), resource) - self._truncations(resource)
+        return Prices(base, found)
+
+    def _milliseconds(self, what: str, name: str) -> float:
+        more = (self._rounds(what) - self._rounds("lines")) / len(self.totals)
+        seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in self._steps(what, name))
+        return 1e3 * (seconds + more * (self.network.delay + self.rates.message))
+
+    def _megabytes(self, what: str, name: str) -> float:
+        return _megabytes(self._steps(what, name))
+
+    def _truncations(self, resource: str) -> float:
+        """What those of lines alone cost."""
+        cuts = [step for key, step in self.costs["lines"].steps.items() if key.endswith(CUT)]
+        return _megabytes(cuts) if resource == "offline_mb" else 1e3 * sum(step.total_seconds for step in cuts)
+
+    def _rounds(self, what: str) -> int:
+        return sum(step.rounds for key, step in self.costs[what].steps.items() if not key.endswith(CUT))
+
+    def _steps(self, what: str, name: str) -> list[StepCost]:
+        """A site's own: not the layer that took its slopes, and no truncation behind it."""
+        node = self.names[name]
+        return [step for key, step in self.costs[what].steps.items() if node_of(key) == node
+                and not key.endswith(CUT) and self.kinds[what][key] not in ("conv2d", "linear")]  # fmt: skip
+
+
+def _megabytes(steps: list[StepCost]) -> float:
+    return sum(sum(step.offline.values()) for step in steps) / 1e6
+
+
+def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:
+    """A copy whose sites keep so many positions, at even distances."""
+    gm = copy_without_statistics(gm)
+    for name, site in sites(gm).items():
+        keep = torch.zeros(site.total, dtype=torch.bool)
+        keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
+        site.set_keep(keep.view_as(site.keep))
+        site.set_line(torch.full_like(site.keep, line))
+    return gm
+
+
+def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+    x = x[:_DRAFTED]
+    program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
+    program, reach = equalized(program, calibrated(program, x))
+    program, reach = unit_squares(program, reach)
+    within, known = InputRange.of_examples(x.numpy()), gains(program, x)
+
+    def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
+        return make_plan(program, reach, within, gains=known, error=error, network=network)
+
+    found = planned(FIRST_ERROR)
+    return (finer_with_same_wires(planned, found, FIRST_ERROR) or found)[0]

@@ -1,0 +1,37 @@
+"""A transformed model, in eval semantics, as a program."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+from torch.fx.passes.shape_prop import ShapeProp
+
+from ...errors import CompileError
+from ...graph.attached import attached, attached_to_all
+from ...graph.calibrate import device_of
+from ...graph.fold import FoldBatchNorm
+from ...graph.modes import EvalPath
+from ...graph.settle import SettleWeights
+from ...graph.unwrap import private_copy
+from ..program.program import Program
+from .table import lower
+
+
+def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
+    """The program of a transformed model, in eval semantics, with batch norms folded and computed weights settled."""
+    for what in attached(gm, backward=False) + attached_to_all():
+        raise CompileError(f"the model itself has {what}")
+    gm = SettleWeights()(private_copy(gm).eval())
+    EvalPath()(gm)
+    x = example_inputs[:2].to(device_of(gm))
+    try:
+        with torch.no_grad():
+            ShapeProp(gm).propagate(x.clone())  # the model may write into its input
+    except Exception as error:
+        raise ValueError(
+            f"the model does not run on example_inputs of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
+        ) from error
+    program = lower(FoldBatchNorm()(gm), x)
+    if not program.steps:
+        raise CompileError("the model returns its input; there is nothing to compute")
+    return program

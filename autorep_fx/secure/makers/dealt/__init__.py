@@ -1,0 +1,1 @@
+"""Correlations from a dealer, whom client and server trust not to share what it knows (docs/protocol.md)."""

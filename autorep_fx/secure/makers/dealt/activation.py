@@ -1,0 +1,105 @@
+"""What is dealt for an activation, a product of two private values, or the output.
+
+The client's half of all shares comes from its seed, the server's is sent; the comparison key goes to both, with the
+public AES key of its hash, drawn anew each time. Which arrays: correlations/layout.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...correlations import layout
+from ...correlations.prepared import Shares
+from ...correlations.stream import Stream
+from ...parties import gmw
+from ...plan import wire
+from ...plan.plan import Step
+from ...plan.ring import kernel
+from . import product, splines
+from .seeds import HASH_KEY, OPENING, ROOT, SHARES, TRIPLE
+
+
+def deal(
+    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The dealer's part: the server's half of all shares as one buffer, and the key.
+
+    r: (N, P), the wire's mask. public: where the keys' hash has its AES key from.
+    """
+    if step.op == "product":
+        return product.deal(step, index, r, client), None
+    batch = len(r)
+    found = layout.layout(step, batch)
+    buffer = client.words(index, SHARES, layout.words(found))
+    mine, a, k = layout.views(buffer, found), step.attrs, kernel()
+    if "alpha" in mine:
+        k.deal_powers_(
+            r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine}
+        )
+    n = wire.compared(step, batch)
+    if not n:
+        return buffer, None
+    window = k.window(r, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
+    is_spline = "knots" in a
+    if is_spline:
+        masks = (opening_masks(step, index, batch, stream) for stream in (client, server))
+        splines.deal_(step, wire.kept_of(step, r), sum(masks), mine)
+    if a["comparison"] == "fss":
+        if is_spline:
+            alpha, payload = splines.deal_high_(window, a["window"], mine["high"])
+        else:
+            alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
+        roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
+        hash_key = public.words(index, HASH_KEY, 2).tobytes()
+        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=hash_key)
+    _deal_gmw(step, index, r, window, mine, client, server)
+    return buffer, None
+
+
+def _deal_gmw(
+    step: Step, index: int, r: np.ndarray, window: np.ndarray, mine: Shares, client: Stream, server: Stream
+) -> None:
+    """Each array holds the client's half and becomes the server's."""
+    a, k, n, repeat = step.attrs, kernel(), len(window), len(wire.points(step))
+    width = mine["bits"].shape[1]
+    u = mine["bits"][-1] ^ server.words(index, SHARES, width)  # each party knows one half
+    kept = wire.kept_of(step, r)
+    for i, bits in enumerate(u.reshape(repeat, -1)):
+        own = slice(i * n, (i + 1) * n)
+        if "knots" in a:
+            true = k.unpack_bits(bits[None], n).astype(mine["u"].dtype)
+            np.subtract(true, mine["u"][own], out=mine["u"][own])
+        else:
+            shares = {name: mine[key][own] for name, key in (("u", "u"), ("ua", "u_alpha"), ("ub", "u_beta"))}
+            k.deal_select_(kept, bits, shift=a["shift"], **shares)
+    mine["bits"][:-1] ^= np.tile(k.pack_bits(window, bits=a["window"]), repeat)
+    mine["bits"][-1] ^= u
+    masks = (triple_masks(step, index, width, stream) for stream in (client, server))
+    _deal_products_(a["window"], *masks, mine["product"])
+
+
+def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
+    """A party's half of the masks under which the tree opens its planes."""
+    return stream.words(index, TRIPLE, (wire.masks(step.attrs["window"]), width))
+
+
+def opening_masks(step: Step, index: int, batch: int, stream: Stream) -> np.ndarray:
+    """A party's half of the masks under which a spline's coefficients are opened."""
+    return stream.elements(index, OPENING, wire.openings(step, batch), step.width)
+
+
+def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
+    """A party's shares with what its own seed and the key add to them."""
+    if "knots" in step.attrs:
+        shares["a"] = opening_masks(step, index, batch, stream)
+    if step.attrs.get("comparison") == "gmw":
+        shares["mask"] = triple_masks(step, index, shares["bits"].shape[1], stream)
+    elif key is not None:
+        shares["key"], shares["root"] = key, stream.words(index, ROOT, (wire.compared(step, batch), 2))
+    return shares
+
+
+def _deal_products_(window: int, client: np.ndarray, server: np.ndarray, product: np.ndarray) -> None:
+    """The dealer's half: ``product`` holds one party's shares and becomes the other's. client, server: their masks."""
+    for (a0, b0, c), (a1, b1, _) in zip(gmw.triples(window, client, product), gmw.triples(window, server, product)):
+        kernel().deal_and_(a0, b0, a1, b1, c=c)

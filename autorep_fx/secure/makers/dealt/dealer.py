@@ -1,0 +1,107 @@
+"""The dealer: makes correlated randomness, sees nothing of input, weights or output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ....text import brief
+from ...correlations.stream import Stream
+from ...link.message import SETUP
+from ...parties.party import Party
+from ...plan import linear
+from ...plan.plan import Plan, Step
+from ...plan.ring import narrowed
+from ..maker import Helper
+from ..walk import visited
+from . import activation
+from .blinded_weights import pack_masks
+from .seeds import BLIND, T_MASK, WIRE_MASK, Seeds
+
+
+class Message(NamedTuple):
+    """What goes to one party for one step."""
+
+    peer: str
+    step: int
+    arrays: tuple[np.ndarray, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch: int) -> Iterator[Message]:
+    """All that inference ``number`` on ``batch`` samples is dealt, in the order in which it is sent.
+
+    Per map, with the input's blinding ``B``: ``U = A B - t - c`` for the server; per activation and output, with
+    ``r = s - B``: shares and key. One ring convolution a layer. It follows from the arguments alone, so an
+    inference may be dealt anywhere; layers are streamed, nothing is kept.
+
+    Args:
+        masks: ``A`` of every map, of :func:`~.blinded_weights.pack_masks`.
+    """
+    client, server, public = (Stream(seed, number) for seed in (seeds.client, seeds.server, seeds.dealer))
+    values: dict[str, np.ndarray] = {}
+    for index, step, inputs in visited(plan, values):
+        shape = (batch, *step.shape)
+        if step.op == "input":
+            values[step.name] = client.elements(index, BLIND, shape, step.width)
+        elif step.op == "constant":
+            values[step.name] = narrowed(inputs[0], step.width)
+        elif step.op == "map":
+            mask, c = (client.elements(index, slot, shape, step.width) for slot in (T_MASK, BLIND))
+            mask += c
+            yield Message("server", index, (linear.apply(step, masks[step.name], inputs[0]) - mask,))
+            values[step.name] = c
+        else:
+            r = _wire_mask(index, step, inputs, batch, server)
+            shares, key = activation.deal(step, index, r, client, server, public)
+            if key is not None:
+                yield Message("client", index, (key,))
+            yield Message("server", index, (shares,) if key is None else (shares, key))
+            if step.op != "output":
+                values[step.name] = client.elements(index, BLIND, shape, step.width)
+
+
+def _wire_mask(index: int, step: Step, inputs: list[np.ndarray], batch: int, server: Stream) -> np.ndarray:
+    """r of a masked wire, (N, P): what the server adds, less what blinds what it has."""
+    width = step.attrs["wire"]
+    blinding = np.concatenate([narrowed(x, width).reshape(batch, -1) for x in inputs], 1)
+    return server.elements(index, WIRE_MASK, (batch, step.wire_size), width) - blinding
+
+
+class Dealer(Helper):
+    """Links: ``client``, ``server``. Once it receives the seeds and lays out every map's ``A``; then it deals.
+
+    Attributes:
+        seeds: of this session, once they are received.
+    """
+
+    def __init__(self, party: Party):
+        super().__init__(party)
+        self.seed = os.urandom(16)
+        self._masks: Mapping[str, Any] = {}
+
+    def setup(self) -> None:
+        self._masks = pack_masks(self.party.plan, self.receive_seeds())
+
+    def receive_seeds(self) -> bytes:
+        """Learn the seeds of this session; that of ``A`` is returned."""
+        client, server = np.empty(16, np.uint8), np.empty(32, np.uint8)
+        self.party.links["client"].receive(SETUP, client)
+        self.party.links["server"].receive(SETUP, server)
+        self.seeds = Seeds(client.tobytes(), server[:16].tobytes(), self.seed)
+        return server[16:].tobytes()
+
+    def serve(self, batch: int) -> None:
+        self.send(deal(self.party.plan, self._masks, self.seeds, self.inference + 1, batch))
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Send what the next inference is dealt, wherever that was made."""
+        self.party.start_counting()
+        self.inference += 1
+        for peer, step, arrays in messages:
+            self.party.links[peer].send(step, *arrays)

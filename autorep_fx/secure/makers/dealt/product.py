@@ -1,0 +1,31 @@
+"""What is dealt for a product of two private values (parties/product.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....kernels.masked import truncated_mask
+from ...correlations import layout
+from ...correlations.stream import Stream
+from ...parties.product import PAIRS, factors
+from ...plan.plan import Step
+from ...plan.ring import elements
+from .seeds import SHARES
+
+
+def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
+    """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
+    found = layout.layout(step, len(r))
+    buffer = client.words(index, SHARES, layout.words(found))
+    mine, ring = layout.views(buffer, found), elements(step.width)
+    halves = [
+        {key: true.astype(ring) for key, true in zip("ab", truncated_mask(part, shift))}
+        for part, shift in zip(factors(step, r), step.attrs["shift"])
+    ]
+    for name, key in (("alpha", "a"), ("beta", "b")):
+        true = np.concatenate([half[key].reshape(len(r), -1) for half in halves], 1)
+        np.subtract(true, mine[name], out=mine[name])
+    for pair in PAIRS:
+        true = (halves[0][pair[0]] * halves[1][pair[1]]).reshape(len(r), -1)
+        np.subtract(true, mine[pair], out=mine[pair])
+    return buffer

@@ -1,0 +1,130 @@
+"""What a way to make correlations is: the seam between the offline phase and everything else.
+
+A maker leaves, at client and server, a :class:`~..correlations.prepared.Prepared` for each inference: the client's
+blindings and the server's masks by step, and the shares that correlations/layout.py names. Online code (parties/) needs
+nothing else of it. What it takes to write one: a folder beside dealt/, with a :class:`Maker` whose halves talk over the
+links of their party, and a line in table.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ...text import brief
+from ..correlations.prepared import Prepared
+from ..link.network import Network
+from ..parties.party import Party
+from ..parties.server import Server
+from ..plan.plan import Plan
+from ..plan.server_numbers import Numbers
+from ..rates import Rates
+
+
+class Half(ABC):
+    """What client or server do offline, in one session.
+
+    Attributes:
+        party: whose it is; its links are used, and what is sent is counted there.
+        inference: the number of the last one prepared; both halves count alike, from 1.
+    """
+
+    def __init__(self, party: Party):
+        self.party, self.inference = party, 0
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Once a session, before the first inference."""
+
+    @abstractmethod
+    def prepare(self, batch: int) -> Prepared:
+        """The offline phase of one inference on ``batch`` samples."""
+
+
+class Helper(ABC):
+    """A party that is neither client nor server and takes part offline.
+
+    Attributes:
+        party, inference: as of :class:`Half`.
+    """
+
+    def __init__(self, party: Party):
+        self.party, self.inference = party, 0
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Once a session, before the first inference."""
+
+    @abstractmethod
+    def serve(self, batch: int) -> None:
+        """Its part of one inference on ``batch`` samples."""
+
+
+@dataclass
+class StepOffline:
+    """What one step costs offline.
+
+    Attributes:
+        sent: bytes, by party, headers included.
+        seconds: of the slowest party, without the network.
+    """
+
+    sent: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Offline:
+    """What an inference costs offline, declared; a test holds bytes to what is counted.
+
+    Attributes:
+        steps: by name.
+        sent: bytes of all, by party, those beside the steps among them.
+        seconds: predicted, the network included.
+        setup: bytes once a session, by party, greetings not counted.
+    """
+
+    steps: dict[str, StepOffline]
+    sent: dict[str, int]
+    seconds: float
+    setup: dict[str, int]
+
+    __repr__ = brief
+
+
+class Maker(ABC):
+    """One way to make correlations.
+
+    Attributes:
+        name: what it is called in messages.
+        helpers: roles beside "client" and "server".
+        comparisons: which variants of a comparison it has correlations for.
+    """
+
+    name: ClassVar[str]
+    helpers: ClassVar[tuple[str, ...]]
+    comparisons: ClassVar[tuple[str, ...]]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All parties; each one is linked to all others."""
+        return ("client", "server", *self.helpers)
+
+    @abstractmethod
+    def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> Any:
+        """What the server makes of its numbers once, for all sessions."""
+
+    @abstractmethod
+    def client(self, party: Party) -> Half: ...
+
+    @abstractmethod
+    def server(self, party: Server, model: Any) -> Half: ...
+
+    @abstractmethod
+    def helper(self, role: str, party: Party) -> Helper: ...
+
+    @abstractmethod
+    def offline(self, plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
+        """What an inference on ``batch`` samples costs offline, on a network and a machine."""

@@ -1,0 +1,37 @@
+"""What one party of the online phase says to the other: the one way that its messages take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..link.channel import Channel
+
+#: Sends this party's numbers and returns the other's, which are as many.
+Exchange = Callable[[np.ndarray], np.ndarray]
+
+
+class Talk:
+    """Client to server, or server to client, in one inference."""
+
+    def __init__(self, channel: Channel):
+        self._channel = channel
+
+    def send(self, step: int, *arrays: np.ndarray) -> None:
+        """One message, of contiguous arrays."""
+        self._channel.send(step, *arrays)
+
+    def receive(self, step: int, *arrays: np.ndarray) -> None:
+        """Fill contiguous arrays from the next message."""
+        self._channel.receive(step, *arrays)
+
+    def exchange(self, step: int) -> Exchange:
+        """For what both say at once in the middle of a step."""
+
+        def exchanged(mine: np.ndarray) -> np.ndarray:
+            theirs = np.empty_like(mine)
+            self._channel.exchange(step, np.ascontiguousarray(mine), theirs)
+            return theirs
+
+        return exchanged

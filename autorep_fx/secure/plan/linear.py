@@ -1,0 +1,65 @@
+"""Linear maps whose weights only the server knows: blinded in, blinded out, no message online.
+
+The map is bilinear in weight and input, and runs with three different weights: the server's W on ``M``, ``E = W - A``
+at the client and the random ``A`` at the dealer on ``B``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .plan import Step
+from .ring import kernel, narrowed
+
+
+def weight_shape(step: Step) -> tuple[int, ...]:
+    """Shape of the weight as it is blinded once per model: what is public about a map is left out of it."""
+    return tuple(step.attrs["weight_shape"])
+
+
+def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64) -> Any:
+    """Lay out a weight (ring elements, ``weight_shape``) for :func:`apply`, in the ring of the step's width.
+
+    public: add the map's public part (the factor 1 at positions that keep their activation), which W has, E gets and A
+    does not. bits: how wide the weights are, signed.
+    """
+    kind, weight = step.attrs["kind"], narrowed(weight, step.width)
+    if kind in ("conv2d", "linear"):
+        return kernel().pack_weight(weight, groups=step.attrs.get("groups", 1), weight_bits=bits)
+    if kind == "channel":
+        return weight.reshape(-1, *(1,) * (len(step.shape) - 1))
+    expanded = np.zeros(step.size, weight.dtype)
+    replaced = step.attrs["replaced"]
+    expanded[replaced] = weight[replaced // step.attrs["per_channel"]]
+    if public:
+        one = np.ones(step.size, bool)
+        one[replaced] = False
+        expanded[one] = weight.dtype.type(1) << weight.dtype.type(step.attrs["weight_bits"])
+    return expanded.reshape(step.shape)
+
+
+def prepare(step: Step, packed: Any, shape: tuple[int, ...]) -> None:
+    """Do now what the first :func:`apply` to an input of this shape (N, ...) would do about the weight."""
+    a = step.attrs
+    if a["kind"] == "conv2d":
+        kernel().prepare_conv2d(shape, packed, stride=a["stride"], padding=a["padding"], dilation=a["dilation"])
+
+
+def apply(
+    step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``W x + add`` in the ring of the step's width (N, ...); ``x`` may be wider."""
+    a, x = step.attrs, narrowed(x, step.width)
+    if a["kind"] == "conv2d":
+        return kernel().conv2d(np.ascontiguousarray(x), packed, stride=a["stride"], padding=a["padding"],
+                               dilation=a["dilation"], add=add, out=out)  # fmt: skip
+    if a["kind"] == "linear":
+        flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        add = None if add is None else add.reshape(len(flat), -1)
+        return kernel().linear(flat, packed, add=add).reshape(len(x), *step.shape)
+    y = np.multiply(packed, x, out=out, order="C")  # where x is a transposed view, NumPy would make y like it
+    if add is not None:
+        y += add
+    return y

@@ -1,0 +1,64 @@
+"""Numbers in Z_2^64 and Z_2^32, and where the kernels come from."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from types import ModuleType
+
+import numpy as np
+
+from ... import kernels
+
+U64 = np.uint64
+
+#: Bits that an element may have. Arithmetic modulo 2^32 is the image of that modulo 2^64.
+WIDTHS = (32, 64)
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def kernel() -> ModuleType:
+    """The compiled kernels, or their slow NumPy versions where the extension was not built."""
+    if kernels.available():
+        return kernels
+    from ...kernels import reference
+
+    log.warning("the compiled kernels are not built: the native runtime uses NumPy, which is hundreds of times slower")
+    return reference
+
+
+def elements(width: int) -> np.dtype:
+    """The type of ring elements of so many bits."""
+    return np.dtype(f"u{width // 8}")
+
+
+def narrowed(ring: np.ndarray, width: int) -> np.ndarray:
+    """The same elements in a ring of ``width`` bits, which is as wide or narrower: their low bits."""
+    return ring if 8 * ring.itemsize == width else ring.astype(elements(width))
+
+
+def signed(ring: np.ndarray) -> np.ndarray:
+    """Ring elements as the whole numbers, int64, that they stand for."""
+    return ring.view(f"i{ring.itemsize}").astype(np.int64, copy=False)
+
+
+def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
+    """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64."""
+    scaled = np.rint(np.ldexp(np.asarray(value, np.float64), frac_bits))
+    if np.abs(scaled).max(initial=0) < 2.0**62:
+        return scaled.astype(np.int64).view(U64)
+    # A constant may leave the ring's range on its own: only the sum that it is part of must not.
+    wrapped = np.fmod(scaled, 2.0**64)
+    wrapped = np.where(wrapped < 0, wrapped + 2.0**64, wrapped)
+    return np.where(wrapped >= 2.0**63, (wrapped - 2.0**63).astype(U64) + U64(1 << 63), wrapped.astype(U64))
+
+
+def decode(ring: np.ndarray, frac_bits: int) -> np.ndarray:
+    """Ring elements of either width to float64."""
+    return np.ldexp(ring.view(f"i{ring.itemsize}").astype(np.float64), -frac_bits)
+
+
+def shift_left(ring: np.ndarray, bits: int) -> np.ndarray:
+    return ring << ring.dtype.type(bits) if bits else ring

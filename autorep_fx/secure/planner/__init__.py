@@ -1,0 +1,1 @@
+"""From a program to a plan: exponents, windows, wire forms, and where values are truncated."""

@@ -1,0 +1,92 @@
+"""A step in the making, and how many bits there may be of what it computes with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...text import brief
+from .site import Site
+
+#: Significant bits below which nothing is worth computing: inputs are not all like the examples.
+LEAST = 5
+
+
+@dataclass
+class Node:
+    """A step in the making.
+
+    Attributes:
+        name, op, inputs, shape, attrs: as in :class:`~.plan.Step`.
+        bits: significant bits that the planner chooses, of a value or a weight; None where there is nothing to choose.
+        least, most: where fewer bits say nothing, where more are of no use.
+        scale: the largest value or weight is about 2**scale, so ``bits - scale`` of the bits are fractional.
+        gain: what rounding to no fractional bits adds to the output's variance, by channel or position; None: unknown.
+        below: the same for truncating the result.
+        weight, constant: the server's numbers; a constant broadcasts over the result.
+        site: of an activation or the factors behind it.
+        reach: largest absolute value of the result (of the input for activations and the output, of the first factor
+            for products).
+        reach_kept: the same over the positions that are compared; of a product, of its second factor.
+        wire: bits of the ring of the masked wire that ends here, where one does.
+        forms: what rounding the site's factors to so many bits gives, see exponents.py.
+    """
+
+    name: str
+    op: str
+    inputs: list[str]
+    shape: tuple[int, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    bits: int | None = None
+    least: int = LEAST
+    most: int = 0
+    scale: int = 0
+    gain: np.ndarray | float | None = None
+    below: float | None = None
+    weight: np.ndarray | None = None
+    constant: np.ndarray | None = None
+    site: Site | None = None
+    reach: float | None = None
+    reach_kept: float = 0.0
+    wire: int = 64
+    forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
+
+    __repr__ = brief
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def frac_bits(self) -> int:
+        """Fractional bits for the chosen ``bits``."""
+        return max(self.bits - self.scale, 0)
+
+
+def whole_bits(largest: float) -> int:
+    """``largest < 2**result``."""
+    return math.floor(math.log2(largest)) + 1 if largest > 0 else 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bits that the planner does not exceed: significant ones of truncated values, weights and factors (15 fit 16-bit
+    storage) and of public numbers; of the input and the output fractional ones, or significant ones below 1."""
+
+    value: int = 14
+    weight: int = 15
+    factor: int = 14
+    input: int = 16
+    number: int = 12
+    output: int = 16
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Bits by which values may exceed what ranges say: in the ring, and in the windows of comparisons."""
+
+    ring: int = 2
+    window: int = 1

@@ -1,0 +1,223 @@
+"""Which exponents, windows and wire forms: as much precision as the ring has room for, layer by layer.
+
+What there is to choose: the exponent f of the input and of every truncated value, the fractional bits of every private
+or public factor, and whether a masked wire has 32 bits or 64. Bits are counted from the largest value or weight, so
+that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is
+truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**62 must hold, or 2**30 on a wire of
+32 bits. Each rounding's effect on the output is known (gains.py), so everything starts with bits that add equal parts
+of the error that is asked for (bits.py), at first of sixteen times that, all wires at 32 bits. Where that finds no
+room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it, whichever takes less
+time on the network that the plan is for (rounds.py). Where it does not fit into 64 because several maps follow one
+another, a site between them of which some positions travel has all of them travel; if there is none, one truncation (a
+message each way) is put between them; where that does not help either, an error names the layer. Then bits are raised
+in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too large, it starts again
+with less of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import CompileError
+from ...text import brief
+from ..link.network import Network, network_of
+from ..plan.input_range import InputRange
+from ..plan.plan import Plan
+from ..plan.ring import WIDTHS
+from ..plan.server_numbers import Numbers
+from ..program.program import Program
+from ..program.spline import SPLINE_ERROR
+from .bit_allocation import added, needed, raise_bits
+from .bounds import raise_to_bounds
+from .build import Builder
+from .cut_or_widen import cheaper_to_cut
+from .emit import emit
+from .exponents import NoRoom, exponents
+from .node import Limits, Margins, Node
+from .noise_gains import UNKNOWN, Gains
+from .ranges import Reach
+from .truncate_at import CUT, cut, places_to_cut, travels_in_part
+
+log = logging.getLogger(__name__)
+
+#: Significant bits of what has no known gain, or none on the examples.
+_USEFUL = 10
+
+#: With how many bits less than the error asks for a plan starts at first, in what steps there are more, and how many
+#: more everything does without where there is no room for them.
+_LOOSE, _STEP, _FEWER = 4, 0.5, 3
+
+#: How often a plan is made anew because its roundings, too, take room.
+_TRIES = 8
+
+
+def make_plan(
+    program: Program,
+    reach: Reach,
+    within: InputRange,
+    *,
+    margins: Margins | None = None,
+    limits: Limits | None = None,
+    bounded: bool = False,
+    spline_error: float = SPLINE_ERROR,
+    gains: Gains = UNKNOWN,
+    error: float = 0.02,
+    useful: int = _USEFUL,
+    widths: tuple[int, ...] = WIDTHS,
+    network: Network | str = "lan",
+) -> tuple[Plan, dict[str, Numbers]]:
+    """The public plan, and what the server alone has of it.
+
+    Args:
+        program, reach: of :func:`~.fold_squares.unit_squares`, reach from :mod:`.ranges`.
+        within: the inputs that it is for.
+        margins: bits by which values may exceed ``reach``.
+        limits: the most bits of each kind.
+        spline_error: how far off an activation may be that is kept as a spline.
+        gains: what roundings do to the output.
+        error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
+            for the bits that this takes, wires are wider and truncations are added.
+        useful: significant bits of values and weights whose gain is not known.
+        widths: what a wire's ring may have, increasing.
+        network: that the plan is for.
+        bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
+
+    Raises:
+        CompileError: an operation or site that this runtime does not have, or a layer without room.
+    """
+    margins = margins or Margins()
+    means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
+
+    def build(whole: set[str]) -> dict[str, Node]:
+        return Builder(program, reach, limits or Limits(), margins, frozenset(whole), gains).build()
+
+    best: dict[str, Node] = {}
+    for less in np.arange(_LOOSE, -_STEP, -_STEP):
+        try:
+            nodes = _fitted(build, means, less)
+        except CompileError:
+            if not best:
+                raise
+            break  # no room for so many bits
+        best = min(best or nodes, nodes, key=added)
+        if added(best) <= error:
+            break
+    return emit(best, exponents(best, margins), margins.window, within, spline_error)
+
+
+class _Whole(Exception):
+    """A site of lines better has all its positions travel: some do anyway, so it truncates all without a round more."""
+
+    def __init__(self, site: str):
+        self.site = site
+
+
+@dataclass(frozen=True)
+class _Means:
+    """What a plan is fitted with."""
+
+    margins: Margins
+    widths: tuple[int, ...]
+    network: Network
+    error: float
+    useful: int
+    bounded_for: InputRange | None
+
+    __repr__ = brief
+
+
+def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: float) -> dict[str, Node]:
+    """Nodes with room for all of them. less: bits that they do without at first."""
+    whole: set[str] = set()
+    while True:
+        nodes = build(whole)
+        for node in nodes.values():
+            node.wire = means.widths[0]
+        try:
+            nodes = _fit(nodes, means, less)
+            return nodes if means.bounded_for is None else _with_roundings(nodes, means, less)
+        except _Whole as better:
+            log.debug("all positions of '%s' travel: no room for the products behind it", better.site)
+            whole.add(better.site)
+
+
+def _with_roundings(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
+    """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
+    for _ in range(_TRIES):
+        if not raise_to_bounds(nodes, exponents(nodes, means.margins), means.bounded_for):
+            return nodes
+        nodes = _fit(nodes, means, less)
+    raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
+
+
+def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
+    margins, widths = means.margins, means.widths
+    failed = None
+    for fewer in range(_FEWER + 1):
+        while True:
+            for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
+                nodes[name].bits = max(bits - fewer, nodes[name].least)
+            try:
+                exponents(nodes, margins)
+                raise_bits(nodes, margins, needed(nodes, means.error, means.useful))
+                return nodes
+            except NoRoom as error:
+                failed = error
+                if error.node.wire < widths[-1]:
+                    place = _cheaper_place(nodes, margins, error.node, means.network)
+                    if place is not None:
+                        nodes = cut(nodes, place)
+                    else:
+                        error.node.wire = next(width for width in widths if width > error.node.wire)
+                    continue
+                place = _best_place(nodes, margins, error.node, wire=widths[-1])
+                if place is None:
+                    break
+                if travels_in_part(nodes, place):
+                    raise _Whole(place) from None
+                log.debug("truncating '%s': no room for the products behind it", place)
+                nodes = cut(nodes, place)
+    node = failed.node
+    raise CompileError(
+        f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
+        f"{margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this layer's "
+        "input down, or lower the margin"
+    )
+
+
+def _cheaper_place(nodes: dict[str, Node], margins: Margins, sink: Node, network: Network) -> str | None:
+    """The best place, if a truncation there takes less time than a wider ring."""
+    if not any(cheaper_to_cut(nodes, place, sink, network) for place in places_to_cut(nodes, sink)):
+        return None  # so the best one is none, either, and need not be found
+    place = _best_place(nodes, margins, sink)
+    return place if place is not None and cheaper_to_cut(nodes, place, sink, network) else None
+
+
+def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int | None = None) -> str | None:
+    """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
+    where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
+
+    wire: that all are to have, and then a place that does not help is better than none. None: each what it has.
+    """
+    order = {name: i for i, name in enumerate(nodes)}
+    as_wide = nodes
+    if wire is not None:
+        as_wide = {name: replace(node, wire=wire) for name, node in nodes.items()}
+
+    def gained(place: str) -> tuple[bool, int, int]:
+        trial = cut(as_wide, place)
+        trial[place + CUT].wire = wire or trial[place + CUT].wire
+        try:
+            exponents(trial, margins)
+            reached = len(order)
+        except NoRoom as error:
+            reached = order.get(error.node.name, order[place])
+        return travels_in_part(nodes, place) and reached > order[sink.name], reached, -nodes[place].size
+
+    found = {place: gained(place) for place in places_to_cut(nodes, sink)}
+    better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
+    return max(better or (found if wire else ()), key=found.__getitem__, default=None)

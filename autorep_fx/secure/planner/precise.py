@@ -1,0 +1,65 @@
+"""A plan with as few bits and truncations as precision takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...errors import CompileError
+from ..plan.plan import Plan
+from ..plan.server_numbers import Numbers
+from .precision import STANDARD_ERROR, Look, Precision
+
+#: The error that a plan is made for at first, in proportion to what it may have, for gains mostly say too much; and in
+#: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
+_LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
+FIRST_ERROR = _LOOSE * STANDARD_ERROR
+
+#: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
+_FINER = 2.0**-3
+
+#: A plan and the server's numbers for it; and how far off it is.
+Planned = tuple[Plan, dict[str, Numbers]]
+Found = tuple[Plan, dict[str, Numbers], Precision]
+
+
+def precise(
+    planned: Callable[[float], Planned],
+    look: Look,
+    max_error: float,
+    standard_error: float | None,
+) -> Found:
+    """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
+    none is. Where nothing says how precise it must be, a finer one that has the same wires."""
+    asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
+    tried: list[Found] = []
+    for k in range(_TRIES):
+        try:
+            plan, numbers = planned(asked * _STEP**k)
+        except CompileError:
+            if not tried:
+                raise
+            break  # no room for so many bits
+        if tried and plan.digest() == tried[-1][0].digest():
+            continue
+        tried.append((plan, numbers, look.at(plan, numbers)))
+        if tried[-1][2].holds(max_error, standard_error):
+            return tried[-1] if standard_error is not None else _finer(planned, look, tried[-1], asked * _STEP**k)
+    return min(tried, key=lambda each: each[2].error)
+
+
+def _finer(planned: Callable[[float], Planned], look: Look, found: Found, error: float) -> Found:
+    finer = finer_with_same_wires(planned, found[:2], error)
+    if finer is None:
+        return found
+    # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
+    return min((*finer, look.at(*finer)), found, key=lambda each: each[2].standard_error)
+
+
+def finer_with_same_wires(planned: Callable[[float], Planned], found: Planned, error: float) -> Planned | None:
+    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
+    try:
+        finer = planned(error * _FINER)
+    except CompileError:
+        return None
+    wires = ([step.attrs.get("wire") for step in plan.steps] for plan, _ in (finer, found))
+    return finer if next(wires) == next(wires) else None

@@ -1,0 +1,164 @@
+"""A private inference as data: which steps run in which order, and what the server alone knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...text import brief, shape, table
+from .checks import is_tensor
+from .outputs import Form
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on secret-shared tensors.
+
+    Attributes:
+        name: name of the result, unique in the program; the graph node's name where there is one.
+        op: what to do, a key of every executor's table.
+        inputs: names of earlier results.
+        shape: shape of the result without the batch, which is always axis 0.
+        attrs: public parameters (strides, indices, numbers).
+        secrets: role -> key into the server's part, for weights, biases and coefficients.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = brief
+
+
+@dataclass(frozen=True)
+class PublicProgram:
+    """What every party may know: the architecture, and which positions keep their activation.
+
+    Attributes:
+        input: name of the input value.
+        input_shape: its shape without the batch.
+        steps: in the order in which they run.
+        output: name of the value that the client learns.
+        secret_shapes: shape of every tensor in the server's part.
+        form: what the client makes of it (outputs.py); None: it is what the model returns.
+    """
+
+    input: str
+    input_shape: tuple[int, ...]
+    steps: tuple[Step, ...]
+    output: str
+    secret_shapes: dict[str, tuple[int, ...]]
+    form: Form | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_path(self)})"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return next((s.shape for s in self.steps if s.name == self.output), self.input_shape)
+
+    def readers(self) -> Counter[str]:
+        """How often each value is read, the output by the client too."""
+        return Counter([self.output, *(name for step in self.steps for name in step.inputs)])
+
+    def last_uses(self) -> dict[str, list[str]]:
+        """Step name -> values that nobody reads after it."""
+        reader = {name: step.name for step in self.steps for name in step.inputs}
+        gone: dict[str, list[str]] = {}
+        for name, step in reader.items():
+            if name != self.output:
+                gone.setdefault(step, []).append(name)
+        return gone
+
+
+@dataclass(frozen=True)
+class Program:
+    """A public part, and the server's part: float64 weights, biases and coefficients, not yet on a fixed-point grid.
+
+    ``print`` shows every step with its shapes.
+    """
+
+    public: PublicProgram
+    server: dict[str, Tensor]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.public.steps
+
+    def secrets(self, step: Step) -> dict[str, Tensor]:
+        """The server's tensors of a step, by role."""
+        return {role: self.server[key] for role, key in step.secrets.items()}
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ValueError unless ``x`` is a batch that this program can run."""
+        check_batch(x, self.public.input_shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_path(self.public)}, {_count(self.server)} private numbers)"
+
+    def __str__(self) -> str:
+        rows = [("step", "op", "inputs", "shape", "server's part", "public")]
+        rows.append((self.public.input, "input", "", shape(self.public.input_shape, "N"), "", "held by the client"))
+        for step in self.steps:
+            secrets = " ".join(f"{role}{list(self.public.secret_shapes[key])}" for role, key in step.secrets.items())
+            attrs = " ".join(f"{key}={_short(value)}" for key, value in step.attrs.items())
+            rows.append((step.name, step.op, " ".join(step.inputs), shape(step.shape, "N"), secrets, attrs))
+        rows.append(("output", "open", self.public.output, shape(self.public.output_shape, "N"), "", "to the client"))
+        title = f"{len(self.steps)} steps, {_count(self.server)} private numbers"
+        return f"{title}\n{table(rows)}"
+
+
+def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``x`` is a batch of samples of this shape."""
+    if not is_tensor(x):
+        raise ValueError(f"x must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}; convert it with x.float()")
+    _check_values(x, x.isfinite(), shape)
+
+
+def check_array(x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """The same of a batch that is an array of NumPy."""
+    if not isinstance(x, np.ndarray):
+        raise ValueError(
+            f"x must be a floating-point tensor or array of shape {_wanted(shape)}, got {type(x).__name__}"
+        )
+    if x.dtype.kind != "f":
+        raise ValueError(f"x must be a floating-point array, got {x.dtype}; convert it with x.astype('float32')")
+    _check_values(x, np.isfinite(x), shape)
+
+
+def _check_values(x: Any, finite: Any, shape: tuple[int, ...]) -> None:
+    if x.ndim == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0")
+    if not finite.all():
+        raise ValueError(f"x holds {int((~finite).sum())} values that are NaN or infinite")
+
+
+def _wanted(shape: tuple[int, ...]) -> str:
+    return f"(N, {', '.join(map(str, shape))})"
+
+
+def _path(public: PublicProgram) -> str:
+    ends = (shape(sizes, "N") for sizes in (public.input_shape, public.output_shape))
+    return f"{len(public.steps)} steps, {' -> '.join(ends)}"
+
+
+def _count(tensors: Mapping[str, Tensor]) -> str:
+    return f"{sum(t.numel() for t in tensors.values()):,}"
+
+
+def _short(value: Any) -> str:
+    if is_tensor(value):
+        return f"<{value.numel()}>"
+    return str(value).replace(" ", "")

@@ -1,0 +1,192 @@
+"""Element-wise activations as quadratic splines: what both backends compute where one is kept that is no ReLU.
+
+A spline has a polynomial of degree 2 between any two knots, each the best for itself: at a knot it may jump by twice
+the stated error. That takes about half the knots of a smooth spline, and every knot is a comparison. Coefficients are
+multiples of ``2**-BITS`` (times the unit of the argument for the lower powers), rounded one after another, so that a
+rounded c2 moves c1 and c0 and errs over the width of its own piece only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...text import brief
+
+#: How far off a spline may be, by default.
+SPLINE_ERROR = 0.005
+
+#: Arguments that reach less than this have results that are smaller, and differ by less.
+WIDE = 8.0
+
+#: Fractional bits of the coefficients of x**2.
+BITS = 12
+
+#: Where pieces of these kinds end for sure.
+_KINKS = {"hardswish": (-3.0, 3.0), "hardsigmoid": (-3.0, 3.0), "elu": (0.0,), "celu": (0.0,), "selu": (0.0,)}
+
+#: Points at which the error of a piece is taken, and how near a knot is to the best place, in units of the argument.
+_SAMPLES, _MOST_KNOTS = 65, 64
+
+
+@dataclass(frozen=True)
+class Spline:
+    """``pieces[i]`` right of ``knots[i - 1]``, and at it; the first piece is a constant.
+
+    Attributes:
+        knots: (K,) integers, multiples of ``2**-frac_bits``, increasing.
+        pieces: (K + 1, 3) integers, ``pieces[i, k]`` multiplies X**k for X in units of ``2**-frac_bits``; the value has
+            the exponent ``2 * frac_bits + BITS``.
+        error: largest difference to the function, over the range that it was made for.
+    """
+
+    knots: np.ndarray
+    pieces: np.ndarray
+    error: float
+
+    __repr__ = brief
+
+
+def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarray], np.ndarray]:
+    """The activation of float64 arrays."""
+    import torch  # where a spline is made, not where it is evaluated
+
+    from ...graph.activations import Activation
+
+    activation = Activation(kind, **params)
+    return lambda x: activation(torch.from_numpy(np.atleast_1d(x).astype(np.float64))).numpy()
+
+
+def allowed(error: float, reach: float) -> float:
+    """How far off a spline may be where its argument reaches so far: in proportion, below ``WIDE``."""
+    return error * min(1.0, reach / WIDE)
+
+
+def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float) -> Spline:
+    """The spline of an activation for ``|x| < limit`` that is nowhere off by more than ``error``.
+
+    Args:
+        kind, params: of :class:`~autorep_fx.graph.activations.Activation`.
+        limit: a power of two; what the comparisons have room for.
+        frac_bits: exponent of the argument; with few bits the steps of the argument count as well.
+
+    Raises:
+        ValueError: no spline of at most 64 knots is that near.
+    """
+    f = function(kind, params)
+    unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
+    kinks = [round(k / unit) for k in _kinks(kind, params) if low < round(k / unit) < high]
+    knots: list[int] = []
+    first, at = _first(f, low, [*kinks, high], unit, error)
+    pieces = [first]
+    if at >= high:  # so little happens here that a constant would do
+        at = (low + high) // 2
+    while at < high:
+        end = min(k for k in [*kinks, high] if k > at)
+        piece, stop = _longest(f, at, end, unit, error)
+        if len(knots) == _MOST_KNOTS:
+            raise ValueError(
+                f"no spline of {_MOST_KNOTS} knots is within {error:g} of {kind} for |x| < {limit:g}; replace this "
+                "site's positions, or allow a larger spline_error"
+            )
+        knots.append(at)
+        pieces.append(piece)
+        at = stop
+    edges = [low, *knots, high]
+    found = [_deviation(f, piece, a, b, unit) for piece, a, b in zip(pieces, edges, edges[1:])]
+    return Spline(np.array(knots, np.int64), np.array(pieces, np.int64).reshape(-1, 3), max(found))
+
+
+def largest(kind: str, params: Mapping[str, float | str], bound: np.ndarray) -> np.ndarray:
+    """A bound of ``|f(x)|`` for ``|x| <= bound``: all kinds are monotone but for a dip of less than 1."""
+    f = function(kind, params)
+    return np.maximum(np.abs(f(bound)), np.abs(f(-bound))) + 1
+
+
+def roughness(knots: np.ndarray, pieces: np.ndarray, limit: int) -> tuple[float, float]:
+    """Of whole numbers ``|X| <= limit``: the largest slope of a piece, and all jumps at knots together."""
+    edges = [-limit, *map(int, knots), limit]
+    rows = [[int(c) for c in row] for row in pieces]
+    slopes = [abs(_slope(row, x)) for row, a, b in zip(rows, edges, edges[1:]) for x in (a, b)]
+    jumps = [abs(_value(right, x) - _value(left, x)) for left, right, x in zip(rows, rows[1:], edges[1:-1])]
+    return float(max(slopes)), float(sum(jumps))
+
+
+def evaluate(knots: np.ndarray, pieces: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The spline of whole numbers, int64, modulo 2**64."""
+    c0, c1, c2 = np.moveaxis(pieces[np.searchsorted(knots, x, side="right")], -1, 0)
+    with np.errstate(over="ignore"):
+        return (c2 * x + c1) * x + c0
+
+
+def _kinks(kind: str, params: Mapping[str, float | str]) -> tuple[float, ...]:
+    if kind == "hardtanh":
+        return params["low"], params["high"]
+    return _KINKS.get(kind, ())
+
+
+def _first(f: Callable, low: int, ends: list[int], unit: float, error: float) -> tuple[list[int], int]:
+    """A constant from the lower end on, and how far it goes; nowhere, where the function has a slope there."""
+    bits = round(-np.log2(unit))
+    constant = [round(float(f(low * unit)[0]) * 2.0 ** (2 * bits + BITS)), 0, 0]
+    good, bad = low, min(ends) + 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if _deviation(f, constant, low, middle, unit) <= error:
+            good = middle
+        else:
+            bad = middle
+    return constant, good
+
+
+def _longest(f: Callable, start: int, end: int, unit: float, error: float) -> tuple[list[int], int]:
+    """The longest piece from ``start`` on, at most to ``end``, and where it stops."""
+    best, good, bad = None, start, end + 1
+    while bad - good > max(1, round(2.0**-6 / unit)):
+        middle = end if best is None and bad == end + 1 and good == start else (good + bad) // 2
+        piece = _piece(f, start, middle, unit)
+        if _deviation(f, piece, start, middle, unit) <= error:
+            best, good = piece, middle
+            if middle == end:
+                break
+        else:
+            bad = middle
+    if best is None:  # one step of the argument
+        good = start + 1
+        best = _piece(f, start, good, unit)
+    return best, good
+
+
+def _piece(f: Callable, start: int, stop: int, unit: float) -> list[int]:
+    """Coefficients from the Chebyshev nodes between the ends, rounded from the highest power down."""
+    bits = round(-np.log2(unit))
+    middle, half = (start + stop) / 2 * unit, max((stop - start) / 2 * unit, unit / 2)
+    left = f(middle + half * np.cos(np.pi * (np.arange(9) + 0.5) / 9))
+    x = middle + half * np.cos(np.pi * (np.arange(9) + 0.5) / 9)
+    found = [0, 0, 0]
+    for power in (2, 1, 0):
+        basis = np.polynomial.chebyshev.chebvander((x - middle) / half, power)
+        lead = float(np.linalg.lstsq(basis, left, rcond=None)[0][-1]) * (2 ** (power - 1) if power else 1)
+        exponent = BITS + (2 - power) * bits
+        found[power] = round(lead / half**power * 2.0**exponent)
+        left = left - found[power] * 2.0**-exponent * x**power
+    return found
+
+
+def _deviation(f: Callable, piece: list[int], start: int, stop: int, unit: float) -> float:
+    bits = round(-np.log2(unit))
+    x = np.linspace(start * unit, stop * unit, _SAMPLES)
+    if stop - start > _SAMPLES / unit:  # most of the bend is near zero
+        x = np.concatenate([x, np.clip(np.linspace(-16, 16, 8 * _SAMPLES), start * unit, stop * unit)])
+    y = sum(c * 2.0 ** -(BITS + (2 - k) * bits) * x**k for k, c in enumerate(piece))
+    return float(np.abs(y - f(x)).max())
+
+
+def _value(piece: list[int], x: int) -> int:
+    return piece[0] + piece[1] * x + piece[2] * x * x
+
+
+def _slope(piece: list[int], x: int) -> int:
+    return piece[1] + 2 * piece[2] * x

@@ -1,0 +1,149 @@
+"""The dealer as a service: pairs a server and its client by their session, and deals what the server asks for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from ..errors import PartyError, Refused
+from ..secure.link.stream import StreamChannel
+from ..secure.makers.dealt.dealer import Dealer
+from ..secure.parties.party import Party
+from ..secure.plan.plan import COMPARISONS, Plan
+from .gate import PATIENCE
+from .greeting import name_of_program, refuse, tell
+from .ledger import Ledger
+from .metrics import Metrics
+from .ray_dealing import Cluster, dealt
+from .service import Service
+from .settings import Deal
+from .traffic import Load
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Meeting:
+    """A session whose client is awaited."""
+
+    client: str
+    came: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    channel: StreamChannel | None = None
+
+
+class DealerService(Service):
+    """Deals for the server that its certificate names, and for the clients that the server names."""
+
+    def __init__(self, plan: Plan, settings: Deal, ledger: Ledger, metrics: Metrics):
+        self._plans: dict[str, tuple[Plan, str, Load]] = {}
+        self._meetings: dict[str, _Meeting] = {}
+        self._cluster = None if settings.ray is None else Cluster(settings.ray)
+        self._lock = threading.Lock()
+        super().__init__("dealer", plan, settings, ledger, metrics)
+
+    def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
+        session = letter.get("session")
+        if letter["wants"] != "session" or type(session) is not str or len(session) != 32:
+            refuse(channel, "a dealer takes part in sessions, and this names none")
+        channel.peer = "server" if name == self.settings.server_name else "client"
+        if channel.peer == "server":
+            if letter.get("comparison") not in COMPARISONS:
+                refuse(channel, "there is no such comparison")
+            self._serve(channel, session, str(letter.get("client")), letter["comparison"])
+        else:
+            self._meet(channel, session, name)
+
+    def _meet(self, channel: StreamChannel, session: str, name: str) -> None:
+        """A client comes to its session, and its connection is used there until that is over."""
+        with self._lock:
+            meeting = self._meetings.get(session)
+            awaited = meeting is not None and meeting.client == name and meeting.channel is None
+            if awaited:
+                meeting.channel = channel
+        if not awaited:
+            refuse(channel, f"no session of '{name}' is open here by that name")
+        meeting.came.set()
+        meeting.left.wait()
+
+    def _serve(self, server: StreamChannel, session: str, name: str, comparison: str) -> None:
+        meeting = _Meeting(name)
+        try:
+            with self.limits.session(name):
+                with self._lock:
+                    if session in self._meetings:
+                        refuse(server, "there is a session of that name")
+                    self._meetings[session] = meeting
+                server.send_letter()
+                if not meeting.came.wait(PATIENCE):
+                    refuse(server, f"'{name}' did not come to its session")
+                with self.metrics.session():
+                    log.info("session", session=session, client=name)
+                    self._deal(server, meeting.channel, session, name, comparison)
+        except Refused as error:
+            self.metrics.refused()
+            tell(server, str(error), error.retry_after)
+        except PartyError as error:
+            tell(server, str(error))
+            raise
+        finally:
+            self._meetings.pop(session, None)
+            self.ledger.burn(session)
+            meeting.left.set()
+
+    def _deal(self, server: StreamChannel, client: StreamChannel, session: str, name: str, comparison: str) -> None:
+        client.send_letter()
+        plan, name_of_plan, load = self._plan(comparison)
+        party = Party("dealer", plan, client=client, server=server)
+        dealer = Dealer(party)
+        model = dealer.receive_seeds()
+        make = dealt if self._cluster is None else self._cluster.deal
+        for channel in (server, client):
+            channel.timeout = self.settings.timeout
+        while self._next(server, client):
+            letter = server.receive_letter(prepare=int, batch=int)
+            number, batch = letter["prepare"], letter["batch"]
+            self.check_batch(server, batch)
+            if number != dealer.inference + 1:  # one that came twice would mean the same masks
+                refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
+            try:
+                self.limits.inference(name, batch, load.dealt(batch))
+                self.ledger.prepare(session, number, name)
+            except Refused as error:
+                self.metrics.refused()
+                server.send_fault(str(error), error.retry_after)
+                continue
+            self.ledger.claim(session, number)
+            server.send_letter()
+            start = time.monotonic()
+            dealer.send(make(plan, name_of_plan, model, dealer.seeds, number, batch))
+            self.ledger.done(session, number)
+            self.metrics.inference("offline", time.monotonic() - start, party.count().total_bytes)
+
+    def _next(self, server: StreamChannel, client: StreamChannel) -> bool:
+        """Whether there is more to do."""
+        until = time.monotonic() + self.settings.idle
+        while self.gate.open and time.monotonic() < until:
+            if server.wait(1.0):
+                return True
+            if client.wait(0.0):
+                tell(server, "the client has left")
+                return False
+        tell(server, "the dealer closes" if not self.gate.open else "the session rested too long")
+        return False
+
+    def _plan(self, comparison: str) -> tuple[Plan, str, Load]:
+        """A session's plan, its name, and what it puts on the links."""
+        with self._lock:
+            if comparison not in self._plans:
+                plan = self.published.with_comparison(comparison)
+                self._plans[comparison] = plan, name_of_program(plan), Load(plan)
+            return self._plans[comparison]
+
+    def close(self) -> None:
+        super().close()
+        if self._cluster is not None:
+            self._cluster.close()
