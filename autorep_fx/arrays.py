@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -27,5 +29,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_tensor(path: Path) -> Tensor:
-    """The same in float32."""
+    """The same as a tensor, in float32."""
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(read_array(path), np.float32))

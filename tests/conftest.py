@@ -28,13 +28,12 @@ def forked(monkeypatch):
     """CrypTen's parties are forks (forks.py), not new interpreters."""
     from multiprocessing import forkserver
 
-    from forks import FORKS
+    from forks import Fork
 
-    from autorep_fx.secure.host.supervisor import Supervisor
+    from autorep_fx.secure.host import supervisor
 
     forkserver.ensure_running()  # before a test says where temporary files are
-    start, method = Supervisor.__init__, FORKS.get_start_method()
-    monkeypatch.setattr(Supervisor, "__init__", lambda self, _, preload=(): start(self, method, preload))
+    monkeypatch.setattr(supervisor, "Interpreter", Fork)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_a_record_full_of_numbers_shows_none_of_them(name):
 
 def filled(cls: type, depth: int = 0) -> typing.Any:
     """An object of these fields, with a few words and numbers where there may be several, hundreds of all else."""
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, localns={"Tensor": torch.Tensor})  # what is imported for types alone
     names = cls._fields if issubclass(cls, tuple) else [field.name for field in dataclasses.fields(cls)]
     values = {name: value_of(hints[name], depth) for name in names}
     if issubclass(cls, tuple):

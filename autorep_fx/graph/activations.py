@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .names import KINDS
+
 #: (kind, spelling) -> function of the input and the parameters. A spelling keeps the operation that the model's author
 #: chose, because two spellings of one function may differ in the gradient at a kink (``clamp`` passes 1 where
 #: ``relu`` passes 0); what it computes is its kind.
@@ -37,8 +39,6 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Tensor]] = {
     ("mish", "mish"): F.mish,
     ("softplus", "softplus"): lambda x, beta, threshold: F.softplus(x, beta, threshold),
 }
-
-KINDS = tuple(dict.fromkeys(kind for kind, _ in _FUNCTIONS))
 
 
 class Leaf(nn.Module):

@@ -9,9 +9,9 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
-from tqdm.auto import tqdm
 
 from ..errors import CalibrationError, CalibrationWarning
+from ..progress import progress_bar
 from . import outliers
 from .canonicalize import site_nodes
 from .statistics import SiteStatistics
@@ -289,8 +289,3 @@ def add(statistics: SiteStatistics, name: str, x: Tensor, a: Tensor) -> None:
     if not torch.isfinite(x).all():
         raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
     statistics.update(x, a)
-
-
-def progress_bar(items, title: str, progress: bool | None, unit: str):
-    total = len(items) or None
-    return tqdm(items, title, total, disable=None if progress is None else not progress, unit=unit, leave=False)

@@ -5,27 +5,16 @@ Such a node is no site, and no step of two parties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from .attached import attached
+from .gradients import detached
+from .names import FINISHES
 from .targets import module_of
-
-#: name -> what it computes, of the tensor and the dimension that it goes along, if any.
-FINISHES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "softmax": torch.softmax,
-    "log_softmax": torch.log_softmax,
-    "sigmoid": lambda x, dim: x.sigmoid(),
-    "logsigmoid": lambda x, dim: F.logsigmoid(x),
-    "tanh": lambda x, dim: x.tanh(),
-}
-
-#: Those that go along a dimension.
-ALONG = ("softmax", "log_softmax")
 
 #: What computes which of them.
 FUNCTIONS = {
@@ -44,12 +33,12 @@ class Finish(NamedTuple):
     """One such node.
 
     Attributes:
-        name: a key of ``FINISHES``.
+        name: a key of ``FINISHES``; None for what only stops a gradient.
         dim: as the model gives it, if it does.
         source: the node that it reads.
     """
 
-    name: str
+    name: str | None
     dim: int | None
     source: fx.Node
 
@@ -66,6 +55,8 @@ def finishes(gm: fx.GraphModule) -> dict[fx.Node, Finish]:
 
 def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
     args, options = node.args, dict(node.kwargs)
+    if node.target is detached and isinstance(args[0], fx.Node):
+        return Finish(None, None, args[0])
     source = options.pop("input", None) or options.pop("self", None) or (args[0] if args else None)
     dim: Any = options.pop("dim", None)
     options.pop("_stacklevel", None)

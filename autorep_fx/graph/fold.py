@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -35,7 +37,7 @@ class FoldBatchNorm(Pass):
             layer = self._layer_of(gm, bn, calls)
             if layer is None:
                 continue
-            linear, norm = module_of(gm, layer), module_of(gm, bn)
+            linear, norm = module_of(gm, layer), _with_affine(module_of(gm, bn))
             fuse: Any = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else fuse_conv_bn_eval
             gm.set_submodule(path_of(layer), fuse(linear, norm))
             bn.replace_all_uses_with(layer)
@@ -61,10 +63,22 @@ class FoldBatchNorm(Pass):
         linear = module_of(gm, layer)
         if type(linear) is nn.Linear:
             meta = layer.meta.get("tensor_meta")
-            fits = type(norm) is nn.BatchNorm1d and meta is not None and len(meta.shape) == 2
+            fits = type(norm) in (nn.BatchNorm1d, nn.SyncBatchNorm) and meta is not None and len(meta.shape) == 2
         else:
-            fits = _CONVOLUTIONS.get(type(linear)) is type(norm)
+            of_its_axes = _CONVOLUTIONS.get(type(linear))
+            fits = of_its_axes is not None and type(norm) in (of_its_axes, nn.SyncBatchNorm)
         return layer if fits and not linear.training and _owns_parameters(gm, linear) else None
+
+
+def _with_affine(norm: nn.Module) -> nn.Module:
+    """The same normalisation with a weight and a bias, which torch's fusion into a linear layer wants to be there."""
+    if norm.weight is not None:
+        return norm
+    norm = copy.copy(norm)
+    norm._parameters = dict(norm._parameters)
+    norm.weight = nn.Parameter(torch.ones_like(norm.running_var), requires_grad=False)
+    norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean), requires_grad=False)
+    return norm
 
 
 def _owns_parameters(gm: fx.GraphModule, layer: nn.Module) -> bool:

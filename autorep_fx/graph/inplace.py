@@ -13,7 +13,8 @@ from .targets import module_of
 
 _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
           "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
-          "detach", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem", "dropout"}  # fmt: skip
+          "detach", "detached", "to", "expand_as", "diagonal", "unfold", "type", "float", "getitem",
+          "dropout"}  # fmt: skip
 _VIEW_MODULES = (HoldsFor, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 #: Functions of torch.nn.functional whose last argument is ``inplace``.
 _LAST_IS_INPLACE = {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "hardsigmoid",
@@ -31,7 +32,7 @@ def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
     return _name(node) in _VIEWS or writes_in_place(gm, node)
 
 
-def writes_in_place(gm: fx.GraphModule, node: fx.Node) -> bool:
+def writes_in_place(gm: nn.Module, node: fx.Node) -> bool:
     """Whether a node overwrites its first operand."""
     if node.op == "call_module":
         return bool(getattr(module_of(gm, node), "inplace", False))

@@ -11,6 +11,7 @@ from .finish import finishes
 from .functions import KeptFunction
 from .modes import ModePart
 from .targets import module_of
+from .unread import read
 
 _FUNCTIONS = {
     F.hardshrink, F.softshrink, F.tanhshrink, F.softsign, F.logsigmoid, F.rrelu, F.rrelu_, F.glu, torch.exp, torch.erf,
@@ -21,13 +22,14 @@ _MODULES = (nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Softsign, nn.LogSigm
 
 
 def leftover(gm: fx.GraphModule) -> list[str]:
-    """The element-wise functions of the input that stay in a canonical graph, as an error names them."""
+    """The element-wise functions of the input that stay in a canonical graph and are returned, as an error names
+    them."""
     depends: set[fx.Node] = set()
-    found, last = [], finishes(gm)
+    found, last, returned = [], finishes(gm), read(gm)
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)
-            if node not in last and (name := _name(gm, node)):
+            if node in returned and node not in last and (name := _name(gm, node)):
                 found.append(f"node '{node.name}' ({name})")
             module = module_of(gm, node) if node.op == "call_module" else None
             if isinstance(module, ModePart):

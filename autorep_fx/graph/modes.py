@@ -17,6 +17,7 @@ from torch import fx, nn
 from torch.fx.node import map_arg
 
 from .activations import Leaf
+from .gradients import detached
 from .passes import Pass
 from .scopes import scope_of
 from .targets import module_of
@@ -91,11 +92,11 @@ def drop_unused(gm: fx.GraphModule) -> None:
 
 
 class EvalPath(Pass):
-    """Leave the path of eval mode, with nothing of the other::
+    """Leave the path of eval mode, with nothing of the other, and of no use to gradients::
 
     before:  part = call_module[mode_part](conv); drop = part[0]     after:  add = x + conv
              select = call_module[mode_select](drop, conv)
-             add = x + select
+             add = x + select; detached = detached(add)
     """
 
     def requires(self, gm: fx.GraphModule) -> None:
@@ -111,6 +112,9 @@ class EvalPath(Pass):
                 _replace(node, node.args[1])
             elif isinstance(module, ModePart):
                 self._open(gm, node, module)
+        for node in list(gm.graph.nodes):
+            if node.target is detached:
+                _replace(node, node.args[0])
         drop_unused(gm)
 
     @staticmethod
@@ -162,10 +166,16 @@ def _replace(node: fx.Node, value: Any) -> None:
     node.graph.erase_node(node)
 
 
+class BufferTracer(fx.Tracer):
+    """By which a pickled graph is traced again: what is computed from buffers is no constant there either."""
+
+    proxy_buffer_attributes = True
+
+
 class _Merge:
     def __init__(self, model: nn.Module, train: fx.Graph, evaluated: fx.Graph):
         self.model, self.sides = model, (list(train.nodes), list(evaluated.nodes))
-        self.graph = fx.Graph()
+        self.graph = fx.Graph(tracer_cls=BufferTracer)
         self.maps: tuple[dict[fx.Node, fx.Node], ...] = ({}, {})
         self.modules: dict[str, nn.Module] = {}
         self.selected: dict[tuple, fx.Node] = {}
@@ -183,7 +193,7 @@ class _Merge:
                 self._part(train[i:j], evaluated[k:m])
         self.scope = ""
         self.graph.output(self._value(train_end.args[0], end.args[0]))
-        gm = fx.GraphModule(self.model, fx.Graph(), class_name=title)
+        gm = fx.GraphModule(self.model, fx.Graph(tracer_cls=BufferTracer), class_name=title)
         # In the order in which they run: that of the parameters must be the same in every process.
         for path in dict.fromkeys(n.target for side in self.sides for n in side if n.op == "call_module"):
             if not _has(gm, path):

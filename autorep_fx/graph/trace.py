@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -15,11 +15,14 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
+from . import sizes
 from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
+from .calibrate import device_of
 from .concrete import Shaped, Values, guard
 from .functions import KeptFunctions, kept_whole, put
+from .gradients import stop_gradients
 from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
@@ -36,6 +39,24 @@ class _Tracer(fx.Tracer):
         self.functions = functions or KeptFunctions()
         self.values = values  # of an example, where sizes are to be numbers
         self.drew: str | None = None  # the innermost module that first drew a random number
+        self.without_gradients: set[fx.Node] = set()
+
+    def create_node(self, kind: str, *args, **kwargs) -> fx.Node:
+        node = super().create_node(kind, *args, **kwargs)
+        if kind in ("call_module", "call_function", "call_method"):
+            self._refuse_autocast()
+            if not torch.is_grad_enabled():
+                self.without_gradients.add(node)
+        return node
+
+    def _refuse_autocast(self) -> None:
+        if torch.is_autocast_enabled(device_of(self.root).type):
+            path = self.scope.module_path
+            raise TraceError(
+                f"forward() of {described(self.root.get_submodule(path), path)} computes under torch.autocast, which a "
+                "graph cannot hold; leave it out of forward() and call the model under it: with torch.autocast(...): "
+                "model(x)"
+            )
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         if self.values is None:
@@ -64,6 +85,7 @@ class _Tracer(fx.Tracer):
         if self.values is not None and self.values.running:
             return forward(*args, **kwargs)
         path = (self.submodule_paths or {}).get(m)
+        self._refuse_autocast()
         if path is None:
             return self._call_made_in_forward(m, forward, args, kwargs)
         if "forward" in vars(m) or not self.is_leaf_module(m, path):
@@ -97,6 +119,7 @@ class _Untraceable(TraceError):
     """By a trace without an example."""
 
 
+@torch.inference_mode(False)
 def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.GraphModule:
     """Trace a private copy of ``model``; the model passed in is never changed.
 
@@ -106,14 +129,15 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     The graph is traced once in train and once in eval mode. A boolean argument that differs (``training=`` of a
     functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
     other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept. Arguments of
-    forward() that have a default keep it, but for the first (:mod:`.arguments`).
+    forward() that have a default keep it, but for the first (:mod:`.arguments`). A part that is computed under
+    ``torch.no_grad()`` has no gradient in the graph either (:mod:`.gradients`).
 
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, draws random
             numbers outside of operations on its input, takes another path in training inside of a module that is in
-            another mode than the model, or does what a graph cannot hold: hooks and patched forwards outside of the
-            layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that a GraphModule needs for
-            itself.
+            another mode than the model, or does what a graph cannot hold: ``torch.autocast``, hooks and patched
+            forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that
+            a GraphModule needs for itself.
     """
     model = unwrap(model)
     title = type(model).__name__  # copying a GraphModule loses it
@@ -143,7 +167,7 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
         for node in graph.nodes:
             if isinstance(node.type, str):  # a postponed annotation of forward(), which could not be pickled
                 node.type = None
-            _refuse_reserved(node)
+            _refuse_names(node)
     gm, flags, scopes = merge(model, *graphs, title)
     for scope in scopes:
         _refuse_mixed_modes(scope, modes)
@@ -201,21 +225,10 @@ def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
 
 
 @contextmanager
-def _lengths() -> Iterator[None]:
-    """``len(x)`` of a tensor of the trace is its first size; Python itself wants a number there."""
-    real = builtins.len
-
-    def length(value: Any) -> Any:
-        if not isinstance(value, fx.Proxy):
-            return real(value)
-        shape: Any = value.shape
-        return shape[0]
-
-    builtins.len = length
-    try:
+def _as_outside(model: nn.Module) -> Iterator[None]:
+    """Gradients on and autocast off, so that what forward() switches can be told."""
+    with torch.enable_grad(), torch.autocast(device_of(model).type, enabled=False):
         yield
-    finally:
-        builtins.len = real
 
 
 def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions: KeptFunctions) -> fx.Graph:
@@ -223,17 +236,19 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
     values = None if x is None else Values(copy.deepcopy(model), x)
     tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
-        with _lengths(), kept_whole(tracer.call_autograd_function):
+        with _as_outside(model), sizes.recorded(), kept_whole(tracer.call_autograd_function):
             graph = tracer.trace(model)
+        stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()
     except TraceError:
         raise
     except Exception as error:
         where = _user_frame(error)
+        sizes_known = "the size of the batch stays open: keep x.shape[0] as it is, in a tuple of sizes"
         raise (_Untraceable if x is None else TraceError)(
             f"{type(model).__name__} cannot be traced{where}: {error}. Symbolic tracing needs a forward() whose path "
             "does not depend on the values of tensors; move such a part into a torch.nn leaf module or outside the "
-            "model. Where it depends on shapes alone, give example_inputs"
+            f"model. Where it depends on shapes alone, {'give example_inputs' if x is None else sizes_known}"
         ) from error
     finally:
         before.restore()
@@ -252,11 +267,23 @@ def _reserved_names() -> set[str]:
     return {"self", *dir(fx.GraphModule(nn.Module(), fx.Graph()))} - set(dir(nn.Module()))
 
 
-def _refuse_reserved(node: fx.Node) -> None:
-    if node.op in ("call_module", "get_attr") and path_of(node).partition(".")[0] in _reserved_names():
+def _refuse_names(node: fx.Node) -> None:
+    """Names that the source text of a GraphModule cannot have."""
+    path = path_of(node).split(".") if node.op in ("call_module", "get_attr") else []
+    if path and path[0] in _reserved_names():
         raise TraceError(
-            f"the model has an attribute '{path_of(node).partition('.')[0]}', a name that the resulting "
-            "torch.fx.GraphModule needs for itself; rename it"
+            f"the model has an attribute '{path[0]}', a name that the resulting torch.fx.GraphModule needs for itself; "
+            "rename it"
+        )
+    if keywords := [name for name in path if iskeyword(name)]:
+        raise TraceError(
+            f"the model has a module or tensor '{node.target}', and '{keywords[0]}' is a keyword of Python, which a "
+            f"graph cannot be written with; name it otherwise ('{keywords[0]}_'), in files of weights as well"
+        )
+    if keywords := [name for name in node.kwargs if iskeyword(name)]:
+        raise TraceError(
+            f"forward() gives '{node.name}' an argument called '{keywords[0]}', a keyword of Python, which a graph "
+            "cannot be written with; give it another name"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Container
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from ..graph.activations import Activation, Leaf
 from ..graph.canonicalize import site_nodes
 from ..graph.statistics import SiteStatistics
 from ..graph.targets import path_of
+from ..graph.unread import read
 
 T = TypeVar("T")
 
@@ -245,13 +247,18 @@ def horner(coeffs: Tensor, x: Tensor) -> Tensor:
     return y
 
 
-def hybridize(gm: fx.GraphModule, degree: int = 2) -> fx.GraphModule:
+def hybridize(gm: fx.GraphModule, degree: int = 2, named: Container[str] = ()) -> fx.GraphModule:
     """Put a :class:`HybridActivation` where the graph has an :class:`Activation`; all positions stay kept::
 
     before:  relu = call_module[layer.relu](conv)      layer.relu: Activation(relu)
     after:   relu = call_module[layer.relu](conv)      layer.relu: HybridActivation(Activation(relu))
+
+    What is computed and not returned has no sites, but for those that are ``named``, as an earlier version saved them.
     """
+    returned = read(gm)
     for node in site_nodes(gm, Activation):
+        if node not in returned and node.target not in named:
+            continue
         activation = gm.get_submodule(path_of(node))
         if isinstance(activation, Activation):
             site = HybridActivation(activation, degree)

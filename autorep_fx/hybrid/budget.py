@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
+from ..progress import progress_bar
 from .activation import HybridActivation, horner
 
 GRANULARITIES = ("element", "channel", "layer")
 
 
+_DETACHING = (detached, torch.detach)
+
+
 class _Probe(SiteWalk):
-    """Keeps, for every site, its output and by how much each form of ``coeffs`` would change it."""
+    """Keeps, for every site, its output and by how much each form of ``coeffs`` would change it.
+
+    Sites that the model computes without gradients have an effect, too.
+    """
 
     def __init__(self, gm: fx.GraphModule, coeffs: tuple[str, ...]):
         super().__init__(gm, HybridActivation)
         self.coeffs = coeffs
         self.outputs: dict[str, Tensor] = {}
         self.changes: dict[str, list[Tensor]] = {}
+        self.ends: list[fx.Node] = []  # where a gradient ends
+
+    def run_node(self, node: fx.Node):
+        result = super().run_node(node)
+        if (
+            isinstance(result, Tensor)
+            and not result.requires_grad
+            and any(map(self._has_gradient, node.all_input_nodes))
+        ):
+            self.ends.append(node)
+        return result
+
+    def _has_gradient(self, node: fx.Node) -> bool:
+        value = self.env.get(node)
+        parts = value if isinstance(value, (tuple, list)) else [value]
+        return any(isinstance(part, Tensor) and part.requires_grad for part in parts)
+
+    def call_function(self, target: Any, args: tuple, kwargs: dict):
+        return args[0] if target in _DETACHING and _computed(args[0]) else super().call_function(target, args, kwargs)
+
+    def call_method(self, target: Any, args: tuple, kwargs: dict):
+        return args[0] if target == "detach" and _computed(args[0]) else super().call_method(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
         y = site.activation(x)
@@ -34,6 +64,10 @@ class _Probe(SiteWalk):
         with torch.no_grad():
             self.changes[name] = [horner(getattr(site, coeffs), x) - y for coeffs in self.coeffs]
         return y.clone()  # the model may write into it
+
+
+def _computed(value: object) -> bool:
+    return isinstance(value, Tensor) and not value.is_leaf
 
 
 def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, seed: int = 0) -> dict[str, Tensor]:
@@ -65,18 +99,19 @@ def scores_of(
         coeffs: the forms, "coeffs" or "line_coeffs".
 
     Raises:
-        CalibrationError: labels that do not fit what the model returns; names the batch.
+        CalibrationError: labels that do not fit what the model returns, or a result without a gradient; names the
+            batch.
     """
     generator = torch.Generator().manual_seed(seed)
     probe = _Probe(gm, coeffs)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
-    bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
-               disable=None if progress is None else not progress)  # fmt: skip
     with evaluating(gm), torch.enable_grad():
-        for i, (x, labels) in enumerate(bar):
+        for i, (x, labels) in enumerate(progress_bar(batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
-            loss = _loss(probe.walk(x, where), labels, generator, where)
+            output = probe.walk(x, where)
+            _check_gradient(output, probe, where)
+            loss = _loss(output, labels, generator, where)
             grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)
             for (name, changes), grad in zip(probe.changes.items(), grads):
                 for total, change in zip(totals, changes):
@@ -84,6 +119,15 @@ def scores_of(
                     total[name] = total.get(name, torch.zeros(change.shape[1:], dtype=torch.float64)) + effect
             samples += len(x)
     return [{name: effect / samples for name, effect in total.items()} for total in totals]
+
+
+def _check_gradient(output, probe: _Probe, where: str) -> None:
+    if probe.outputs and isinstance(output, Tensor) and not output.requires_grad:
+        node = f"node '{probe.ends[-1].name}' has none" if probe.ends else "no site has an effect on it"
+        raise CalibrationError(
+            f"{where} makes the model return what has no gradient, which scores need: {node}. Return the scores before "
+            "it, and take the class (.argmax(1)), a threshold or a rounding of the result"
+        )
 
 
 def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str) -> Tensor:

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..graph.attached import attached
-from ..graph.calibrate import Batches, InOrder, add, evaluating, progress_bar
+from ..graph.calibrate import Batches, InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
 from ..graph.targets import module_of, path_of
+from ..progress import progress_bar
 from ..text import brief
 from .activation import HybridActivation, copy_without_statistics, known, sites
 from .fitting import Fitting, fit_where_replaced

@@ -67,9 +67,9 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     shape = _shape(header.get("input_shape", "null"), path)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
     example = None if shape is None else (lambda: torch.zeros(2, *shape, dtype=dtype))
-    gm = hybridize(Canonicalize()(trace(model, example)))
-    mine = {name: site.activation.kind for name, site in sites(gm).items()}
     theirs = _kinds(header.get("sites", ""), path)
+    gm = hybridize(Canonicalize()(trace(model, example)), named=theirs)
+    mine = {name: site.activation.kind for name, site in sites(gm).items()}
     for name, kind in mine.items():
         if kind == "relu6" and theirs.get(name) == "relu":  # simplify_clips
             drop_clip(sites(gm)[name])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph.calibrate import device_of, evaluating
+from ..graph.frozen import frozen, train_unfrozen
 from .loaders import check_classes
 
 
@@ -17,15 +18,16 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
 
     Not their mean: squares make much of an input that is far out, and a single batch would decide. Every batch counts
     by its samples, so that a short last one decides nothing either. The variance is about the median of the means: one
-    about each batch's own mean is too small where batches have few samples.
+    about each batch's own mean is too small where batches have few samples. Those that are frozen keep theirs.
     """
-    norms = [m for m in model.modules()
-             if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
+    stay = frozen(model)
+    norms = [m for m in model.modules() if m not in stay
+             and isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
     if not norms:
         return
     device, momenta, seen = device_of(model), [norm.momentum for norm in norms], [[] for _ in norms]
     samples, training = [], model.training
-    model.train()
+    train_unfrozen(model)
     try:
         for norm in norms:
             norm.momentum = 1.0  # the running statistics are those of the last batch
@@ -38,6 +40,8 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
         model.train(training)
+        for module in stay:
+            module.eval()
     if not samples:
         return
     weights = torch.tensor(samples, dtype=torch.float64)

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..errors import FormatError
+from ..errors import CompileError, FormatError
 from ..text import brief
 from .plan import plan as native
 from .plan.server_numbers import Numbers
@@ -32,7 +31,6 @@ from .program.checks import NAME, NUMBER, SHAPE, Check, check, check_attrs, whol
 from .program.outputs import Form, check_form
 from .program.program import Program, PublicProgram, Step
 from .program.step_json import LONGEST, digest, dumps, from_json, loads, to_json
-from .program.validate import check_program
 
 _FORMAT, _VERSION = "autorep_fx program", 4
 _PUBLIC, _SERVER = "public.json", "server-*.safetensors"
@@ -149,27 +147,14 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
         FormatError: one is missing, damaged, of another version, nothing that could be run, or they do not belong
             together; names the file and the place in it.
     """
+    import torch  # which who has the public part alone, or the server's numbers, needs not have
+
     folder = Path(folder)
     public, plan = _public(folder)
-    path = _server(folder, public)
-    if not path.is_file():
-        if other := next(folder.glob(_SERVER), None):
-            raise FormatError(f"{other} belongs to another program than {folder / _PUBLIC}")
-        raise FormatError(f"no server's part at {folder}")
+    path, private, arrays = _private(folder, public, _REAL, _WEIGHT, _CONSTANT)
     with _named(path):
-        metadata, arrays = _tensors(path)
-        if metadata.get("format") != _FORMAT or metadata.get("version") != str(_VERSION):
-            raise FormatError(f"is not the server's part of version {_VERSION}")
-        if metadata.get("public") != _mark(public):
-            raise FormatError(f"belongs to another program than {_PUBLIC}")
-        private = loads(metadata.get("private", ""), "its description")
-        check_attrs(private, {"program": _TABLE, "settings": _TABLE, "bits": _TABLE}, {}, "its description")
         program = Program(_program(private["program"]), _part(arrays, _REAL, torch.from_numpy))
-        weights, constants = _part(arrays, _WEIGHT), _part(arrays, _CONSTANT)
-        numbers = {name: Numbers(weights.pop(name, None), constants.pop(name, None), bits)
-                   for name, bits in private["bits"].items()}  # fmt: skip
-        if unknown := [*weights, *constants]:
-            raise FormatError(f"has numbers of '{unknown[0]}', without their width")
+        numbers = _numbers(private, arrays)
         _check(program, plan, numbers, private["settings"])
         if program.public.input_shape != tuple(public["input"]):
             raise FormatError("takes inputs of another shape than the public part")
@@ -178,7 +163,28 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
     return program, plan, numbers, private["settings"]
 
 
+def load_served(folder: str | Path) -> tuple[native.Plan, dict[str, Numbers]]:
+    """What the server of a service needs: the plan, and its numbers in the ring. Nothing else is read.
+
+    Raises:
+        FormatError: as :func:`load_program`, of what is read.
+        CompileError: the native runtime cannot run this program; says why.
+    """
+    folder = Path(folder)
+    public, plan = _public(folder)
+    path, private, arrays = _private(folder, public, _WEIGHT, _CONSTANT)
+    with _named(path):
+        numbers = _numbers(private, arrays)
+        check_attrs(private["settings"], _SETTINGS, {}, "the settings")
+        if plan is None:
+            raise CompileError(private["settings"]["obstacle"])
+        check_numbers(plan, numbers)
+    return plan, numbers
+
+
 def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Numbers], settings: Any) -> None:
+    from .program.validate import check_program  # of tensors
+
     check_program(program)
     if plan is not None:
         check_plan(plan)
@@ -218,6 +224,35 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     return public, plan
 
 
+def _private(
+    folder: Path, public: dict[str, Any], *prefixes: str
+) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
+    """The server's part: its file, what that says of itself, and its arrays whose names begin so."""
+    path = _server(folder, public)
+    if not path.is_file():
+        if other := next(folder.glob(_SERVER), None):
+            raise FormatError(f"{other} belongs to another program than {folder / _PUBLIC}")
+        raise FormatError(f"no server's part at {folder}")
+    with _named(path):
+        metadata, arrays = _tensors(path, prefixes)
+        if metadata.get("format") != _FORMAT or metadata.get("version") != str(_VERSION):
+            raise FormatError(f"is not the server's part of version {_VERSION}")
+        if metadata.get("public") != _mark(public):
+            raise FormatError(f"belongs to another program than {_PUBLIC}")
+        private = loads(metadata.get("private", ""), "its description")
+        check_attrs(private, {"program": _TABLE, "settings": _TABLE, "bits": _TABLE}, {}, "its description")
+    return path, private, arrays
+
+
+def _numbers(private: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Numbers]:
+    weights, constants = _part(arrays, _WEIGHT), _part(arrays, _CONSTANT)
+    numbers = {name: Numbers(weights.pop(name, None), constants.pop(name, None), bits)
+               for name, bits in private["bits"].items()}  # fmt: skip
+    if unknown := [*weights, *constants]:
+        raise FormatError(f"has numbers of '{unknown[0]}', without their width")
+    return numbers
+
+
 def _program(parts: dict[str, Any]) -> PublicProgram:
     shapes = Check("a table of shapes", lambda v, _: type(v) is dict and all(type(x) is list for x in v.values()))
     anything = Check("", lambda v, _: True)
@@ -251,10 +286,11 @@ def _named(path: Path):
         raise FormatError(f"{path} is damaged: {error}") from error
 
 
-def _tensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _tensors(path: Path, prefixes: tuple[str, ...]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         with safe_open(path, "numpy") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+            wanted = [key for key in file.keys() if key.startswith(prefixes)]
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in wanted}
     except (OSError, SafetensorError, TypeError, ValueError) as error:  # a type that NumPy does not have: TypeError
         raise FormatError(f"cannot be read: {error}") from error
 

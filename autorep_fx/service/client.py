@@ -7,25 +7,29 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .. import kernels
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.files import Published, load_published
 from ..secure.link.tls import Identity
+from ..secure.plan.input_headroom import InputHeadroom, input_headroom
 from ..secure.plan.input_range import InputRange
-from ..secure.planner.headroom import InputHeadroom, input_headroom
+from ..secure.program.checks import is_tensor
 from ..secure.program.outputs import assemble
-from ..secure.program.program import check_batch
+from ..secure.program.program import check_array, check_batch
 from ..secure.result import Result, Stats
-from ..secure.secure_program import SecureProgram
 from .addresses import identity_of
 from .client_session import ClientSession, Options
 from .greeting import name_of_program
 from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..secure.secure_program import SecureProgram
 
 #: Seconds between two attempts to open a session.
 _PAUSE = 0.5
@@ -82,9 +86,9 @@ def connect(
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name)  # fmt: skip
-    if isinstance(program, SecureProgram):
-        return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
-    return Client(load_published(program), options)
+    if isinstance(program, str | os.PathLike):
+        return Client(load_published(program), options)
+    return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
 
 
 class Client:
@@ -112,16 +116,16 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.public.plan!r}, server={self.options.server!r}, dealer={self.options.dealer!r})"
 
-    def run(self, x: Tensor, *, check_range: bool = True, timeout: float | None = None) -> Result:
-        """Answer a batch (N, ...).
+    def run(self, x: Tensor | np.ndarray, *, check_range: bool = True, timeout: float | None = None) -> Result:
+        """Answer a batch (N, ...): with tensors, or, if it is an array of NumPy, with arrays, for which nobody needs
+        torch.
 
         Raises:
             ValueError: no batch for this program, or beyond its range.
             Refused: the service is asked for too much; says when to come back.
             PartyError: no answer in time, or none that can be trusted; names the cause.
         """
-        check_batch(x, self.public.input_shape)
-        values = x.detach().to("cpu", torch.float64).numpy()
+        values = self._values(x)
         if check_range:
             self._range.check(values)
         until = time.monotonic() + (self.options.timeout if timeout is None else timeout)
@@ -133,9 +137,14 @@ class Client:
             output, stats = self._answered(values, until)
         finally:
             self._lock.release()
-        return Result(assemble(self.public.form, torch.from_numpy(output), x.dtype), stats)
+        found: Any = output
+        if is_tensor(x):
+            import torch
 
-    def headroom(self, x: Tensor) -> InputHeadroom:
+            found = torch.from_numpy(output)
+        return Result(assemble(self.public.form, found, x.dtype), stats)
+
+    def headroom(self, x: Tensor | np.ndarray) -> InputHeadroom:
         """How near a batch comes to what the program answers: its range and statistics, as they were published.
 
         Computed here, nothing is sent. It is what a client can watch over time: inputs that come nearer than those of
@@ -144,8 +153,7 @@ class Client:
         Raises:
             ValueError: no batch for this program.
         """
-        check_batch(x, self.public.input_shape)
-        return input_headroom(self.public.plan, x)
+        return input_headroom(self.public.plan, self._values(x))
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
@@ -167,6 +175,20 @@ class Client:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    def _values(self, x: Any) -> np.ndarray:
+        """In float64.
+
+        Raises:
+            ValueError: no batch for this program.
+        """
+        if not is_tensor(x):
+            check_array(x, self.public.input_shape)
+            return x.astype(np.float64)
+        import torch
+
+        check_batch(x, self.public.input_shape)
+        return x.detach().to("cpu", torch.float64).numpy()
 
     def _answered(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
         while True:

@@ -15,18 +15,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import structlog
-import torch
 
 from .. import kernels
-from ..arrays import read_tensor
+from ..arrays import read_array
 from ..secure.cost.cost import quicker
-from ..secure.files import load_published
+from ..secure.files import load_published, load_served
 from ..secure.link.network import network_of
 from ..secure.makers.dealt.blinded_weights import BlindedWeights
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import COMPARISONS
-from ..secure.secure_program import SecureProgram
 from .addresses import address_of
 from .certificates import make_certificates
 from .client import Client
@@ -91,8 +90,7 @@ def serve(args: Namespace) -> int:
     s = settings_of(Serve, args)
     check_store(s.state, s.disk)
     _set_up(s)
-    program = SecureProgram.load(s.program)
-    plan, numbers = program.native
+    plan, numbers = load_served(s.program)
     comparison = quicker(plan, network_of(s.network), 1) if s.comparison == "auto" else s.comparison
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
@@ -158,7 +156,7 @@ def _run(service: Service, s: Listening, metrics: Metrics) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    gc.freeze()  # a collection that walks all of torch takes longer than an inference
+    gc.freeze()  # no collection walks what stays to the end
     log.info("listening", at="{}:{}".format(*service.gate.address))
     service.run()
     closing.join()
@@ -168,7 +166,7 @@ def _run(service: Service, s: Listening, metrics: Metrics) -> int:
     return 0
 
 
-def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> torch.Tensor:
+def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> np.ndarray:
     """One sample, or the batch of an array.
 
     Raises:
@@ -177,20 +175,20 @@ def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> torch.Tens
     if not path.is_file():
         raise FileNotFoundError(f"no such input: {path}")
     if path.suffix != ".npy":
-        return torch.from_numpy(pictures.read(path, shape))[None]
-    x = read_tensor(path)
-    return x[None] if x.dim() == len(shape) else x
+        return pictures.read(path, shape)[None]
+    x = np.ascontiguousarray(read_array(path), np.float32)
+    return x[None] if x.ndim == len(shape) else x
 
 
 def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
     output, stats = result.output, result.stats
-    if isinstance(output, torch.Tensor) and output.dim() == 2:
+    if isinstance(output, np.ndarray) and output.ndim == 2:
         classes = output.argmax(1).tolist()
         labels = [pictures.labels[c] if c < len(pictures.labels) else str(c) for c in classes]
     else:
         labels = None
     if as_json:
-        values = output.tolist() if isinstance(output, torch.Tensor) else str(output)
+        values = output.tolist() if isinstance(output, np.ndarray) else str(output)
         return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
                            "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent,
                            "range_used": used})  # fmt: skip

@@ -13,8 +13,9 @@ def _randomize(model):
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
             nn.init.uniform_(module.running_mean, -1, 1)
             nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -1, 1)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -1, 1)
     return model.eval().double()
 
 
@@ -133,3 +134,25 @@ def test_linear_folds_only_where_channels_are_features():
     assert len(_norms(gm)) == 1
     torch.testing.assert_close(gm(x), square(x), rtol=0, atol=0)
     assert len(_norms(_fold(flat, x, shapes=False))) == 1, "folded without knowing the shape"
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.SyncBatchNorm])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_whatever_norm_follows_a_linear_layer_folds_into_it(norm, affine, bias):
+    model = _randomize(nn.Sequential(nn.Linear(8, 5, bias), norm(5, affine=affine)))
+    x = IMAGES[:, 0, 0]
+    gm = _fold(model, x)
+    assert _norms(gm) == []
+    torch.testing.assert_close(gm(x), model(x), rtol=0, atol=1e-12)
+    assert (model[1].weight is None) == (not affine), "the model's own norm was given a weight"
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.BatchNorm2d(4, affine=False), nn.SyncBatchNorm(4), nn.SyncBatchNorm(4, affine=False)]
+)
+def test_whatever_norm_follows_a_convolution_folds_into_it(norm):
+    model = _randomize(nn.Sequential(nn.Conv2d(3, 4, 3), norm))
+    gm = _fold(model, IMAGES)
+    assert _norms(gm) == []
+    torch.testing.assert_close(gm(IMAGES), model(IMAGES), rtol=0, atol=1e-12)

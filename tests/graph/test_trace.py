@@ -13,6 +13,7 @@ from architectures import SharedActivation, build, images
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, spectral_norm, weight_norm
 
+import autorep_fx as ar
 from autorep_fx.errors import TraceError
 from autorep_fx.graph.trace import trace
 from autorep_fx.models import resnet_cifar
@@ -158,6 +159,43 @@ def test_names_that_a_graph_module_needs_are_refused():
     for name in RESERVED:
         with pytest.raises(TraceError, match=f"attribute '{name}'.*rename it"):
             trace(_Named(name, nested=False))
+
+
+@pytest.mark.parametrize("name", ["in", "global", "lambda", "None"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_names_that_are_keywords_of_python_are_refused_by_name(name, nested):
+    with pytest.raises(TraceError, match=f"'(block.)?{name}', and '{name}' is a keyword of Python.*'{name}_'"):
+        trace(_Named(name, nested))
+    assert trace(_Named(f"{name}_", nested))
+
+
+class _Keys(nn.Module):
+    def forward(self, x):
+        return {"class": F.relu(x), "global": {"in": x + 1}}
+
+
+def test_keys_of_an_output_may_be_keywords_of_python():
+    gm, x = ar.transform(_Keys().eval()), torch.randn(20, 4)
+    assert torch.equal(pickle.loads(pickle.dumps(gm))(x)["global"]["in"], x + 1)
+    result = ar.compile(gm, x).run(x[:2]).output
+    torch.testing.assert_close(result, _Keys()(x[:2]), rtol=0, atol=0.01)
+
+
+def _scaled(x, **options):
+    return x * options["lambda"]
+
+
+torch.fx.wrap("_scaled")
+
+
+class _Argument(nn.Module):
+    def forward(self, x):
+        return _scaled(x, **{"lambda": 2})
+
+
+def test_arguments_whose_names_are_keywords_are_refused():
+    with pytest.raises(TraceError, match="_scaled.* an argument called 'lambda'"):
+        trace(_Argument())
 
 
 # --- hooks -----------------------------------------------------------------------------------------------------------

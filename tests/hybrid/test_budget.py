@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import BudgetError
+from autorep_fx.errors import BudgetError, CalibrationError
 from autorep_fx.graph.calibrate import Batches
 from autorep_fx.hybrid.budget import GRANULARITIES, choose, scores
 from autorep_fx.search.evaluation import accuracy
@@ -75,3 +75,40 @@ def test_better_than_chance_on_a_trained_network(trained_digits):
     for name, site in ar.sites(gm).items():
         site.set_keep(chance[name])
     assert chosen > accuracy(gm, loader) - 0.01 and chosen > 0.6
+
+
+ENDS = {
+    "argmax": lambda x: x.argmax(1),
+    "gt": lambda x: (x > 0).float(),
+    "int_1": lambda x: x.round().int(),
+    "getitem": lambda x: torch.topk(x, 1)[1].to(x.dtype),
+}
+
+
+class _Ends(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.net, self.last = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)), ENDS.get(name)
+
+    def forward(self, x):
+        return self.net(x) if self.last is None else self.last(self.net(x))
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("limit", [{"relu_budget": 8}, {"offline_mb": 1.0}])
+def test_a_result_without_a_gradient_names_the_node_that_has_none(name, limit):
+    x = torch.randn(32, 12)
+    with pytest.raises(CalibrationError, match=f"calibration batch 0 makes .* no gradient.*'{name}' has none.*argmax"):
+        ar.transform(_Ends(name), calibration=x, **limit)
+    assert ar.relu_count(ar.transform(_Ends("scores"), calibration=x, relu_budget=8)) == 8  # what it says
+
+
+def test_sites_whose_gradient_the_model_stops_have_an_effect():
+    class Stopped(_Ends):
+        def forward(self, x):
+            return self.net[2](self.net[:2](x).detach()).detach()
+
+    x, plain, stopped = torch.randn(32, 12), _Ends("scores"), Stopped("scores")
+    stopped.load_state_dict(plain.state_dict())
+    kept = [ar.transform(net, calibration=x, relu_budget=8).get_submodule("net.1").keep for net in (plain, stopped)]
+    assert torch.equal(*kept)

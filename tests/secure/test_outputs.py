@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,9 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx import SecureProgram
 from autorep_fx.errors import CompileError, FormatError, MissingDependency
+from autorep_fx.graph.names import ALONG
 from autorep_fx.secure.crypten.compat import load_crypten
-from autorep_fx.secure.program.outputs import assemble, check_form
+from autorep_fx.secure.program.outputs import FINISHES, assemble, check_form
 from autorep_fx.secure.program.plaintext import execute
 
 
@@ -71,6 +73,21 @@ def test_the_last_function_is_the_client_s(last):
     assert [step.op for step in program.steps] == ["conv2d", "hybrid"]
     y = assemble(program.public.form, execute(program, images()), torch.float32)
     torch.testing.assert_close(y, model(images()), rtol=0, atol=1e-5)
+
+
+def test_the_last_functions_are_torch_s_to_the_last_digits():
+    """In float64, on whatever numbers; and of arrays there are arrays."""
+    x = 10 * torch.randn(2, 3, 54, dtype=torch.float64)
+    x[..., :2], x[..., 2:4] = 1e3, -1e3
+    wanted = {"softmax": x.softmax(2), "log_softmax": x.log_softmax(2), "sigmoid": x.sigmoid(),
+              "logsigmoid": F.logsigmoid(x), "tanh": x.tanh()}  # fmt: skip
+    assert {*wanted} == {*FINISHES}
+    for name, values in wanted.items():
+        form = {"list": [{"tensor": [0, [3, 54], [[name, 2 if name in ALONG else 0]]]}]}
+        (found,) = assemble(form, x, torch.float64)
+        torch.testing.assert_close(found, values, rtol=1e-13, atol=1e-300)
+        (array,) = assemble(form, x.numpy(), np.float32)
+        assert array.dtype == np.float32 and np.array_equal(array, found.float().numpy())
 
 
 def test_what_is_read_again_is_a_site():

@@ -144,22 +144,6 @@ def square(low: Lowering, call: Call) -> str:
                     per_channel=count // shape[0], kept=torch.arange(0), replaced=torch.arange(count))  # fmt: skip
 
 
-@lowers(functions=(torch.stack,))
-def stack(low: Lowering, call: Call) -> str:
-    parts, dim = call.get(0, "tensors"), call.get(1, "dim", 0)
-    if not all(isinstance(part, fx.Node) for part in parts):
-        raise Unsupported("stacks a constant; only tensors computed from the input are supported")
-    shape = low.shape_of(low.value(parts[0]))
-    axis = dim % (len(shape) + 2)
-    if axis == 0:
-        raise Unsupported("stacks along the batch")
-    one = (*shape[: axis - 1], 1, *shape[axis - 1 :])
-    names = tuple(
-        low.emit(call, "reshape", (low.value(part),), shape=one, suffix=f".{i}") for i, part in enumerate(parts)
-    )
-    return low.emit(call, "cat", names, dim=axis)
-
-
 def _number(value: Any, what: str) -> float:
     if isinstance(value, Tensor) and value.numel() == 1 and not isinstance(value, nn.Parameter):
         value = value.item()
@@ -167,15 +151,3 @@ def _number(value: Any, what: str) -> float:
         return float(value)
     kind = "a private tensor" if isinstance(value, fx.Node) else f"a {type(value).__name__}"
     raise Unsupported(f"{what} {kind}; only a public number is supported (a per-channel factor: use BatchNorm2d)")
-
-
-@lowers(functions=(torch.cat, torch.concat, torch.concatenate))
-def cat(low: Lowering, call: Call) -> str:
-    parts, dim = call.get(0, "tensors"), call.get(1, "dim", call.kwargs.get("axis", 0))
-    if not all(isinstance(part, fx.Node) for part in parts):
-        raise Unsupported("concatenates a constant; only tensors computed from the input are supported")
-    names = tuple(low.value(part) for part in parts)
-    axes = len(low.shape_of(names[0])) + 1
-    if dim % axes == 0:
-        raise Unsupported("concatenates along the batch")
-    return low.emit(call, "cat", names, dim=dim % axes)

@@ -12,11 +12,15 @@ class Unsupported(Exception):
     """A node that cannot be lowered; the text says what to do about it."""
 
 
-def lowers(*, modules: tuple = (), functions: tuple = (), methods: tuple = ()) -> Callable:
+def lowers(*, modules: tuple = (), functions: tuple = (), methods: tuple = (), takes_sizes: bool = False) -> Callable:
     """Mark a function as the lowering of these spellings; table.py collects what is marked. It gets the
-    :class:`~.lowering.Lowering` and a :class:`Call`, emits steps and returns the name of the result."""
+    :class:`~.lowering.Lowering` and a :class:`Call`, emits steps and returns the name of the result.
+
+    takes_sizes: numbers among its arguments are sizes of its result, of which that of the batch may be one.
+    """
 
     def mark(function: Callable) -> Callable:
+        function.takes_sizes = takes_sizes
         function.spellings = [
             *(("call_module", module) for module in modules),
             *(("call_function", each) for each in functions),

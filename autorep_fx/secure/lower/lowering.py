@@ -7,21 +7,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.fx.node import map_arg
 
 from ...errors import CompileError
 from ...graph.attached import attached
 from ...graph.finish import finishes
+from ...graph.unread import read
 from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
 from .call import Call, Unsupported
+from .memory import Memory, tensors
 from .output import form_of
 from .refused import REASONS
 
 #: (node.op, type of the module, or function, or method name) -> lowering.
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
+
+
+#: What takes of a private tensor its shape and nothing else.
+_SHAPES_ALONE = {torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros", "new_ones", "new_full"}
 
 
 class _Values(fx.Interpreter):
@@ -47,8 +53,8 @@ def _values(gm: fx.GraphModule, x: Tensor, size: int) -> dict[fx.Node, Any]:
     except Exception as error:
         # Most often a node before the one that fails has put a fixed number where the batch was.
         private = _private_nodes(run.values)
-        tensors = {n: v for n, v in run.values.items() if n in private and isinstance(v, Tensor)}
-        suspect = next((n for n, v in tensors.items() if v.shape[:1] != (size,)), run.node)
+        known = {n: v for n, v in run.values.items() if n in private and isinstance(v, Tensor)}
+        suspect = next((n for n, v in known.items() if v.shape[:1] != (size,)), run.node)
         raise CompileError(
             f"the model runs on a batch of {len(x)} but not on one of {size}: node '{run.node.name}' fails "
             f"({str(error).splitlines()[0]}). A batch size seems to be written into node '{suspect.name}' "
@@ -62,8 +68,9 @@ def _private_nodes(values: dict[fx.Node, Any]) -> set[fx.Node]:
     private: set[fx.Node] = set()
     for node, value in values.items():
         # An input with a default value that is no tensor is a constant.
-        if any(isinstance(leaf, Tensor) for leaf in _leaves(value)):
-            if node.op == "placeholder" or any(n in private for n in node.all_input_nodes):
+        if tensors(value):
+            depends = any(n in private for n in node.all_input_nodes) and node.target not in _SHAPES_ALONE
+            if node.op == "placeholder" or depends:
                 private.add(node)
     return private
 
@@ -84,7 +91,9 @@ class Lowering:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
         self.names: dict[fx.Node, str] = {}
-        self.order = {node: i for i, node in enumerate(gm.graph.nodes)}
+        self.memory = Memory(gm, self.values)
+        self.read = read(gm, self.memory.of)
+        self.overwritten = self.memory.overwritten_by(self.private)
 
     # --- for lowerings -----------------------------------------------------------------------------------------------
 
@@ -133,7 +142,7 @@ class Lowering:
         problems: list[str] = []
         output, form = "", None
         for node in nodes:
-            if node not in self.private or node in self.finishes:
+            if node not in self.private or node in self.finishes or node.op != "placeholder" and node not in self.read:
                 continue
             try:
                 if node.op == "placeholder":
@@ -169,31 +178,37 @@ class Lowering:
         if lowering is None:
             otherwise = "no two-party form; replace it by supported layers or move it outside the model"
             raise Unsupported(REASONS.get(key, otherwise))
-        self._refuse_live_inplace(node, module)
+        if module is None and (stale := self.memory.stale_reader(node, self.read)):
+            value, reader = stale
+            raise Unsupported(
+                f"writes in place into '{value.name}', which '{reader.name}' reads later; use the out-of-place form"
+            )
 
         def constant(value):
-            return value if value in self.private else self._constant(value)
+            return value if value in self.private else self._constant(value, lowering.takes_sizes)
 
         args, kwargs = map_arg((node.args, node.kwargs), constant)
         return lowering(self, Call(node, module, tuple(args), dict(kwargs)))
 
-    def _constant(self, node: fx.Node) -> Any:
+    def _constant(self, node: fx.Node, as_size: bool) -> Any:
+        """The value of a node that does not depend on the input; of one that has it once for each sample, that of one,
+        along an axis 0 of one."""
         small, large = self.values[node], self.more_values[node]
-        if isinstance(small, Tensor) and (small.shape != large.shape or not torch.equal(small, large)):
-            raise Unsupported(f"the constant '{node.name}' depends on the batch size")
-        return small
-
-    def _refuse_live_inplace(self, node: fx.Node, module: nn.Module | None) -> None:
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        writes = node.op != "call_module" and (
-            (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "isub", "imul", "itruediv")
-        )
-        if not writes or not isinstance(node.args[0], fx.Node):
-            return
-        late = [u for u in node.args[0].users if self.order[u] > self.order[node]]
-        if late:
-            raise Unsupported(f"writes in place into '{node.args[0].name}', which '{late[0].name}' reads later; "
-                              "use the out-of-place form")  # fmt: skip
+        if not isinstance(small, Tensor):
+            if as_size or tensors(small) or small == large:
+                return small
+            raise Unsupported(f"computes with '{node.name}', the size of the batch; private runs have batches of any")
+        if self.memory.of(node) & self.overwritten:
+            raise Unsupported(f"'{node.name}' is overwritten by what depends on the input; use x + y, not x.add_(y)")
+        if small.shape == large.shape and torch.equal(small, large):
+            return small
+        if small.shape == large.shape:
+            raise Unsupported(f"the constant '{node.name}' is another one in every run")
+        if small.shape[1:] == large.shape[1:] and (len(small), len(large)) == (2, 3):
+            one = small[:1]
+            if (small == one).all() and (large == one).all():
+                return one
+        raise Unsupported(f"the constant '{node.name}' depends on the batch size, or is random")
 
     def _output(self, node: fx.Node) -> tuple[str, Form | None]:
         """The value that the client learns, and what it makes of it."""
@@ -223,14 +238,6 @@ class Lowering:
 def _step_name(node: fx.Node) -> str:
     """The node's; "output" is what is sent to the client in the end, whatever a model calls its last layer."""
     return "output.layer" if node.name == "output" else node.name
-
-
-def _leaves(value: Any) -> list:
-    if isinstance(value, (tuple, list)):
-        return [leaf for item in value for leaf in _leaves(item)]
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in _leaves(item)]
-    return [value]
 
 
 def _describe(gm: fx.GraphModule, node: fx.Node) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import fx
 
-from ...graph.finish import ALONG, Finish
+from ...graph.finish import Finish
+from ...graph.names import ALONG
 from ..program.outputs import Form
 from ..program.shapes import Shape
 from .call import Unsupported
@@ -35,7 +36,8 @@ def form_of(result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx
         )
     source, then = result, []
     while source in finishes:
-        then.insert(0, finishes[source])
+        if finishes[source].name is not None:
+            then.insert(0, finishes[source])
         source = finishes[source].source
     start, shape = place(source)
     return {"tensor": [start, list(shape), [[each.name, _dim(each, result, len(shape) + 1)] for each in then]]}

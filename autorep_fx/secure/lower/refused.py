@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...graph.finish import ALONG, FUNCTIONS, MODULES
+from ...graph.finish import FUNCTIONS, MODULES
+from ...graph.names import ALONG
 
 _STATISTICS = (
     "divides by a standard deviation of the private input, and a private division costs far more than a network; "

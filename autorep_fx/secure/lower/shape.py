@@ -7,18 +7,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from ...graph.concrete import HoldsFor
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
-from .resample import pad_by_index
+from .moves import places
+from .resample import gather, pad_by_index
 
 
 @lowers(modules=(nn.Flatten, nn.Unflatten),
         functions=(torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten),
         methods=("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as",
-                 "squeeze_", "unsqueeze_"))  # fmt: skip
+                 "squeeze_", "unsqueeze_"),
+        takes_sizes=True)  # fmt: skip
 def reshape(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     shape = low.sample_shape(call.node)
@@ -80,15 +82,6 @@ def identity(low: Lowering, call: Call) -> str:
     return low.value(call.get(0, "input"))
 
 
-@lowers(methods=("expand", "expand_as"))
-def expand(low: Lowering, call: Call) -> str:
-    """What sums and products do by themselves."""
-    arithmetic = {operator.add, operator.mul, operator.sub, torch.add, torch.mul, torch.sub, "add", "mul", "sub"}
-    if any(user.target not in arithmetic for user in call.node.users):
-        raise Unsupported("expands what is more than added or multiplied; only that is supported")
-    return low.value(call.get(0, "input"))
-
-
 @lowers(modules=(nn.PixelShuffle,), functions=(F.pixel_shuffle,))
 def pixel_shuffle(low: Lowering, call: Call) -> str:
     x, r = low.value(call.get(0, "input")), call.option(1, "upscale_factor")
@@ -114,11 +107,26 @@ def getitem(low: Lowering, call: Call) -> str:
         start = sum(part.shape[dim] for part in parts[: index % len(parts)])
         index = (*(slice(None),) * dim, slice(start, start + parts[index].shape[dim]))
     index = index if isinstance(index, tuple) else (index,)
+    chosen = [i for i, each in enumerate(index) if isinstance(each, (list, tuple, Tensor))]
+    if len(chosen) == 1 and all(
+        each is Ellipsis or each == slice(None) for i, each in enumerate(index) if i not in chosen
+    ):
+        return _take(low, call, x, index, *chosen)
     if not all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in index):
-        raise Unsupported("indexes by a tensor; only numbers and slices are supported")
+        raise Unsupported("indexes by a tensor among others; one row of numbers, or slices, are supported")
     if index[0] is not Ellipsis and index[0] != slice(None):
         raise Unsupported("selects samples; leave axis 0 as ':'")
     return low.emit(call, "index", (x,), index=index)
+
+
+def _take(low: Lowering, call: Call, x: str, index: tuple, at: int) -> str:
+    """``x[:, [2, 0, 1]]``: elements of one axis in another order."""
+    axes = len(low.shape_of(x)) + 1
+    axis = at - len(index) + axes if any(each is Ellipsis for each in index[:at]) else at
+    if axis == 0:
+        raise Unsupported("selects samples; leave axis 0 as ':'")
+    row = index[at] if isinstance(index[at], Tensor) else torch.tensor([*index[at]])
+    return gather(low, call, x, axis - 1, places(row, low.shape_of(x)[axis - 1]), "taken")
 
 
 @lowers(functions=_SPLITS[:2], methods=_SPLITS[2:])

@@ -177,8 +177,8 @@ def _activation(step: Step, y: np.ndarray, error: np.ndarray, rng: np.random.Gen
             bound[:, kept] = slope * e + np.where(e > 0, jumps, 0)
         else:
             slope = np.int64(a.get("slope", 0))
-            _, *top = wire.points(step)
-            value[:, kept] = (np.clip(z, 0, top[0] if top else None) << align) + np.minimum(z, 0) * slope
+            top = max(wire.points(step)) or None
+            value[:, kept] = (np.clip(z, 0, top) << align) + np.minimum(z, 0) * slope
             bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))
         if "lifts" in a:
             value[:, kept] <<= step.lifts

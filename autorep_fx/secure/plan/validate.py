@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...errors import FormatError
-from ...graph.activations import KINDS
+from ...graph.names import KINDS
 from ..program import checks, shapes, spline
 from ..program.checks import Check, Rule, check, check_step, one_of, pair, several, whole
 from ..program.kinds import EXACT

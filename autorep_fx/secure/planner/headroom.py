@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...text import table
 from ..plan import wire
-from ..plan.input_range import SLACK, InputRange
+from ..plan.input_headroom import SECOND, Use, input_headroom, table_of
 from ..plan.plan import SPARE, Plan
 from ..plan.ring import decode
 from ..plan.server_numbers import Numbers
@@ -22,32 +21,6 @@ from .build import LOW
 from .lines import ACT, TAKEN
 from .ranges import at_once
 from .truncate_at import CUT
-
-#: Room of a product's second factor; its first one's is "ring".
-_SECOND = "second ring"
-
-
-@dataclass(frozen=True)
-class Use:
-    """What one step uses of its room, largest over the samples.
-
-    Attributes:
-        step: name in the plan.
-        room: "range" or a statistic of the input, which is refused beyond 1; "ring" or "window" of a wire ("second
-            ring" of a product's second factor), or "padding" of a max pooling, whose result may be wrong from 1 on.
-        share: part of the room that is used.
-        largest: the value behind it, and ``limit``, what there is room for, both in the step's units.
-    """
-
-    step: str
-    room: str
-    share: float
-    largest: float
-    limit: float
-
-    @property
-    def fits(self) -> bool:
-        return self.share < 1 if self.room in ("ring", _SECOND, "window", "padding") else self.share <= 1
 
 
 @dataclass(frozen=True)
@@ -75,44 +48,7 @@ class Headroom:
     def __str__(self) -> str:
         over = int((self.samples >= 1).sum())
         end = f"{over} of {len(self.samples)} samples may be answered wrongly" if over else "all samples have room"
-        return f"{_table(self.uses)}\n{end}"
-
-
-@dataclass(frozen=True)
-class InputHeadroom:
-    """How near inputs come to what is asked of them, which is all that whoever has no weights can see; ``print`` it.
-
-    Attributes:
-        uses: of the range, and of each statistic.
-    """
-
-    uses: tuple[Use, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Whether the inputs are answered."""
-        return all(use.fits for use in self.uses)
-
-    @property
-    def share(self) -> float:
-        """Largest part of a room that is used; beyond 1 an input is refused."""
-        return max(use.share for use in self.uses)
-
-    def __repr__(self) -> str:
-        return f"InputHeadroom({len(self.uses)} rooms, {self.share:.1%} used)"
-
-    def __str__(self) -> str:
-        return _table(self.uses)
-
-
-def _table(uses: tuple[Use, ...]) -> str:
-    rows = [("step", "room", "used", "bits left", "largest", "limit")]
-    for use in uses:
-        left = -math.log2(use.share) if use.share > 0 else math.inf
-        beyond = "" if use.fits else "  <- beyond"
-        rows.append((use.step, use.room, f"{use.share:.2%}", f"{left:.1f}", f"{use.largest:.4g}",
-                     f"{use.limit:.4g}{beyond}"))  # fmt: skip
-    return table(rows)
+        return f"{table_of(self.uses)}\n{end}"
 
 
 def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor) -> Headroom:
@@ -127,7 +63,8 @@ def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tenso
         for key, found in dict(_walk(program, plan, numbers, part)).items():  # a pool's padding comes once a level
             rooms.setdefault(key, []).append(found)
     steps = {step.name: step for step in plan.steps}
-    uses, worst = list(input_headroom(plan, x).uses), np.zeros(len(x))
+    uses = list(input_headroom(plan, x.detach().to("cpu", torch.float64).numpy()).uses)
+    worst = np.zeros(len(x))
     for (name, room), parts in rooms.items():
         largest = np.concatenate(parts)
         limit = _bottom(steps[name], numbers[name]) if room == "padding" else _limit(steps[name], room)
@@ -136,30 +73,12 @@ def headroom(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tenso
     return Headroom(tuple(uses), torch.from_numpy(worst))
 
 
-def input_headroom(plan: Plan, x: Tensor) -> InputHeadroom:
-    """How far values and statistics of a batch are from the middle of their range, in half spans."""
-    within, values, name = InputRange.of_plan(plan), x.detach().to("cpu", torch.float64).numpy(), plan.input.name
-    shape = (1, -1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else (1,)
-    slack = SLACK * within.largest
-    low, high = (within.low - slack).reshape(shape), (within.high + slack).reshape(shape)
-    uses = [Use(name, "range", _away(values, low, high), float(np.abs(values).max()), float(within.largest.max()))]
-    for statistic, (least, most) in within.statistics.items():
-        found = within.of_samples(values)[statistic]
-        uses.append(Use(name, statistic, _away(found, np.array(least), np.array(most)), float(found.max()), most))
-    return InputHeadroom(tuple(uses))
-
-
-def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    away, half = np.abs(values - (low + high) / 2), np.broadcast_to((high - low) / 2, values.shape)
-    return float(np.divide(away, half, out=np.where(away > 0, np.inf, 0.0), where=half > 0).max())
-
-
 def _limit(step: Step, room: str) -> float:
     if room == "window":
         bits = 2 if "knots" in step.attrs else 1  # half of a spline's window is for its knots
         return math.ldexp(1.0, step.attrs["window"] - bits - (step.frac_bits - step.attrs["align"]))
     if step.op == "product":
-        return math.ldexp(1.0, step.attrs["wire"] - SPARE - step.attrs["exponents"][room == _SECOND])
+        return math.ldexp(1.0, step.attrs["wire"] - SPARE - step.attrs["exponents"][room == SECOND])
     return math.ldexp(1.0, step.attrs["wire"] - SPARE - wire.wire_bits(step))
 
 
@@ -169,7 +88,7 @@ def _walk(program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor):
     sources = {step.name: step for step in program.steps}
     for step in plan.steps:
         if step.op == "product":
-            for room, name in zip(("ring", _SECOND), sources[step.name].inputs):
+            for room, name in zip(("ring", SECOND), sources[step.name].inputs):
                 yield (step.name, room), _largest(found[name].reshape(len(x), -1))
             continue
         if step.op not in ("activation", "output"):

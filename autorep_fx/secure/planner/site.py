@@ -82,6 +82,8 @@ class Site:
         """Whether positions are kept that have a slope below zero, which all know."""
         return len(self.kept) > 0 and self.params is None and EXACT[self.kind].slope == "public"
 
+    __repr__ = brief
+
     def round(self, factor_bits: int, offset_bits: int) -> Rounded:
         c0, c1, c2 = self.coeffs
         scale = 2.0**factor_bits

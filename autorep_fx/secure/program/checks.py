@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -45,6 +46,12 @@ class Rule:
     inputs: int | None = 1
 
     __repr__ = brief
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is one of torch's; nothing is, where nobody has imported torch, and this does not."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def whole(least: int, most: int = MOST) -> Check:

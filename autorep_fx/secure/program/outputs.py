@@ -9,37 +9,64 @@ values from ``start`` on of every sample, in a shape of these sizes, and does to
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ...errors import FormatError
-from ...graph.finish import ALONG, FINISHES
+from ...graph.names import ALONG
 from .checks import SHAPE
 
 Form = dict[str, Any]
+
+#: name of graph/names.py -> what it computes of float64 values, along an axis where it has one.
+FINISHES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "softmax": lambda x, axis: np.exp(_log_softmax(x, axis)),
+    "log_softmax": lambda x, axis: _log_softmax(x, axis),
+    "sigmoid": lambda x, _: np.where(x >= 0, 1.0, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x))),
+    "logsigmoid": lambda x, _: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+    "tanh": lambda x, _: np.tanh(x),
+}
 
 #: Containers in one another, and entries of one, at most.
 _DEPTH, _ENTRIES = 16, 2**16
 
 
-def assemble(form: Form | None, y: Tensor, dtype: torch.dtype) -> Any:
-    """What the model returns, in ``dtype``, from the opened values ``y`` (N, ...) in float64. None: ``y`` itself."""
+def assemble(form: Form | None, y: Any, dtype: Any) -> Any:
+    """What the model returns, from the opened values ``y`` (N, ...) in float64. None: ``y`` itself.
+
+    Args:
+        y: an array; or a tensor, and tensors are returned.
+        dtype: of what is returned, NumPy's or torch's.
+    """
+    if isinstance(y, np.ndarray):
+        return _assembled(form, y, lambda x: x.astype(dtype))
+    import torch  # whoever has a tensor has it
+
+    return _assembled(form, y.numpy(), lambda x: torch.from_numpy(x).to(dtype))
+
+
+def _assembled(form: Form | None, y: np.ndarray, give: Callable[[np.ndarray], Any]) -> Any:
     if form is None:
-        return y.to(dtype)
+        return give(y)
     ((kind, inner),) = form.items()
     if kind == "none":
         return None
     if kind == "dict":
-        return {name: assemble(each, y, dtype) for name, each in inner.items()}
+        return {name: _assembled(each, y, give) for name, each in inner.items()}
     if kind in ("tuple", "list"):
-        return {"tuple": tuple, "list": list}[kind](assemble(each, y, dtype) for each in inner)
+        return {"tuple": tuple, "list": list}[kind](_assembled(each, y, give) for each in inner)
     start, sizes, then = inner
-    x = y.flatten(1)[:, start : start + math.prod(sizes)].reshape(len(y), *sizes)
-    for name, dim in then:
-        x = FINISHES[name](x, dim)
-    return x.to(dtype)
+    x = y.reshape(len(y), -1)[:, start : start + math.prod(sizes)].reshape(len(y), *sizes)
+    for name, axis in then:
+        x = FINISHES[name](x, axis)
+    return give(x)
+
+
+def _log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    x = x - x.max(axis, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis, keepdims=True))
 
 
 def check_form(form: Any, size: int) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ...text import brief, shape, table
+from .checks import is_tensor
 from .outputs import Form
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,33 @@ class Program:
 
 def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless ``x`` is a batch of samples of this shape."""
-    wanted = f"(N, {', '.join(map(str, shape))})"
-    if not isinstance(x, Tensor):
-        raise ValueError(f"x must be a floating-point tensor of shape {wanted}, got {type(x).__name__}")
+    if not is_tensor(x):
+        raise ValueError(f"x must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}")
     if not x.is_floating_point():
         raise ValueError(f"x must be a floating-point tensor, got {x.dtype}; convert it with x.float()")
-    if x.dim() == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {wanted} with N > 0")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"x holds {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
+    _check_values(x, x.isfinite(), shape)
+
+
+def check_array(x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """The same of a batch that is an array of NumPy."""
+    if not isinstance(x, np.ndarray):
+        raise ValueError(
+            f"x must be a floating-point tensor or array of shape {_wanted(shape)}, got {type(x).__name__}"
+        )
+    if x.dtype.kind != "f":
+        raise ValueError(f"x must be a floating-point array, got {x.dtype}; convert it with x.astype('float32')")
+    _check_values(x, np.isfinite(x), shape)
+
+
+def _check_values(x: Any, finite: Any, shape: tuple[int, ...]) -> None:
+    if x.ndim == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0")
+    if not finite.all():
+        raise ValueError(f"x holds {int((~finite).sum())} values that are NaN or infinite")
+
+
+def _wanted(shape: tuple[int, ...]) -> str:
+    return f"(N, {', '.join(map(str, shape))})"
 
 
 def _path(public: PublicProgram) -> str:
@@ -138,6 +159,6 @@ def _count(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         return f"<{value.numel()}>"
     return str(value).replace(" ", "")

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from ...graph.activations import Activation
 from ...text import brief
 
 #: How far off a spline may be, by default.
@@ -53,6 +51,10 @@ class Spline:
 
 def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarray], np.ndarray]:
     """The activation of float64 arrays."""
+    import torch  # where a spline is made, not where it is evaluated
+
+    from ...graph.activations import Activation
+
     activation = Activation(kind, **params)
     return lambda x: activation(torch.from_numpy(np.atleast_1d(x).astype(np.float64))).numpy()
 

@@ -14,14 +14,16 @@ import hashlib
 import json
 import math
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from ...errors import FormatError
-from .checks import NAME, PLACES, POSITIONS, SHAPE, check
+from .checks import NAME, PLACES, POSITIONS, SHAPE, check, is_tensor
 from .shapes import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Longest text that is read. Positions take a bit each, so this is beyond any network.
 LONGEST = 2**26
@@ -100,8 +102,8 @@ def _plain(value: Any, shape: Shape = ()) -> Any:
         return {"ellipsis": None}
     if isinstance(value, np.ndarray) and value.dtype == bool and value.shape == (math.prod(shape),):
         return {"mask": _pack(value)}
-    if isinstance(value, (np.ndarray, torch.Tensor)) and POSITIONS.holds(value, shape):
-        return {"tensor" if isinstance(value, torch.Tensor) else "positions": _chosen(value, math.prod(shape))}
+    if (isinstance(value, np.ndarray) or is_tensor(value)) and POSITIONS.holds(value, shape):
+        return {"tensor" if is_tensor(value) else "positions": _chosen(value, math.prod(shape))}
     if PLACES.holds(value, ()):
         return {"places": _chosen(value, int(value[-1]) + 1)}
     if value is None or type(value) in (bool, int, float, str):
@@ -109,7 +111,7 @@ def _plain(value: Any, shape: Shape = ()) -> Any:
     raise TypeError(f"{type(value).__name__} {str(value)[:60]} has no form in a file")
 
 
-def _chosen(positions: np.ndarray | torch.Tensor, size: int) -> str:
+def _chosen(positions: np.ndarray | Tensor, size: int) -> str:
     chosen = np.zeros(size, bool)
     chosen[np.asarray(positions)] = True
     return _pack(chosen)
@@ -138,10 +140,16 @@ def _value(value: Any, where: str, shape: Shape = ()) -> Any:
         if kind == "mask":
             return chosen
         positions = np.flatnonzero(chosen).astype(np.int64)
-        return torch.from_numpy(positions) if kind == "tensor" else positions
+        return _tensor(positions) if kind == "tensor" else positions
     if kind == "places" and type(inner) is str:
         return _places(inner, math.prod(shape), where)
     raise FormatError(f"{where} is a table of no known kind")
+
+
+def _tensor(positions: np.ndarray) -> Tensor:
+    import torch  # no plan has a tensor, and parties have no torch
+
+    return torch.from_numpy(positions)
 
 
 def _places(text: str, size: int, where: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import FormatError
-from ...graph.activations import KINDS
+from ...graph.names import KINDS
 from ...text import brief
 from . import checks, shapes
 from .checks import Check, Rule, check, check_step, one_of, pair, several, whole

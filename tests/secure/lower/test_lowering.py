@@ -79,6 +79,11 @@ SPELLINGS = {
     "conv bn": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), ["conv2d"]),
     "bn first": (nn.BatchNorm2d(3), ["affine"]),
     "bn without affine": (nn.BatchNorm2d(3, affine=False), ["affine"]),
+    "bn of all processes": (nn.SyncBatchNorm(3), ["affine"]),
+    "linear, bn without affine": (
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4, affine=False)),
+        ["reshape", "linear"],
+    ),
     "F.batch_norm": (Fn(lambda x, c: F.batch_norm(x, c.detach(), c.detach().abs() + 1, c, c), (3,)), ["affine"]),
     "bn 1d": (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(192)), ["reshape", "affine"]),
     "operator.add": (Fn(lambda x, c: operator.add(x, x)), ["add"]),
@@ -101,6 +106,49 @@ SPELLINGS = {
     "torch.div": (Fn(lambda x, c: torch.div(-x, 0.3)), ["scale", "scale"]),
     "cat": (Fn(lambda x, c: torch.cat([x, x + 1], dim=1)), ["add_number", "cat"]),
     "cat last axis": (Fn(lambda x, c: torch.cat((x, x), -1)), ["cat"]),
+    "cat with zeros of the batch": (
+        Fn(lambda x, c: torch.cat([x, torch.zeros(x.size(0), 2, x.size(2), x.size(3))], 1)),
+        ["pad"],
+    ),
+    "cat with zeros around": (
+        Fn(lambda x, c: torch.cat([x.new_zeros(len(x), 1, 8, 8), x, torch.zeros_like(x), x * 2], 1)),
+        ["scale", "pad", "pad", "cat"],
+    ),
+    "cat with places": (
+        Fn(lambda x, c: torch.cat([x, torch.linspace(-1, 1, x.size(3)).expand(x.size(0), 1, x.size(2), -1)], 1)),
+        ["pad", "add_private"],
+    ),
+    "cat with a parameter": (
+        Fn(lambda x, c: torch.cat([c.expand(x.size(0), -1, -1, -1), x], -1), (1, 3, 8, 2)),
+        ["pad", "add_private"],
+    ),
+    "stack with ones": (
+        Fn(lambda x, c: torch.stack([torch.ones_like(x), x], 2)),
+        ["reshape", "pad", "add_private"],
+    ),
+    "add ones of the batch": (Fn(lambda x, c: x + torch.ones(x.size(0), 1, 1, 8)), ["add_private"]),
+    "multiply by a range": (Fn(lambda x, c: x * torch.arange(x.size(1))[:, None, None]), ["affine"]),
+    "divide by a size": (Fn(lambda x, c: x / x.size(1) ** 0.5), ["scale"]),
+    "expand": (Fn(lambda x, c: x.mean(1, keepdim=True).expand(-1, 3, -1, -1)), ["mean", "cat"]),
+    "expand two axes": (
+        Fn(lambda x, c: x.mean((1, 3), keepdim=True).expand(x.size(0), 2, x.size(2), 3).relu()),
+        ["mean", "cat", "cat", "hybrid"],
+    ),
+    "sum of two that are expanded": (
+        Fn(lambda x, c: x.mean(1, True).expand_as(x) + x.mean(2, True).expand_as(x)),
+        ["mean", "cat", "mean", "add"],
+    ),
+    "repeat": (Fn(lambda x, c: x[:, :1].repeat(1, 3, 1, 1)), ["index", "cat"]),
+    "repeat interleaved": (Fn(lambda x, c: x.repeat_interleave(2, 1)), ["index"] * 3 + ["cat"]),
+    "flip": (Fn(lambda x, c: x.flip(1)), ["index"] * 3 + ["cat"]),
+    "roll": (Fn(lambda x, c: x.roll((1, -1), (1, 1)).roll(1, 1)), (["index"] * 3 + ["cat"]) * 3),
+    "another order": (Fn(lambda x, c: x[:, [2, 0, 1]]), ["index"] * 3 + ["cat"]),
+    "another order of the last": (
+        Fn(lambda x, c: x[..., torch.arange(x.size(3) - 1, -1, -4)]),
+        ["index", "index", "cat"],
+    ),
+    "index_select": (Fn(lambda x, c: x.index_select(1, torch.tensor([1, 1]))), ["index", "cat"]),
+    "narrow and select": (Fn(lambda x, c: x.narrow(1, 1, 2).select(-1, 3)), ["index", "index"]),
     "avg_pool": (nn.AvgPool2d(3, 2, 1), ["avg_pool2d"]),
     "F.avg_pool2d": (Fn(lambda x, c: F.avg_pool2d(x, (2, 4))), ["avg_pool2d"]),
     "avg_pool ceil without effect": (nn.AvgPool2d(2, ceil_mode=True), ["avg_pool2d"]),
@@ -149,7 +197,9 @@ def test_every_spelling_lowers_and_computes_the_same(name):
     assert [step.op for step in program.steps] == operations
     x = images(5, seed=2)
     # Constants that are computed (folded weights, c.exp()) are float32; everything else is float64.
-    tolerance = 1e-5 if name in ("conv bn", "add computed constant", "F.batch_norm") else 1e-12
+    tolerance = (
+        1e-5 if name in ("conv bn", "linear, bn without affine", "add computed constant", "F.batch_norm") else 1e-12
+    )
     torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=1e-14, atol=tolerance)
 
 
@@ -164,10 +214,8 @@ def test_architectures(kind, fraction):
 
 
 def test_everything_uses_every_operation():
-    from autorep_fx.secure.crypten.error_bound import BOUNDS
-    from autorep_fx.secure.crypten.fused.ops import OPS as FUSED
-    from autorep_fx.secure.crypten.model import OPS as FIXED
     from autorep_fx.secure.crypten.ops import OPS as PRIVATE
+    from autorep_fx.secure.crypten.simulate import OPS as FIXED
     from autorep_fx.secure.plan.local import LOCAL
     from autorep_fx.secure.plan.validate import RULES as PLANNED
     from autorep_fx.secure.planner.build import BUILD
@@ -176,7 +224,7 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FUSED, FIXED, BOUNDS, BUILD, RANGES, RULES):
+    for table in (PRIVATE, FIXED, BUILD, RANGES, RULES):
         assert set(table) == set(OPS)
     assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)

@@ -32,6 +32,9 @@ class BlindedWeights:
         self.seed = os.urandom(16) if seed is None else seed
         self._plan, self._numbers = plan, numbers
 
+    def __repr__(self) -> str:
+        return f"BlindedWeights({len(_maps(self._plan))} layers)"
+
     def blinded(self) -> Iterator[np.ndarray]:
         """``E`` of one map after the other, made as it is asked for."""
         for (_, step), mask in zip(_maps(self._plan), _masks(self._plan, self.seed)):

@@ -1,0 +1,86 @@
+"""Tensors side by side, constants among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from .call import Call, Unsupported, lowers
+from .lowering import Lowering
+
+
+@lowers(functions=(torch.cat, torch.concat, torch.concatenate))
+def cat(low: Lowering, call: Call) -> str:
+    parts, dim = call.get(0, "tensors"), call.get(1, "dim", call.kwargs.get("axis", 0))
+    axes = len(_sample_of(low, parts)) + 1
+    if dim % axes == 0:
+        raise Unsupported("concatenates along the batch")
+    return _joined(low, call, [_named(low, part, axes) for part in parts], dim % axes)
+
+
+@lowers(functions=(torch.stack,))
+def stack(low: Lowering, call: Call) -> str:
+    parts, dim = call.get(0, "tensors"), call.get(1, "dim", 0)
+    shape = _sample_of(low, parts)
+    axis = dim % (len(shape) + 2)
+    if axis == 0:
+        raise Unsupported("stacks along the batch")
+    one, rows = (*shape[: axis - 1], 1, *shape[axis - 1 :]), []
+    for i, part in enumerate(parts):
+        row = _named(low, part, len(shape) + 1)
+        is_name = isinstance(row, str)
+        rows.append(low.emit(call, "reshape", (row,), shape=one, suffix=f".{i}") if is_name else row.reshape(one))
+    return _joined(low, call, rows, axis)
+
+
+def _sample_of(low: Lowering, parts: Sequence[Any]) -> tuple[int, ...]:
+    return low.shape_of(low.value(next(part for part in parts if isinstance(part, fx.Node))))
+
+
+def _named(low: Lowering, part: Any, axes: int) -> str | Tensor:
+    """The name of a private part; what each sample has of a constant one."""
+    if isinstance(part, fx.Node):
+        return low.value(part)
+    if part.dim() != axes or len(part) != 1:
+        raise Unsupported(f"joins a constant of shape {tuple(part.shape)}, which has samples of its own")
+    return part[0].detach().double()
+
+
+def _joined(low: Lowering, call: Call, parts: list[str | Tensor], axis: int) -> str:
+    """Zeros where constants are, and then the constants added."""
+    if all(isinstance(part, str) for part in parts):
+        return low.emit(call, "cat", tuple(parts), dim=axis)
+    place, (before, after) = axis - 1, _room(parts, axis - 1)
+    added = any(isinstance(part, Tensor) and part.any() for part in parts)
+    names = []
+    for i, name in enumerate(part for part in parts if isinstance(part, str)):
+        if before[i] or after[i]:
+            shape = list(low.shape_of(name))
+            pads = (*(0,) * (2 * (len(shape) - 1 - place)), before[i], after[i])
+            shape[place] += before[i] + after[i]
+            last = len(before) == 1 and not added
+            name = low.emit(call, "pad", (name,), shape=tuple(shape), suffix="" if last else f".pad.{i}", pads=pads)
+        names.append(name)
+    x = names[0]
+    if len(names) > 1:
+        x = low.emit(call, "cat", tuple(names), suffix=".parts" if added else "", dim=axis)
+    if not added:
+        return x
+    whole = [part if isinstance(part, Tensor) else torch.zeros(low.shape_of(part), dtype=torch.float64)
+             for part in parts]  # fmt: skip
+    return low.emit(call, "add_private", (x,), secrets={"constant": torch.cat(whole, place)})
+
+
+def _room(parts: list[str | Tensor], place: int) -> tuple[list[int], list[int]]:
+    """How many zeros go before and behind each private part: constants before it, and those behind the last one."""
+    before, waiting = [], 0
+    for part in parts:
+        if isinstance(part, str):
+            before.append(waiting)
+            waiting = 0
+        else:
+            waiting += part.shape[place]
+    return before, [*[0] * (len(before) - 1), waiting]
