@@ -26,7 +26,7 @@ from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
 from ..secure.lower.lowered import lowered
-from ..secure.plan.input_range import InputRange
+from ..secure.plan.input_range import InputRange, has_channels
 from ..secure.plan.plan import Plan, node_of
 from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
@@ -258,9 +258,10 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
 def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     x = x[:_DRAFTED]
     program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
+    within = InputRange.of_examples(x.numpy(), has_channels(program))
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
-    within, known = InputRange.of_examples(x.numpy()), gains(program, x)
+    known = gains(program, x)
 
     def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
         return make_plan(program, reach, within, gains=known, error=error, network=network)

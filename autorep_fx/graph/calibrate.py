@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, TypeGuard
 
@@ -25,7 +25,8 @@ class Batches:
     """Checked calibration batches that can be walked more than once: (input, label or None).
 
     Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple
-    whose first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
+    whose first entry is the input; a second entry that is a tensor of one value a sample, or more, is taken as the
+    labels, or targets. A pair of floating-point tensors may be two batches or inputs and their targets, and is refused.
 
     With ``leave_out``, samples that are far out (:mod:`~autorep_fx.graph.outliers`) are left out of every walk, and the
     first one, which looks at all samples once before, names them in a CalibrationWarning.
@@ -46,9 +47,22 @@ class Batches:
             data = data.split(_CHUNK)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
             raise CalibrationError(f"{name} must be a tensor or an iterable of batches, got {type(data).__name__}")
+        elif _may_be_targets(data):
+            self._refuse_targets(data)
         elif isinstance(data, Iterator):
             data = list(data)  # a generator can be walked once only
         self.data = data
+
+    def _refuse_targets(self, data: Sequence[Tensor]) -> None:
+        """A list is what it says, a list of batches; but a DataLoader's batch of inputs and targets is a list, too."""
+        shapes = " and ".join(str(tuple(part.shape)) for part in data)
+        two = (
+            f"{self.name} is a pair of floating-point tensors, {shapes}: give [(inputs, targets)] if these are targets"
+        )
+        if isinstance(data, tuple):
+            raise CalibrationError(f"{two}, or a list [inputs, inputs] if they are two batches of inputs")
+        if data[0].shape[1:] == data[1].shape[1:]:
+            warnings.warn(f"{two}; they are taken as two batches of inputs", CalibrationWarning, stacklevel=4)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         if self.limit is None:
@@ -88,7 +102,8 @@ class Batches:
                 raise CalibrationError(f"{where} is empty")
             if shape is not None and x.shape[1:] != shape:
                 raise CalibrationError(
-                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}"
+                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}; targets "
+                    "go with their inputs, [(inputs, targets)]"
                 )
             if not torch.isfinite(x).all():
                 bad = int((~torch.isfinite(x)).sum())
@@ -117,6 +132,12 @@ def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
         return False
     x, labels = data
     return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2 and len(x) == len(labels) > 0
+
+
+def _may_be_targets(data: Any) -> TypeGuard[Sequence[Tensor]]:
+    if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
+        return False
+    return all(d.is_floating_point() and d.dim() for d in data) and len(data[0]) == len(data[1]) > 0
 
 
 @contextmanager

@@ -277,7 +277,7 @@ def _refuse_names(node: fx.Node) -> None:
         )
     if keywords := [name for name in path if iskeyword(name)]:
         raise TraceError(
-            f"the model has a module or tensor '{node.target}', and '{keywords[0]}' is a keyword of Python, which a "
+            f"the model has a module or tensor '{path_of(node)}', and '{keywords[0]}' is a keyword of Python, which a "
             f"graph cannot be written with; name it otherwise ('{keywords[0]}_'), in files of weights as well"
         )
     if keywords := [name for name in node.kwargs if iskeyword(name)]:

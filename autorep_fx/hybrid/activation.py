@@ -257,7 +257,7 @@ def hybridize(gm: fx.GraphModule, degree: int = 2, named: Container[str] = ()) -
     """
     returned = read(gm)
     for node in site_nodes(gm, Activation):
-        if node not in returned and node.target not in named:
+        if node not in returned and path_of(node) not in named:
             continue
         activation = gm.get_submodule(path_of(node))
         if isinstance(activation, Activation):

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ... import kernels as extension
 from ...errors import PartyError
-from ..host.supervisor import GRACE, Report, Supervisor
+from ..host.report import Report
+from ..host.supervisor import GRACE, Supervisor
 from ..program.outputs import assemble
 from ..result import Phase, Result, Stats
 from . import wire

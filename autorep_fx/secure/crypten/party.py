@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import PeerLost
 from ...text import brief
-from ..host.supervisor import Report
+from ..host.report import Report
 from ..plan.ring import encode, signed
 from . import wire
 from .compat import load_crypten
