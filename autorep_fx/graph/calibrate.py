@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, TypeGuard
 
@@ -53,7 +53,7 @@ class Batches:
             data = list(data)  # a generator can be walked once only
         self.data = data
 
-    def _refuse_targets(self, data: tuple[Tensor, Tensor]) -> None:
+    def _refuse_targets(self, data: Sequence[Tensor]) -> None:
         """A list is what it says, a list of batches; but a DataLoader's batch of inputs and targets is a list, too."""
         shapes = " and ".join(str(tuple(part.shape)) for part in data)
         two = (
@@ -134,7 +134,7 @@ def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
     return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2 and len(x) == len(labels) > 0
 
 
-def _may_be_targets(data) -> bool:
+def _may_be_targets(data: Any) -> TypeGuard[Sequence[Tensor]]:
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
         return False
     return all(d.is_floating_point() and d.dim() for d in data) and len(data[0]) == len(data[1]) > 0

@@ -54,9 +54,9 @@ def finishes(gm: fx.GraphModule) -> dict[fx.Node, Finish]:
 
 
 def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
-    if node.target is detached:
-        return Finish(None, None, node.args[0])
     args, options = node.args, dict(node.kwargs)
+    if node.target is detached and isinstance(args[0], fx.Node):
+        return Finish(None, None, args[0])
     source = options.pop("input", None) or options.pop("self", None) or (args[0] if args else None)
     dim: Any = options.pop("dim", None)
     options.pop("_stacklevel", None)

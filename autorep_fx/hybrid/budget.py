@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +50,10 @@ class _Probe(SiteWalk):
         parts = value if isinstance(value, (tuple, list)) else [value]
         return any(isinstance(part, Tensor) and part.requires_grad for part in parts)
 
-    def call_function(self, target: Callable, args: tuple, kwargs: dict):
+    def call_function(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target in _DETACHING and _computed(args[0]) else super().call_function(target, args, kwargs)
 
-    def call_method(self, target: str, args: tuple, kwargs: dict):
+    def call_method(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target == "detach" and _computed(args[0]) else super().call_method(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:

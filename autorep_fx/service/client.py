@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -137,11 +137,12 @@ class Client:
             output, stats = self._answered(values, until)
         finally:
             self._lock.release()
+        found: Any = output
         if is_tensor(x):
             import torch
 
-            output = torch.from_numpy(output)
-        return Result(assemble(self.public.form, output, x.dtype), stats)
+            found = torch.from_numpy(output)
+        return Result(assemble(self.public.form, found, x.dtype), stats)
 
     def headroom(self, x: Tensor | np.ndarray) -> InputHeadroom:
         """How near a batch comes to what the program answers: its range and statistics, as they were published.
@@ -175,7 +176,7 @@ class Client:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _values(self, x: Tensor | np.ndarray) -> np.ndarray:
+    def _values(self, x: Any) -> np.ndarray:
         """In float64.
 
         Raises:

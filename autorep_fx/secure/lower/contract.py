@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...text import brief
 from .call import Call, Unsupported
 from .lowering import Lowering
 
@@ -21,6 +22,9 @@ class _Move(NamedTuple):
     shape: tuple[int, ...]
     attrs: dict[str, Any]
     secrets: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def contract(

@@ -97,9 +97,9 @@ def einsum(low: Lowering, call: Call) -> str:
         dots = max((i for part in parts for i in part if isinstance(i, int)), default=-1) + 1
         return _contracted(low, call, operands, parts, _indices(result, len(result.replace("...", "")) + dots))
     every = [i for part in parts for i in part]
-    dots = sorted({i for i in every if isinstance(i, int)}, reverse=True)
+    counted = sorted({i for i in every if isinstance(i, int)}, reverse=True)
     once = sorted(i for i in every if isinstance(i, str) and every.count(i) == 1)
-    return _contracted(low, call, operands, parts, (*dots, *once))
+    return _contracted(low, call, operands, parts, (*counted, *once))
 
 
 def _indices(text: str, axes: int) -> Indices:
@@ -116,7 +116,8 @@ def _contracted(low: Lowering, call: Call, operands: list[Any], parts: list[Indi
     if len(operands) > 2:
         raise Unsupported("multiplies more than two tensors; multiply the constant ones by themselves before")
     (mine,) = private
-    weight, of_weight = torch.ones(()), ()
+    weight: Any = torch.ones(())
+    of_weight: Indices = ()
     if len(operands) == 2:
         weight, of_weight = operands[1 - mine], parts[1 - mine]
     return contract(low, call, low.value(operands[mine]), parts[mine], weight, of_weight, out)

@@ -24,7 +24,7 @@ class _Shapes(fx.Interpreter):
             node.meta["tensor_meta"] = _extract_tensor_metadata(value)
         return value
 
-    def call_module(self, target: str, args: tuple, kwargs: dict) -> Any:
+    def call_module(self, target: Any, args: tuple, kwargs: dict) -> Any:
         site = self.fetch_attr(target)
         if isinstance(site, HybridActivation) and site.shape is not None and args[0].dim() > 1:
             found = tuple(args[0].shape[1:])
