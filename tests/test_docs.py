@@ -1,9 +1,13 @@
-"""The pages of `make docs`: none is forgotten, and neither is a name in the reference. To build them: make docs."""
+"""The pages of `make docs`: none is forgotten, and neither is a name in the reference; their tables of speed are made of
+what was measured. To build them: make docs."""
 
+import importlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 import autorep_fx as ar
@@ -11,8 +15,8 @@ import autorep_fx as ar
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
-#: Made by docs/hooks/pages.py, of the README and of examples/.
-MADE = {"index.md", "examples.md"}
+#: Made by docs/hooks/pages.py, of the README and its neighbours and of examples/.
+MADE = {"index.md", "changelog.md", "contributing.md", "examples.md"}
 
 
 def pages_in(nav) -> list[str]:
@@ -54,8 +58,87 @@ def test_what_they_return_is_there():
 def test_links_of_the_home_page_lead_somewhere():
     made = hooks()
     anchors = set(re.findall(r"\{ #(\w+) \}", made.examples()))
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)", made.home())
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)", made.beside("README.md"))
     assert len(links) > 20
     for page, anchor in links:
         assert page in MADE or (DOCS / page).is_file(), page
         assert page != "examples.md" or not anchor or anchor in anchors, anchor
+
+
+@pytest.fixture
+def speed_table(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("speed_table")
+
+
+def test_the_tables_of_speed_are_what_the_generator_makes_of_the_numbers(speed_table):
+    """Where this fails: python benchmarks/speed_table.py."""
+    for page in speed_table.pages():
+        text = page.read_text()
+        assert text == speed_table.filled(text), page.name
+
+
+def test_every_table_of_speed_is_on_a_page(speed_table):
+    text = "\n".join(page.read_text() for page in speed_table.pages())
+    assert {name for name in speed_table.BLOCKS if f"<!-- speed: {name} -->" in text} == set(speed_table.BLOCKS)
+
+
+def test_every_system_of_the_benchmark_has_a_name_in_the_tables(speed_table):
+    assert list(importlib.import_module("private_inference").SYSTEMS) == list(speed_table.SYSTEMS)
+
+
+def test_what_a_run_left_out_is_left_out_of_the_tables(speed_table, tmp_path):
+    systems = {
+        "plain_fp32": {"seconds": 0.02},
+        "crypten_relu": {"seconds": 2.0, "rounds": 175, "bytes": 448_000_000},
+        "native_fss_all": {"seconds": 0.05, "rounds": 36},
+        "native_gmw_all": {"seconds": 0.04, "rounds": 104, "offline_bytes": {"client": 2_500_000, "server": 24}},
+    }
+    fake = {"repeats": 3, "systems": systems, "networks": {"wan": {"native_gmw_all_predicted": 2.5}}}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/speed.json").write_text(json.dumps(fake))
+    names = ("run", "short", "offline", "networks", "batch", "precision", "startup")
+    empty = "\n".join(f"<!-- speed: {name} -->\nold\n<!-- /speed -->" for name in names)
+    expected = """<!-- speed: run -->
+
+Medians of 3.
+
+<!-- /speed -->
+<!-- speed: short -->
+
+|  | s online | times faster | s offline | MB sent | rounds |
+|---|---|---|---|---|---|
+| plain PyTorch fp32, 1 thread | 0.0200 |  |  |  |  |
+| CrypTen 0.4.1, its own operations | 2.00 | 1 | inside | 448 | 175 |
+| native, all ReLUs | 0.0400 | 50 |  |  | 104 |
+
+<!-- /speed -->
+<!-- speed: offline -->
+
+| MB | client | server |
+|---|---|---|
+| native, all ReLUs, `gmw` | 2.5 | 24 B |
+
+<!-- /speed -->
+<!-- speed: networks -->
+
+| s | WAN: predicted |
+|---|---|
+| native, all ReLUs, `gmw` | 2.50 |
+
+<!-- /speed -->
+<!-- speed: batch -->
+<!-- /speed -->
+<!-- speed: precision -->
+<!-- /speed -->
+<!-- speed: startup -->
+old
+<!-- /speed -->"""
+    assert speed_table.filled(empty, tmp_path) == expected
+    assert speed_table.filled(expected, tmp_path) == expected
+
+
+@pytest.mark.parametrize("text", ["<!-- speed: run -->\nnot closed", "<!-- speed: speed -->\n<!-- /speed -->"])
+def test_a_block_of_speed_that_nothing_fills_is_an_error(speed_table, text):
+    with pytest.raises(ValueError, match="block"):
+        speed_table.filled(text)
