@@ -1,11 +1,11 @@
 """The tables of speed in README.md and docs/, made of what one run measured, so that no figure is copied by hand.
 
     python benchmarks/private_inference.py --repeats 7 --json docs/speed.json
-    python benchmarks/startup.py --json docs/startup.json
     python benchmarks/speed_table.py
 
-The last one fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``. What a run left out is left out: a
-cell, a row, a column or a whole table. tests/test_docs.py holds the pages to the two files.
+The second fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``; the block about starting is made of
+docs/startup.json, where there is one. What a run left out is left out: a cell, a row, a column or a whole table.
+tests/test_docs.py holds the pages to the files.
 """
 
 from __future__ import annotations

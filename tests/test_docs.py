@@ -1,6 +1,7 @@
-"""The pages of `make docs`: none is forgotten, and neither is a name in the reference; their tables of speed are made of
-what was measured. To build them: make docs."""
+"""The pages of `make docs`: none is forgotten, and neither is a name in the reference; their tables of speed are made
+of what was measured. To build them: make docs."""
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -14,6 +15,13 @@ import autorep_fx as ar
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+
+#: A role in a docstring, and its name. Sphinx's dot in front: in whatever module.
+ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):`~?([\w.]+)`")
+
+#: A file that is named in a text, and those of other projects that are.
+FILE = re.compile(r"(?<![\w/.])(?:\w+/)*\w+\.(?:py|md|h|cpp)\b(?![.(\w])")
+ELSEWHERE = {"mpc/primitives/beaver.py", "linux/tcp.h"}
 
 #: Made by docs/hooks/pages.py, of the README and its neighbours and of examples/.
 MADE = {"index.md", "changelog.md", "contributing.md", "examples.md"}
@@ -63,6 +71,61 @@ def test_links_of_the_home_page_lead_somewhere():
     for page, anchor in links:
         assert page in MADE or (DOCS / page).is_file(), page
         assert page != "examples.md" or not anchor or anchor in anchors, anchor
+
+
+def defined(body, before="") -> list[str]:
+    """Dotted names that statements define or import, those in classes too."""
+    found = []
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.append(before + node.name)
+            if isinstance(node, ast.ClassDef):
+                found += defined(node.body, f"{before}{node.name}.")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [before + n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found += [before + (alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, (ast.If, ast.Try)):
+            found += defined([*node.body, *node.orelse], before)
+    return found
+
+
+def endings(names, dot: str) -> set[str]:
+    return {name[i:] for name in names for i in range(len(name)) if i == 0 or name[i - 1] == dot}
+
+
+def test_roles_of_docstrings_name_what_there_is():
+    """An unknown one is shown as code and not as a link, which the build does not call an error."""
+    own, names = {}, {f"autorep_fx.{name}" for name in ar.__all__}
+    for path in sorted((ROOT / "autorep_fx").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        own[path] = defined(ast.parse(path.read_text()).body)
+        names |= {module, *(f"{module}.{name}" for name in own[path])}
+    for value in (name for name in ar.__all__ if isinstance(getattr(ar, name), type)):
+        real = f"{getattr(ar, value).__module__}.{value}."
+        names |= {f"autorep_fx.{value}.{name.removeprefix(real)}" for name in names if name.startswith(real)}
+    anywhere = endings(names, ".")
+    missing = []
+    for path, here in own.items():
+        near = endings(here, ".")
+        for name in ROLE.findall(path.read_text()):
+            there = names if name.startswith("autorep_fx.") else anywhere if name.startswith(".") else near
+            if name.lstrip(".") not in there:
+                missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not missing, "\n".join(missing)
+
+
+def test_files_that_texts_name_exist():
+    folders = ("autorep_fx", "benchmarks", "csrc", "docs", "examples", "recipes", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")] + list(ROOT.glob("*.md"))
+    known = endings((path.relative_to(ROOT).as_posix() for path in files), "/") | MADE | ELSEWHERE
+    texts = [path for path in files if path.suffix in (".md", ".py", ".h", ".cpp") and "tests" not in path.parts]
+    missing = []
+    for path in texts:
+        text = re.sub(r"^#include.*", "", path.read_text(), flags=re.M)
+        missing += [f"{path.relative_to(ROOT)}: {name}" for name in FILE.findall(text) if name not in known]
+    assert not missing, "\n".join(missing)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def product(s: FusedShares, held: tuple[Tensor, ...], factor: str, x: Tensor) -> Protocol:
     """Shares of ``W * x``, W the server's factor (a convolution, a matrix, or element by element). No truncation.
 
-    Once per model (:meth:`FusedShares.connect`): the server opens ``E = W - A`` to the client; A is from its seed.
+    Once per model (:meth:`~.party.FusedShares.connect`) the server opens ``E = W - A`` to the client, A from its seed.
 
     1. The parties hold ``[x]``, the client ``b``, and both ``[b * A]`` as c_0, c_1, c_1 being from the client's seed.
     2. The client sends ``x_1 - b``. The server adds its ``x_0``: ``M = x - b``.
