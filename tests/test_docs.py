@@ -160,7 +160,7 @@ def test_what_a_run_left_out_is_left_out_of_the_tables(speed_table, tmp_path):
     fake = {"repeats": 3, "systems": systems, "networks": {"wan": {"native_gmw_all_predicted": 2.5}}}
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/speed.json").write_text(json.dumps(fake))
-    names = ("run", "short", "offline", "networks", "batch", "precision", "startup")
+    names = ("run", "short", "offline", "networks", "batch", "precision", "startup")  # there is no startup.json
     empty = "\n".join(f"<!-- speed: {name} -->\nold\n<!-- /speed -->" for name in names)
     expected = """<!-- speed: run -->
 
@@ -199,6 +199,17 @@ old
 <!-- /speed -->"""
     assert speed_table.filled(empty, tmp_path) == expected
     assert speed_table.filled(expected, tmp_path) == expected
+
+
+def test_starting_is_told_of_one_version_or_of_several_side_by_side(speed_table):
+    one = {"run s": 0.5, "party MB": {"client": 60.0}}
+    assert list(speed_table.startup(one))[2:4] == ["| run s | 0.5 |", "| party MB, client | 60 |"]
+    several = list(speed_table.startup({"before": {"run s": 4.0}, "after": one}))
+    assert [several[0], *several[2:4]] == [
+        "|  | before | after |",
+        "| run s | 4 | 0.5 |",
+        "| party MB, client |  | 60 |",
+    ]
 
 
 @pytest.mark.parametrize("text", ["<!-- speed: run -->\nnot closed", "<!-- speed: speed -->\n<!-- /speed -->"])

@@ -14,6 +14,7 @@ from torch import fx, nn
 from .attached import attached
 from .gradients import detached
 from .names import FINISHES
+from .targets import module_of
 
 #: What computes which of them.
 FUNCTIONS = {
@@ -60,7 +61,7 @@ def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
     dim: Any = options.pop("dim", None)
     options.pop("_stacklevel", None)
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         name = None if attached(module) else MODULES.get(type(module))
         dim = -3 if isinstance(module, nn.Softmax2d) else getattr(module, "dim", None)
     else:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
+from ..progress import progress_bar
 from .activation import HybridActivation, horner
 
 GRANULARITIES = ("element", "channel", "layer")
@@ -105,10 +105,8 @@ def scores_of(
     probe = _Probe(gm, coeffs)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
-    bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
-               disable=None if progress is None else not progress)  # fmt: skip
     with evaluating(gm), torch.enable_grad():
-        for i, (x, labels) in enumerate(bar):
+        for i, (x, labels) in enumerate(progress_bar(batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
             output = probe.walk(x, where)
             _check_gradient(output, probe, where)
@@ -147,7 +145,7 @@ def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str)
     return F.cross_entropy(output, labels.long().to(output.device), reduction="sum")
 
 
-def check_budget(budget: int, total: int) -> None:
+def check_budget(budget: float | None, total: int) -> None:
     """Raise BudgetError unless ``budget`` is a whole number from 0 to ``total``."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"relu_budget must be a whole number of ReLU elements per sample, got {budget!r}")

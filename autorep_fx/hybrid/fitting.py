@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate, calibrate_in_order
 from ..graph.statistics import SiteStatistics
+from ..settings import TransformSettings
 from . import budget as one_shot
 from . import dapa
 from .activation import HybridActivation, sites
@@ -18,18 +19,11 @@ from .activation import HybridActivation, sites
 
 @dataclass(frozen=True)
 class Fitting:
-    """How polynomials are fitted, and the home of the defaults.
+    """How polynomials are fitted; :class:`~autorep_fx.TransformSettings` says what these are."""
 
-    Attributes:
-        degree: degree of the polynomials, 1 to 4.
-        fit: "traced" or "gaussian", the distribution to fit under.
-        growth: bound of the squares at degree 2 and fit "traced", see :func:`~autorep_fx.hybrid.dapa.fit`; None for the
-            plain least squares.
-    """
-
-    degree: int = 2
-    fit: str = "traced"
-    growth: float | None = 0.5
+    degree: int = TransformSettings.degree
+    fit: str = TransformSettings.fit
+    growth: float | None = TransformSettings.growth
 
     def __post_init__(self):
         dapa.check_degree(self.degree)

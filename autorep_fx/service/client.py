@@ -81,7 +81,8 @@ def connect(
         PartyError: server or dealer cannot be reached or trusted, or have another version or program.
         Refused: too many sessions; says when to come back.
     """
-    identity = tls if isinstance(tls, Identity) else identity_of(*(tls or (None, None)), plain, server, dealer)
+    cert, ca = (None, None) if not tls or isinstance(tls, Identity) else tls
+    identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name)  # fmt: skip

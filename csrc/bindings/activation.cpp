@@ -141,8 +141,10 @@ py::tuple deal_relu(const py::object& r_window, const py::object& shares, Whole 
   const int bytes = width_of(shares);
   py::array s = in_place(shares, "shares", {r.size(), 3}, bytes);
   py::array alpha = new_array({r.size()}, false, 8), payload = new_array({r.size(), 3}, false, bytes);
-  const DealReluArgs a{data<uint64_t>(r), mutable_data<uint64_t>(alpha), payload.mutable_data(), s.mutable_data(),
-                       r.size(), static_cast<int>(bits), bytes};
+  DealReluArgs a{};
+  a.window = data<uint64_t>(r), a.alpha = mutable_data<uint64_t>(alpha);
+  a.payload = payload.mutable_data(), a.shares = s.mutable_data();
+  a.n = r.size(), a.bits = static_cast<int>(bits), a.share_bytes = bytes;
   {
     py::gil_scoped_release release;
     if (a.n) kernels().deal_relu(a, threads_for(a.n, 32768));
@@ -163,9 +165,7 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
   need_below(m, "m_window", k.layout.bits + 1);
   py::array result = new_array({k.n}, is_signed(s), bytes);
   ReluArgs a{};
-  a.eval = DcfEvalArgs{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
-                       data<uint64_t>(m), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
-                       static_cast<int>(party)};
+  a.eval = eval_args(k, r, m, result, static_cast<int>(party));
   a.shares = s.data();
   py::gil_scoped_release release;
   if (k.n) kernels().relu_fss(a, threads_for(k.n, 512));

@@ -23,8 +23,9 @@ py::array integers(const py::object& value, const char* name, py::ssize_t itemsi
   const std::string bits = std::to_string(8 * itemsize);
   if (value.is_none()) bad_type(name, "expected an array of uint" + bits + " or int" + bits + ", got None");
   const bool array_like = py::isinstance<py::array>(value) || py::hasattr(value, "__array__");
-  if (!array_like) bad_type(name, "expected an array of uint" + bits + " or int" + bits + ", got " +
-                                      std::string(py::str(py::type::of(value).attr("__name__"))));
+  if (!array_like)
+    bad_type(name, "expected an array of uint" + bits + " or int" + bits + ", got " +
+                       std::string(py::str(py::type::of(value).attr("__name__"))));
   py::array a = py::array::ensure(value);
   if (!a) {
     PyErr_Clear();

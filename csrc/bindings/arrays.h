@@ -69,9 +69,13 @@ py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, c
                  py::ssize_t itemsize);
 
 template <class T>
-const T* data(const py::array& a) { return static_cast<const T*>(a.data()); }
+const T* data(const py::array& a) {
+  return static_cast<const T*>(a.data());
+}
 template <class T>
-T* mutable_data(py::array& a) { return static_cast<T*>(a.mutable_data()); }
+T* mutable_data(py::array& a) {
+  return static_cast<T*>(a.mutable_data());
+}
 
 }  // namespace autorep
 

@@ -51,7 +51,6 @@ class ErrorBound:
     std: Tensor
     wraps: float
 
-
     @property
     def total(self) -> Tensor:
         """Rigorous bound on |private - output|."""
