@@ -1,11 +1,11 @@
 """The tables of speed in README.md and docs/, made of what one run measured, so that no figure is copied by hand.
 
     python benchmarks/private_inference.py --repeats 7 --json docs/speed.json
-    python benchmarks/startup.py --json docs/startup.json
     python benchmarks/speed_table.py
 
-The last one fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``. What a run left out is left out: a
-cell, a row, a column or a whole table. tests/test_docs.py holds the pages to the two files.
+The second fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``; the block about starting is made of
+docs/startup.json, where there is one. What a run left out is left out: a cell, a row, a column or a whole table.
+tests/test_docs.py holds the pages to the files.
 """
 
 from __future__ import annotations
@@ -222,15 +222,16 @@ def precision(data: dict) -> Iterator[str]:
 
 
 def startup(data: dict) -> Iterator[str]:
-    """Rows by name, each with numbers by name, nested or not; a sentence from what is not a row."""
-    yield from run(data)
-    yield ""
-    rows = {name: dict(_flat(row)) for name, row in data.items() if isinstance(row, dict) and name != "machine"}
-    yield from table("", list(dict.fromkeys(column for row in rows.values() for column in row)), rows.items())
+    """One version's numbers by name, nested or not, or those of several by the version's name: a column each."""
+    versions = data if all(isinstance(found, dict) and "run s" in found for found in data.values()) else {"": data}
+    columns = {version: dict(_flat(found)) for version, found in versions.items()}
+    names = dict.fromkeys(name for found in columns.values() for name in found)
+    rows = ((name, {version: found[name] for version, found in columns.items() if name in found}) for name in names)
+    yield from table("", list(columns), rows)
 
 
-def _flat(row: dict, before: str = "") -> Iterator[tuple[str, float | str]]:
-    for name, value in row.items():
+def _flat(found: dict, before: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in found.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name}, ")
         else:

@@ -4,7 +4,7 @@ Prices come from five drafts of a plan: with all activations, with all squares, 
 two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
 and an equal part of the rounds that the network has more. Truncations between sites of lines are in none of them, for a
 site that sends anything takes their place. Plans decide about these and about wires for a network as a whole, so a sum
-of prices is near what a plan costs and not that itself (settle.py).
+of prices is near what a plan costs and not that itself (search.py).
 """
 
 from __future__ import annotations

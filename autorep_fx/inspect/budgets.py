@@ -90,7 +90,7 @@ class Reached:
 
 @dataclass
 class BudgetPlan:
-    """What :func:`plan_budgets` found. ``print`` it, or give it to :meth:`Report.to_html`.
+    """What :func:`plan_budgets` found. ``print`` it, or give it to :meth:`~autorep_fx.Report.to_html`.
 
     Attributes:
         model: the name of the model's class.

@@ -72,7 +72,7 @@ class Drift:
 
     @property
     def drifted(self) -> list[str]:
-        """Names of the sites to fit again, for :func:`refit`."""
+        """Names of the sites to fit again, for :func:`~autorep_fx.refit`."""
         return [site.name for site in self.sites if site.drifted]
 
     def to_dict(self) -> dict:
@@ -88,7 +88,7 @@ class Drift:
         return f"{said} ({self.samples:,} samples, beside {self.reference or 'no reference'})"
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table, its head first; ``("drift", drift.rows())`` is a section of :meth:`Report.to_html`."""
+        """A table, its head first; ``("drift", drift.rows())`` is a section of :meth:`~autorep_fx.Report.to_html`."""
         rows = [("site", "moved", "beyond", "window", "error", "before", "best", "")]
         for s in self.sites:
             rows.append((s.name, _number(s.distance), f"{s.beyond:.2%}", _share(s.window), _share(s.error),

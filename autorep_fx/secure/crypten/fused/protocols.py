@@ -19,7 +19,7 @@ from .correlations import Held, levels
 def product(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of ``W * x``, W the server's factor (a convolution, a matrix, or element by element). No truncation.
 
-    Once per model (:meth:`FusedShares.connect`): the server opens ``E = W - A`` to the client; A is from its seed.
+    Once per model (:meth:`~.shares.FusedShares.connect`) the server opens ``E = W - A`` to the client, A from its seed.
 
     1. The parties hold ``[x]``, the client ``b``, and both ``[b * A]`` as c_0, c_1, c_1 being from the client's seed.
     2. The client sends ``x_1 - b``. The server adds its ``x_0``: ``M = x - b``.
