@@ -20,7 +20,7 @@ help:
 	@echo "make test-sanitize  kernels and parties under the address and undefined-behaviour sanitizers"
 	@echo "make soak           private sessions until one fails (SOAK=\"--seconds 600\" to stop)"
 	@echo "make bench          kernel microbenchmarks (BENCH=--benchmark-json=FILE to compare two commits)"
-	@echo "make lint           ruff and mypy"
+	@echo "make lint           ruff, mypy and clang-format"
 	@echo "make docs           site/: README, docs/, the examples and a reference of every name, as pages"
 	@echo "make wheel          dist/: a wheel that needs no compiler, and the source archive that it was built from"
 	@echo "make build          only the set-up"
@@ -61,6 +61,7 @@ lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $$(find csrc -type f)
 
 # From the source archive, so that nothing of this folder that is not in it can be needed or slip in; auditwheel puts
 # libgomp beside the kernels and names the oldest glibc that they run on.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .secure.link.network import Network
     from .secure.secure_program import SecureProgram
     from .service.client import connect
+    from .settings import FinetuneSettings, SearchSettings, TransformSettings
     from .transform import transform
 
 __version__ = "0.1.0"  # pyproject.toml reads it here
@@ -48,6 +49,7 @@ __all__ = [
     "CompileError",
     "CompileWarning",
     "Drift",
+    "FinetuneSettings",
     "FormatError",
     "HybridActivation",
     "MissingDependency",
@@ -55,8 +57,10 @@ __all__ = [
     "PartyError",
     "Refused",
     "Report",
+    "SearchSettings",
     "SecureProgram",
     "TraceError",
+    "TransformSettings",
     "TransformWarning",
     "clip_rates",
     "compile",
@@ -79,10 +83,13 @@ __all__ = [
 _HOMES = {
     "BudgetPlan": "inspect",
     "Drift": "inspect",
+    "FinetuneSettings": "settings",
     "HybridActivation": "hybrid.activation",
     "Network": "secure.link.network",
     "Report": "inspect",
+    "SearchSettings": "settings",
     "SecureProgram": "secure.secure_program",
+    "TransformSettings": "settings",
     "clip_rates": "hybrid.clips",
     "compile": "secure.compile",
     "connect": "service.client",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from . import __version__
 from .errors import AutorepError, MissingDependency
+from .settings import SearchSettings
+from .settings.flags import Parser, add_flags, given
 
 #: Commands of docs/deployment.md.
 SERVICES = {
@@ -22,7 +24,7 @@ SERVICES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code (2 for a mistake that the message explains, 130 for an interruption)."""
-    parser = argparse.ArgumentParser(prog="autorep_fx", description="Private inference with few ReLUs.")
+    parser = Parser(prog="autorep_fx", description="Private inference with few ReLUs.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
@@ -37,20 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     imagenet.add_argument("--out", type=Path, default=Path("out/imagenet"), help="folder for the picture")
     imagenet.set_defaults(run=_demo_imagenet)
-    search = commands.add_parser("search", help="learn masks as a recipe says")
-    search.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/fashion_resnet20.toml")
-    search.add_argument(
-        "--out", type=Path, help="folder for everything that is kept; out/NAME of the recipe by default"
-    )
-    search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
-    search.add_argument("--method", help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")
-    search.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
-    search.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by its plan")
-    search.add_argument("--offline-mb", type=float, help="in place of that, or beside --latency-ms: megabytes offline")
-    search.add_argument("--network", help="loopback, lan or wan, for --latency-ms")
-    search.add_argument("--seed", type=int)
-    search.add_argument("--resume", action="store_true", help="go on from what is in --out")
-    search.set_defaults(run=_search)
+    _add_search(commands)
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     wanted = argv[0] if argv else ""
@@ -68,6 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
+
+
+def _add_search(commands: argparse._SubParsersAction) -> None:
+    search = commands.add_parser("search", help="learn masks as a recipe says")
+    search.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/fashion_resnet20.toml")
+    search.add_argument(
+        "--out", type=Path, help="folder for everything that is kept; out/NAME of the recipe by default"
+    )
+    search.add_argument("--data", type=Path, help="folder of the data, in place of the recipe's")
+    search.add_argument("--resume", action="store_true", help="go on from what is in --out")
+    group = search.add_argument_group(
+        "[search]",
+        "In place of those in the recipe's [search]; a limit takes the place of every limit there, and none is None.",
+    )
+    group.add_argument("--batch-size", type=int, default=argparse.SUPPRESS, metavar="N", help="samples of a step")
+    group.add_argument("--samples", type=int, default=argparse.SUPPRESS, metavar="N", help="samples of an epoch")
+    group.add_argument("--method", default=argparse.SUPPRESS, metavar="TEXT",
+                       help="autorep, snl, or one_shot (a one-shot budget, then the same fine-tuning)")  # fmt: skip
+    add_flags(group, SearchSettings, without=("method", "checkpoint_dir", "resume", "progress"))
+    search.set_defaults(run=_search)
 
 
 def _add_services(commands: argparse._SubParsersAction, wanted: str) -> None:
@@ -104,14 +113,17 @@ def _demo_imagenet(args: argparse.Namespace) -> int:
 
 def _search(args: argparse.Namespace) -> int:
     from .search.recipe import Experiment, Recipe
+    from .search.tables import BATCHES
 
-    recipe = Recipe.read(args.config)
-    if args.data is not None:
-        recipe.data["folder"] = args.data
-    names = ("method", "relu_budget", "latency_ms", "offline_mb", "network", "seed")
-    overrides = {key: getattr(args, key) for key in names if getattr(args, key) is not None}
-    experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
-    outcome = experiment.run(resume=args.resume, **overrides)
+    recipe = Recipe.read(args.config, args.data)
+    folder = args.out or Path("out") / recipe.name
+    told = given(args, {*SearchSettings.names(), *BATCHES} - {"resume"})
+    try:
+        outcome = Experiment(recipe, folder).run(resume=args.resume, **told)
+    except KeyboardInterrupt:
+        text = f"autorep_fx: interrupted; the same command with --resume goes on from what is in {folder}"
+        print(text, file=sys.stderr)
+        return 130
     print(f"{outcome.method}, {outcome.relus:,} ReLUs, seed {outcome.seed}: accuracy {outcome.accuracy:.2%} "
           f"(original: {outcome.original_accuracy:.2%})")  # fmt: skip
     return 0

@@ -21,6 +21,8 @@ from .secure.compile import compile
 from .secure.cost.cost import Cost
 from .secure.secure_program import SecureProgram
 from .service.published import Pictures, publish
+from .settings import TransformSettings
+from .settings.flags import add_flags, given
 from .transform import transform
 
 _MODEL = "package.module:factory or a name of autorep_fx.models, with arguments as in JSON: 'resnet_cifar(20, 10, 1)'"
@@ -47,12 +49,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
     parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes")
-    parser.add_argument("--relu-budget", type=int, help="ReLUs per sample that stay")
-    parser.add_argument("--latency-ms", type=float, help="in place of that: milliseconds online, by its plan")
-    parser.add_argument("--offline-mb", type=float, help="in place of that, or beside: megabytes offline")
-    parser.add_argument("--network", default="lan", help="loopback, lan or wan")
-    parser.add_argument("--degree", type=int, default=2, help="of the polynomials, 1 to 4")
-    parser.add_argument("--granularity", default="element", help="element, channel or layer")
+    add_flags(parser, TransformSettings, without=("progress",))
     parser.add_argument("--out", type=Path, required=True, help="file for the hybrid network")
     _add_json(parser)
 
@@ -104,11 +101,10 @@ def inspect_model(args: Namespace) -> int:
 
 
 def transform_model(args: Namespace) -> int:
+    settings = TransformSettings(**given(args, TransformSettings.names()))
     x = read_tensor(args.calibration)
     labels = None if args.labels is None else torch.from_numpy(read_array(args.labels).astype(np.int64))
-    gm = transform(_network(args), calibration=x if labels is None else (x, labels), relu_budget=args.relu_budget,
-                   latency_ms=args.latency_ms, offline_mb=args.offline_mb, network=args.network, degree=args.degree,
-                   granularity=args.granularity)  # fmt: skip
+    gm = transform(_network(args), calibration=x if labels is None else (x, labels), settings=settings)
     save(gm, args.out)
     report = inspect(gm)
     print(json.dumps(report.to_dict()) if args.json else report)

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Unpack
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,29 +21,24 @@ from .graph.leftover import leftover
 from .graph.names import KINDS
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
-from .hybrid.budget import check_granularity, scores_of
+from .hybrid.budget import scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
-from .secure.link.network import Network
+from .settings import TransformSettings
+from .settings.keywords import TransformKeywords
+from .settings.options import takes
 
 log = logging.getLogger(__name__)
 
 
+@takes(TransformSettings)
 def transform(
     model: nn.Module,
     *,
     example_inputs: Tensor | None = None,
     calibration: Tensor | Iterable | None = None,
-    relu_budget: int | None = None,
-    latency_ms: float | None = None,
-    offline_mb: float | None = None,
-    network: Network | str = "lan",
-    degree: int = Fitting.degree,
-    granularity: str = "element",
-    fit: str = Fitting.fit,
-    growth: float | None = Fitting.growth,
-    reconstruct: bool = False,
-    progress: bool | None = None,
+    settings: TransformSettings | None = None,
+    **options: Unpack[TransformKeywords],
 ) -> fx.GraphModule:
     """Rewrite a pretrained model into one whose activations can be replaced by polynomials, position by position.
 
@@ -70,19 +66,8 @@ def transform(
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
             whose first entry is the input and whose second may be the labels, used in the score); walked four times. A
             sample whose largest |x| is many times that of the others is left out, with a CalibrationWarning.
-        relu_budget: elements per sample that keep their activation.
-        latency_ms: the most milliseconds that a private inference of one sample may take online on ``network``, as
-            ``compile(result, calibration, network=network)`` predicts.
-        offline_mb: the most megabytes that all parties may send offline for it; may go with ``latency_ms``.
-        network: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan".
-        degree: degree of the polynomials, 1 to 4.
-        granularity: "element", "channel" or "layer": what is kept or replaced as one.
-        fit: "traced" or "gaussian", the distribution to fit under.
-        growth: bound of the squares at degree 2 and fit "traced", see :func:`~autorep_fx.hybrid.dapa.fit`; None for the
-            plain least squares.
-        reconstruct: with ``relu_budget``: change weights and biases, too. It needs the memory for what all calibration
-            data have at one place of the graph, four times.
-        progress: show progress bars; None shows them on a terminal only.
+        settings: all options in one object.
+        options: those of :class:`~autorep_fx.TransformSettings` as keywords; beside ``settings`` they count before it.
 
     Warns:
         TransformWarning: no activation was found, or some are no sites; names them.
@@ -95,15 +80,15 @@ def transform(
         CalibrationError: calibration data that are empty, not finite, or do not fit the model.
         BudgetError: a budget out of range, two kinds of budgets, or one without calibration.
         CompileError: with a limit: the native runtime cannot run the model.
-        ValueError: an unknown degree, granularity or fit.
+        TypeError: an option that there is not; names the nearest.
+        ValueError: an option of another kind or out of range; names it, the value and what is allowed.
     """
-    fitting = Fitting(degree, fit, growth)
-    check_granularity(granularity)
-    budget = Budget.of(relu_budget, latency_ms, offline_mb, network)
-    replaces = relu_budget is not None or budget is not None
-    if replaces and calibration is None:
+    s = TransformSettings.of(settings, options, transform)
+    fitting = Fitting(s.degree, s.fit, s.growth)
+    budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network)
+    if s.limits and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
-    if reconstruct and not replaces:
+    if s.reconstruct and not s.limits:
         raise BudgetError("reconstruct=True makes good what was replaced; say how many stay with relu_budget")
 
     example = None
@@ -111,29 +96,29 @@ def transform(
         example = partial(_first, [example_inputs], "example_inputs")
     elif calibration is not None:
         example = partial(_first, calibration, "calibration")
-    gm = hybridize(Canonicalize()(trace(model, example)), degree)
+    gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
     _warn(gm, model)
     if calibration is not None:
         batches = Batches(calibration, leave_out=True)
-        fit_all(gm, batches, fitting, progress)
-        refit = reconstruct_layers if reconstruct else fit_replaced
-        if relu_budget is not None:
-            choose_positions(gm, batches, relu_budget, granularity, progress)
-            refit(gm, batches, fitting, progress)
+        fit_all(gm, batches, fitting, s.progress)
+        refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
+        if s.relu_budget is not None:
+            choose_positions(gm, batches, int(s.relu_budget), s.granularity, s.progress)
+            refit(gm, batches)
         elif budget is not None:
             give_lines(gm, fitting)
-            gm = _within(gm, batches, budget, granularity, partial(refit, fitting=fitting, progress=progress), progress)
+            gm = _within(gm, batches, budget, refit, s)
     elif example_inputs is not None:
         learn_shapes(gm, example_inputs)
     return gm
 
 
 def _within(
-    gm: fx.GraphModule, batches: Batches, budget: Budget, granularity: str, refit: Callable, progress: bool | None
+    gm: fx.GraphModule, batches: Batches, budget: Budget, refit: Callable, s: TransformSettings
 ) -> fx.GraphModule:
     """A copy of a fitted model with the forms of least loss within the limits, fitted again."""
     x = examples(batches)
-    square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), progress)
+    square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), s.progress)
     prices = budget.prices(gm, x)
 
     def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
@@ -141,8 +126,8 @@ def _within(
         refit(found, batches)
         return budget.predicted(found, x), found
 
-    choose = partial(choose_forms, line, square, prices, granularity=granularity)
-    predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, progress)
+    choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
+    predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, s.progress)
     log.info("%s", predicted)
     predicted.note(found)
     return found

@@ -35,17 +35,13 @@ from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.service.certificates import make_certificates
 from autorep_fx.service.ledger import Ledger
 
-for folder in ("tests", "tests/service"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-import services  # noqa: E402
 from services import Provider, all_ended  # noqa: E402
-
-services.FORKS = multiprocessing.get_context("spawn")  # a start takes as long as one by a command
 
 CLIENTS = 8
 FREE = {"rate": 1e6, "client_rate": 1e6, "megabytes": 1e6, "client_megabytes": 1e6}
-#: Seconds that an answer may take while things break: two starts of a party, with torch, are in it.
+#: Seconds that an answer may take while things break: two starts of a party are in it.
 PATIENCE = 60.0
 
 

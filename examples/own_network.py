@@ -37,15 +37,14 @@ def accuracy(model: nn.Module, images: Images) -> float:
         return (model.eval()(images.normalized()).argmax(1) == images.labels).double().mean().item()
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    train_set, test_set = digits()
-    model = Network()
-    train(model, train_set, epochs=8)
-    hybrid = ar.transform(model, calibration=(train_set.normalized(), train_set.labels), relu_budget=200)
+torch.manual_seed(0)
+train_set, test_set = digits()
+model = Network()
+train(model, train_set, epochs=8)
+hybrid = ar.transform(model, calibration=(train_set.normalized(), train_set.labels), relu_budget=200)
 
-    print(ar.inspect(hybrid, test_set.normalized()))
-    print(f"\naccuracy: {accuracy(model, test_set):.2%}, as a hybrid {accuracy(hybrid, test_set):.2%}", end=", ")
-    train(hybrid, train_set, epochs=2)  # it is an ordinary module: your own training goes on with it
-    print(f"trained a little more {accuracy(hybrid, test_set):.2%}")
-    ar.save(hybrid, "hybrid.safetensors")  # and back: ar.load(Network(), "hybrid.safetensors")
+print(ar.inspect(hybrid, test_set.normalized()))
+print(f"\naccuracy: {accuracy(model, test_set):.2%}, as a hybrid {accuracy(hybrid, test_set):.2%}", end=", ")
+train(hybrid, train_set, epochs=2)  # it is an ordinary module: your own training goes on with it
+print(f"trained a little more {accuracy(hybrid, test_set):.2%}")
+ar.save(hybrid, "hybrid.safetensors")  # and back: ar.load(Network(), "hybrid.safetensors")

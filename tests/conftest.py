@@ -1,6 +1,4 @@
 import os
-import sys
-from pathlib import Path
 
 # For whatever a test starts, too. The tensors are small, and threads of OpenMP spin while they wait for each other:
 # where something else wants a core, a training of ten seconds takes minutes. Tests of threads name their number.
@@ -14,9 +12,6 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
-for folder in ("", "search"):  # architectures.py, forks.py, resumable.py
-    sys.path.insert(0, str(Path(__file__).parent / folder))
-
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -28,13 +23,12 @@ def forked(monkeypatch):
     """CrypTen's parties are forks (forks.py), not new interpreters."""
     from multiprocessing import forkserver
 
-    from forks import FORKS
+    from forks import Fork
 
-    from autorep_fx.secure.host.supervisor import Supervisor
+    from autorep_fx.secure.host import supervisor
 
     forkserver.ensure_running()  # before a test says where temporary files are
-    start, method = Supervisor.__init__, FORKS.get_start_method()
-    monkeypatch.setattr(Supervisor, "__init__", lambda self, _, preload=(): start(self, method, preload))
+    monkeypatch.setattr(supervisor, "Interpreter", Fork)
 
 
 @pytest.fixture(scope="session")

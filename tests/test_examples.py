@@ -1,9 +1,7 @@
 """The programs of examples/, each run as a person would, and what they print."""
 
-import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,16 +21,6 @@ def run(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return printed
-
-
-def in_a_process(name: str, folder: Path) -> str:
-    """The same of one whose parties are processes that import its file."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    example = subprocess.run(
-        [sys.executable, ROOT / "examples" / name], cwd=folder, env=env, capture_output=True, text=True
-    )
-    assert example.returncode == 0, example.stderr
-    return example.stdout
 
 
 def percentages(text: str) -> list[float]:
@@ -58,8 +46,8 @@ def test_search(run):
     assert sum(int(part.split()[-1]) for part in kept.split(",")) == 50
 
 
-def test_private_run(tmp_path):
-    printed = in_a_process("private_run.py", tmp_path)
+def test_private_run(run):
+    printed = run("private_run.py")
     answers, truth, error, here = printed.splitlines()[-4:]
     pairs = list(zip(numbers(answers), numbers(truth), strict=True))
     assert len(pairs) == 10 and sum(a == b for a, b in pairs) >= 7

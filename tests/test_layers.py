@@ -10,7 +10,8 @@ ROOT = Path(autorep_fx.__file__).parent
 #: From the ground to the roof; names of files or folders, the longest match counts. A file imports from its own line
 #: or from lines above it.
 LAYERS = [
-    ["errors", "text"],
+    ["errors", "text", "progress", "secure.link.network"],
+    ["settings"],
     ["kernels"],
     ["graph"],
     ["hybrid"],

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,9 @@ END = "\x1e"
 
 
 def run(folder: Path) -> list[str]:
-    """What each block prints, run as one program: the parties are processes that import it."""
+    """What each block prints, run as one program, without a main guard."""
     code = "".join(f"{block['code']}\nprint({END!r})\n" for block in BLOCK.finditer(PAGE.read_text()))
-    (folder / "tutorial.py").write_text(f'if __name__ == "__main__":\n{textwrap.indent(code, " " * 4)}')
+    (folder / "tutorial.py").write_text(code)
     # Where other programs run, threads of such small layers wait for one another far longer than they compute.
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "tutorial.py"], cwd=folder, env=env, capture_output=True, text=True)

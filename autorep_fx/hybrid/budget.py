@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
+from ..progress import progress_bar
 from .activation import HybridActivation, horner
 
 GRANULARITIES = ("element", "channel", "layer")
@@ -49,10 +50,10 @@ class _Probe(SiteWalk):
         parts = value if isinstance(value, (tuple, list)) else [value]
         return any(isinstance(part, Tensor) and part.requires_grad for part in parts)
 
-    def call_function(self, target: Callable, args: tuple, kwargs: dict):
+    def call_function(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target in _DETACHING and _computed(args[0]) else super().call_function(target, args, kwargs)
 
-    def call_method(self, target: str, args: tuple, kwargs: dict):
+    def call_method(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target == "detach" and _computed(args[0]) else super().call_method(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
@@ -105,10 +106,8 @@ def scores_of(
     probe = _Probe(gm, coeffs)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
-    bar = tqdm(batches, "score", len(batches) or None, unit="batch", leave=False,
-               disable=None if progress is None else not progress)  # fmt: skip
     with evaluating(gm), torch.enable_grad():
-        for i, (x, labels) in enumerate(bar):
+        for i, (x, labels) in enumerate(progress_bar(batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
             output = probe.walk(x, where)
             _check_gradient(output, probe, where)
@@ -147,7 +146,7 @@ def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str)
     return F.cross_entropy(output, labels.long().to(output.device), reduction="sum")
 
 
-def check_budget(budget: int, total: int) -> None:
+def check_budget(budget: float | None, total: int) -> None:
     """Raise BudgetError unless ``budget`` is a whole number from 0 to ``total``."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"relu_budget must be a whole number of ReLU elements per sample, got {budget!r}")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..settings.kinds import AtLeastOne, Count
 from ..text import brief
 
 
@@ -60,12 +61,12 @@ class ImageLoader:
     def __init__(
         self,
         images: Images,
-        batch_size: int = 128,
+        batch_size: AtLeastOne = 128,
         *,
         train: bool = False,
-        pad: int = 0,
+        pad: Count = 0,
         flip: bool = False,
-        samples: int | None = None,
+        samples: AtLeastOne | None = None,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,

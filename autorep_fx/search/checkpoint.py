@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,23 +12,27 @@ from torch import fx
 
 from ..errors import FormatError
 from ..hybrid.activation import masks_digest, sites
-from ..secure.link.network import Network
-from .settings import Settings
+from ..settings import FinetuneSettings, SearchSettings
 
 _NAME = "last.pt"
 
 
-def identity(settings: Settings, gm: fx.GraphModule, batches: int, teacher: bool) -> dict[str, Any]:
+def identity(
+    settings: SearchSettings | FinetuneSettings, gm: fx.GraphModule, batches: int, teacher: bool
+) -> dict[str, Any]:
     """What a run and the one that goes on from its checkpoint must share, in plain types.
+
+    It has the options of a search and of a fine-tuning, whichever it is: a folder may hold one of either.
 
     Args:
         batches: of an epoch.
         teacher: whether there is one.
     """
     everything = sites(gm).values()
-    run = {name: _plain(value) for name, value in settings.deciding().items()}
+    run = {"epochs": settings.epochs, **SearchSettings().deciding(), **FinetuneSettings().deciding()}
+    run |= settings.deciding()
     run |= {"batches an epoch": batches, "teacher": teacher, "degree": max((s.degree for s in everything), default=0)}
-    if not settings.moves_masks:  # as they are
+    if not isinstance(settings, SearchSettings):  # masks as they are
         kept, total = (sum(getattr(site, name) for site in everything) for name in ("kept", "total"))
         run["masks"] = f"{kept} kept ({masks_digest(gm)})" if kept < total else "all kept"
     return run
@@ -69,13 +72,3 @@ def check_same(path: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any]) -
         raise FormatError(
             f"{path} is of another run: {'; '.join(differs)}. Resume with the same arguments, or use another folder"
         )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Network):
-        return {"rtt_ms": float(value.rtt_ms), "mbps": float(value.mbps)}
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return value
-    return int(value) if isinstance(value, numbers.Integral) else float(value)  # NumPy's too

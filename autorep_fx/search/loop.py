@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm.auto import tqdm
 
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
 from ..graph.frozen import train_unfrozen
 from ..hybrid.activation import relu_count
-from ..hybrid.fitting import fit_replaced
+from ..hybrid.fitting import Fitting, fit_replaced
+from ..progress import progress_bar, say
+from ..settings import FinetuneSettings, SearchSettings
 from ..text import brief
 from . import checkpoint
 from .evaluation import accuracy, refresh_batch_norm
@@ -27,11 +29,13 @@ from .loaders import Loader, check_classes
 from .methods import Method
 from .objective import objective
 from .ranges import RangeWatch, with_excess
-from .settings import Settings
 
 log = logging.getLogger(__name__)
 
 _BN_BATCHES = 32
+
+#: What is called after an epoch, with what it came to.
+OnEpoch = Callable[[dict[str, Any]], object]
 
 
 class SearchError(AutorepError, RuntimeError):
@@ -75,9 +79,10 @@ class Loop:
         train_loader: Iterable,
         val_loader: Iterable | None,
         teacher: nn.Module | None,
-        settings: Settings,
+        settings: SearchSettings | FinetuneSettings,
+        on_epoch: OnEpoch | None = None,
     ):
-        self.gm, self.teacher, self.settings = gm, teacher, settings
+        self.gm, self.teacher, self.settings, self.on_epoch = gm, teacher, settings, on_epoch
         self.train_loader = Loader(train_loader, "train_loader")
         self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader")
         if self.val_loader is not None:
@@ -103,11 +108,17 @@ class Loop:
         self.method, self.fit_batches = method, fit_batches
         replaces = method.moves_masks or any(site.kept < site.total for site in method.sites.values())
         self.holds = replaces and method.trains_coeffs and s.growth is not None and s.growth_weight > 0
-        steps = math.ceil(s.mask_phase * s.epochs * len(self.train_loader))
-        self.mask_steps = max(steps, 1) if method.moves_masks else 0
-        self.refit_epochs = math.ceil(s.refit_phase * s.epochs) if method.refits else 0
+        self.epoch = self.mask_steps = self.refit_epochs = 0
+        self.ease_in = 0.0  # masks that move ease in by themselves
+        if isinstance(s, FinetuneSettings):
+            self.ease_in = s.ease_in
+        else:
+            self.mask_steps = max(math.ceil(s.mask_phase * s.epochs * len(self.train_loader)), 1)
+            self.refit_epochs = math.ceil(s.refit_phase * s.epochs) if method.refits else 0
         try:
             self._train()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._how_to_go_on()) from None
         finally:  # also of a run that is interrupted: an ordinary module, its masks as they are
             method.release()
             for site in method.sites.values():
@@ -126,7 +137,7 @@ class Loop:
         first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
             self.gm.to(memory_format=torch.channels_last)
-        if not self.method.moves_masks and s.ease_in > 0:
+        if self.ease_in > 0:
             for site in self.method.sites.values():
                 if site.kept < site.total:
                     site.share = torch.ones((), device=self.device)
@@ -137,6 +148,8 @@ class Loop:
             self.method.after_epoch((epoch + 1) / s.epochs, self._refresh_batch_norm)
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
+            if self.main and self.on_epoch is not None:
+                self.on_epoch(self._reached(epoch))
         if self.method.gate_parameters():  # the loader gave fewer batches than its length says
             self._settle()
         self._refresh_batch_norm()
@@ -149,6 +162,7 @@ class Loop:
 
     def _epoch(self, epoch: int) -> None:
         s, steps = self.settings, len(self.train_loader)
+        self.epoch = epoch
         torch.manual_seed(s.seed * 1_000_003 + epoch)
         self.train_loader.set_epoch(epoch)
         if 0 < epoch < self.refit_epochs:
@@ -156,8 +170,9 @@ class Loop:
         train_unfrozen(self.gm)
         seen = correct = 0
         total = 0.0
-        bar = tqdm(self.train_loader, f"epoch {epoch + 1}/{s.epochs}", steps, leave=False,
-                   disable=not self.main or (None if s.progress is None else not s.progress))  # fmt: skip
+        bar = progress_bar(
+            self.train_loader, f"epoch {epoch + 1}/{s.epochs}", s.progress if self.main else False, "batch", steps
+        )
         for i, (x, labels) in enumerate(bar):
             step = epoch * steps + i
             x, labels = x.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
@@ -178,7 +193,7 @@ class Loop:
         h.relus.append(relu_count(self.gm))
         if self.val_loader is not None:
             h.val_accuracy.append(accuracy(self.gm, self.val_loader, "val_loader"))
-        self._log(epoch)
+        self._log(epoch, bar)
 
     def _step(self, x: Tensor, labels: Tensor, step: int, where: str) -> tuple[float, Tensor]:
         s = self.settings
@@ -186,7 +201,7 @@ class Loop:
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
         for site in self.method.sites.values():
             if site.share is not None:
-                site.share.fill_(min(1.0, (step + 1) / (s.ease_in * steps)))
+                site.share.fill_(min(1.0, (step + 1) / (self.ease_in * steps)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
         if self.channels_last and x.dim() == 4:
@@ -263,7 +278,7 @@ class Loop:
         """Fit the polynomials to what arrives at the replaced positions now."""
         if self.fit_batches is None:
             return
-        fit_replaced(self.gm, self.fit_batches, self.settings.fitting, progress=False)
+        fit_replaced(self.gm, self.fit_batches, Fitting(growth=self.settings.growth), progress=False)
         self._clip_coeffs()
         self._synchronize()
 
@@ -275,14 +290,14 @@ class Loop:
         coeffs = [c for site in self.method.sites.values() for c in (site.coeffs, site.line_coeffs) if c is not None]
         special = {id(p) for p in (*gates, *coeffs)}
         weights = [p for p in self.gm.parameters() if p.requires_grad and id(p) not in special]
-        gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))
         groups = [
             {"params": weights, "base_lr": s.lr, "decays": True, "clips": True},
         ]
         if self.method.trains_coeffs:
             coeff_lr = s.coeff_lr if s.coeff_lr is not None else s.lr / 10
             groups.append({"params": coeffs, "base_lr": coeff_lr, "decays": True, "clips": True})
-        if gates:
+        if gates and isinstance(s, SearchSettings):
+            gate_lr = s.gate_lr if s.gate_lr is not None else max(s.lr, 2 / max(self.mask_steps, 1))
             groups.append({"params": gates, "base_lr": gate_lr, "decays": False, "clips": False})
         return torch.optim.Adam(groups, lr=s.lr)
 
@@ -340,18 +355,32 @@ class Loop:
             raise MissingDependency("tensorboard=... needs the package tensorboard: pip install tensorboard") from error
         return SummaryWriter(str(self.settings.tensorboard))
 
-    def _log(self, epoch: int) -> None:
+    def _reached(self, epoch: int) -> dict[str, Any]:
+        """What an epoch came to, in numbers."""
         h = self.history
-        val = h.val_accuracy[-1] if h.val_accuracy else None
-        log.info("epoch %d: loss %.4f, accuracy %.4f, validation %s, ReLUs %d", epoch + 1, h.loss[-1], h.accuracy[-1],
-                 "-" if val is None else f"{val:.4f}", h.relus[-1])  # fmt: skip
+        found = {"epoch": epoch + 1, "epochs": self.settings.epochs, "loss": h.loss[-1], "accuracy": h.accuracy[-1],
+                 "relus": h.relus[-1]}  # fmt: skip
+        return found | ({"val_accuracy": h.val_accuracy[-1]} if h.val_accuracy else {})
+
+    def _log(self, epoch: int, bar: Any) -> None:
+        r = self._reached(epoch)
+        if self.main:
+            val = f"{r['val_accuracy']:.4f}" if "val_accuracy" in r else "-"
+            say(log, f"epoch {epoch + 1}/{r['epochs']}: loss {r['loss']:.4f}, accuracy {r['accuracy']:.4f}, "
+                     f"validation {val}, ReLUs {r['relus']}", bar, self.settings.progress)  # fmt: skip
         if self.writer:
-            self.writer.add_scalar("train/loss", h.loss[-1], epoch)
-            self.writer.add_scalar("train/accuracy", h.accuracy[-1], epoch)
-            self.writer.add_scalar("relus", h.relus[-1], epoch)
-            if val is not None:
-                self.writer.add_scalar("val/accuracy", val, epoch)
+            for name, of in (("train/loss", "loss"), ("train/accuracy", "accuracy"), ("relus", "relus"),
+                             ("val/accuracy", "val_accuracy")):  # fmt: skip
+                if of in r:
+                    self.writer.add_scalar(name, r[of], epoch)
             self.writer.flush()
+
+    def _how_to_go_on(self) -> str:
+        s = self.settings
+        where = f"stopped in epoch {self.epoch + 1} of {s.epochs}"
+        if s.checkpoint_dir is None:
+            return f"{where}; with checkpoint_dir=... it could go on from there"
+        return f"{where}; resume=True goes on from the last whole epoch, which is in {s.checkpoint_dir}"
 
     def _explain(self, epoch: int, step: int, x: Tensor) -> str:
         watch = RangeWatch(self.gm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import json
 import logging
 import os
@@ -15,29 +15,26 @@ import torch
 from torch import fx, nn
 
 from .. import models
-from ..errors import FormatError
+from ..errors import BudgetError, FormatError
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..secure.link.network import Network
+from ..settings import LIMITS, FinetuneSettings, SearchSettings, TransformSettings
+from ..settings.options import check_names
 from ..text import brief
 from ..transform import transform
-from . import checkpoint
+from . import checkpoint, tables
 from .evaluation import accuracy
-from .methods import METHODS
+from .loop import OnEpoch
 from .search import finetune, search
-from .settings import Settings
+from .tables import BATCHES, LOADING, ONE_SHOT, READERS
 
 log = logging.getLogger(__name__)
 
-READERS = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": models.fashion_mnist,
-           "glyphs": models.glyphs, "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
-NETWORKS = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar, "wide_resnet": models.wide_resnet}
-#: Beside the methods of a search: the one-shot budget, then the same fine-tuning.
-ONE_SHOT = "one_shot"
 SECTIONS = ("data", "network", "pretrain", "search")
 _CALIBRATION = 512
-#: What a run is given, and how the folder of its results says so.
-_LIMITS = {"relu_budget": "", "latency_ms": "ms", "offline_mb": "mb"}
+#: How the folder of a run's results says what was given.
+_UNITS = {"relu_budget": "", "latency_ms": "ms", "offline_mb": "mb"}
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,16 @@ class Recipe:
 
     Attributes:
         name: names the folder of its results.
-        data: ``reader`` (one of ``READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``,
+        data: ``reader`` (one of ``tables.READERS``) with its arguments, and ``batch_size``, ``pad``, ``flip``,
             ``samples``, how many images an epoch takes, and ``validation``, how many test images are looked at after
             an epoch (all, if it is not given; the outcome is always of all).
-        network: ``name`` (one of ``NETWORKS``) and its arguments; ``weights``, a file that :func:`autorep_fx.save` has
-            written, by a path from the recipe's folder, of a network that is pretrained already.
-        pretrain: arguments of :func:`autorep_fx.finetune` for the unreplaced network, where it is not; ``batch_size``
-            and ``samples`` in place of those of ``data``.
-        search: arguments of :func:`autorep_fx.search`; ``method`` may also be "one_shot".
+        network: ``name`` (one of ``tables.NETWORKS``) and its arguments; ``weights``, a file that
+            :func:`autorep_fx.save` has written, by a path from the recipe's folder, of a network that is pretrained
+            already.
+        pretrain: options of :class:`autorep_fx.FinetuneSettings` for the unreplaced network, where it is not;
+            ``batch_size`` and ``samples`` in place of those of ``data``.
+        search: options of :class:`autorep_fx.SearchSettings`, and those two; ``method`` may also be "one_shot". Where
+            results are kept and whether a run goes on is no part of a recipe.
         origin: name of the recipe whose pretrained network this one starts from; its own, but for a base's.
     """
 
@@ -74,14 +73,25 @@ class Recipe:
             object.__setattr__(self, "origin", self.name)
 
     @staticmethod
-    def read(path: str | os.PathLike) -> Recipe:
-        """Read a recipe.
+    def read(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Recipe:
+        """Read a recipe, and check all that it says.
+
+        Args:
+            folder: of the data, in place of the recipe's.
 
         Raises:
-            FileNotFoundError: no such file, or no such base.
-            FormatError: not TOML, an unknown or a missing entry, bases in a circle; names the file and the entry.
+            FileNotFoundError: no such file, no such base, no such weights.
+            FormatError: not TOML, bases in a circle, an unknown or a missing entry, or one of another kind or out of
+                range; names the file, the table, the entry and what is allowed.
         """
-        return Recipe._read(Path(path), ())
+        recipe = Recipe._read(Path(path), ())
+        if folder is not None:
+            recipe.data["folder"] = folder
+        recipe._check(Path(path), whole=True)
+        weights = recipe.network.get("weights")
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f"{path}: [network] no such weights: {weights}")
+        return recipe
 
     @staticmethod
     def _read(path: Path, above: tuple[Path, ...]) -> Recipe:
@@ -97,10 +107,13 @@ class Recipe:
         for key in SECTIONS:
             if not isinstance(table.get(key, None if base is None else {}), dict):
                 raise FormatError(f"{path} has no section [{key}]")
-        for key in table:
-            if key not in ("name", *SECTIONS):
-                raise FormatError(f"{path} has an unknown entry '{key}'; sections are {', '.join(SECTIONS)}")
+        try:
+            check_names(table, ("name", "base", *SECTIONS), f"{path}: ", "entry")
+        except TypeError as error:
+            raise FormatError(str(error)) from error
         name = table.pop("name", path.stem)
+        if not isinstance(name, str):
+            raise FormatError(f"{path}: name must be a text, got {name!r}")
         if "weights" in table.get("network", {}):
             table["network"]["weights"] = str(path.parent / str(table["network"]["weights"]))
         if base is not None:
@@ -110,10 +123,32 @@ class Recipe:
             if not origin:  # its own network
                 inherited["network"].pop("weights", None)
             table = {key: {**inherited[key], **table.get(key, {})} for key in SECTIONS}
-        for section, key, known in (("data", "reader", READERS), ("network", "name", NETWORKS)):
-            if table[section].get(key) not in known:
-                raise FormatError(f"{path}: [{section}] {key} must be one of {', '.join(known)}")
-        return Recipe(name=name, origin=origin, **table)
+        recipe = Recipe(name=name, origin=origin, **table)
+        recipe._check(path)
+        return recipe
+
+    def _check(self, path: Path, whole: bool = False) -> None:
+        """Raise FormatError for what cannot be in ``path``, and with ``whole`` for what is missing there."""
+        for section in SECTIONS:
+            try:
+                tables.check(section, getattr(self, section), whole)
+            except (TypeError, ValueError) as error:
+                raise FormatError(f"{path}: {error}") from error
+
+    def options(self, **overrides: Any) -> dict[str, Any]:
+        """[search] with ``overrides``; limits take the place of all that the recipe has.
+
+        Raises:
+            TypeError, ValueError: as :class:`autorep_fx.SearchSettings`.
+            BudgetError: nothing says what may be left.
+        """
+        options = {"seed": SearchSettings.seed, "method": SearchSettings.method, **self.search, **overrides}
+        if any(overrides.get(name) is not None for name in LIMITS):
+            options |= {name: overrides.get(name) for name in LIMITS if name in options}
+        tables.check("search", options)
+        if not tables.searching(options).limits:
+            raise BudgetError(f"recipe '{self.name}' does not say what may be left: {', '.join(LIMITS)}")
+        return options
 
 
 @dataclass(frozen=True)
@@ -137,7 +172,7 @@ class Outcome:
 
 
 class Experiment:
-    """A recipe with its data read, and the folder of its results.
+    """A recipe with its data, and the folder of its results.
 
     The pretrained network is kept there too and shared by all runs; a recipe that starts from its base's takes it from
     the folder of that name beside it (and trains it there, if it has to).
@@ -148,15 +183,23 @@ class Experiment:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.origin = self.folder if recipe.origin == recipe.name else self.folder.parent / recipe.origin
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        options = dict(recipe.data)
-        self.validation = options.pop("validation", None)
-        self.loading = {key: options.pop(key) for key in ("batch_size", "pad", "flip", "samples") if key in options}
-        reader = READERS[options.pop("reader")]
+        self.validation = recipe.data.get("validation")
+        self.loading = _some(LOADING, recipe.data)
         self._original: tuple[fx.GraphModule, float] | None = None
-        try:
-            self.train, self.test = reader(**options)
-        except TypeError as error:  # an argument that the reader does not have
-            raise FormatError(f"recipe '{recipe.name}': [data] {error}") from error
+
+    @functools.cached_property
+    def images(self) -> tuple[models.Images, models.Images]:
+        """To train on and to test on, read when they are first asked for."""
+        own = ("reader", "validation", *LOADING)
+        return READERS[self.recipe.data["reader"]](**{k: v for k, v in self.recipe.data.items() if k not in own})
+
+    @property
+    def train(self) -> models.Images:
+        return self.images[0]
+
+    @property
+    def test(self) -> models.Images:
+        return self.images[1]
 
     def __repr__(self) -> str:
         return f"Experiment({self.recipe.name!r}, in {str(self.folder)!r})"
@@ -177,8 +220,7 @@ class Experiment:
         return accuracy(network, models.ImageLoader(self.test, 500))
 
     def untrained(self) -> nn.Module:
-        arguments = {key: value for key, value in self.recipe.network.items() if key != "weights"}
-        return NETWORKS[arguments.pop("name")](**arguments)
+        return tables.untrained(self.recipe.network)
 
     def _pretrained(self) -> fx.GraphModule:
         path = Path(self.recipe.network.get("weights", self.origin / "original.safetensors"))
@@ -187,14 +229,14 @@ class Experiment:
         if path.exists() or "weights" in self.recipe.network:
             return load(network, path).to(self.device).eval()
         model = transform(network, example_inputs=self.train.normalized(slice(2))).to(self.device)
-        options = dict(self.recipe.pretrain)
-        train, test = self.loaders(0, **{k: options.pop(k) for k in ("batch_size", "samples") if k in options})
-        finetune(model, train, test, **options, checkpoint_dir=self.origin / "original", resume=True,
-                 progress=self.progress)  # fmt: skip
+        told = self.recipe.pretrain
+        train, test = self.loaders(0, **_some(BATCHES, told))
+        finetune(model, train, test, settings=tables.pretraining(told), checkpoint_dir=self.origin / "original",
+                 resume=True, progress=self.progress)  # fmt: skip
         save(model, path)
         return model
 
-    def run(self, *, resume: bool = False, **overrides: Any) -> Outcome:
+    def run(self, *, resume: bool = False, on_epoch: OnEpoch | None = None, **overrides: Any) -> Outcome:
         """Learn masks as the recipe says, with ``overrides`` of its [search]; writes the network and the outcome.
 
         A run whose outcome is there already is not repeated when ``resume`` is set; one that was interrupted goes on
@@ -202,41 +244,41 @@ class Experiment:
 
         Raises:
             FormatError: with ``resume``, what is there is of a run with other options; names them.
+            TypeError, ValueError: overrides that cannot be; before any data are read.
         """
-        options = {"seed": 0, "method": "autorep", **self.recipe.search, **overrides}
-        if any(overrides.get(name) is not None for name in _LIMITS):  # instead of the recipe's
-            options |= {name: overrides.get(name) for name in _LIMITS if name in options}
-        if options["method"] not in (*METHODS, ONE_SHOT):
-            raise ValueError(f"method must be one of {', '.join((*METHODS, ONE_SHOT))}, got {options['method']!r}")
-        method, seed = options["method"], options["seed"]
-        limits = {name: options[name] for name in _LIMITS if options.get(name) is not None}
-        named = [f"{limits[name]:g}{unit}" for name, unit in _LIMITS.items() if name in limits]
-        if "latency_ms" in limits:
-            named.append(_network_name(options.get("network", Settings.network)))
-        target = self.folder / "-".join([method, *named, str(seed)])
+        options = self.recipe.options(**overrides)
+        s, method = tables.searching(options), options["method"]
+        named = [f"{limit:g}{_UNITS[name]}" for name, limit in s.limits.items()]
+        if s.latency_ms is not None:
+            named.append(_network_name(s.network))
+        target = self.folder / "-".join([method, *named, str(s.seed)])
         if resume and (path := target / "outcome.json").exists():
             done = Outcome(**json.loads(path.read_text()))
             checkpoint.check_same(path, done.options, options)
             return done
         original, original_accuracy = self.original()
-        train, test = self.loaders(seed)
-        shared = {"teacher": original, "checkpoint_dir": target, "resume": resume, "progress": self.progress}
+        train, test = self.loaders(s.seed, **_some(BATCHES, options))
+        run = {"checkpoint_dir": target, "resume": resume, "progress": self.progress}
         if method == ONE_SHOT:
             calibration = (self.train.normalized(slice(_CALIBRATION)), self.train.labels[:_CALIBRATION])
-            shaping = {name: options[name] for name in ("growth", "network") if name in options}
-            gm = transform(original, calibration=calibration, progress=self.progress, **limits, **shaping)
-            known = inspect.signature(finetune).parameters  # not how masks move
-            history = finetune(gm, train, test, **{k: v for k, v in options.items() if k in known}, **shared)
+            shaping = TransformSettings.from_dict(_some(TransformSettings.names(), {**options, **run}))
+            gm = transform(original, calibration=calibration, settings=shaping)
+            tuning = FinetuneSettings.from_dict(_some(FinetuneSettings.names(), {**options, **run}))
+            history = finetune(gm, train, test, teacher=original, on_epoch=on_epoch, settings=tuning)
         else:
             gm = transform(original)
-            history = search(gm, train, test, **options, **shared)
+            history = search(gm, train, test, teacher=original, on_epoch=on_epoch, settings=s.replace(**run))
         outcome = Outcome(
-            method, limits.get("relu_budget"), seed, self.accuracy(gm), original_accuracy, relu_count(gm),
+            method, s.relu_budget, s.seed, self.accuracy(gm), original_accuracy, relu_count(gm),
             asdict(history), options, gm.meta.get("predicted"),
         )  # fmt: skip
         save(gm, target / "hybrid.safetensors")
         (target / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
         return outcome
+
+
+def _some(names: tuple[str, ...], table: dict[str, Any]) -> dict[str, Any]:
+    return {name: table[name] for name in names if name in table}
 
 
 def _network_name(network: Network | str) -> str:

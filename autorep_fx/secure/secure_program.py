@@ -43,7 +43,7 @@ class SecureProgram(Program):
     Attributes:
         base_plan: the native runtime's plan, for any comparison; None where it cannot run the program.
         numbers: the server's part of it.
-        reach: largest absolute values of each channel, by name (plan/ranges.py).
+        reach: largest absolute values of each channel, by name (planner/ranges.py).
         frac_bits: of CrypTen's numbers.
         obstacle: why there is no plan.
     """
@@ -69,7 +69,7 @@ class SecureProgram(Program):
     ) -> Result:
         """Answer ``x`` privately, each party a process of its own on this machine.
 
-        The processes are spawned, so a script that calls this needs ``if __name__ == "__main__":``.
+        The processes are new interpreters that import nothing of the script that calls this.
 
         Args:
             x: floating-point batch (N, ...); N may differ from that of the example inputs.

@@ -27,8 +27,9 @@ py::array pack_bits(const py::object& value, Whole shift, Whole bits) {
   need_range(shift, "shift", 0, width - 1);
   need_range(bits, "bits", 1, width - shift);
   py::array planes = new_array({bits, (v.size() + 63) / 64}, false, 8);
-  const PackArgs a{v.data(), mutable_data<uint64_t>(planes), v.size(), static_cast<int>(shift),
-                   static_cast<int>(bits), static_cast<int>(v.itemsize())};
+  PackArgs a{};
+  a.values = v.data(), a.planes = mutable_data<uint64_t>(planes), a.n = v.size();
+  a.shift = static_cast<int>(shift), a.bits = static_cast<int>(bits), a.value_bytes = static_cast<int>(v.itemsize());
   py::gil_scoped_release release;
   if (a.n) kernels().pack_bits(a, plane_threads(a.n));
   return planes;
@@ -52,8 +53,10 @@ py::tuple borrow_bits(const py::object& m_planes, const py::object& r_planes, Wh
   need_shape(r, "r_planes", shape_of(m));
   need_range(party, "party", 0, 1);
   py::array g = new_array(shape_of(m), false, 8), p = new_array(shape_of(m), false, 8);
-  const BorrowArgs a{data<uint64_t>(m), data<uint64_t>(r), mutable_data<uint64_t>(g), mutable_data<uint64_t>(p),
-                     m.size(), static_cast<int>(party)};
+  BorrowArgs a{};
+  a.m = data<uint64_t>(m), a.r = data<uint64_t>(r);
+  a.g = mutable_data<uint64_t>(g), a.p = mutable_data<uint64_t>(p);
+  a.n = m.size(), a.party = static_cast<int>(party);
   {
     py::gil_scoped_release release;
     kernels().borrow_bits(a, plane_threads(a.n));
@@ -124,8 +127,12 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
   if (x0.shape(0) < 1 || y0.shape(1) != x0.shape(1))
     bad_value("b0", "does not fit to a0: " + shape_text(shape_of(y0)) + " and " + shape_text(shape_of(x0)));
   py::array products = in_place(c, "c", shape_of(y0), 8);
-  const DealAndArgs args{data<uint64_t>(x0), data<uint64_t>(x1), data<uint64_t>(y0), data<uint64_t>(y1),
-                         mutable_data<uint64_t>(products), x0.shape(0), y0.shape(0), x0.shape(1)};
+  need_apart({{products, "c"}}, {{x0, "a0"}, {y0, "b0"}, {x1, "a1"}, {y1, "b1"}});
+  DealAndArgs args{};
+  args.a0 = data<uint64_t>(x0), args.a1 = data<uint64_t>(x1);
+  args.b0 = data<uint64_t>(y0), args.b1 = data<uint64_t>(y1);
+  args.c = mutable_data<uint64_t>(products);
+  args.a_rows = x0.shape(0), args.b_rows = y0.shape(0), args.words = x0.shape(1);
   py::gil_scoped_release release;
   kernels().deal_and(args, plane_threads(y0.size()));
 }
@@ -147,9 +154,11 @@ py::array select(const py::object& masked, const py::object& v, const py::object
   need_shape(al, "alpha", shape);
   need_shape(be, "beta", shape);
   py::array result = new_array(shape, is_signed(m), bytes);
-  const SelectArgs a{m.data(), data<uint64_t>(bits), uu.data(), uua.data(), uub.data(), al.data(), be.data(),
-                     result.mutable_data(), m.size(), static_cast<int>(shift), static_cast<int>(party), wire, bytes,
-                     short_bytes};
+  SelectArgs a{};
+  a.m = m.data(), a.v = data<uint64_t>(bits), a.alpha = al.data(), a.beta = be.data();
+  a.u = uu.data(), a.ua = uua.data(), a.ub = uub.data();
+  a.out = result.mutable_data(), a.n = m.size(), a.shift = static_cast<int>(shift), a.party = static_cast<int>(party);
+  a.m_bytes = wire, a.out_bytes = bytes, a.beta_bytes = short_bytes;
   py::gil_scoped_release release;
   kernels().select(a, plane_threads(a.n));
   return result;
@@ -164,8 +173,12 @@ void deal_select(const py::object& mask, const py::object& u_bits, const py::obj
   const int short_bytes = beta_width(ub, "ub", wire, bytes, shift);
   py::array uu = in_place(u, "u", shape_of(r), bytes), uua = in_place(ua, "ua", shape_of(r), bytes),
             uub = in_place(ub, "ub", shape_of(r), short_bytes);
-  const DealSelectArgs a{r.data(), data<uint64_t>(bits), uu.mutable_data(), uua.mutable_data(), uub.mutable_data(),
-                         r.size(), static_cast<int>(shift), wire, bytes, short_bytes};
+  need_apart({{uu, "u"}, {uua, "ua"}, {uub, "ub"}}, {{r, "r"}, {bits, "u_bits"}});
+  DealSelectArgs a{};
+  a.r = r.data(), a.bits = data<uint64_t>(bits);
+  a.u = uu.mutable_data(), a.ua = uua.mutable_data(), a.ub = uub.mutable_data();
+  a.n = r.size(), a.shift = static_cast<int>(shift);
+  a.r_bytes = wire, a.share_bytes = bytes, a.beta_bytes = short_bytes;
   py::gil_scoped_release release;
   kernels().deal_select(a, plane_threads(a.n));
 }

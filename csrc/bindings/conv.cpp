@@ -47,10 +47,12 @@ struct Result {
   Result(const py::object& add_, const py::object& out_, const std::vector<py::ssize_t>& shape, const py::array& x)
       : out(output(out_, shape, x, x.itemsize())) {
     to = out.mutable_data();
-    if (add_.is_none()) return;
-    add = integers(add_, "add", x.itemsize());
-    need_shape(add, "add", shape);
-    from = add.data();
+    if (!add_.is_none()) {
+      add = integers(add_, "add", x.itemsize());
+      need_shape(add, "add", shape);
+      from = add.data();
+    }
+    need_apart({{out, "out"}}, {{x, "x"}}, {{add, "add"}});
   }
 };
 
@@ -66,12 +68,14 @@ ConvGeometry geometry(const std::vector<py::ssize_t>& shape, const PackedWeight&
   for (int64_t v : {stride.first, stride.second}) need_range(v, "stride", 1, 1 << 20);
   for (int64_t v : {padding.first, padding.second}) need_range(v, "padding", 0, 1 << 20);
   for (int64_t v : {dilation.first, dilation.second}) need_range(v, "dilation", 1, 1 << 20);
-  ConvGeometry g{shape[0], shape[2], shape[3], stride.first, stride.second, padding.first, padding.second,
-                 dilation.first, dilation.second, 0, 0};
+  ConvGeometry g{};
+  g.batch = shape[0], g.height = shape[2], g.width = shape[3];
+  g.stride_h = stride.first, g.stride_w = stride.second;
+  g.padding_h = padding.first, g.padding_w = padding.second;
+  g.dilation_h = dilation.first, g.dilation_w = dilation.second;
   const int64_t room_h = g.height + 2 * g.padding_h - g.dilation_h * (s.kernel_h - 1) - 1;
   const int64_t room_w = g.width + 2 * g.padding_w - g.dilation_w * (s.kernel_w - 1) - 1;
-  if (room_h < 0 || room_w < 0)
-    bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape));
+  if (room_h < 0 || room_w < 0) bad_value("x", "the kernel reaches over the padded input, shape " + shape_text(shape));
   g.out_h = room_h / g.stride_h + 1, g.out_w = room_w / g.stride_w + 1;
   if ((g.height + 2 * g.padding_h) >
       kMost / std::max<int64_t>(1, (g.width + 2 * g.padding_w) * shape[1] * std::max<int64_t>(1, g.batch)))

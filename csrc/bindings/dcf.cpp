@@ -8,6 +8,8 @@
 
 namespace autorep {
 
+static int64_t last_block(int64_t n) { return (n + kDcfBlock - 1) / kDcfBlock - 1; }
+
 DcfKey read_dcf_key(const py::object& value, const char* name) {
   DcfKey k{ring64(value, name), {}, {}, 0};
   if (k.array.ndim() != 1 || k.array.size() < kDcfHeaderWords)
@@ -25,6 +27,14 @@ DcfKey read_dcf_key(const py::object& value, const char* name) {
                         std::to_string(dcf_words(k.layout, k.n)) + " words, got " + std::to_string(k.array.size()));
   k.hash_key = expand_key(reinterpret_cast<const uint8_t*>(h + kDcfHashKeyWord));
   return k;
+}
+
+DcfEvalArgs eval_args(const DcfKey& key, const py::array& root, const py::array& x, py::array& out, int party) {
+  DcfEvalArgs a{};
+  a.layout = &key.layout, a.key = &key.hash_key, a.blocks = data<uint64_t>(key.array) + kDcfHeaderWords;
+  a.roots = data<uint64_t>(root), a.x = data<uint64_t>(x), a.out = out.mutable_data();
+  a.n = key.n, a.last_block = last_block(key.n), a.party = party;
+  return a;
 }
 
 void need_below(const py::array& a, const char* name, int bits) {
@@ -60,8 +70,10 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   std::memcpy(header + kDcfHashKeyWord, aes_key, 16);
   std::memcpy(to, header, sizeof header);
   const RoundKeys round_keys = expand_key(aes_key);
-  DcfGenArgs a{&layout, &round_keys, data<uint64_t>(al), {data<uint64_t>(r0), data<uint64_t>(r1)}, pay.data(),
-               to + kDcfHeaderWords, n, (n + kDcfBlock - 1) / kDcfBlock - 1};
+  DcfGenArgs a{};
+  a.layout = &layout, a.key = &round_keys, a.alpha = data<uint64_t>(al), a.payload = pay.data();
+  a.roots[0] = data<uint64_t>(r0), a.roots[1] = data<uint64_t>(r1);
+  a.blocks = to + kDcfHeaderWords, a.n = n, a.last_block = last_block(n);
   {
     py::gil_scoped_release release;
     if (n) kernels().gen_dcf(a, threads_for(n, 256));
@@ -77,9 +89,7 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
   need_range(party, "party", 0, 1);
   need_below(points, "x", k.layout.bits);
   py::array result = new_array({k.n, k.layout.payloads}, false, k.layout.word_bytes);
-  DcfEvalArgs a{&k.layout, &k.hash_key, data<uint64_t>(k.array) + kDcfHeaderWords, data<uint64_t>(r),
-                data<uint64_t>(points), result.mutable_data(), k.n, 0, (k.n + kDcfBlock - 1) / kDcfBlock - 1,
-                static_cast<int>(party)};
+  const DcfEvalArgs a = eval_args(k, r, points, result, static_cast<int>(party));
   py::gil_scoped_release release;
   if (k.n) kernels().eval_dcf(a, threads_for(k.n, 512));
   return result;
@@ -88,8 +98,8 @@ py::array eval(const py::object& key, const py::object& root, const py::object& 
 }  // namespace
 
 void bind_dcf(py::module_& m) {
-  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"),
-        py::arg("hash_key"), py::arg("bits"));
+  m.def("gen_dcf", &gen, py::arg("alpha"), py::arg("payload"), py::arg("root0"), py::arg("root1"), py::arg("hash_key"),
+        py::arg("bits"));
   m.def("eval_dcf", &eval, py::arg("key"), py::arg("root"), py::arg("x"), py::arg("party"));
   m.def("dcf_words", [](Whole n, Whole bits, Whole payloads, Whole payload_bits) {
     need_range(n, "n", 0, int64_t(1) << 40);
@@ -98,8 +108,8 @@ void bind_dcf(py::module_& m) {
     need_range(payload_bits, "payload_bits", 32, 64);
     if (payload_bits != 32 && payload_bits != 64)
       bad_value("payload_bits", "expected 32 or 64, got " + std::to_string(payload_bits));
-    return dcf_words(
-        dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8), n);
+    return dcf_words(dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8),
+                     n);
   });
 }
 

@@ -1,8 +1,7 @@
 // A comparison key as it comes from Python, checked.
 #pragma once
 #include "bindings/arrays.h"
-#include "compare/dcf_layout.h"
-#include "prg/key_schedule.h"
+#include "cpu/kernels.h"
 
 namespace autorep {
 
@@ -14,6 +13,9 @@ struct DcfKey {
 };
 
 DcfKey read_dcf_key(const py::object& value, const char* name);
+
+// What the kernels ask for to evaluate all of it. The arrays have been checked.
+DcfEvalArgs eval_args(const DcfKey& key, const py::array& root, const py::array& x, py::array& out, int party);
 
 // Raises unless every element is below 2^bits. All are looked at.
 void need_below(const py::array& a, const char* name, int bits);

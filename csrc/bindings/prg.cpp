@@ -21,8 +21,6 @@ py::array prg_words(const py::bytes& seed, Whole purpose_, const std::vector<py:
 
 }  // namespace
 
-void bind_prg(py::module_& m) {
-  m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("shape"));
-}
+void bind_prg(py::module_& m) { m.def("prg_words", &prg_words, py::arg("seed"), py::arg("purpose"), py::arg("shape")); }
 
 }  // namespace autorep

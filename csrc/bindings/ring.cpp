@@ -15,13 +15,11 @@ py::array beaver_square(const py::object& epsilon, const py::object& r, const py
   need_range(frac_bits, "frac_bits", 0, 62);
   need_range(party, "party", 0, 1);
   py::array result = output(out, shape, e, 8);
-  const BeaverSquareArgs a{data<uint64_t>(e),
-                           data<uint64_t>(rr),
-                           data<uint64_t>(s),
-                           mutable_data<uint64_t>(result),
-                           e.size(),
-                           static_cast<int>(frac_bits),
-                           static_cast<int>(party)};
+  need_apart({{result, "out"}}, {}, {{e, "epsilon"}, {rr, "r"}, {s, "r2"}});
+  BeaverSquareArgs a{};
+  a.epsilon = data<uint64_t>(e), a.r = data<uint64_t>(rr), a.r2 = data<uint64_t>(s);
+  a.out = mutable_data<uint64_t>(result);
+  a.n = e.size(), a.frac_bits = static_cast<int>(frac_bits), a.party = static_cast<int>(party);
   py::gil_scoped_release release;
   if (a.n) kernels().beaver_square(a, threads_for(a.n, 32768));
   return result;
@@ -29,8 +27,6 @@ py::array beaver_square(const py::object& epsilon, const py::object& r, const py
 
 }  // namespace
 
-void bind_ring(py::module_& m) {
-  m.def("beaver_square", &beaver_square);
-}
+void bind_ring(py::module_& m) { m.def("beaver_square", &beaver_square); }
 
 }  // namespace autorep

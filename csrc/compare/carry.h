@@ -89,8 +89,7 @@ static void deal_and(const DealAndArgs& a, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t row = 0; row < a.b_rows; ++row) {
     const int64_t ra = row % a.a_rows * a.words, rb = row * a.words;
-    for (int64_t w = 0; w < a.words; ++w)
-      a.c[rb + w] ^= (a.a0[ra + w] ^ a.a1[ra + w]) & (a.b0[rb + w] ^ a.b1[rb + w]);
+    for (int64_t w = 0; w < a.words; ++w) a.c[rb + w] ^= (a.a0[ra + w] ^ a.a1[ra + w]) & (a.b0[rb + w] ^ a.b1[rb + w]);
   }
 }
 

@@ -61,7 +61,9 @@ AR_INLINE Blocks minus(Blocks x, Blocks y) {
   return (Blocks)((V)x - (V)y);
 }
 template <class O>
-AR_INLINE Blocks negate_if(Blocks mask, Blocks x) { return minus<O>(x ^ mask, mask); }
+AR_INLINE Blocks negate_if(Blocks mask, Blocks x) {
+  return minus<O>(x ^ mask, mask);
+}
 
 // The elements of one group: kAesBlocks of them, from `first`. Key blocks hold 16; a group may be half of one or
 // several.
@@ -128,8 +130,8 @@ AR_INLINE Blocks load_half(const uint32_t* p) {
 template <int kPlace>
 AR_INLINE void store_half(uint32_t* p, Blocks x) {
 #if defined(AR_AVX512)
-  const __m512i gather = _mm512_setr_epi32(kPlace, kPlace + 4, kPlace + 8, kPlace + 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                           0, 0);
+  const __m512i gather =
+      _mm512_setr_epi32(kPlace, kPlace + 4, kPlace + 8, kPlace + 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   _mm_storeu_si128((__m128i*)p, _mm512_castsi512_si128(_mm512_permutexvar_epi32(gather, (__m512i)x)));
 #else
   *p = uint32_t(x[kPlace / 2]);

@@ -12,8 +12,7 @@ AR_INLINE void collect(const Group& g, int64_t offset, const Blocks* t, const Bl
 #pragma GCC unroll 2
   for (int c = 0; c < Of::kBlocks; ++c)
 #pragma GCC unroll 8
-    for (int i = 0; i < kU; ++i)
-      sum[c][i] = plus<O>(sum[c][i], plus<O>(v[c][i], t[i] & Of::get(g, offset, c, i)));
+    for (int i = 0; i < kU; ++i) sum[c][i] = plus<O>(sum[c][i], plus<O>(v[c][i], t[i] & Of::get(g, offset, c, i)));
 }
 
 // One group. x and roots are padded to whole groups by the caller; out has kPayloads words an element.

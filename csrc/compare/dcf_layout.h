@@ -5,9 +5,9 @@
 //   block 0, block 1, ...   16 elements each, the last one padded
 //
 // A block, all numbers native words, 16 elements side by side in every row:
-//   control bits       left and right, in a row of words each, or, up to 32 input bits, in the halves of one (left is the
-//                      low one); bit i belongs to input bit i, so that a party picks by its x with two ANDs for all
-//                      levels at once
+//   control bits       left and right, in a row of words each, or, up to 32 input bits, in the halves of one (left is
+//                      the low one); bit i belongs to input bit i, so that a party picks by its x with two ANDs for
+//                      all levels at once
 //   one level for each input bit from the top, except the last leaf_bits:
 //     seed correction  16 x 2 words
 //     value correction 16 x 2 payloads (0 and 1) if payloads >= 2, then 16 x 1 payload if payloads is odd
@@ -22,7 +22,7 @@ namespace autorep {
 
 enum : int64_t { kDcfBlock = 16, kDcfHeaderWords = 8 };
 enum : int64_t { kDcfHashKeyWord = 5, kDcfPayloadWord = 7 };  // of the header
-enum : uint64_t { kDcfFormat = 0x3430666364786661 };  // "afxdcf04"
+enum : uint64_t { kDcfFormat = 0x3430666364786661 };          // "afxdcf04"
 
 // Plain numbers: the tiers read them and call nothing.
 struct DcfLayout {

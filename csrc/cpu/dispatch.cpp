@@ -38,9 +38,9 @@ struct Features {
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     const bool ymm = (lo & 0x06) == 0x06, zmm = (lo & 0xe6) == 0xe6;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
-    avx2 = ymm && aes && (b >> 5 & 1) && (b >> 8 & 1);                                     // AVX2, BMI2
+    avx2 = ymm && aes && (b >> 5 & 1) && (b >> 8 & 1);                                        // AVX2, BMI2
     avx512 = avx2 && zmm && (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1)  // F, DQ, BW, VL
-             && (c >> 9 & 1);                                                              // VAES
+             && (c >> 9 & 1);                                                                 // VAES
   }
 };
 #endif

@@ -11,8 +11,8 @@
 
 namespace autorep {
 
-// out[i] = trunc((r2[i] + 2*epsilon[i]*r[i] + (party == 0) * epsilon[i]^2) / 2^frac_bits) in Z_2^64, the quotient signed
-// and rounded towards zero. n >= 0, 0 <= frac_bits < 63. out may be epsilon, r or r2.
+// out[i] = trunc((r2[i] + 2*epsilon[i]*r[i] + (party == 0) * epsilon[i]^2) / 2^frac_bits) in Z_2^64, the quotient
+// signed and rounded towards zero. n >= 0, 0 <= frac_bits < 63. out may be epsilon, r or r2.
 struct BeaverSquareArgs {
   const uint64_t* epsilon;
   const uint64_t* r;
@@ -91,7 +91,7 @@ struct DcfEvalArgs {
 // See ring/activation.h. Arrays are batch x positions; linear is one byte (0 or 1) a position; relu is batch x kept,
 // keep increasing positions. alpha with beta, and alpha2 with ab, may be null; so may linear and sub. out may be m
 // where both are as wide. m has m_bytes, all that is shared and out out_bytes; beta and ab as well, or half as many
-// where both are as wide and shift is at most half of their bits: their high halves. shift: 0 to the wire's bits less 2.
+// where both are as wide and shift is at most half of their bits: their high halves. 0 <= shift <= the wire's bits - 2.
 struct ActivationArgs {
   const void *m, *alpha, *beta, *alpha2, *ab, *relu, *sub;
   const uint8_t* linear;

@@ -50,8 +50,7 @@ AR_INLINE void aes(const RoundKeys& rk, const Blocks* x, Blocks* y) {
   }
   const auto k = round_key(rk, 10);
 #pragma GCC unroll 8
-  for (int i = 0; i < kAesVectors; ++i)
-    y[i] = aes_last(v[i], kFeedForward ? (decltype(k))((Blocks)k ^ in[i]) : k);
+  for (int i = 0; i < kAesVectors; ++i) y[i] = aes_last(v[i], kFeedForward ? (decltype(k))((Blocks)k ^ in[i]) : k);
 #else
   aes_bitsliced<kFeedForward>(rk, x, y);
 #endif

@@ -53,9 +53,12 @@ void convolve(const void* x, const PackedWeight& w, const ConvGeometry& g, const
   const char* input = static_cast<const char*>(x);
   if (g.padding_h || g.padding_w) input = padded(input, g.batch * channels, g, height, width, bytes);
   if (w.by_rows) {
-    RowArgs a{input, w.data, add, out, g.batch, s.groups, s.inputs_per_group, s.outputs_per_group(), height,
-              width, s.kernel_h, s.kernel_w, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.out_h, g.out_w,
-              w.ring_bytes};
+    RowArgs a{};
+    a.input = input, a.weight = w.data, a.add = add, a.out = out, a.ring_bytes = w.ring_bytes;
+    a.batch = g.batch, a.groups = s.groups, a.ic_per_group = s.inputs_per_group, a.oc_per_group = s.outputs_per_group();
+    a.height = height, a.width = width, a.kernel_h = s.kernel_h, a.kernel_w = s.kernel_w;
+    a.stride_h = g.stride_h, a.stride_w = g.stride_w, a.dilation_h = g.dilation_h, a.dilation_w = g.dilation_w;
+    a.out_h = g.out_h, a.out_w = g.out_w;
     kernels().rows(a, threads_for_products(g.batch * s.outputs * s.k() * g.out_h * g.out_w));
     return;
   }

@@ -51,7 +51,9 @@ struct Lanes {
   enum { count = 1, most = 2 };
   typedef T V;
   template <class W>
-  AR_INLINE V widen(const W* w) { return V(*w); }
+  AR_INLINE V widen(const W* w) {
+    return V(*w);
+  }
 };
 
 #endif

@@ -83,17 +83,22 @@ def test_no_number_is_used_twice_whoever_is_killed_when(published, provider, tmp
     assert all(answered), "every answer is right"
     from autorep_fx.service.ledger import Ledger
 
-    check_ledgers(started, Ledger(tmp_path / "client" / "client.sqlite", "a test").lines())
+    lines = Ledger(tmp_path / "client" / "client.sqlite", "a test").lines()
+    # A dealer that is killed between the last byte of an inference and the line that says so burns it when it returns.
+    check_ledgers(started, lines, dealt=("done", "burned"))
 
 
-def check_ledgers(provider, lines=None):
-    """Each party used a number at most once, and the server none that the dealer did not deal."""
+def check_ledgers(provider, lines=None, dealt=("done",)):
+    """Each party used a number at most once, and the server none that the dealer did not deal.
+
+    dealt: states of what the dealer has dealt.
+    """
     server, dealer = (provider.ledger(name) for name in ("server", "dealer"))
     for found in (server, dealer, lines or []):
         numbers = [line[:2] for line in found]
         assert len(numbers) == len({*numbers}), "the key of the table"
     done = {line[:2] for line in server if line[3] == "done"}
-    assert done <= {line[:2] for line in dealer if line[3] == "done"}
+    assert done <= {line[:2] for line in dealer if line[3] in dealt}
     if lines is not None:
         assert {line[:2] for line in lines if line[3] == "done"} <= done | {
             line[:2] for line in server if line[3] == "burned"

@@ -1,14 +1,18 @@
 """Three processes with certificates: answers, and what is asked for wrongly, which is named and holds up nobody."""
 
+import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from services import all_ended, right, until
+from services import BOUND, COMMAND, all_ended, right, until
 
 import autorep_fx as ar
 from autorep_fx.cli import main
@@ -54,6 +58,41 @@ def test_clients_and_threads_at_once(published, service):
         for thread in threads:
             thread.join(60)
     assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def test_who_asks_with_arrays_is_answered_with_arrays(published, service):
+    x = published[2][:3]
+    with service.connect() as client:
+        result = client.run(x.numpy())
+        assert type(result.output) is np.ndarray and result.output.dtype == np.float32
+        assert np.abs(result.output - published[1](x).detach().numpy()).max() <= BOUND
+        assert client.run(x.double().numpy()).output.dtype == np.float64
+        assert client.headroom(x.numpy()).share == client.headroom(x).share
+        for wrong, message in ((x.numpy()[:, :2], "compiled for"), (x.int().numpy(), "got int32; convert it with x.as"),
+                               ([1.0], "a floating-point tensor or array of shape .*, got list"),
+                               (np.full_like(x.numpy(), np.nan), "NaN or infinite")):  # fmt: skip
+            with pytest.raises(ValueError, match=message):
+                client.run(wrong)
+
+
+def test_asking_from_the_command_line_needs_no_torch(published, service, tmp_path):
+    """Nor do the services, of whom torch is out of reach in all of these tests (services.py)."""
+    x, public = published[2][:4], published[0] / "public"
+    np.save(tmp_path / "x.npy", x.numpy())
+    own = published[0] / "certificates"
+    arguments = ["ask", "--program", public, "--server", service.at("server"), "--dealer", service.at("dealer"),
+                 "--cert", own / "alice.pem", "--ca", own / "ca.pem", "--json", tmp_path / "x.npy"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", COMMAND, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert np.abs(np.array(answer["output"]) - published[1](x).detach().numpy()).max() <= BOUND
+    assert answer["class"] == [str(i) for i in published[1](x).argmax(1).tolist()] and 0 < answer["range_used"] <= 1
+
+
+def test_a_dealer_and_a_server_are_small(published, service):
+    for process in service.processes.values():
+        status = Path(f"/proc/{process.process.pid}/status").read_text()
+        assert 1024 * int(status.split("VmHWM:")[1].split()[0]) < 150e6
 
 
 def test_inputs_that_are_refused_cost_nothing(published, service):

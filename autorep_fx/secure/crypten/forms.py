@@ -10,7 +10,7 @@ o**2. What is left of it is, for |x| <= R and u = 2**-frac_bits,
     |c2' - c2| x**2 + |2 c2' o' - c1| |x|  <=  u/2 R**2 + c2 u R .
 
 A square has to be divided by 2**frac_bits on shares, which fails with probability (x + o)**2 2**(2 frac_bits) / 2**64
-(see error_bound.py) and then destroys the result. A vertex far outside of the data (``c2`` tiny: the fit is nearly a
+(see precision.py) and then destroys the result. A vertex far outside of the data (``c2`` tiny: the fit is nearly a
 line) makes that likely and gains nothing, so this form is taken only where |o| <= 2 R, R being the largest calibrated
 |x| of the site: then (x + o)**2 <= 9 R**2, within a factor 9 of what squaring x itself would risk.
 

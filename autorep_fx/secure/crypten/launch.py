@@ -11,17 +11,18 @@ from torch import Tensor
 
 from ... import kernels as extension
 from ...errors import PartyError
-from ..host.supervisor import GRACE, Report, Supervisor
+from ..host.report import Report
+from ..host.supervisor import GRACE, Supervisor
 from ..program.outputs import assemble
 from ..result import Phase, Result, Stats
 from . import wire
 from .compat import load_crypten
 from .fixed_point import FixedProgram, on_grid
 from .forms import check_input
-from .kernels import KERNELS
 from .party import DONE, Done, Job, Progress, main
 from .precision import check_precision
 from .roles import CLIENT, DEALER, SERVER
+from .shares import KERNELS
 
 PROVIDERS = ("TFP", "TTP")
 NAMES = {SERVER: "party0", CLIENT: "party1", DEALER: "dealer"}
@@ -75,10 +76,10 @@ def _jobs(program: FixedProgram, x: Tensor, folder: str, provider: str, kernels:
 def _answers(jobs: list[Job], program: FixedProgram, timeout: float) -> dict[int, Done]:
     """What every party reports, by rank. No process is left."""
     deadline = time.monotonic() + timeout
-    parties = _Parties(program, timeout, len(jobs))
+    parties = _Parties(program, timeout, jobs[0].folder)
     try:
         for job in jobs:
-            parties.start(job.rank, main, parties.cells)
+            parties.start(job.rank, main)
             parties.ask(job.rank, job)
         reports = parties.collect({(job.rank, DONE) for job in jobs}, deadline)
         parties.close(patience=GRACE)  # they say goodbye to one another
@@ -90,10 +91,9 @@ def _answers(jobs: list[Job], program: FixedProgram, timeout: float) -> dict[int
 class _Parties(Supervisor):
     """The processes of one run. Errors name the step that a party was in."""
 
-    def __init__(self, program: FixedProgram, timeout: float, count: int):
-        super().__init__("spawn")  # fork and torch's threads do not go together
-        self.public, self.timeout = program.public, timeout
-        self.cells = self.context.RawArray("q", 2 * count)
+    def __init__(self, program: FixedProgram, timeout: float, folder: str):
+        super().__init__()
+        self.public, self.timeout, self.cells = program.public, timeout, Progress.shared(folder)
 
     def failure(self, report: Report, silent: list[int]) -> PartyError:
         return PartyError(f"{_ROLES[report.party]} failed at {self._where(report.party)}: {report.error}")
@@ -105,7 +105,7 @@ class _Parties(Supervisor):
         return PartyError(f"no answer within timeout={self.timeout:g} s; {_ROLES[rank]} is at {self._where(rank)}")
 
     def _where(self, rank: int) -> str:
-        return "dealing" if rank == DEALER else Progress.name(self.cells[2 * rank], self.public)
+        return "dealing" if rank == DEALER else Progress.name(int(self.cells[2 * rank]), self.public)
 
 
 def _stats(reports: dict[int, Done], start: float) -> Stats:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from . import wire
@@ -33,7 +34,7 @@ class Meter:
         self.waiting = waiting
         self._providing = False
         communicator = crypten.communicator.get()
-        self._rank, self._peers = communicator.get_rank(), communicator.get_world_size() - 1
+        self._rank = communicator.get_rank()
         self.reset()
         for name in ("all_reduce", "reduce", "broadcast", "gather", "scatter", "all_gather", "send_obj", "recv_obj"):
             setattr(communicator, name, self._communication(name, getattr(communicator, name)))
@@ -67,10 +68,10 @@ class Meter:
 
         return counted
 
-    def sends(self, tensors: list[Tensor], rounds: int) -> None:
-        """Count tensors that go to every peer past the communicator's methods, and how many rounds that adds."""
+    def sends(self, arrays: Sequence[Tensor | np.ndarray], rounds: int) -> None:
+        """Count what goes to the peer past the communicator's methods, and how many rounds that adds."""
         self.rounds[0] += rounds
-        self.message_bytes += _bytes(tensors) * self._peers
+        self.message_bytes += _bytes(arrays)
 
     @contextmanager
     def wait_for_peer(self) -> Iterator[None]:
@@ -81,14 +82,12 @@ class Meter:
             self.waiting(False)
 
     def _size(self, name: str, args: tuple, kwargs: dict) -> int:
-        """Bytes that this party sends: a tensor once to each peer, or once to the one destination."""
-        if name == "all_reduce":
-            return _bytes(args[0]) * self._peers
+        """Bytes that this party sends to the other."""
+        if name in ("all_reduce", "all_gather"):
+            return _bytes(args[0])
         if name in ("reduce", "gather"):
             destination = args[1] if len(args) > 1 else kwargs["dst"]
             return 0 if destination == self._rank else _bytes(args[0])
-        if name == "all_gather":
-            return _bytes(args[0]) * self._peers
         if name == "send_obj":  # CrypTen's goodbye to the dealer, after the run
             return 0
         raise NotImplementedError(f"communicator.{name} is not counted; add its size here")
@@ -143,5 +142,5 @@ class Wire:
         return totals
 
 
-def _bytes(tensors: Tensor | list[Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in (tensors if isinstance(tensors, list) else [tensors]))
+def _bytes(arrays: Tensor | Sequence[Tensor | np.ndarray]) -> int:
+    return arrays.nbytes if isinstance(arrays, Tensor) else sum(a.nbytes for a in arrays)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +17,15 @@ from torch import Tensor
 
 from ...errors import PeerLost
 from ...text import brief
-from ..host.supervisor import Report
+from ..host.report import Report
+from ..plan.ring import encode, signed
 from . import wire
 from .compat import load_crypten
 from .fixed_point import FixedPublic
-from .kernels import TorchKernels
 from .meter import Meter, Wire
+from .ops import OPS, laid_out
 from .roles import CLIENT, DEALER, SERVER
-from .values import Values
+from .shares import Shares
 
 
 @dataclass
@@ -85,12 +81,19 @@ class Done(Report):
 
 
 class Progress:
-    """Where each party is, in memory that the parent sees: the step it is in, and whether it waits for a peer."""
+    """Where each party is, in a file of the run's folder that the launcher sees: the step it is in, and whether it
+    waits for a peer."""
 
     STARTING, SHARING, FIRST_STEP = 0, 1, 2
 
-    def __init__(self, cells: Any, rank: int):
-        self.cells, self.rank = cells, rank
+    def __init__(self, folder: str, rank: int):
+        self.cells, self.rank = self.shared(folder), rank
+
+    @staticmethod
+    def shared(folder: str) -> np.ndarray:
+        """Two numbers for each rank; zeros at first."""
+        path = os.path.join(folder, "progress")
+        return np.memmap(path, np.int64, "r+" if os.path.exists(path) else "w+", shape=(2 * (DEALER + 1),))
 
     def at(self, position: int) -> None:
         self.cells[2 * self.rank] = position
@@ -104,12 +107,10 @@ class Progress:
         return ["start-up", "sharing the weights", *(f"step '{n}'" for n in steps), "opening the output"][position]
 
 
-def main(connection: Connection, cells: Any) -> None:
+def main(connection: Connection) -> None:
     """Entry point of the process. Its :class:`Job` comes through the connection."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher ends the run
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     job: Job = connection.recv()
-    progress = Progress(cells, job.rank)
+    progress = Progress(job.folder, job.rank)
     report = Done(job.rank, DONE)
     try:
         torch.set_num_threads(job.threads)
@@ -143,14 +144,6 @@ def seed_from_system() -> None:
     torch.seed()
 
 
-def _die_with_parent() -> None:
-    # A parent that is killed cannot reap; without this its parties would wait for gloo's half hour.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def _join(job: Job, progress: Progress) -> None:
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ.update(
@@ -169,77 +162,62 @@ def _deal(job: Job, report: Done) -> None:
     from crypten.mpc.provider import TTPServer
 
     sockets = Wire(job.folder, DEALER, 3)
-    before = {}
 
     class Dealer(TTPServer):
+        """CrypTen's, which connects, and answers requests until the server says goodbye."""
+
         def _setup_generators(self) -> None:
             super()._setup_generators()
-            if wire.can_count():
-                sockets.publish()
-                before["sent"] = sum(link.sent for link in wire.links())
+            sockets.publish()
+            report.sent[0] = wire.total()
+            if job.kernels == "fused":  # which has no requests
+                from .fused.dealer import serve
 
-    class FusedDealer(Dealer):
-        def __init__(self) -> None:
-            from .fused.dealer import serve
+                serve(load_crypten().communicator.get())
 
-            crypten = load_crypten()
-            crypten.init()
-            communicator = crypten.communicator.get()
-            self.ttp_group = communicator.ttp_group
-            self._setup_generators()
-            serve(communicator)
-
-    (FusedDealer if job.kernels == "fused" else Dealer)()
-    if wire.can_count():
-        report.sent = [before["sent"], 0, sum(link.sent for link in wire.links()) - before["sent"]]
+    Dealer()
+    report.sent[2] = wire.total() - report.sent[0]
 
 
-def _engine(job: Job, crypten: ModuleType, meter: Meter) -> tuple[Values, dict[str, Callable]]:
-    """What a party works with: its shares' arithmetic, and the operations on them."""
+def _shares(job: Job, crypten: ModuleType, meter: Meter) -> Shares:
     if job.kernels == "fused":
-        from .fused.ops import OPS as FUSED_OPS
-        from .fused.party import FusedShares
+        from .fused.shares import FusedShares
 
-        return FusedShares(crypten, job.public, job.batch, job.provider, meter, job.threads), FUSED_OPS
-    from .beaver import Shares
-    from .ops import OPS
+        return FusedShares(crypten, job.public, job.batch, job.provider, meter, job.threads)
+    from .beaver import BeaverShares
 
-    return Shares(crypten, TorchKernels(), job.public.frac_bits, meter), OPS
+    return BeaverShares(crypten, job.public.frac_bits, meter)
 
 
 def _compute(job: Job, report: Done, progress: Progress) -> None:
     crypten, public = load_crypten(), job.public
     communicator = crypten.communicator.get()
     meter = Meter(crypten, progress.waiting)
-    s, ops = _engine(job, crypten, meter)
-    sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2) if wire.can_count() else None
-    if sockets:
-        sockets.publish()
+    s = _shares(job, crypten, meter)
+    sockets = Wire(job.folder, job.rank, 3 if job.provider == "TTP" else 2)
+    sockets.publish()
 
     progress.at(Progress.SHARING)
-    server = None
-    if job.rank == SERVER:
-        server = {key: s.encode(torch.from_numpy(value)) for key, value in job.server.items()}
-    secrets = s.connect(server, public.secret_shapes)
+    numbers = {key: _encoded(job.server[key], public) if job.rank == SERVER else torch.zeros(shape, dtype=torch.int64)
+               for key, shape in public.secret_shapes.items()}  # fmt: skip
+    numbers = s.connect({step.name: laid_out(step, {role: numbers[key] for role, key in step.secrets.items()})
+                         for step in public.steps})  # fmt: skip
     gc.freeze()  # a collection that walks all of torch takes 0.1 s, more than an inference
     progress.waiting(True)
     communicator.barrier()
     progress.waiting(False)
-    if sockets:
-        sockets.meet()
-    before = sockets.sent() if sockets else {}
+    sockets.meet()
+    before = sockets.sent()
     meter.reset()
 
     report.started, start = time.monotonic(), time.perf_counter()
-    s.start()
     shape = (job.batch, *public.input_shape)
-    x = s.encode(torch.from_numpy(job.x)) if job.rank == CLIENT else None
+    x = _encoded(job.x, public) if job.rank == CLIENT else None
     values: dict[str, Tensor] = {public.input: s.share_input(x, shape)}
     gone = public.last_uses()
     for position, step in enumerate(public.steps, Progress.FIRST_STEP):
         progress.at(position)
-        mine = {role: secrets[key] for role, key in step.secrets.items()}
-        values[step.name] = ops[step.op](s, step, mine, *(values[name] for name in step.inputs))
+        values[step.name] = OPS[step.op](s, step, numbers[step.name], *(values[name] for name in step.inputs))
         for name in gone.get(step.name, ()):
             del values[name]
     progress.at(Progress.FIRST_STEP + len(public.steps))
@@ -248,9 +226,13 @@ def _compute(job: Job, report: Done, progress: Progress) -> None:
 
     report.rounds, report.provider_seconds = list(meter.rounds), meter.provider_seconds
     report.message_bytes, report.dealt_bytes = meter.message_bytes, meter.dealt_bytes
-    if sockets:
-        now = {rank: sent - before.get(rank, 0) for rank, sent in sockets.sent().items()}
-        dealer = now.pop(DEALER, 0)
-        report.sent = [sum(before.values()), sum(now.values()), dealer]
+    now = {rank: sent - before.get(rank, 0) for rank, sent in sockets.sent().items()}
+    dealer = now.pop(DEALER, 0)
+    report.sent = [sum(before.values()), sum(now.values()), dealer]
     if output is not None:
         report.output = output.numpy()
+
+
+def _encoded(value: np.ndarray, public: FixedPublic) -> Tensor:
+    """Rounded to the grid. (CrypTen's own encoding cuts off, which is biased and up to a whole unit wrong.)"""
+    return torch.from_numpy(signed(encode(value, public.frac_bits)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from ..link.network import Network
 from ..link.shaped import Shaped
 from ..makers.maker import Half, Helper
 from ..parties.party import Party
-from .supervisor import Report
+from .memory import peak_memory
+from .report import Report
 
 
 @dataclass
@@ -126,10 +126,9 @@ def _helper(member: Member, _: Iterable[np.ndarray], tell: Tell, __: Network | N
 
 def _report(member: Member, phase: str, start: float, output: np.ndarray | None = None) -> PhaseReport:
     seconds = time.monotonic() - start
-    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return PhaseReport(
         member.party.name, phase, member.offline.inference, seconds=seconds, count=member.party.count(), output=output,
-        memory=memory,
+        memory=peak_memory(),
     )  # fmt: skip
 
 

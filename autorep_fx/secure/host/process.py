@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import signal
 import socket
 import time
 import traceback
@@ -25,9 +24,9 @@ from ..plan.plan import Plan
 from ..plan.server_numbers import Numbers
 from .loop import PhaseReport, work
 from .members import member
-from .supervisor import Report
+from .report import Report
 
-#: Seconds that starting and connecting the processes may take in any case: they import torch.
+#: Seconds that starting and connecting the processes may take in any case, on however busy a machine.
 STARTUP = 60.0
 
 
@@ -64,7 +63,6 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
 
     Every error is reported, and hangs up.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the launcher decides what it ends
     faulthandler.enable()  # who dies of a signal in compiled code says on standard error where
     found, role = None, "party"
     try:
@@ -75,7 +73,7 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
         channels = _connect(job, listener)
         found = member(role, job.plan, MAKERS[job.maker], channels, numbers=job.numbers, max_batch=job.max_batch)
         found.setup()
-        gc.freeze()  # a collection that walks all of torch takes 0.1 s, more than an inference
+        gc.freeze()  # no collection walks what stays to the end
         for channel in channels.values():
             channel.set_timeout(job.timeout)
         pipe.send(PhaseReport(role, "setup", seconds=time.monotonic() - start, count=found.party.count()))

@@ -15,7 +15,6 @@ from ..makers.table import DEALT
 from ..plan.plan import Plan
 from ..plan.server_numbers import Numbers
 from ..result import Phase, Stats
-from . import process as party_process
 from .admission import largest_batch
 from .loop import PhaseReport
 from .process import STARTUP, Job, main
@@ -56,9 +55,7 @@ class Session:
         self.timeout, self.max_batch = timeout, largest_batch(plan, maker) if max_batch is None else max_batch
         self._lock, self._number, self._deadline = threading.Lock(), 0, 0.0
         self._asked = False  # something that was not answered yet
-        # Fork and torch's threads do not go together; a server that imports once and forks from there is clean and
-        # quick.
-        self._parties = Supervisor("forkserver", preload=(party_process.__name__,))
+        self._parties = Supervisor()
         start = time.monotonic()
         listeners = {}
         self.roles = maker.roles

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ...errors import PartyError
+from .interpreter import Interpreter
+from .report import Report
 
 #: Seconds that the others get to report when one party failed, so that the cause is named and not its echo.
 GRACE = 2.0
@@ -29,46 +27,20 @@ _DYING = 20.0
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Report:
-    """What a party's process tells its launcher.
-
-    Attributes:
-        party: by which name it was started.
-        phase: what it has finished; nothing in a failure.
-        number: of the request that this is about.
-        error, trace: of a failure.
-        lost: only a peer's end was seen, so another party is the cause.
-    """
-
-    party: Hashable
-    phase: str = ""
-    number: int = 0
-    error: str = ""
-    trace: str = ""
-    lost: bool = False
-
-
 class Supervisor:
     """Starts processes, asks them, and waits for what they report through a pipe each.
 
     Pipes are read and written by threads of their own, so that no message is torn or lost by an exception out of a
-    signal handler, and a process that does not read or write holds up nobody beyond a deadline.
-
-    Args:
-        method: how multiprocessing starts processes: "forkserver" or "spawn".
-        preload: modules that a fork server imports once for all.
+    signal handler, and a process that does not read or write holds up nobody beyond a deadline. Whatever becomes of the
+    launcher, its processes end with it.
 
     Attributes:
         processes: by name.
         closed: no more can be asked.
     """
 
-    def __init__(self, method: str, preload: tuple[str, ...] = ()):
-        self.context = multiprocessing.get_context(method)
-        if preload:
-            self.context.set_forkserver_preload(list(preload))
-        self.processes: dict[Hashable, BaseProcess] = {}
+    def __init__(self) -> None:
+        self.processes: dict[Hashable, Interpreter] = {}
         self.closed = False
         self._outboxes: dict[Hashable, queue.SimpleQueue[bytes | None]] = {}
         self._reports: list[Report] = []
@@ -76,6 +48,7 @@ class Supervisor:
         self._heard: set[Hashable] = set()
         self._owner = os.getpid()
         weakref.finalize(self, _end, self.processes, self._outboxes, self._owner)
+        _supervisors.add(self)
 
     @property
     def mine(self) -> bool:
@@ -83,23 +56,18 @@ class Supervisor:
         return os.getpid() == self._owner
 
     def start(self, name: Hashable, main: Callable, *args: Any) -> None:
-        """Start ``main(pipe, *args)`` in a process.
+        """Start ``main(pipe, *args)`` in a process (interpreter.py).
 
         Raises:
             PartyError: no process can be started from here; says why, and what to do.
         """
-        _check_main(name)
-        pipe, theirs = self.context.Pipe()
-        process = self.context.Process(target=main, args=(theirs, *args), name=str(name), daemon=True)
         try:
-            process.start()
-        except (OSError, RuntimeError) as error:
-            pipe.close()
+            process = Interpreter(name, main, *args)
+        except OSError as error:
             raise PartyError(f"{name}: its process cannot be started: {error}") from error
-        finally:
-            theirs.close()  # so that a dead party's pipe reads as closed
+        pipe = process.pipe
         self.processes[name], self._outboxes[name] = process, queue.SimpleQueue()
-        for target, args in ((_read, (name, self._reports, self._bell)), (_write, (self._outboxes[name],))):
+        for target, args in ((_read, (process, name, self._reports, self._bell)), (_write, (self._outboxes[name],))):
             threading.Thread(target=target, args=(pipe, *args), daemon=True).start()
 
     def ask(self, name: Hashable, message: Any) -> None:
@@ -188,40 +156,24 @@ def _obituary(code: int | None, began: bool) -> str:
     if code is not None and code < 0:
         names = {number.value: number.name for number in signal.Signals}
         return f"died with signal {-code} ({names.get(-code, 'unknown')})"
-    if code != 1 or began:
-        return f"died with exit code {code}"
-    return (
-        "died with exit code 1 before it began: its process imports the main script first. A script that runs parties "
-        'does so under `if __name__ == "__main__":`'
-    )
+    return f"died with exit code {code}" + ("" if began else " before it began; standard error may say why")
 
 
-def _check_main(name: Hashable) -> None:
-    """Refuse early what multiprocessing would fail at, or only in the child."""
-    main = sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
-    if getattr(main, "__spec__", None) is None and path is not None and not os.path.exists(path):
-        raise PartyError(
-            f"{name}: its process imports the main script first, and {path} is no file; save a script that comes from "
-            "standard input to a file, and run that"
-        )
-    if multiprocessing.current_process().daemon:
-        raise PartyError(
-            f"{name}: its process cannot be started from a daemonic process, such as a worker of multiprocessing.Pool; "
-            "use concurrent.futures.ProcessPoolExecutor, or the main process"
-        )
-
-
-def _read(pipe: Connection, name: Hashable, reports: list[Report], bell: queue.SimpleQueue) -> None:
-    """Thread: everything that a party reports, and at last that there will be no more."""
+def _read(
+    pipe: Connection, process: Interpreter, name: Hashable, reports: list[Report], bell: queue.SimpleQueue
+) -> None:
+    """Thread: everything that a party reports, that there will be no more, and at last its end."""
     report = None
-    while report is None or report.phase:
-        try:
-            report = pipe.recv()
-        except (EOFError, OSError):
-            report = Report(name)
-        reports.append(report)
-        bell.put(None)
+    try:
+        while report is None or report.phase:
+            try:
+                report = pipe.recv()
+            except (EOFError, OSError):
+                report = Report(name)
+            reports.append(report)
+            bell.put(None)
+    finally:
+        process.see_end()
 
 
 def _write(pipe: Connection, outbox: queue.SimpleQueue) -> None:
@@ -233,9 +185,25 @@ def _write(pipe: Connection, outbox: queue.SimpleQueue) -> None:
         pass  # the party is gone, as the end of its reports says
 
 
-def _end(processes: dict[Hashable, BaseProcess], outboxes: dict[Hashable, queue.SimpleQueue], owner: int) -> None:
+def _end(processes: dict[Hashable, Interpreter], outboxes: dict[Hashable, queue.SimpleQueue], owner: int) -> None:
     """Processes end, and with them what reads; what writes ends, too, and with the last of both each pipe is closed."""
     if os.getpid() == owner:
         for name, process in processes.items():
             process.kill()
             outboxes[name].put(None)
+
+
+#: Those of this process.
+_supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """In a fork, which must not keep the parties of a launcher that is gone."""
+    for supervisor in _supervisors:
+        for process in supervisor.processes.values():
+            process.let_go()
+    _supervisors.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from error_bound import BOUNDS, error_bound
 from networks import Everything, images, lower, replace
 from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.compile import compile
-from autorep_fx.secure.crypten.error_bound import error_bound
-from autorep_fx.secure.crypten.model import execute, simulated
+from autorep_fx.secure.crypten.simulate import OPS, execute, simulated
 
 UNIT = 2.0**-16
 RUNS = 100
@@ -19,6 +19,10 @@ def _draws(program, x, error, runs=RUNS):
     return (
         torch.stack([execute(program, x, rounded=True, cut=cut) for _ in range(runs)]) - error.output - error.rounding
     )
+
+
+def test_every_operation_has_a_bound():
+    assert set(BOUNDS) == set(OPS)
 
 
 def test_one_convolution_in_numbers():

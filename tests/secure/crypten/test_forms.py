@@ -6,7 +6,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten.fixed_point import on_grid
-from autorep_fx.secure.crypten.model import execute, simulated
+from autorep_fx.secure.crypten.simulate import execute, simulated
 
 UNIT = 2.0**-16
 

@@ -1,13 +1,15 @@
 """Processes and sessions: what goes wrong ends the run, in time, with a name; and nobody gets another one's answer."""
 
-import multiprocessing
+import io
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from torch import nn
 from autorep_fx import Network
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.host.admission import largest_batch
+from autorep_fx.secure.host.process import Job
+from autorep_fx.secure.host.supervisor import Supervisor
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link import door
 from autorep_fx.secure.link.message import REQUEST
@@ -114,14 +118,19 @@ def test_a_process_that_dies_or_hangs(role, how, message):
 
 
 CRASH = """
-import os, signal
+import os, signal, time
 import torch
 import autorep_fx as ar
 from autorep_fx.errors import PartyError
 x = torch.rand(2, 4)
 program = ar.compile(ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 3)), example_inputs=x), x, max_error=1.0)
 session = program.session()
-os.kill(session._session.processes["server"].pid, signal.SIGSEGV)
+pid, waits = session._session.processes["server"].pid, 0
+while waits < 20:  # until it waits for the client, and for some time
+    with open(f"/proc/{pid}/stat") as file:
+        waits = waits + 1 if file.read().rpartition(")")[2].split()[0] == "S" else 0
+    time.sleep(0.01)
+os.kill(pid, signal.SIGSEGV)
 try:
     session.run(x)
 except PartyError as error:
@@ -130,7 +139,7 @@ except PartyError as error:
 
 
 def test_a_party_that_dies_of_a_signal_says_where():
-    """A process of its own, because the parties inherit the standard error of the first who started some."""
+    """A process of its own, whose standard error its parties have."""
     got = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120)
     assert "server failed: died with signal 11 (SIGSEGV)" in got.stdout, got.stderr
     assert "Segmentation fault" in got.stderr and "in next_batch" in got.stderr
@@ -148,8 +157,6 @@ def test_bad_options(options, message):
 
 def test_the_client_process_gets_no_private_number():
     """What is pickled for client and dealer holds the plan alone."""
-    import pickle
-
     program, _ = small()
     plan, numbers = program.native
     sent = pickle.dumps(plan)
@@ -383,32 +390,49 @@ def test_depths_have_a_limit():
     assert members.server.clock.depth == 0
 
 
-def test_a_daemonic_process_may_not_start_parties(monkeypatch):
+def test_a_party_holds_its_own_and_nothing_of_its_launcher_s():
+    """Launchers have torch; a party is NumPy and the extension."""
     program, x = small()
-    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
-    with pytest.raises(PartyError, match="from a daemonic process.*use concurrent.futures.ProcessPoolExecutor"):
-        program.run(x)
+    with program.session(comparison="fss", timeout=60) as session:
+        memory = session.run(x).stats.memory
+        for role, process in session._session.processes.items():
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            assert memory[role] <= 1024 * int(status.split("VmHWM:")[1].split()[0]) < 100e6
+            mapped = Path(f"/proc/{process.pid}/maps").read_text()
+            assert "numpy" in mapped and "libtorch" not in mapped
+    assert {*memory} == {"client", "server", "dealer"} and min(memory.values()) > 10e6
 
 
-def test_a_script_from_standard_input_is_told_so(monkeypatch):
+def test_a_job_is_plain_data_and_numpy():
+    """What a party is sent names no class of torch, which it would have to import, and none of the user's."""
     program, x = small()
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", os.path.abspath("<stdin>"))
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    with pytest.raises(PartyError, match="<stdin> is no file; save a script that comes from standard input"):
-        program.run(x)
+    found = set()
+
+    class Names(pickle.Unpickler):
+        def find_class(self, module, name):
+            found.add(module)
+            return super().find_class(module, name)
+
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Supervisor, "ask", lambda self, name, message, ask=Supervisor.ask: (
+            asked.append(message), ask(self, name, message)))  # fmt: skip
+        program.run(x, network="lan", timeout=60)
+    assert sum(isinstance(each, Job) for each in asked) == 3
+    for each in asked:
+        Names(io.BytesIO(pickle.dumps(each))).load()
+    assert "autorep_fx.secure.plan.server_numbers" in found and "autorep_fx.secure.link.network" in found
+    assert {name.partition(".")[0] for name in found} <= {"autorep_fx", "numpy", "builtins"}
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path, monkeypatch):
-    """A party's process imports the main script first, and there is everything in it begun again."""
-    script = tmp_path / "script.py"
-    script.write_text("""
-import torch, autorep_fx as ar
-x = torch.zeros(2, 4)
-gm = ar.transform(torch.nn.Sequential(torch.nn.Linear(4, 2)).eval(), example_inputs=x)
-ar.compile(gm, x).run(x)
-""")
+def test_no_descriptor_is_left_of_a_session():
     program, x = small()
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    with pytest.raises(PartyError, match='died with exit code 1 before it began.*if __name__ == "__main__":'):
-        program.run(x)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        session = program.session(comparison="fss", timeout=60)
+        session.run(x)
+        session.close()
+    end = time.monotonic() + 10
+    while len(os.listdir("/proc/self/fd")) > before:  # those of threads that are about to end
+        assert time.monotonic() < end
+        time.sleep(0.01)

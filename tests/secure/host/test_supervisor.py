@@ -12,12 +12,10 @@ from autorep_fx.errors import PartyError
 from autorep_fx.secure.host import supervisor
 from autorep_fx.secure.host.supervisor import Supervisor
 
-PRELOAD = ("autorep_fx.secure.host.process",)
-
 
 @pytest.fixture
 def parties():
-    found = Supervisor("forkserver", PRELOAD)
+    found = Supervisor()
     yield found
     found.close(patience=0)
 
@@ -96,7 +94,7 @@ def test_a_message_is_not_waited_for(parties):
 
 
 def test_who_forgets_to_close_leaves_nobody():
-    forgotten = Supervisor("forkserver", PRELOAD)
+    forgotten = Supervisor()
     forgotten.start("a", workers.answer, "a")
     pid = forgotten.processes["a"].pid
     del forgotten

@@ -96,7 +96,7 @@ class _Products(dict):
 
     def __init__(self, rows: np.ndarray):
         super().__init__({(y,): row for y, row in enumerate(rows)})
-        self[()] = np.full_like(rows[0], -1)
+        self[()] = ~np.zeros_like(rows[0])
 
     def __missing__(self, part: tuple[int, ...]) -> np.ndarray:
         self[part] = self[part[:-1]] & self[part[-1:]]

@@ -1,176 +1,112 @@
 """What the dealer prepares for one use: random values that two parties share, and their products.
 
-The client's part always comes from its seed; the server's comes from its own seed as far as it is random, and the rest,
-which depends on both, is *dealt* to it. Each class says what is drawn, in an order that ``server``, ``client`` and
-``deal`` have in common:
+    op        masks, half of each from either party's seed         dealt: shares of
+    map       b (the input's shape), which the client alone has    c = b * A
+    square    r                                                    r2 = r**2
+    multiply  a, b                                                 c = a * b
+    compare   r; by XOR u_bits and, for each level of the          u, ur = u * r; by XOR the planes of r's low bits
+              carry tree, mask0, ... of what is opened             and product0, ... of the masks (carry.py)
 
-- ``server(draw, *dealt)``, ``client(draw)``: a party's part;
-- ``deal(server, client, factors)``: from both parties' streams, the tensors that the server is sent;
-- ``dealt()``: their shapes.
-
-Offline bytes: 8 for each dealt element, dealer to server.
+``A`` is the fixed mask of the server's weights (blinded_weights.py); u_bits are random bits, 64 to a word, and u the
+same as ring elements. The client's share of what is dealt is from its seed, too, and the server's is sent to it: 8
+bytes an element, which is all that goes offline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import prod
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .... import kernels
-from ....text import brief
+from ...correlations import layout
+from ...correlations.stream import Stream
+from ...plan import linear, wire
+from ...plan.plan import Step as Need
+from ...plan.ring import U64
+from ..roles import CLIENT, SERVER
 from . import carry
-from .streams import signed
-from .weights import Factor
 
-Draw = Callable[[tuple[int, ...]], Tensor]
-Shape = tuple[int, ...]
+#: A party's part of one correlation, by name; uint64.
+Held = dict[str, np.ndarray]
 
-
-@dataclass(frozen=True)
-class Product:
-    """For one product of a shared x with what only the server knows: ``c_0 + c_1 = b * A``.
-
-    ``b``, shaped like x, is known to the client; ``A``, the fixed mask of the weights (weights.py), to the server.
-    """
-
-    weight: str
-    x: Shape
-    y: Shape
-
-    def server(self, draw: Draw, c: Tensor) -> tuple[Tensor, ...]:
-        return (c,)
-
-    def client(self, draw: Draw) -> tuple[Tensor, ...]:
-        return draw(self.x), draw(self.y)
-
-    def deal(self, server: Draw, client: Draw, factors: Mapping[str, Factor]) -> list[Tensor]:
-        b, c = client(self.x), client(self.y)
-        return [factors[self.weight](b, add=c.neg_())]
-
-    def dealt(self) -> list[Shape]:
-        return [self.y]
+#: Slots of a party's stream.
+_MASKS, _DEALT = range(2)
 
 
-@dataclass(frozen=True)
-class Square:
-    """For one square: ``[r], [r**2]``."""
-
-    x: Shape
-
-    def server(self, draw: Draw, r2: Tensor) -> tuple[Tensor, ...]:
-        return draw(self.x), r2
-
-    def client(self, draw: Draw) -> tuple[Tensor, ...]:
-        return draw(self.x), draw(self.x)
-
-    def deal(self, server: Draw, client: Draw, factors: Mapping[str, Factor]) -> list[Tensor]:
-        r = server(self.x) + client(self.x)
-        return [r.square_() - client(self.x)]
-
-    def dealt(self) -> list[Shape]:
-        return [self.x]
+def masks_layout(need: Need, batch: int, party: int) -> layout.Layout:
+    if need.op == "map":
+        return _layout(b=(batch, *need.attrs["x"])) if party == CLIENT else {}
+    if need.op == "compare":
+        n, words, trees = _sizes(need, batch)
+        masks = {f"mask{i}": (len(carry.OPERANDS), groups, words) for i, groups in enumerate(trees)}
+        return _layout(r=(n,), u_bits=(words,), **masks)
+    shape = (batch, *need.shape)
+    return _layout(r=shape) if need.op == "square" else _layout(a=shape, b=shape)
 
 
-@dataclass(frozen=True)
-class Multiply:
-    """For one element-wise product of two shared values: ``[a], [b], [a * b]``."""
-
-    x: Shape
-
-    def server(self, draw: Draw, c: Tensor) -> tuple[Tensor, ...]:
-        return draw(self.x), draw(self.x), c
-
-    def client(self, draw: Draw) -> tuple[Tensor, ...]:
-        return draw(self.x), draw(self.x), draw(self.x)
-
-    def deal(self, server: Draw, client: Draw, factors: Mapping[str, Factor]) -> list[Tensor]:
-        a, b = server(self.x) + client(self.x), server(self.x) + client(self.x)
-        return [a.mul_(b) - client(self.x)]
-
-    def dealt(self) -> list[Shape]:
-        return [self.x]
+def dealt_layout(need: Need, batch: int) -> layout.Layout:
+    if need.op == "compare":
+        n, words, trees = _sizes(need, batch)
+        products = {f"product{i}": (len(carry.PRODUCTS), groups, words) for i, groups in enumerate(trees)}
+        return _layout(planes=(need.attrs["bits"], words), u=(n,), ur=(n,), **products)
+    shape = (batch, *need.shape)
+    return _layout(r2=shape) if need.op == "square" else _layout(c=shape)
 
 
-class Comparison(NamedTuple):
-    """A party's part of :class:`Compare`. Bits are in planes, 64 elements to a word (kernels/bits.py).
-
-    Attributes:
-        r: arithmetic share of a random mask.
-        planes: XOR shares of its low bits.
-        masks, products: XOR shares of what each level of the carry tree is opened with (carry.py).
-        u_bits, u, ur: a random bit, as an XOR share; it, and its product with r, as arithmetic shares.
-    """
-
-    r: Tensor
-    planes: Tensor
-    masks: list[Tensor]
-    products: list[Tensor]
-    u_bits: Tensor
-    u: Tensor
-    ur: Tensor
-
-    def __repr__(self) -> str:
-        return brief(self)
+def held(need: Need, index: int, batch: int, party: int, stream: Stream, dealt: np.ndarray) -> Held:
+    """A party's part; ``dealt`` is its share of that, in a row."""
+    return {**_masks(need, index, batch, party, stream), **layout.views(dealt, dealt_layout(need, batch))}
 
 
-@dataclass(frozen=True)
-class Compare:
-    """For the ReLUs of ``n`` values whose low ``bits`` bits tell their sign."""
-
-    n: int
-    bits: int
-
-    def server(self, draw: Draw, planes: Tensor, u: Tensor, ur: Tensor, *products: Tensor) -> Comparison:
-        r, u_bits, masks = self._masks(draw)
-        return Comparison(r, planes, masks, list(products), u_bits, u, ur)
-
-    def client(self, draw: Draw) -> Comparison:
-        r, u_bits, masks = self._masks(draw)
-        planes, u, ur, *products = map(draw, self.dealt())
-        return Comparison(r, planes, masks, products, u_bits, u, ur)
-
-    def deal(self, server: Draw, client: Draw, factors: Mapping[str, Factor]) -> list[Tensor]:
-        theirs = self.client(client)
-        r, u_bits, masks = self._masks(server)
-        r += theirs.r
-        u_bits ^= theirs.u_bits
-        planes, u, ur = theirs.planes, theirs.u, theirs.ur
-        planes ^= signed(kernels.pack_bits(r, bits=self.bits))
-        nothing = np.zeros(self.n, np.uint32)  # no bits are cut off here
-        kernels.deal_select_(r, u_bits, shift=0, u=u.numpy(), ua=ur.numpy(), ub=nothing)
-        for mine, other, products in zip(masks, theirs.masks, theirs.products):
-            products ^= torch.from_numpy(carry.products((mine ^ other).numpy()))
-        return [planes, u, ur, *theirs.products]
-
-    def dealt(self) -> list[Shape]:
-        rows = [(len(carry.PRODUCTS), groups, self.words) for groups in self.levels]
-        return [(self.bits, self.words), (self.n,), (self.n,), *rows]
-
-    @property
-    def words(self) -> int:
-        return (self.n + 63) // 64
-
-    @property
-    def levels(self) -> list[int]:
-        """Groups of every level of the carry tree."""
-        return carry.groups(self.bits - 1)
-
-    def _masks(self, draw: Draw) -> tuple[Tensor, Tensor, list[Tensor]]:
-        masks = [draw((len(carry.OPERANDS), groups, self.words)) for groups in self.levels]
-        return draw((self.n,)), draw((self.words,)), masks
+def from_seed(need: Need, index: int, batch: int, stream: Stream) -> np.ndarray:
+    """The client's share of what is dealt."""
+    return stream.words(index, _DEALT, layout.words(dealt_layout(need, batch)))
 
 
-Correlation = Product | Square | Multiply | Compare
-KINDS = {kind.__name__: kind for kind in (Product, Square, Multiply, Compare)}
+def deal(need: Need, index: int, batch: int, server: Stream, client: Stream, packed: Mapping[str, Any]) -> np.ndarray:
+    """The server's share of what is dealt. packed: the masks ``A`` of all maps."""
+    buffer = from_seed(need, index, batch, client)
+    shares = layout.views(buffer, dealt_layout(need, batch))  # the client's, which become the server's
+    mine, theirs = (_masks(need, index, batch, *who) for who in ((SERVER, server), (CLIENT, client)))
+    if need.op == "map":
+        c = np.negative(shares["c"], out=shares["c"])
+        linear.apply(need, packed[need.name], theirs["b"], add=c, out=c)
+    elif need.op == "square":
+        np.subtract((mine["r"] + theirs["r"]) ** 2, shares["r2"], out=shares["r2"])
+    elif need.op == "multiply":
+        np.subtract((mine["a"] + theirs["a"]) * (mine["b"] + theirs["b"]), shares["c"], out=shares["c"])
+    else:
+        _deal_comparisons_(shares, mine, theirs)
+    return buffer
 
 
-def split(correlation: Correlation, flat: Tensor) -> list[Tensor]:
-    """The dealt tensors of one correlation, from their elements in a row."""
-    shapes = correlation.dealt()
-    return [part.view(shape) for part, shape in zip(flat.split([prod(s) for s in shapes]), shapes)]
+def levels(part: Held) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Masks and products of each level of the carry tree."""
+    for i in range(len(carry.groups(len(part["planes"]) - 1))):
+        yield part[f"mask{i}"], part[f"product{i}"]
+
+
+def _deal_comparisons_(shares: Held, mine: Held, theirs: Held) -> None:
+    r, u_bits = mine["r"] + theirs["r"], mine["u_bits"] ^ theirs["u_bits"]
+    shares["planes"] ^= kernels.pack_bits(r, bits=len(shares["planes"]))
+    nothing = np.zeros(len(r), np.uint32)  # no bits are cut off here
+    kernels.deal_select_(r, u_bits, shift=0, u=shares["u"], ua=shares["ur"], ub=nothing)
+    for (mask, product), (other, _) in zip(levels({**mine, **shares}), levels({**theirs, **shares})):
+        product ^= carry.products(mask ^ other)
+
+
+def _masks(need: Need, index: int, batch: int, party: int, stream: Stream) -> Held:
+    found = masks_layout(need, batch, party)
+    return layout.views(stream.words(index, _MASKS, layout.words(found)), found)
+
+
+def _sizes(need: Need, batch: int) -> tuple[int, int, list[int]]:
+    """Elements, words of a plane, and the groups of each level of the carry tree."""
+    n = batch * need.size
+    return n, wire.plane_words(n), carry.groups(need.attrs["bits"] - 1)
+
+
+def _layout(**shapes: tuple[int, ...]) -> layout.Layout:
+    return {name: (shape, U64) for name, shape in shapes.items()}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
+from ...correlations.stream import Stream
+from ...makers.dealt.blinded_weights import pack_masks
+from ...plan.plan import Plan
+from ...plan.ring import U64
 from ..roles import DEALER, SERVER
-from .plan import Plan
-from .streams import Stream, new_seed
-from .weights import Factor
+from . import correlations
+from .plan import Turn, from_text, prepare, turns
 
 #: What a dealer prepares ahead of the server, at most.
 _AHEAD_BYTES = 64 << 20
+
+#: Words of a seed, and the number of the inference that a run makes: seeds are of one run.
+SEED_WORDS, INFERENCE = 2, 1
 
 
 class Dealer:
@@ -25,17 +32,14 @@ class Dealer:
         seeds: of the server's weight masks, the server's and the client's correlations.
     """
 
-    def __init__(self, plan: Plan, seeds: list[bytes]):
-        masks, self._server, self._client = map(Stream, seeds)
-        self._plan = plan
-        self._factors = {name: Factor(weight, masks(weight.shape)) for name, weight in plan.weights.items()}
+    def __init__(self, needs: Plan, batch: int, seeds: list[bytes]):
+        self._batch, self._masks = batch, prepare(needs, batch, pack_masks(needs, seeds[0]))
+        self._server, self._client = (Stream(seed, INFERENCE) for seed in seeds[1:])
 
-    def deal(self, step: str) -> Tensor:
-        """What the server gets for one step, in a row."""
-        parts = []
-        for correlation in self._plan.needs[step].values():
-            parts += correlation.deal(self._server, self._client, self._factors)
-        return parts[0].flatten() if len(parts) == 1 else torch.cat([part.flatten() for part in parts])
+    def deal(self, turn: Turn) -> list[np.ndarray]:
+        """What the server gets for each correlation."""
+        return [correlations.deal(need, index, self._batch, self._server, self._client, self._masks)
+                for index, need in turn]  # fmt: skip
 
 
 def serve(communicator: Any) -> None:
@@ -44,37 +48,39 @@ def serve(communicator: Any) -> None:
     1. The server sends the plan: sizes only.
     2. Each party gets its seeds, the server that of its weight masks too.
     3. After the server's word, one message to it a step, in the order of the plan. The client gets none.
-    4. The server says goodbye (CrypTen does, at the end of the process).
     """
     group, link = communicator.ttp_group, communicator.ttp_comm_group
-    plan = Plan.from_json(communicator.recv_obj(SERVER, group))
+    needs, batch = from_text(communicator.recv_obj(SERVER, group))
     seeds = [new_seed() for _ in range(3)]
     for rank, own in enumerate((seeds[:2], seeds[2:])):
-        dist.send(seed_words(b"".join(own)), rank, group)
-    dealer = Dealer(plan, seeds)
+        dist.send(torch.from_numpy(to_words(own).view(np.int64)), rank, group)
+    dealer = Dealer(needs, batch, seeds)
     dist.recv(torch.empty(1, dtype=torch.int64), SERVER, link)
     waiting: deque = deque()
-    for tag, step in enumerate(plan.needs, 1):
-        dealt = dealer.deal(step)
+    for tag, turn in enumerate(turns(needs).values(), 1):
+        dealt = torch.from_numpy(np.concatenate(dealer.deal(turn)).view(np.int64))
         while waiting and sum(t.nbytes for _, t in waiting) + dealt.nbytes > _AHEAD_BYTES:
             waiting.popleft()[0].wait()
         waiting.append((dist.isend(dealt, SERVER, link, tag=tag), dealt))
     for work, _ in waiting:
         work.wait()
-    communicator.recv_obj(SERVER, group)
 
 
 def receive_seeds(communicator: Any, count: int) -> list[bytes]:
     """A party's seeds from the third process."""
-    words = torch.empty(2 * count, dtype=torch.int64)
+    words = torch.empty(SEED_WORDS * count, dtype=torch.int64)
     dist.recv(words, DEALER, communicator.ttp_group)
-    return to_seeds(words)
+    return to_seeds(words.numpy())
 
 
-def to_seeds(words: Tensor) -> list[bytes]:
-    data = words.numpy().tobytes()
+def new_seed() -> bytes:
+    return os.urandom(16)
+
+
+def to_words(seeds: list[bytes]) -> np.ndarray:
+    return np.frombuffer(bytearray().join(seeds), U64)  # writable, as torch wants it
+
+
+def to_seeds(words: np.ndarray) -> list[bytes]:
+    data = words.tobytes()
     return [data[i : i + 16] for i in range(0, len(data), 16)]
-
-
-def seed_words(data: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.int64)

@@ -1,143 +1,129 @@
-"""What a run will need, from the program and the batch size alone: both parties and the dealer agree on it."""
+"""What a run will need, from the program alone: both parties and the dealer agree on it.
+
+It has the form of the native runtime's plans: a step for each correlation that an inference uses up, in the order in
+which they are dealt, named after the program's step and its role there. Sizes only.
+
+    op          for                                   attrs
+    "map"       a product with what the server knows  kind, weight_shape, x (a sample's shape), a convolution's options
+    "square"    a square
+    "multiply"  a product of two shared values
+    "compare"   ReLUs                                 bits: how many low bits of a value tell its sign
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 from math import prod
+from typing import Any
 
-from torch import Tensor
-
-from ....text import brief
-from ...program import tensor_ops
+from ...plan import linear
+from ...plan.plan import Plan
+from ...plan.plan import Step as Need
 from ...program.program import Step
+from ...program.step_json import dumps, from_json, loads, to_json
 from ..fixed_point import FixedPublic
-from .correlations import KINDS, Compare, Correlation, Multiply, Product, Square
-from .weights import Weight
+
+#: Correlations of one step of the program, which are dealt together, each with its place in the plan.
+Turn = list[tuple[int, Need]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Sizes only.
-
-    Attributes:
-        weights: the server's factors, by name.
-        needs: step -> role -> correlation, in the order in which they are dealt.
-    """
-
-    weights: dict[str, Weight]
-    needs: dict[str, dict[str, Correlation]]
-
-    __repr__ = brief
-
-    def to_json(self) -> str:
-        needs = {
-            step: {role: [type(c).__name__, asdict(c)] for role, c in roles.items()}
-            for step, roles in self.needs.items()
-        }
-        return json.dumps({"weights": {name: asdict(w) for name, w in self.weights.items()}, "needs": needs})
-
-    @staticmethod
-    def from_json(text: str) -> Plan:
-        plain = json.loads(text)
-        needs = {
-            step: {role: KINDS[kind](**fields) for role, (kind, fields) in roles.items()}
-            for step, roles in plain["needs"].items()
-        }
-        return Plan({name: Weight(**fields) for name, fields in plain["weights"].items()}, needs)
-
-
-def plan(public: FixedPublic, batch: int) -> Plan:
-    """The factors of a program and everything that one inference on a batch uses up."""
+def plan(public: FixedPublic) -> Plan:
+    """Everything that an inference uses up."""
     shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
-    weights, needs = {}, {}
+    needs = []
     for step in public.steps:
-        if step.op not in _NEEDS:
-            continue
-        secret = {role: public.secret_shapes[key] for role, key in step.secrets.items()}
-        mine, roles = _NEEDS[step.op](step, batch, shapes[step.inputs[0]], secret, sign_bits(public.frac_bits))
-        weights.update({f"{step.name}.{role}": weight for role, weight in mine.items()})
-        needs[step.name] = roles
-    return Plan(weights, needs)
+        if step.op in _NEEDS:
+            shape_of = {role: public.secret_shapes[key] for role, key in step.secrets.items()}
+            for role, op, shape, attrs in _NEEDS[step.op](step, shapes[step.inputs[0]], shape_of, public.frac_bits):
+                needs.append(Need(f"{step.name}.{role}", op, (), shape, public.frac_bits, 64, attrs))
+    return Plan(tuple(needs))
 
 
-def values(step: Step, secrets: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The server's side of ``Plan.weights``: the factors of one step, by role."""
-    if step.op in ("conv2d", "linear"):
-        return {"weight": secrets["weight"]}
-    if step.op == "affine":
-        return {"scale": tensor_ops.channels(secrets["scale"], len(step.shape) + 1)}
-    found = {}
-    if "factor" in secrets:
-        found["factor"] = tensor_ops.by_position(step, secrets["factor"], "square")
-    if "coeffs" in secrets:
-        found["lead"] = tensor_ops.by_position(step, secrets["coeffs"], "direct")[-1]
-    if "slope" in secrets:
-        found["slope"] = tensor_ops.by_position(step, secrets["slope"], "kept")
+def turns(needs: Plan) -> dict[str, Turn]:
+    """By step of the program."""
+    found: dict[str, Turn] = {}
+    for index, need in enumerate(needs.steps):
+        found.setdefault(need.name.rpartition(".")[0], []).append((index, need))
     return found
+
+
+def to_text(needs: Plan, batch: int) -> str:
+    return dumps([batch, *map(to_json, needs.steps)])
+
+
+def from_text(text: str) -> tuple[Plan, int]:
+    batch, *rows = loads(text, "the plan")
+    return Plan(tuple(from_json(Need, row, "a step of the plan") for row in rows)), batch
+
+
+def prepare(needs: Plan, batch: int, packed: dict[str, Any]) -> dict[str, Any]:
+    """Weights or masks of all maps, made ready for what they will be applied to."""
+    for need in needs.steps:
+        if need.op == "map":
+            linear.prepare(need, packed[need.name], (batch, *need.attrs["x"]))
+    return packed
 
 
 def sign_bits(frac_bits: int) -> int:
     """How many low bits of a value hold its sign.
 
-    The number format has room for |x| < 2**(62 - frac_bits) as an integer (program.py). Twice that is what a difference
+    The number format has room for |x| < 2**(62 - frac_bits) as an integer (forms.py). Twice that is what a difference
     of two such values takes, and twice again is to spare for the sums of residual connections and pools.
     """
     return 65 - frac_bits
 
 
-def _linear(step: Step, batch: int, x: tuple, secret: dict, bits: int):
-    (role,) = {"weight", "scale"} & set(secret)
-    shape, options = secret[role], {}
+#: Role, operation, shape of a sample, attributes.
+_Row = tuple[str, str, tuple[int, ...], dict[str, Any]]
+
+
+def _map(role: str, kind: str, weight_shape: tuple[int, ...], x: tuple[int, ...], shape: tuple[int, ...]) -> _Row:
+    return role, "map", shape, {"kind": kind, "weight_shape": tuple(weight_shape), "x": tuple(x)}
+
+
+def _by_position(role: str, positions: int) -> _Row:
+    return _map(role, "channel", (positions,), (positions,), (positions,))
+
+
+def _linear(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
+    role = "scale" if step.op == "affine" else "weight"
+    row = _map(role, "channel" if step.op == "affine" else step.op, shape_of[role], x, step.shape)
     if step.op == "conv2d":
-        options = {name: step.attrs[name] for name in ("stride", "padding", "dilation", "groups")}
-    if step.op == "affine":
-        shape = (*shape, *(1,) * (len(x) - 1))
-    op = "mul" if step.op == "affine" else step.op
-    # A linear layer works on the last axis of any number of rows.
-    product = Product(f"{step.name}.{role}", (batch, *x), (batch, *step.shape))
-    return {role: Weight(op, tuple(shape), options, (batch, *x))}, {role: product}
+        row[-1].update({name: step.attrs[name] for name in ("stride", "padding", "dilation", "groups")})
+    yield row
 
 
-def _max_pool2d(step: Step, batch: int, x: tuple, secret: dict, bits: int):
-    outputs, left, roles = batch * prod(step.shape), prod(step.attrs["kernel"]), {}
+def _mul(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
+    yield "product", "multiply", step.shape, {}
+
+
+def _max_pool2d(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
+    left, level = prod(step.attrs["kernel"]), 0
     while left > 1:
-        roles[f"level{len(roles)}"] = Compare(left // 2 * outputs, bits)
-        left -= left // 2
-    return {}, roles
+        yield f"level{level}", "compare", (left // 2 * prod(step.shape),), {"bits": sign_bits(frac_bits)}
+        left, level = left - left // 2, level + 1
 
 
-def _mul(step: Step, batch: int, x: tuple, secret: dict, bits: int):
-    return {}, {"product": Multiply((batch, *step.shape))}
-
-
-def _hybrid(step: Step, batch: int, x: tuple, secret: dict, bits: int):
-    a, weights, roles = step.attrs, {}, {}
+def _hybrid(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
+    a = step.attrs
     kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
-
-    def product(role: str, positions: int) -> None:
-        weights[role] = Weight("mul", (positions,))
-        roles[role] = Product(f"{step.name}.{role}", (batch, positions), (batch, positions))
-
     if kept:
         compared = len(a["knots"]) if "knots" in a else 2 if a["kind"] == "relu6" else 1
-        roles["kept"] = Compare(batch * kept * compared, bits)
+        yield "kept", "compare", (compared * kept,), {"bits": sign_bits(frac_bits)}
         for power in range(1, 1 + (1 + any(a["c2"]) if "knots" in a else 0)):
-            roles[f"power{power}"] = Multiply((batch, kept))
+            yield f"power{power}", "multiply", (kept,), {}
         if a["kind"] == "prelu":
-            product("slope", kept)
+            yield _by_position("slope", kept)
     if square:
-        roles["square"] = Square((batch, square))
-        product("factor", square)
+        yield "square", "square", (square,), {}
+        yield _by_position("factor", square)
     if direct:
-        product("lead", direct)
+        yield _by_position("lead", direct)
         for k in range(1, a["degree"]):
-            roles[f"horner{k}"] = Multiply((batch, direct))
-    return weights, roles
+            yield f"horner{k}", "multiply", (direct,), {}
 
 
-_NEEDS: dict[str, Callable] = {
+_NEEDS: dict[str, Callable[..., Iterator[_Row]]] = {
     "conv2d": _linear,
     "linear": _linear,
     "affine": _linear,

@@ -1,27 +1,25 @@
-"""Products, squares and ReLUs on shares. Each is a :data:`~.channel.Protocol`: run it with ``Channel.run``."""
+"""Products, squares and ReLUs on shares: arrays of uint64. Each yields a :class:`~.channel.Message` a round, and gets
+what the other party sent. ``need``, ``held``: a correlation of the plan, and the party's part of it, which is used up
+and overwritten, as is what comes: fresh memory costs more than the arithmetic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-import torch
-from torch import Tensor
 
 from .... import kernels
+from ...plan import linear
+from ...plan.plan import Step as Need
+from ..roles import SERVER
+from ..shares import Protocol
 from . import carry
-from .channel import Message, Protocol
-from .correlations import Comparison
-from .streams import signed
-
-if TYPE_CHECKING:
-    from .party import FusedShares
+from .channel import Message
+from .correlations import Held, levels
 
 
-def product(s: FusedShares, held: tuple[Tensor, ...], factor: str, x: Tensor) -> Protocol:
+def product(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of ``W * x``, W the server's factor (a convolution, a matrix, or element by element). No truncation.
 
-    Once per model (:meth:`FusedShares.connect`): the server opens ``E = W - A`` to the client; A is from its seed.
+    Once per model (:meth:`~.shares.FusedShares.connect`) the server opens ``E = W - A`` to the client, A from its seed.
 
     1. The parties hold ``[x]``, the client ``b``, and both ``[b * A]`` as c_0, c_1, c_1 being from the client's seed.
     2. The client sends ``x_1 - b``. The server adds its ``x_0``: ``M = x - b``.
@@ -36,16 +34,16 @@ def product(s: FusedShares, held: tuple[Tensor, ...], factor: str, x: Tensor) ->
     ``b * A - c_1`` under a c_1 that is new each time. Were b used twice, the server would learn a difference of inputs;
     were c_1, one of ``b * A``.
     """
-    if s.first:
-        (c,) = held
+    if party == SERVER:
         hidden = yield Message(receive=x.shape)
-        return s.factors[factor](hidden.add_(x), add=c)
-    b, c = held
-    yield Message(send=x - b)
-    return s.factors[factor](b, add=c)
+        hidden += x
+    else:
+        yield Message(send=x - held["b"])
+        hidden = held["b"]
+    return linear.apply(need, held["weight"], hidden, add=held["c"], out=held["c"])
 
 
-def square(s: FusedShares, held: tuple[Tensor, Tensor], x: Tensor) -> Protocol:
+def square(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of x**2, brought back to ``frac_bits``.
 
     1. Open ``x - r``.
@@ -53,26 +51,33 @@ def square(s: FusedShares, held: tuple[Tensor, Tensor], x: Tensor) -> Protocol:
 
     Rounds: 1. Each party sends 8 bytes an element; the dealer 8.
     """
-    r, r2 = held
-    mine = x - r
-    opened = (yield Message(mine, mine.shape)).add_(mine)
-    kernels.beaver_square(opened, r, r2, frac_bits=s.frac_bits, party=s.party, out=opened.numpy())
-    return opened
+    mine = x - held["r"]
+    opened = yield Message(mine, mine.shape)
+    opened += mine
+    return kernels.beaver_square(opened, held["r"], held["r2"], frac_bits=need.frac_bits, party=party, out=opened)
 
 
-def multiply(s: FusedShares, held: tuple[Tensor, Tensor, Tensor], x: Tensor, y: Tensor) -> Protocol:
+def multiply(party: int, need: Need, held: Held, x: np.ndarray, y: np.ndarray) -> Protocol:
     """Shares of x * y, element by element (Beaver). No truncation.
 
     Rounds: 1. Each party sends 16 bytes an element; the dealer 8.
     """
-    a, b, c = held
-    mine = torch.stack([x - a, y - b])
-    d, e = (yield Message(mine, mine.shape)).add_(mine)
-    c.addcmul_(a, e).addcmul_(b, d)
-    return c.addcmul_(d, e) if s.first else c
+    share, a, b = held["c"], held["a"], held["b"]
+    mine = np.stack([x - a, y - b])
+    opened = yield Message(mine, mine.shape)
+    opened += mine
+    d, e = opened
+    a *= e
+    b *= d
+    share += a
+    share += b
+    if party == SERVER:
+        d *= e
+        share += d
+    return share
 
 
-def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+def relu(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of max(x, 0), exact, if the sign of x is bit k - 1 of it (k: ``plan.sign_bits``).
 
     1. Open ``m = x + r``.
@@ -85,33 +90,34 @@ def relu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
     element: 8 for m, 7 bits for each of 16 groups of the tree, and v; the dealer 66 1/8 (r's bits 6 1/8, the tree 44,
     u and u r 16). CrypTen: 9 rounds and 232 bytes; the dealer 120.
     """
-    m, v = yield from _open_sign(s, held, x)
-    r, u, ur = (t.numpy() for t in (held.r, held.u, held.ur))
+    m, v = yield from _open_sign(party, held, x)
     nothing = np.zeros(len(m), np.uint32)  # no bits are cut off
-    return signed(kernels.select(m, v, u, ur, nothing, r, nothing, shift=0, party=s.party)).view(x.shape)
+    share = kernels.select(m, v, held["u"], held["ur"], nothing, held["r"], nothing, shift=0, party=party)
+    return share.reshape(x.shape)
 
 
-def drelu(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+def drelu(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of ``[x >= 0]``, whole numbers: as :func:`relu`, but for its last step. Rounds and bytes as there."""
-    m, v = yield from _open_sign(s, held, x)
-    opened = signed(kernels.unpack_bits(v[None].view(np.uint64), len(m)))
-    bits = torch.where(opened > 0, -held.u, held.u)
-    return (bits + opened if s.first else bits).view(x.shape)
+    m, v = yield from _open_sign(party, held, x)
+    opened = kernels.unpack_bits(v[None], len(m))
+    bits = np.where(opened > 0, -held["u"], held["u"])
+    return (bits + opened if party == SERVER else bits).reshape(x.shape)
 
 
-def _open_sign(s: FusedShares, held: Comparison, x: Tensor) -> Protocol:
+def _open_sign(party: int, held: Held, x: np.ndarray) -> Protocol:
     """``m = x + r``, and a plane of the bits ``v``; both public."""
-    mine = x.flatten() + held.r
-    m = (yield Message(mine, mine.shape)).add_(mine).numpy()
-    m_planes, r_planes = kernels.pack_bits(m, bits=len(held.planes)).view(np.int64), held.planes.numpy()
-    g, p = (x.view(np.int64) for x in kernels.borrow_bits(m_planes[:-1], r_planes[:-1], party=s.party))
-    for masks, products in zip(held.masks, held.products):
-        hidden, g3 = carry.operands(g, p, s.first)
-        hidden ^= masks.numpy()
-        received = yield Message(signed(hidden), hidden.shape)
-        g, p = carry.merge(g3, received.numpy() ^ hidden, masks.numpy(), products.numpy(), s.first)
-    sign = g[0] ^ r_planes[-1] ^ held.u_bits.numpy()
-    if s.first:
+    mine, r_planes = x.reshape(-1) + held["r"], held["planes"]
+    m = yield Message(mine, mine.shape)
+    m += mine
+    m_planes = kernels.pack_bits(m, bits=len(r_planes))
+    g, p = kernels.borrow_bits(m_planes[:-1], r_planes[:-1], party=party)
+    for masks, products in levels(held):
+        hidden, g3 = carry.operands(g, p, party == SERVER)
+        hidden ^= masks
+        opened = yield Message(hidden, hidden.shape)
+        opened ^= hidden
+        g, p = carry.merge(g3, opened, masks, products, party == SERVER)
+    sign = g[0] ^ r_planes[-1] ^ held["u_bits"]
+    if party == SERVER:
         sign ^= ~m_planes[-1]
-    v = (yield Message(signed(sign), sign.shape)).numpy() ^ sign
-    return m, v
+    return m, sign ^ (yield Message(sign, sign.shape))

@@ -44,7 +44,7 @@ def values(program: FixedProgram, x: Tensor, *, rounded: bool = False, cut: Cut 
 
 
 def simulated(frac_bits: int, generator: torch.Generator) -> Cut:
-    """The ``cut`` of two parties: up or down to the grid, unbiased (error_bound.py)."""
+    """The ``cut`` of two parties: up or down to the grid, unbiased (precision.py)."""
     scale = 2.0**frac_bits
 
     def cut(value: Tensor, divisor: int | None) -> Tensor:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-import warnings
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from forks import FORKS
+#: What `python -m autorep_fx` does, where there is no torch.
+COMMAND = """
+import sys
+sys.modules["torch"] = None
+from autorep_fx.cli import main
+raise SystemExit(main())
+"""
 
 
 class Process:
     """One command in a process of its own; what it logs is kept."""
 
     def __init__(self, *arguments: object):
-        self.lines, (log, theirs) = [], FORKS.Pipe(duplex=False)
-        self.process = FORKS.Process(target=command, args=(theirs, [*map(str, arguments)]), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.lines: list[dict] = []
+        command = [sys.executable, "-W", "ignore", "-c", COMMAND, *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self._listening = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._listening.wait(60) or not self.said("listening"):
             raise AssertionError(f"{arguments[0]} does not listen: {self.lines}")
@@ -38,14 +42,13 @@ class Process:
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """The exit code; that of a process that has ended already, too."""
-        if self.process.is_alive():
-            os.kill(self.process.pid, number)
-        self.process.join(30)
+        self.process.send_signal(number)
+        self.process.wait(30)
         self._reader.join(30)
-        return self.process.exitcode
+        return self.process.returncode
 
-    def _read(self, log: Connection) -> None:
-        with open(log.fileno(), closefd=False) as texts:
+    def _read(self) -> None:
+        with self.process.stderr as texts:
             for text in texts:
                 try:
                     line = json.loads(text)
@@ -54,18 +57,7 @@ class Process:
                 self.lines.append(line)
                 if line.get("event") == "listening":
                     self._listening.set()
-        log.close()
         self._listening.set()
-
-
-def command(log: Connection, arguments: list[str]) -> None:
-    """What `python -W ignore -m autorep_fx` does; the log is its standard error."""
-    warnings.simplefilter("ignore")
-    os.dup2(log.fileno(), 2)
-    log.close()
-    from autorep_fx.cli import main
-
-    raise SystemExit(main(arguments))
 
 
 class Provider:

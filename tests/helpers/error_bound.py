@@ -1,24 +1,8 @@
 """How far a private run may be from exact arithmetic, for a given input.
 
-Where the error comes from. Let u = 2**-frac_bits.
-
-1. *The grid.* The input and the server's numbers are rounded to multiples of u before they are shared. This error is
-   not random and is computed here exactly: ``rounding`` is the program on rounded numbers minus the program on exact
-   ones.
-2. *Dividing shares.* A product has 2 * frac_bits fractional bits and is divided by d = 2**frac_bits, a pooled sum by
-   the size d of its window. Each party divides its own share, cutting towards zero. With v = s0 + s1 the shared
-   integer and s0, s1 of opposite sign (they are, unless |v| is comparable to 2**63), say s0 >= 0 > s1:
-
-       floor(s0 / d) + ceil(s1 / d) = floor(s0 / d) - floor((s0 - v) / d)
-
-   is floor(v / d) or ceil(v / d), and the upper one with probability frac(v / d), since s0 mod d is uniform. So this is
-   stochastic rounding: error below u, mean zero, variance p (1 - p) u**2 <= u**2 / 4, independent between elements.
-3. *Sums, comparisons and the products with a comparison bit* are exact in the ring.
-4. *Wrap-around.* The argument of 2 fails when s0 + s1 leaves [-2**63, 2**63). For uniform s0 and v > 0 that is
-   ``s0 < v - 2**63``, so the probability is |v| / 2**64 for every divided element, and the result is then wrong by
-   2**64 / d units, which destroys it. With |y| = 4 and frac_bits = 16 this is 4 * 2**32 / 2**64 = 1e-9; a ResNet-18 on
-   a 32x32 image with every ReLU replaced divides about 1.7 million elements, all of which count: ``wraps`` is the sum
-   of the probabilities, the expected number of failures in one run, and the bounds below hold where there is none.
+Where the error comes from: precision.py. The rounding to the grid is not random and is computed here exactly:
+``rounding`` is the program on rounded numbers minus the program on exact ones. The bounds are of what the divisions of
+shares add, in a run in which no number wraps around.
 
 How it travels. Two answers:
 
@@ -42,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...text import brief
-from ..program import tensor_ops
-from ..program.program import Step
-from .fixed_point import FixedProgram, on_grid, whole_factor
-from .model import execute, values
+from autorep_fx.secure.crypten.fixed_point import FixedProgram, on_grid, whole_factor
+from autorep_fx.secure.crypten.precision import wraps
+from autorep_fx.secure.crypten.simulate import execute, values
+from autorep_fx.secure.program import tensor_ops
+from autorep_fx.secure.program.program import Step
 
 
 @dataclass
@@ -67,8 +51,6 @@ class ErrorBound:
     std: Tensor
     wraps: float
 
-    __repr__ = brief
-
     @property
     def total(self) -> Tensor:
         """Rigorous bound on |private - output|."""
@@ -80,20 +62,6 @@ def error_bound(program: FixedProgram, x: Tensor) -> ErrorBound:
     output = execute(program, x)
     std, rounded = _deviation(program, x)
     return ErrorBound(output, rounded - output, _rigorous(program, x), std, wraps(program, x))
-
-
-def wraps(program: FixedProgram, x: Tensor) -> float:
-    """How many numbers of a run on ``x`` are expected to wrap around."""
-    total = 0.0
-
-    def count(value: Tensor, divisor: int | None) -> Tensor:
-        nonlocal total
-        divisor = divisor or 2**program.frac_bits
-        total += float(value.abs().sum()) * 2.0**program.frac_bits * divisor / 2.0**64
-        return value
-
-    execute(program, x, rounded=True, cut=count)
-    return total
 
 
 def _deviation(program: FixedProgram, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,62 @@
+"""The options of settings.py as keywords, for type checkers and editors: names and types, nothing more (options.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+from ..secure.link.network import Network
+from .kinds import AtLeastOne, Count, Folder, Fraction, NotNegative, Positive
+from .settings import Degree, Fit, Granularity, Initial, Method, NetworkName
+
+
+class _Fitted(TypedDict, total=False):
+    growth: Positive | None
+    progress: bool | None
+
+
+class _Limited(TypedDict, total=False):
+    relu_budget: Count | None
+    latency_ms: Positive | None
+    offline_mb: Positive | None
+    network: Network | NetworkName
+    granularity: Granularity
+
+
+class _Trained(_Fitted, total=False):
+    lr: NotNegative
+    warmup: Fraction
+    coeff_lr: NotNegative | None
+    coeff_clip: NotNegative
+    growth_weight: NotNegative
+    grad_clip: Positive | None
+    temperature: Positive
+    feature_weight: NotNegative
+    mixed: bool | None
+    compile: bool
+    seed: int
+    checkpoint_dir: Folder | None
+    resume: bool
+    tensorboard: Folder | None
+
+
+class TransformKeywords(_Fitted, _Limited, total=False):
+    degree: Degree
+    fit: Fit
+    reconstruct: bool
+
+
+class FinetuneKeywords(_Trained, total=False):
+    epochs: AtLeastOne
+    ease_in: Fraction
+
+
+class SearchKeywords(_Trained, _Limited, total=False):
+    epochs: AtLeastOne
+    method: Method
+    penalty: NotNegative | None
+    initial: Initial
+    cost: Mapping[str, Positive] | None
+    gate_lr: NotNegative | None
+    mask_phase: Fraction
+    refit_phase: Fraction
