@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..program import plaintext, tensor_ops
+from ..program.kept import kept
 from ..program.program import Step
 from .fixed_point import FixedProgram, on_grid, to_grid, whole_factor
 
@@ -74,7 +75,7 @@ def _mean(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor
 
 def _kept(step: Step, secrets: dict[str, Tensor], cut: Cut, x: Tensor) -> Tensor:
     if "knots" not in step.attrs:
-        return plaintext.kept(step, secrets, x, lambda y: cut(y, None))
+        return kept(step, secrets, x, lambda y: cut(y, None))
     c0, c1, c2 = coefficients(step, x)
     return cut((cut(c2 * x, None) + c1) * x, None) + c0
 

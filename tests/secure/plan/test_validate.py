@@ -10,12 +10,15 @@ from networks import replace as replace_activations
 from torch import nn
 
 from autorep_fx.errors import FormatError
+from autorep_fx.secure.makers.dealt.table import DEALINGS
 from autorep_fx.secure.parties.client import Client
+from autorep_fx.secure.parties.table import EVALUATE
+from autorep_fx.secure.plan import table
 from autorep_fx.secure.plan.local import LOCAL
 from autorep_fx.secure.plan.plan import Plan, Step
 from autorep_fx.secure.plan.validate import RULES, check_plan
-from autorep_fx.secure.planner.table import SOURCES
-from autorep_fx.secure.program import plaintext, validate
+from autorep_fx.secure.planner.table import PLANNED, SOURCES
+from autorep_fx.secure.program.table import OPERATIONS
 
 
 @pytest.fixture(scope="module")
@@ -106,4 +109,11 @@ def test_order_and_names(plan):
 
 def test_every_operation_has_a_rule():
     assert {kind for op, kind in RULES if op == "local"} == {*LOCAL}
-    assert {*validate.RULES} == {*SOURCES} == {*plaintext.OPS}
+    assert {*SOURCES} == {*OPERATIONS}
+
+
+def test_every_operation_of_a_plan_is_planned_evaluated_and_dealt():
+    assert {*PLANNED} == {*table.OPERATIONS}
+    masked = {op for op, operation in table.OPERATIONS.items() if operation.masked}
+    assert masked == {*EVALUATE} == {*DEALINGS}
+    assert all((PLANNED[op].rooms is not None) == (op in masked) for op in PLANNED)

@@ -14,8 +14,8 @@ from ...plan import wire
 from ...plan.ring import encode
 from ...plan.server_numbers import Numbers
 from ...program import tensor_ops
+from ...program.kept import slope_of
 from ...program.kinds import EXACT
-from ...program.plaintext import slope_of
 from ...program.program import Step
 from ...program.spline import allowed, largest, spline
 from ..hybrid import build_hybrid
