@@ -143,11 +143,16 @@ def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, f
 def _form(steps: Sequence[Step], is_site: bool) -> str:
     """How a layer is computed, in a few words: what it sends, or by which weights."""
     sent = next((step for step in steps if step.sent), None)
-    if sent is not None:
-        return OPERATIONS[sent.op].shown(sent, is_site)
-    maps = [shown(step, is_site) for step in steps if (shown := OPERATIONS[step.op].shown) is not None]
-    text = " and ".join(dict.fromkeys(maps)) or "no private numbers"
-    return f"lines, within {text}" if is_site and maps else "lines" if is_site else text
+    parts = [text for step in ([sent] if sent else steps) if (text := _shown(step, is_site))]
+    text = " and ".join(dict.fromkeys(parts)) or "no private numbers"
+    if sent or not is_site:
+        return text
+    return f"lines, within {text}" if parts else "lines"
+
+
+def _shown(step: Step, is_site: bool) -> str | None:
+    shown = OPERATIONS[step.op].shown
+    return None if shown is None else shown(step, is_site)
 
 
 def _check_same(gm: fx.GraphModule, plan: Plan) -> None:

@@ -18,8 +18,9 @@ Layout = Arrays
 
 
 def layout(step: Step, batch: int) -> Layout:
-    """The arrays that are shared for a masked step."""
-    return OPERATIONS[step.op].arrays(step, batch)
+    """The arrays that are shared for a masked step; none for any other."""
+    arrays = OPERATIONS[step.op].arrays
+    return {} if arrays is None else arrays(step, batch)
 
 
 def words(found: Layout) -> int:
