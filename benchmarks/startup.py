@@ -2,10 +2,10 @@
 
     python benchmarks/startup.py [--repeats 5] [--json FILE]
 
-The digits' network of the demo (ResNet-14, 512 ReLUs kept), one image, one thread a party. It runs on any version of the
-package, the one that is installed where it is called, so that two can be compared: each part in a new process, seconds of
-the first `program.run` there and the median of those after it. Peak memory is what the kernel counts of a process
-(VmHWM), pages that a fork shares with others included.
+The digits' network of the demo (ResNet-14, 512 ReLUs kept), one image, one thread a party. It runs on any version of
+the package, the one that is installed where it is called, so that two can be compared: each part in a new process,
+seconds of the first `program.run` there and the median of those after it. Peak memory is what the kernel counts of a
+process (VmHWM), pages that a fork shares with others included.
 """
 
 from __future__ import annotations
