@@ -90,7 +90,7 @@ class Interpreter:
         self._ended.wait(timeout)
 
     def see_end(self) -> None:
-        """Wait until it ends. To be called once, by a thread that has nothing else to do."""
+        """Wait until it ends. To be called by a thread that has nothing else to do."""
         self._process.wait()
         self.pipe = None  # who reads or writes it has it still
         self._lifeline.close()
@@ -129,8 +129,8 @@ def _flags() -> list[str]:
 def _places() -> tuple[list[str], list[str], list[str]]:
     """Where modules are looked for here, Python's own first; the folders above this package; its own."""
     own = os.path.dirname(os.__file__)
-    here = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
+    here = [path or os.getcwd() for path in sys.path if isinstance(path, str)]  # "" is where the launcher is now
     of_python = [path for path in here if path == own or os.path.basename(path) in ("lib-dynload", "DLLs")]
     package = [os.path.abspath(path) for path in sys.modules[_PACKAGE].__path__]
-    path = [*of_python, *(path for path in here if path not in of_python)]
-    return [os.path.abspath(p) for p in path], [os.path.dirname(p) for p in package], package
+    others = [path for path in here if path not in of_python]
+    return [*of_python, *others], [os.path.dirname(path) for path in package], package
