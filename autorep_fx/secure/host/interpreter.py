@@ -59,7 +59,7 @@ class Interpreter:
         pipe, theirs = Pipe()
         self.pipe: Connection | None = pipe
         self._lifeline, end = Pipe()
-        self._ended = threading.Event()
+        self._ended, self._closing = threading.Event(), threading.Lock()
         try:
             self._process = subprocess.Popen(
                 [executable, *_flags(), "-c", _BOOT, str(theirs.fileno()), str(end.fileno()), str(name)],
@@ -92,8 +92,9 @@ class Interpreter:
     def see_end(self) -> None:
         """Wait until it ends. To be called by a thread that has nothing else to do."""
         self._process.wait()
-        self.pipe = None  # who reads or writes it has it still
-        self._lifeline.close()
+        with self._closing:
+            self.pipe = None  # who reads or writes it has it still
+            self._lifeline.close()  # nothing, the second time
         self._ended.set()
 
     def kill(self) -> None:
@@ -103,7 +104,7 @@ class Interpreter:
         """In a fork of the launcher: the process ends with the launcher, whether or not its forks live on."""
         for end in (self.pipe, self._lifeline):
             if end is not None:
-                end.close()
+                end.close()  # nothing, where it is closed
 
 
 def _executable(name: Hashable) -> str:
