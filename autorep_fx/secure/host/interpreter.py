@@ -104,7 +104,8 @@ class Interpreter:
         """In a fork of the launcher: the process ends with the launcher, whether or not its forks live on."""
         for end in (self.pipe, self._lifeline):
             if end is not None:
-                end.close()  # nothing, where it is closed
+                with contextlib.suppress(OSError):  # it was being closed
+                    end.close()
 
 
 def _executable(name: Hashable) -> str:
