@@ -1,12 +1,13 @@
 """Private inference end to end, all systems in one run: seconds, bytes, rounds, errors.
 
-CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen,
-and the native runtime with all ReLUs kept (both comparison variants), with 12,900 kept and squares at the rest, and
-with lines at the rest: 12,900 anywhere, 12,900 in the six sites where they matter most, and none. Then batches of 64,
-the LAN and WAN shapes, and the precision on networks trained on scikit-learn's digits and on Fashion-MNIST (Debian's
-package dataset-fashion-mnist), where that is installed.
+CIFAR ResNet-18 (557,056 ReLUs) on one image, one thread per party, processes on this machine: plain PyTorch, CrypTen
+(its own operations; our kernels with all ReLUs, with 12,900 and with none), and the native runtime with all ReLUs kept
+(both comparison variants), with 12,900 kept and squares at the rest, and with lines at the rest: 12,900 anywhere,
+12,900 in the six sites where they matter most, and none. Then batches of 64, the LAN and WAN shapes, and the precision
+on networks trained on scikit-learn's digits and on Fashion-MNIST (Debian's package dataset-fashion-mnist), where that
+is installed.
 
-    python benchmarks/private_inference.py --json results.json
+    python benchmarks/private_inference.py --repeats 7 --json docs/speed.json    # then: speed_table.py
     python benchmarks/private_inference.py --only plain_fp32 native_gmw_all --repeats 9
 """
 
@@ -36,6 +37,13 @@ from autorep_fx.secure.program.plaintext import execute
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 BUDGET = 12_900
 BATCH = 64
+#: name -> (the operations' kernels, which network)
+CRYPTEN = {
+    "crypten_relu": ("torch", "all"),  # CrypTen's own operations
+    "crypten_fused": ("fused", "all"),
+    "crypten_fused_12900": ("fused", "12900"),
+    "crypten_fused_squares": ("fused", "squares"),
+}
 #: name -> (comparison, which network)
 NATIVE = {
     "native_fss_all": ("fss", "all"),
@@ -46,7 +54,7 @@ NATIVE = {
     "native_6_sites": ("fss", "6_sites"),
     "native_lines": ("fss", "lines"),
 }
-SYSTEMS = ("plain_fp32", "crypten_relu", "crypten_fused", *NATIVE)
+SYSTEMS = ("plain_fp32", *CRYPTEN, *NATIVE)
 
 
 def main() -> None:
@@ -68,6 +76,7 @@ def main() -> None:
     programs = {
         "all": compiled(ar.transform(model, example_inputs=x), images),
         str(BUDGET): compiled(ar.transform(model, calibration=images, relu_budget=BUDGET), images),
+        "squares": compiled(ar.transform(model, calibration=images, relu_budget=0), images),
         # Lines are for slow networks: there no message is worth what it saves of a ring's width.
         **{name: compiled(gm, images, network="wan") for name, gm in with_lines(model, images).items()},
     }
@@ -77,9 +86,9 @@ def main() -> None:
     for name in args.only:
         if name == "plain_fp32":
             rows[name] = plain(model, x, args.repeats)
-        elif name.startswith("crypten"):
-            kernels_used = "torch" if name == "crypten_relu" else "fused"  # its own operations, or ours in their place
-            rows[name] = crypten(programs["all"], x, expected["all"], args.repeats, kernels_used)
+        elif name in CRYPTEN:
+            operations, which = CRYPTEN[name]
+            rows[name] = crypten(programs[which], x, expected[which], args.repeats, operations)
         else:
             comparison, which = NATIVE[name]
             rows[name] = native(programs[which], x, expected[which], comparison, args.repeats)
@@ -87,7 +96,8 @@ def main() -> None:
     if "plain_fp32" in rows:  # again at the end: a baseline that was measured beside other work would flatter the rest
         again = plain(model, x, args.repeats)
         rows["plain_fp32"] = min(rows["plain_fp32"], again, key=lambda row: row["seconds"])
-    results = {"seconds": {name: row["seconds"] for name, row in rows.items()}, "systems": rows, "machine": machine()}
+    results = {"command": command(args), "repeats": args.repeats, "machine": machine(), "systems": rows,
+               "seconds": {name: row["seconds"] for name, row in rows.items()}}  # fmt: skip
     if native_12900 := [rows[n]["seconds"] for n in rows if n in NATIVE and NATIVE[n][1] == "12900"]:
         results["seconds"]["native_12900"] = min(native_12900)
     results["ratios"] = ratios(results["seconds"])
@@ -105,6 +115,16 @@ def main() -> None:
         print("precision:", " ".join(f"{k}={_text(v)}" for k, v in results["precision"].items()))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
+
+
+def command(args: argparse.Namespace) -> str:
+    """What measures the same again."""
+    parts = ["python benchmarks/private_inference.py", f"--repeats {args.repeats}"]
+    if len(args.only) < len(SYSTEMS):
+        parts += ["--only", *args.only]
+    if len(args.networks) < 2:
+        parts += ["--networks", *args.networks]
+    return " ".join([*parts, *["--no-batch"] * args.no_batch, *["--no-precision"] * args.no_precision])
 
 
 def with_statistics(model: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
@@ -186,7 +206,7 @@ def batched(model: torch.nn.Module, programs: dict) -> dict:
     """Seconds an image in batches, and how many times plain fp32's in batches of the same size."""
     x = torch.randn(BATCH, 3, 32, 32).clamp(-4, 4)
     plain_seconds = min(plain(model, x, 1, least=5)["fastest"], plain(model, x, 1, least=5)["fastest"]) / BATCH
-    found = {"plain_fp32": plain_seconds}
+    found = {"images": BATCH, "plain_fp32": plain_seconds}
     for name in ("native_fss_12900", "native_gmw_all"):
         comparison, which = NATIVE[name]
         row = native(programs[which], x, execute(programs[which], x), comparison, 3)
@@ -199,7 +219,7 @@ def batched(model: torch.nn.Module, programs: dict) -> dict:
 def shaped(shape: str, programs: dict, x: torch.Tensor, rows: dict, args: argparse.Namespace) -> dict:
     """Native by measurement; CrypTen by its measured seconds and its rounds and bytes over the shape."""
     network, found = NETWORKS[shape], {}
-    for name in [n for n in rows if n.startswith("crypten")]:
+    for name in [n for n in rows if n in CRYPTEN]:
         row = rows[name]
         found[name] = row["seconds"] + row["rounds"] * network.delay + network.seconds(row["bytes"])
     for name in args.only:

@@ -35,8 +35,7 @@ from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.service.certificates import make_certificates
 from autorep_fx.service.ledger import Ledger
 
-for folder in ("tests", "tests/service"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from services import Provider, all_ended  # noqa: E402
 

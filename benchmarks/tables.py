@@ -1,8 +1,9 @@
-"""The tables of docs/kernels.md, in Markdown, from what a benchmark run measured. Printed at its end."""
+"""Tables in Markdown of what was measured; those of docs/kernels.md are printed at the end of `make bench`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _UNITS = {
     "GB/s": lambda seconds, info: info["bytes"] / seconds / 1e9,
@@ -27,8 +28,8 @@ _CONV_ROWS = [f"{t} w{b}" for t in _ROWS[:3] for b in (64, 16)] + ["avx512 ring3
 
 def lines(results):
     """results: {test name: (median seconds, extra_info, fastest)}. Yields the tables' lines, of what was measured."""
-    yield from _table("billions of multiply-adds a second", _CONV_ROWS, _convolutions(results))
-    yield from _table("2^20 elements, unless it says otherwise", _ROWS, _kernels(results))
+    yield from table("billions of multiply-adds a second", _CONV_ROWS, _convolutions(results))
+    yield from table("2^20 elements, unless it says otherwise", _ROWS, _kernels(results))
 
 
 def _kernels(results):
@@ -54,7 +55,9 @@ def _convolutions(results):
     yield "all, milliseconds", whole
 
 
-def _table(title, columns, rows):
+def table(title: str, columns: Sequence[str], rows: Iterable[tuple[str, Mapping[str, float | str]]]) -> Iterator[str]:
+    """The lines of a table: named rows of cells by column. Rows and columns without a cell are left out, and nothing is
+    left of a table that has none."""
     rows = [(name, cells) for name, cells in rows if cells]
     columns = [c for c in columns if any(c in cells for _, cells in rows)]
     if not columns:
@@ -62,5 +65,9 @@ def _table(title, columns, rows):
     yield f"| {title} | " + " | ".join(columns) + " |"
     yield "|---" * (len(columns) + 1) + "|"
     for name, cells in rows:
-        yield f"| {name} | " + " | ".join(f"{cells[c]:.3g}" if c in cells else "" for c in columns) + " |"
+        yield f"| {name} | " + " | ".join(_cell(cells[c]) if c in cells else "" for c in columns) + " |"
     yield ""
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"

@@ -1,6 +1,4 @@
 import os
-import sys
-from pathlib import Path
 
 # For whatever a test starts, too. The tensors are small, and threads of OpenMP spin while they wait for each other:
 # where something else wants a core, a training of ten seconds takes minutes. Tests of threads name their number.
@@ -13,9 +11,6 @@ from hypothesis import settings
 # A failure of `make test` is one of the change at hand, for everyone; `make test-random` looks for others.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
-
-for folder in ("", "search"):  # architectures.py, forks.py, resumable.py
-    sys.path.insert(0, str(Path(__file__).parent / folder))
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,14 @@
-"""The pages of `make docs`: none is forgotten, and neither is a name in the reference. To build them: make docs."""
+"""The pages of `make docs`: none is forgotten, and neither is a name in the reference; their tables of speed are made
+of what was measured. To build them: make docs."""
 
+import ast
+import importlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 import autorep_fx as ar
@@ -11,8 +16,15 @@ import autorep_fx as ar
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
-#: Made by docs/hooks/pages.py, of the README and of examples/.
-MADE = {"index.md", "examples.md"}
+#: A role in a docstring, and its name. Sphinx's dot in front: in whatever module.
+ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):`~?([\w.]+)`")
+
+#: A file that is named in a text, and those of other projects that are.
+FILE = re.compile(r"(?<![\w/.])(?:\w+/)*\w+\.(?:py|md|h|cpp)\b(?![.(\w])")
+ELSEWHERE = {"mpc/primitives/beaver.py", "linux/tcp.h"}
+
+#: Made by docs/hooks/pages.py, of the README and its neighbours and of examples/.
+MADE = {"index.md", "changelog.md", "contributing.md", "examples.md"}
 
 
 def pages_in(nav) -> list[str]:
@@ -54,8 +66,153 @@ def test_what_they_return_is_there():
 def test_links_of_the_home_page_lead_somewhere():
     made = hooks()
     anchors = set(re.findall(r"\{ #(\w+) \}", made.examples()))
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)", made.home())
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)", made.beside("README.md"))
     assert len(links) > 20
     for page, anchor in links:
         assert page in MADE or (DOCS / page).is_file(), page
         assert page != "examples.md" or not anchor or anchor in anchors, anchor
+
+
+def defined(body, before="") -> list[str]:
+    """Dotted names that statements define or import, those in classes too."""
+    found = []
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.append(before + node.name)
+            if isinstance(node, ast.ClassDef):
+                found += defined(node.body, f"{before}{node.name}.")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [before + n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found += [before + (alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, (ast.If, ast.Try)):
+            found += defined([*node.body, *node.orelse], before)
+    return found
+
+
+def endings(names, dot: str) -> set[str]:
+    return {name[i:] for name in names for i in range(len(name)) if i == 0 or name[i - 1] == dot}
+
+
+def test_roles_of_docstrings_name_what_there_is():
+    """An unknown one is shown as code and not as a link, which the build does not call an error."""
+    own, names = {}, {f"autorep_fx.{name}" for name in ar.__all__}
+    for path in sorted((ROOT / "autorep_fx").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        own[path] = defined(ast.parse(path.read_text()).body)
+        names |= {module, *(f"{module}.{name}" for name in own[path])}
+    for value in (name for name in ar.__all__ if isinstance(getattr(ar, name), type)):
+        real = f"{getattr(ar, value).__module__}.{value}."
+        names |= {f"autorep_fx.{value}.{name.removeprefix(real)}" for name in names if name.startswith(real)}
+    anywhere = endings(names, ".")
+    missing = []
+    for path, here in own.items():
+        near = endings(here, ".")
+        for name in ROLE.findall(path.read_text()):
+            there = names if name.startswith("autorep_fx.") else anywhere if name.startswith(".") else near
+            if name.lstrip(".") not in there:
+                missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not missing, "\n".join(missing)
+
+
+def test_files_that_texts_name_exist():
+    folders = ("autorep_fx", "benchmarks", "csrc", "docs", "examples", "recipes", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")] + list(ROOT.glob("*.md"))
+    known = endings((path.relative_to(ROOT).as_posix() for path in files), "/") | MADE | ELSEWHERE
+    texts = [path for path in files if path.suffix in (".md", ".py", ".h", ".cpp") and "tests" not in path.parts]
+    missing = []
+    for path in texts:
+        text = re.sub(r"^#include.*", "", path.read_text(), flags=re.M)
+        missing += [f"{path.relative_to(ROOT)}: {name}" for name in FILE.findall(text) if name not in known]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.fixture
+def speed_table(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("speed_table")
+
+
+def test_the_tables_of_speed_are_what_the_generator_makes_of_the_numbers(speed_table):
+    """Where this fails: python benchmarks/speed_table.py."""
+    for page in speed_table.pages():
+        text = page.read_text()
+        assert text == speed_table.filled(text), page.name
+
+
+def test_every_table_of_speed_is_on_a_page(speed_table):
+    text = "\n".join(page.read_text() for page in speed_table.pages())
+    assert {name for name in speed_table.BLOCKS if f"<!-- speed: {name} -->" in text} == set(speed_table.BLOCKS)
+
+
+def test_every_system_of_the_benchmark_has_a_name_in_the_tables(speed_table):
+    assert list(importlib.import_module("private_inference").SYSTEMS) == list(speed_table.SYSTEMS)
+
+
+def test_what_a_run_left_out_is_left_out_of_the_tables(speed_table, tmp_path):
+    systems = {
+        "plain_fp32": {"seconds": 0.02},
+        "crypten_relu": {"seconds": 2.0, "rounds": 175, "bytes": 448_000_000},
+        "native_fss_all": {"seconds": 0.05, "rounds": 36},
+        "native_gmw_all": {"seconds": 0.04, "rounds": 104, "offline_bytes": {"client": 2_500_000, "server": 24}},
+    }
+    fake = {"repeats": 3, "systems": systems, "networks": {"wan": {"native_gmw_all_predicted": 2.5}}}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/speed.json").write_text(json.dumps(fake))
+    names = ("run", "short", "offline", "networks", "batch", "precision", "startup")  # there is no startup.json
+    empty = "\n".join(f"<!-- speed: {name} -->\nold\n<!-- /speed -->" for name in names)
+    expected = """<!-- speed: run -->
+
+Medians of 3.
+
+<!-- /speed -->
+<!-- speed: short -->
+
+|  | s online | times faster | s offline | MB sent | rounds |
+|---|---|---|---|---|---|
+| plain PyTorch fp32, 1 thread | 0.0200 |  |  |  |  |
+| CrypTen 0.4.1, its own operations | 2.00 | 1 | inside | 448 | 175 |
+| native, all ReLUs | 0.0400 | 50 |  |  | 104 |
+
+<!-- /speed -->
+<!-- speed: offline -->
+
+| MB | client | server |
+|---|---|---|
+| native, all ReLUs, `gmw` | 2.5 | 24 B |
+
+<!-- /speed -->
+<!-- speed: networks -->
+
+| s | WAN: predicted |
+|---|---|
+| native, all ReLUs, `gmw` | 2.50 |
+
+<!-- /speed -->
+<!-- speed: batch -->
+<!-- /speed -->
+<!-- speed: precision -->
+<!-- /speed -->
+<!-- speed: startup -->
+old
+<!-- /speed -->"""
+    assert speed_table.filled(empty, tmp_path) == expected
+    assert speed_table.filled(expected, tmp_path) == expected
+
+
+def test_starting_is_told_of_one_version_or_of_several_side_by_side(speed_table):
+    one = {"run s": 0.5, "party MB": {"client": 60.0}}
+    assert list(speed_table.startup(one))[2:4] == ["| run s | 0.5 |", "| party MB, client | 60 |"]
+    several = list(speed_table.startup({"before": {"run s": 4.0}, "after": one}))
+    assert [several[0], *several[2:4]] == [
+        "|  | before | after |",
+        "| run s | 4 | 0.5 |",
+        "| party MB, client |  | 60 |",
+    ]
+
+
+@pytest.mark.parametrize("text", ["<!-- speed: run -->\nnot closed", "<!-- speed: speed -->\n<!-- /speed -->"])
+def test_a_block_of_speed_that_nothing_fills_is_an_error(speed_table, text):
+    with pytest.raises(ValueError, match="block"):
+        speed_table.filled(text)

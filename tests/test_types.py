@@ -1,5 +1,6 @@
 """What a type checker says of the package, and what the package says to the type checkers of others."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,49 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_package_says_that_it_is_typed():
     assert (Path(autorep_fx.__file__).parent / "py.typed").exists()
+
+
+USER = """
+import torch
+from torch import nn
+
+import autorep_fx as ar
+
+model: nn.Module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+x = torch.randn(8, 1, 8, 8)
+labelled = [(x, torch.zeros(8))]
+gm = ar.transform(model, calibration=x, relu_budget=40)
+ar.finetune(gm, labelled, epochs=1)
+ar.search(gm, labelled, labelled, relu_budget=40, teacher=model, epochs=1)
+ar.save(gm, "hybrid.safetensors")
+gm = ar.load(model, "hybrid.safetensors")
+kept: int = ar.relu_count(gm) + sum(site.kept for site in ar.sites(gm).values())
+rates: dict[str, float] = ar.clip_rates(gm) | ar.simplify_clips(gm)
+ar.inspect(gm, x, network="wan").to_html("report.html", plan=ar.plan_budgets(model, x))
+program: ar.SecureProgram = ar.compile(gm, x)
+seconds: float = program.cost(ar.Network(rtt_ms=40, mbps=100)).online_seconds
+sent: int = program.run(x).stats.online.bytes_sent["client"]
+with program.session(batch=4) as session:
+    session.run(x)
+program.save("program")
+drift: ar.Drift = ar.monitor(gm, x, program=ar.SecureProgram.load("program"))
+ar.refit(gm, x, drift.drifted)
+with ar.connect("public", server="a:1", dealer="b:2", tls=("me.pem", "ca.pem")) as client:
+    print(client.run(x), client.headroom(x).fits)
+wrong: str = ar.relu_count(gm)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_of_a_user_passes_a_strict_checker_and_a_mistake_in_it_does_not(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(USER)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", script]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    (error,) = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert error.startswith(f"script.py:{len(USER.splitlines())}: error: Incompatible types in assignment"), error
 
 
 @pytest.mark.slow

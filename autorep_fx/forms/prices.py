@@ -4,7 +4,7 @@ Prices come from five drafts of a plan: with all activations, with all squares, 
 two numbers of kept positions at every site. They are the differences of what the cost model says of a site's own steps,
 and an equal part of the rounds that the network has more. Truncations between sites of lines are in none of them, for a
 site that sends anything takes their place. Plans decide about these and about wires for a network as a whole, so a sum
-of prices is near what a plan costs and not that itself (settle.py).
+of prices is near what a plan costs and not that itself (search.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch import Tensor, fx
 from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
-from ..hybrid.activation import HybridActivation, copy_without_statistics, masks_digest, sites
+from ..hybrid.activation import HybridActivation, copy_without_statistics, known, masks_digest, sites
 from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
 from ..secure.lower.lowered import lowered
-from ..secure.plan.input_range import InputRange
+from ..secure.plan.input_range import InputRange, has_channels
 from ..secure.plan.plan import Plan, node_of
 from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
@@ -249,17 +249,19 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
     for name, site in sites(gm).items():
         keep = torch.zeros(site.total, dtype=torch.bool)
         keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
-        site.set_keep(keep.view_as(site.keep))
-        site.set_line(torch.full_like(site.keep, line))
+        keep = keep.view(known(site.shape))
+        site.set_keep(keep)
+        site.set_line(torch.full_like(keep, line))
     return gm
 
 
 def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     x = x[:_DRAFTED]
     program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
+    within = InputRange.of_examples(x.numpy(), has_channels(program))
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
-    within, known = InputRange.of_examples(x.numpy()), gains(program, x)
+    known = gains(program, x)
 
     def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
         return make_plan(program, reach, within, gains=known, error=error, network=network)

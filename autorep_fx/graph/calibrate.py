@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +15,7 @@ from ..progress import progress_bar
 from . import outliers
 from .canonicalize import site_nodes
 from .statistics import SiteStatistics
+from .targets import module_of, path_of
 
 _CHUNK = 128
 _NAMED = 5
@@ -24,7 +25,8 @@ class Batches:
     """Checked calibration batches that can be walked more than once: (input, label or None).
 
     Accepts a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches, each a tensor or a tuple
-    whose first entry is the input; a second entry that is a tensor of one value a sample is taken as the labels.
+    whose first entry is the input; a second entry that is a tensor of one value a sample, or more, is taken as the
+    labels, or targets. A pair of floating-point tensors may be two batches or inputs and their targets, and is refused.
 
     With ``leave_out``, samples that are far out (:mod:`~autorep_fx.graph.outliers`) are left out of every walk, and the
     first one, which looks at all samples once before, names them in a CalibrationWarning.
@@ -45,9 +47,22 @@ class Batches:
             data = data.split(_CHUNK)
         elif not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
             raise CalibrationError(f"{name} must be a tensor or an iterable of batches, got {type(data).__name__}")
+        elif _may_be_targets(data):
+            self._refuse_targets(data)
         elif isinstance(data, Iterator):
             data = list(data)  # a generator can be walked once only
         self.data = data
+
+    def _refuse_targets(self, data: Sequence[Tensor]) -> None:
+        """A list is what it says, a list of batches; but a DataLoader's batch of inputs and targets is a list, too."""
+        shapes = " and ".join(str(tuple(part.shape)) for part in data)
+        two = (
+            f"{self.name} is a pair of floating-point tensors, {shapes}: give [(inputs, targets)] if these are targets"
+        )
+        if isinstance(data, tuple):
+            raise CalibrationError(f"{two}, or a list [inputs, inputs] if they are two batches of inputs")
+        if data[0].shape[1:] == data[1].shape[1:]:
+            warnings.warn(f"{two}; they are taken as two batches of inputs", CalibrationWarning, stacklevel=4)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         if self.limit is None:
@@ -87,7 +102,8 @@ class Batches:
                 raise CalibrationError(f"{where} is empty")
             if shape is not None and x.shape[1:] != shape:
                 raise CalibrationError(
-                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}"
+                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}; targets "
+                    "go with their inputs, [(inputs, targets)]"
                 )
             if not torch.isfinite(x).all():
                 bad = int((~torch.isfinite(x)).sum())
@@ -98,7 +114,7 @@ class Batches:
             raise CalibrationError(f"{self.name} is empty: give at least one batch")
 
     def __len__(self) -> int:
-        return len(self.data) if hasattr(self.data, "__len__") else 0
+        return len(self.data) if isinstance(self.data, Sized) else 0
 
     @staticmethod
     def _split(batch) -> tuple:
@@ -111,11 +127,17 @@ class Batches:
         return x, label if fits else None
 
 
-def _is_labelled_pair(data) -> bool:
+def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
         return False
     x, labels = data
     return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2 and len(x) == len(labels) > 0
+
+
+def _may_be_targets(data: Any) -> TypeGuard[Sequence[Tensor]]:
+    if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
+        return False
+    return all(d.is_floating_point() and d.dim() for d in data) and len(data[0]) == len(data[1]) > 0
 
 
 @contextmanager
@@ -147,7 +169,8 @@ class SiteWalk(fx.Interpreter):
         self.extra_traceback = False
         self.current: fx.Node | None = None
 
-    def at_site(self, name: str, site: nn.Module, x: Tensor) -> Tensor:
+    def at_site(self, name: str, site: Any, x: Tensor) -> Tensor:
+        """``site``: a module of the type that the walk was made for."""
         return site(x)
 
     def run_node(self, node: fx.Node):
@@ -155,8 +178,8 @@ class SiteWalk(fx.Interpreter):
         if node not in self.sites:
             return super().run_node(node)
         (x, *_), _ = self.fetch_args_kwargs_from_env(node)
-        site = self.module.get_submodule(node.target)
-        return self.at_site(node.target, site, x.reshape(_batched(x))).reshape(x.shape)
+        site = module_of(self.module, node)
+        return self.at_site(path_of(node), site, x.reshape(_batched(x))).reshape(x.shape)
 
     def walk(self, x: Tensor, what: str):
         """Run on one batch.
@@ -215,7 +238,7 @@ def calibrate_in_order(
     gm: fx.GraphModule,
     batches: Batches,
     site_type: type[nn.Module],
-    fit: Callable[[str, nn.Module, SiteStatistics], None],
+    fit: Callable[[str, Any, SiteStatistics], None],
     degree: int = 2,
     bins: int = 256,
     progress: bool | None = None,
@@ -229,12 +252,12 @@ def calibrate_in_order(
         walk = InOrder(gm, site_type, batches)
         for node in progress_bar(list(gm.graph.nodes), "fit", progress, "node"):
             if node in walk.sites:
-                site = gm.get_submodule(node.target)
+                name, site = path_of(node), module_of(gm, node)
                 inputs = walk.arriving(node)
                 statistics = SiteStatistics(tuple(inputs[0].shape[1:]), degree, bins)
                 for x in inputs:
-                    _add(statistics, node.target, site, x)
-                fit(node.target, site, statistics)
+                    _add(statistics, name, site, x)
+                fit(name, site, statistics)
             walk.run(node)
 
 
@@ -254,7 +277,8 @@ class InOrder:
 
     def arriving(self, node: fx.Node) -> list[Tensor]:
         """What every batch gives ``node`` to read; a site sees (N, C, ...)."""
-        inputs = [walk.env[node.args[0]] for walk in self._walks]
+        source: Any = node.args[0]
+        inputs = [walk.env[source] for walk in self._walks]
         return [x.reshape(_batched(x)) for x in inputs] if node in self.sites else inputs
 
     def run(self, node: fx.Node) -> list[Any]:

@@ -20,6 +20,7 @@ from .inplace import memory_owners, refuse_live_views, writes_in_place
 from .modes import drop_unused
 from .passes import Pass
 from .scopes import scope_of, unique_target
+from .targets import module_of, path_of
 from .unwrap import described, refuse_attached
 
 
@@ -70,8 +71,8 @@ class Canonicalize(Pass):
 
     @staticmethod
     def _target(gm: fx.GraphModule, node: fx.Node, match: Found, taken: set[str]) -> str:
-        if node.op == "call_module" and not isinstance(gm.get_submodule(node.target), KeptFunction):
-            return node.target if node.target not in taken else unique_target(gm, node.target)
+        if node.op == "call_module" and not isinstance(module_of(gm, node), KeptFunction):
+            return path_of(node) if node.target not in taken else unique_target(gm, path_of(node))
         scope = scope_of(node)
         return unique_target(gm, f"{scope}.{match.activation.kind}" if scope else match.activation.kind)
 
@@ -85,7 +86,7 @@ def _is_site(gm: fx.GraphModule, node: fx.Node) -> bool:
     # Anything that holds an Activation is a site already: an Activation itself or the hybrid node made from it.
     if node.op != "call_module":
         return False
-    return any(isinstance(m, Activation) for m in gm.get_submodule(node.target).modules())
+    return any(isinstance(m, Activation) for m in module_of(gm, node).modules())
 
 
 def _drop(gm: fx.GraphModule, target: str) -> None:
@@ -178,7 +179,7 @@ def _prelu(call: _Call) -> Activation | None:
     weight = call.get(1, "weight")
     if not (isinstance(weight, fx.Node) and weight.op == "get_attr"):
         return None
-    return Activation("prelu", weight=_attribute(call.gm, weight.target))
+    return Activation("prelu", weight=_attribute(call.gm, path_of(weight)))
 
 
 def _gelu(call: _Call) -> Activation | None:
@@ -196,7 +197,8 @@ _FUNCTION_SPELLINGS: dict[Any, Callable[[_Call], Activation | None]] = {
     **dict.fromkeys((torch.clamp_min, torch.clamp_min_), _clamp_min),
     **dict.fromkeys((torch.maximum, torch.max), _maximum),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
-    **dict.fromkeys((F.threshold, F.threshold_, torch.threshold, torch.threshold_), _threshold),
+    # The stubs of torch.nn.functional lack threshold_.
+    **dict.fromkeys((F.threshold, vars(F)["threshold_"], torch.threshold, torch.threshold_), _threshold),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky_relu),
     **dict.fromkeys((F.prelu, torch.prelu), _prelu),
     F.silu: _plain("silu"),
@@ -270,14 +272,15 @@ def is_activation(gm: fx.GraphModule, node: fx.Node) -> bool:
 
 def _match(gm: fx.GraphModule, node: fx.Node) -> Found | None:
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         spelling = _MODULE_SPELLINGS.get(parametrize.type_before_parametrizations(module))
         activation = spelling(module) if spelling else None
         if activation is not None:
-            _refuse_more_than_an_activation(module, node.target)
+            _refuse_more_than_an_activation(module, path_of(node))
         call = _Call(gm, node)
     elif node.op in ("call_function", "call_method"):
-        spelling = (_FUNCTION_SPELLINGS if node.op == "call_function" else _METHOD_SPELLINGS).get(node.target)
+        named: Any = node.target
+        spelling = (_FUNCTION_SPELLINGS if node.op == "call_function" else _METHOD_SPELLINGS).get(named)
         call = _Call(gm, node)
         activation = spelling(call) if spelling else None
     else:
@@ -312,7 +315,7 @@ def _is_zero(gm: fx.GraphModule, value: Any) -> bool:
     if not isinstance(value, fx.Node):
         return False
     if value.op == "get_attr":
-        tensor = _attribute(gm, value.target)
+        tensor = _attribute(gm, path_of(value))
         if not isinstance(tensor, Tensor) or isinstance(tensor, nn.Parameter) or tensor.numel() != 1:
             return False
         promotes = tensor.dim() > 0 and tensor.dtype != torch.get_default_dtype()

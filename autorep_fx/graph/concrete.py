@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from .activations import Leaf
+from .targets import module_of, path_of
 
 
 class HoldsFor(Leaf):
@@ -62,6 +63,8 @@ def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
 class Shaped(fx.Proxy):
     """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
 
+    tracer: Any  # that of trace.py, which has values
+
     @property
     def shape(self) -> tuple:
         _, *sizes = self.tracer.values[self.node].shape
@@ -92,7 +95,8 @@ class Values:
     """
 
     def __init__(self, twin: nn.Module, x: Tensor):
-        self.twin, self.x, self.found = twin, x, {}
+        self.twin, self.x = twin, x
+        self.found: dict[fx.Node, Any] = {}
         self.running = False  # what is called now is no part of the trace
 
     def __getitem__(self, node: fx.Node) -> Any:
@@ -115,12 +119,13 @@ class Values:
             first = not any(n.op == "placeholder" for n in self.found)
             return self.x.clone() if first else args[0] if args else None
         if node.op == "get_attr":
-            return self._attribute(node.target)
+            return self._attribute(path_of(node))
         if node.op == "call_module":
-            return self.twin.get_submodule(node.target)(*args, **kwargs)
+            return module_of(self.twin, node)(*args, **kwargs)
         if node.op == "call_method":
-            return getattr(args[0], node.target)(*args[1:], **kwargs)
-        return node.target(*args, **kwargs)
+            return getattr(args[0], path_of(node))(*args[1:], **kwargs)
+        function: Any = node.target
+        return function(*args, **kwargs)
 
     def _value(self, node: fx.Node) -> Any:
         return self.found[node] if node in self.found else self._run(node)

@@ -20,6 +20,7 @@ from ..text import brief
 from .activations import Activation, Expression
 from .functions import KeptFunction
 from .inplace import memory_owners, says_inplace_by_position, writes_in_place
+from .targets import module_of, path_of
 
 #: Nodes of one expression, at most; how far a known kind may be off, in proportion from 1 on: constants are written
 #: with eight digits or so.
@@ -33,7 +34,7 @@ _ELEMENT_WISE = {
     F.relu, F.relu6, F.sigmoid, F.hardsigmoid, F.tanh, F.softplus, F.hardtanh, F.logsigmoid,
 }  # fmt: skip
 #: What is in place, and the same out of place.
-_FRESH = {
+_FRESH: dict[Any, Any] = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
     operator.itruediv: operator.truediv, F.relu_: F.relu, F.hardtanh_: F.hardtanh, torch.relu_: torch.relu,
     torch.clamp_: torch.clamp, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
@@ -41,8 +42,10 @@ _FRESH = {
 _METHODS = {"add", "sub", "mul", "div", "neg", "pow", "abs", "square", "exp", "erf", "tanh", "sigmoid", "relu", "clamp",
             "clamp_min", "log", "where", "maximum", "minimum", "gt", "ge", "lt", "le", "float",
             "new_zeros"}  # fmt: skip
-_MODULES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU, nn.ReLU6, nn.Softplus, nn.Hardtanh, nn.Identity, nn.SiLU,
-            nn.LeakyReLU, KeptFunction)  # fmt: skip
+_MODULES: tuple[type[nn.Module], ...] = (
+    nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU, nn.ReLU6, nn.Softplus, nn.Hardtanh, nn.Identity, nn.SiLU,
+    nn.LeakyReLU, KeptFunction,
+)  # fmt: skip
 
 #: A clip at 50 is no part of ReLU: the grid reaches as far as a float32 network might.
 _FAR = torch.logspace(math.log10(30), 8, 4001, dtype=torch.float64)
@@ -184,7 +187,7 @@ def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.Gr
     def twin(node: fx.Node) -> fx.Node:
         if node not in twins:  # a number in a tensor
             name = f"constant{len(twins)}"
-            root.register_buffer(name, _attribute(gm, node.target).detach().clone(), persistent=False)
+            root.register_buffer(name, _attribute(gm, path_of(node)).detach().clone(), persistent=False)
             twins[node] = graph.get_attr(name)
         return twins[node]
 
@@ -194,7 +197,7 @@ def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.Gr
                 return None
         if node.op == "call_module":
             name = f"module{len(twins)}"
-            module = gm.get_submodule(node.target)
+            module: Any = module_of(gm, node)
             if getattr(module, "inplace", False):
                 module = copy.copy(module)
                 module.inplace = False
@@ -211,7 +214,7 @@ def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.Gr
 def _make_fresh(node: fx.Node) -> None:
     """The same operation out of place."""
     if node.op == "call_method":
-        node.target = node.target.removesuffix("_")
+        node.target = path_of(node).removesuffix("_")
     else:
         if says_inplace_by_position(node):
             node.args = node.args[:-1]
@@ -230,7 +233,7 @@ def _attribute(gm: fx.GraphModule, path: str) -> Any:
 def _is_number(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op != "get_attr":
         return False
-    value = _attribute(gm, node.target)
+    value = _attribute(gm, path_of(node))
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.numel() == 1
 
 
@@ -238,5 +241,5 @@ def _is_element_wise(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
         return _FRESH.get(node.target, node.target) in _ELEMENT_WISE
     if node.op == "call_method":
-        return node.target.removesuffix("_") in _METHODS
-    return node.op == "call_module" and type(gm.get_submodule(node.target)) in _MODULES
+        return path_of(node).removesuffix("_") in _METHODS
+    return node.op == "call_module" and type(module_of(gm, node)) in _MODULES

@@ -14,6 +14,7 @@ from torch import fx, nn
 from .attached import attached
 from .gradients import detached
 from .names import FINISHES
+from .targets import module_of
 
 #: What computes which of them.
 FUNCTIONS = {
@@ -53,14 +54,14 @@ def finishes(gm: fx.GraphModule) -> dict[fx.Node, Finish]:
 
 
 def _finish(gm: fx.GraphModule, node: fx.Node) -> Finish | None:
-    if node.target is detached:
-        return Finish(None, None, node.args[0])
     args, options = node.args, dict(node.kwargs)
+    if node.target is detached and isinstance(args[0], fx.Node):
+        return Finish(None, None, args[0])
     source = options.pop("input", None) or options.pop("self", None) or (args[0] if args else None)
     dim: Any = options.pop("dim", None)
     options.pop("_stacklevel", None)
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         name = None if attached(module) else MODULES.get(type(module))
         dim = -3 if isinstance(module, nn.Softmax2d) else getattr(module, "dim", None)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -11,8 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from .modes import drop_unused
 from .passes import Pass
+from .targets import module_of, path_of
 
-_CONVOLUTIONS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
+_CONVOLUTIONS: dict[type, type] = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
 
 
 class FoldBatchNorm(Pass):
@@ -35,9 +37,9 @@ class FoldBatchNorm(Pass):
             layer = self._layer_of(gm, bn, calls)
             if layer is None:
                 continue
-            linear, norm = gm.get_submodule(layer.target), _with_affine(gm.get_submodule(bn.target))
-            fuse = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else fuse_conv_bn_eval
-            gm.set_submodule(layer.target, fuse(linear, norm))
+            linear, norm = module_of(gm, layer), _with_affine(module_of(gm, bn))
+            fuse: Any = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else fuse_conv_bn_eval
+            gm.set_submodule(path_of(layer), fuse(linear, norm))
             bn.replace_all_uses_with(layer)
             gm.graph.erase_node(bn)
         drop_unused(gm)
@@ -53,12 +55,12 @@ class FoldBatchNorm(Pass):
         """The node of the layer that ``bn`` can be folded into."""
         if bn.op != "call_module" or len(bn.all_input_nodes) != 1:
             return None
-        norm, layer = gm.get_submodule(bn.target), bn.all_input_nodes[0]
+        norm, layer = module_of(gm, bn), bn.all_input_nodes[0]
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.training or norm.running_var is None:
             return None
         if layer.op != "call_module" or len(layer.users) != 1 or calls[layer.target] != 1:
             return None
-        linear = gm.get_submodule(layer.target)
+        linear = module_of(gm, layer)
         if type(linear) is nn.Linear:
             meta = layer.meta.get("tensor_meta")
             fits = type(norm) in (nn.BatchNorm1d, nn.SyncBatchNorm) and meta is not None and len(meta.shape) == 2

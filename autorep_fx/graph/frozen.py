@@ -16,7 +16,7 @@ def frozen(model: nn.Module) -> list[nn.Module]:
     """
     layers = (m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear)))
     trains = any(p.requires_grad for layer in layers for p in layer.parameters())
-    found = []
+    found: list[nn.Module] = []
     for module in model.modules():
         if isinstance(module, (_BatchNorm, _DropoutNd)):
             fixed = [not p.requires_grad for p in module.parameters()]

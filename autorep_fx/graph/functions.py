@@ -72,8 +72,8 @@ def kept_whole(called: Any) -> Iterator[None]:
             return args[0](*args[2:])
         return called(cls, args)
 
-    Function.apply = classmethod(apply)
+    Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
-        Function.apply = real
+        Function.apply = real  # type: ignore[method-assign]

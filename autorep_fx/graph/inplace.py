@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from ..errors import TraceError
 from .concrete import HoldsFor
+from .targets import module_of
 
 _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsqueeze", "expand", "narrow", "chunk",
           "split", "unbind", "t", "contiguous", "view_as", "reshape_as", "unflatten", "swapaxes", "movedim", "select",
@@ -24,7 +25,7 @@ _INPLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itru
 def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the result may live in the memory of the first operand: a view, or an in-place operation."""
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         return isinstance(module, _VIEW_MODULES) or bool(getattr(module, "inplace", False))
     if node.op not in ("call_function", "call_method"):
         return False
@@ -34,7 +35,7 @@ def _shares_memory(gm: fx.GraphModule, node: fx.Node) -> bool:
 def writes_in_place(gm: nn.Module, node: fx.Node) -> bool:
     """Whether a node overwrites its first operand."""
     if node.op == "call_module":
-        return bool(getattr(gm.get_submodule(node.target), "inplace", False))
+        return bool(getattr(module_of(gm, node), "inplace", False))
     name = _name(node)
     writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
     return writes or node.target in _INPLACE_OPERATORS or says_inplace_by_position(node)

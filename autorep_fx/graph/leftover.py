@@ -10,6 +10,7 @@ from .canonicalize import is_activation
 from .finish import finishes
 from .functions import KeptFunction
 from .modes import ModePart
+from .targets import module_of
 from .unread import read
 
 _FUNCTIONS = {
@@ -30,7 +31,7 @@ def leftover(gm: fx.GraphModule) -> list[str]:
             depends.add(node)
             if node in returned and node not in last and (name := _name(gm, node)):
                 found.append(f"node '{node.name}' ({name})")
-            module = gm.get_submodule(node.target) if node.op == "call_module" else None
+            module = module_of(gm, node) if node.op == "call_module" else None
             if isinstance(module, ModePart):
                 found += [f"node '{name}' (on the path of eval mode alone)" for name in _inside(module.parts[1])]
     return found
@@ -42,7 +43,7 @@ def _inside(gm: fx.GraphModule) -> list[str]:
 
 def _name(gm: fx.GraphModule, node: fx.Node) -> str | None:
     if node.op == "call_module":
-        module = gm.get_submodule(node.target)
+        module = module_of(gm, node)
         if isinstance(module, KeptFunction):
             return module.function.__name__
         return type(module).__name__ if isinstance(module, _MODULES) else None

@@ -20,6 +20,7 @@ from .activations import Leaf
 from .gradients import detached
 from .passes import Pass
 from .scopes import scope_of
+from .targets import module_of
 
 
 class TrainingFlag(Leaf):
@@ -53,6 +54,8 @@ class ModePart(Leaf):
     Args:
         train, evaluated: the nodes of either mode as functions of the same inputs that return a tuple.
     """
+
+    parts: tuple[fx.GraphModule, fx.GraphModule]
 
     def __init__(self, train: fx.GraphModule, evaluated: fx.GraphModule, counts: tuple[int, int]):
         super().__init__()
@@ -117,16 +120,21 @@ class EvalPath(Pass):
     @staticmethod
     def _open_function(gm: fx.GraphModule, node: fx.Node) -> None:
         """A function of another package that was kept whole because of the flag that it takes: what it does without."""
-        flags = {n: gm.get_submodule(n.target) for n in node.all_input_nodes if n.op == "call_module"}
-        flags = {n: module for n, module in flags.items() if isinstance(module, TrainingFlag)}
-        if not flags or node.target.__module__.startswith("torch."):
+        called = {n: module_of(gm, n) for n in node.all_input_nodes if n.op == "call_module"}
+        flags = {n: module for n, module in called.items() if isinstance(module, TrainingFlag)}
+        function = node.target
+        if not flags or isinstance(function, str) or function.__module__.startswith("torch."):
             return
         before = {*gm.graph.nodes}
         tracer = fx.proxy.GraphAppendingTracer(gm.graph)
-        args, kwargs = map_arg((node.args, node.kwargs), lambda n: flags[n]() if n in flags else fx.Proxy(n, tracer))
+
+        def given(n: fx.Node) -> Any:
+            return flags[n]() if n in flags else fx.Proxy(n, tracer)
+
+        args, kwargs = map_arg((node.args, node.kwargs), given)
         try:
             with gm.graph.inserting_before(node):
-                result = node.target(*args, **kwargs)
+                result = function(*args, **kwargs)
         except Exception:  # it cannot be traced; lowering names the node
             for added in reversed([n for n in gm.graph.nodes if n not in before]):
                 gm.graph.erase_node(added)
@@ -141,9 +149,10 @@ class EvalPath(Pass):
         graph, trained = module.parts[1].graph, module.counts[0]
         inputs = dict(zip((n for n in graph.nodes if n.op == "placeholder"), node.args))
         with gm.graph.inserting_before(node):
-            results = gm.graph.graph_copy(graph, inputs)
+            results: Any = gm.graph.graph_copy(graph, inputs)
         for user in list(node.users):
-            place = user.args[1] - trained
+            item: Any = user.args[1]
+            place = item - trained
             if place >= 0:
                 _replace(user, results[place])
             else:  # of train mode; what reads it reads another value in eval mode
@@ -176,7 +185,7 @@ class _Merge:
     def run(self, title: str) -> tuple[fx.GraphModule, list, set[str]]:
         (*train, train_end), (*evaluated, end) = self.sides
         keys = [[_key(node) for node in side] for side in (train, evaluated)]
-        for tag, i, j, k, m in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+        for tag, i, j, k, m in SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes():
             if tag == "equal":
                 for a, b in zip(train[i:j], evaluated[k:m]):
                     self._both(a, b)
@@ -220,11 +229,13 @@ class _Merge:
         return self._select(map_arg(a, self.maps[0].__getitem__), map_arg(b, self.maps[1].__getitem__))
 
     def _select(self, x: Any, y: Any) -> fx.Node:
-        key = (x, y) if isinstance(x, fx.Node) and isinstance(y, fx.Node) else None
-        if key is None or key not in self.selected:
-            name = self._add("mode_select", ModeSelect())
-            self.selected[key] = self.graph.call_module(name, (x, y))
-        return self.selected[key]
+        nodes = isinstance(x, fx.Node) and isinstance(y, fx.Node)
+        if nodes and (x, y) in self.selected:
+            return self.selected[x, y]
+        node = self.graph.call_module(self._add("mode_select", ModeSelect()), (x, y))
+        if nodes:
+            self.selected[x, y] = node
+        return node
 
     def _add(self, name: str, module: nn.Module) -> str:
         """Where the modes differ, so that it is in the mode of the module that it is part of."""
@@ -247,9 +258,9 @@ class _Merge:
                 inputs += [self.maps[side][n] for n in node.all_input_nodes if n not in nodes]
         inputs = list(dict.fromkeys(inputs))
         outputs = [[n for n in nodes if any(user not in nodes for user in n.users)] for nodes in (train, evaluated)]
-        parts = (self._body(side, nodes, inputs, outputs[side]) for side, nodes in enumerate((train, evaluated)))
+        one, other = (self._body(side, nodes, inputs, outputs[side]) for side, nodes in enumerate((train, evaluated)))
         self.scope = _common([*train, *evaluated])
-        name = self._add("mode_part", ModePart(*parts, (len(outputs[0]), len(outputs[1]))))
+        name = self._add("mode_part", ModePart(one, other, (len(outputs[0]), len(outputs[1]))))
         call = self.graph.call_module(name, tuple(inputs))
         for i, (side, node) in enumerate([(0, n) for n in outputs[0]] + [(1, n) for n in outputs[1]]):
             self.maps[side][node] = self.graph.call_function(_item, (call, i))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ class GlobalGenerators:
 
     def __init__(self):
         self._python = random.getstate()
-        self._numpy = np.random.get_state()
+        self._numpy = np.random.get_state(legacy=True)
         self._torch = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     def used(self) -> list[str]:
         """Which of them have been drawn from since."""
         now = GlobalGenerators()
-        pairs = {
+        pairs: dict[str, tuple[tuple, tuple]] = {
             "random": (self._python, now._python),
             "numpy.random": (_plain(self._numpy), _plain(now._numpy)),
             "torch": (_plain((self._torch, *self._cuda)), _plain((now._torch, *now._cuda[: len(self._cuda)]))),
@@ -37,6 +37,6 @@ class GlobalGenerators:
             torch.cuda.set_rng_state_all(self._cuda)
 
 
-def _plain(state: tuple) -> tuple[Any, ...]:
+def _plain(state: Iterable) -> tuple[bytes, ...]:
     # Arrays and tensors compare element by element; their bytes compare as one.
     return tuple(np.asarray(part).tobytes() for part in state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
@@ -32,14 +34,17 @@ class SettleWeights(Pass):
 @torch.no_grad()
 def _settle(module: nn.Module) -> None:
     # torch's own remove_parametrizations changes the class, which a copy shares with the module it was made of.
-    names = list(module.parametrizations) if parametrize.is_parametrized(module) else []
-    for key, hook in list(module._forward_pre_hooks.items()):
-        if isinstance(hook, tuple(RECOMPUTING)):
+    parametrized = parametrize.is_parametrized(module)
+    names = list(getattr(module, "parametrizations", ())) if parametrized else []
+    hooks: dict[int, Any] = module._forward_pre_hooks
+    recomputing: Any = tuple(RECOMPUTING)
+    for key, hook in list(hooks.items()):
+        if isinstance(hook, recomputing):
             hook(module, ())
             names.append(hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name)
-            del module._forward_pre_hooks[key]
+            del hooks[key]
     weights = {name: getattr(module, name).detach().clone() for name in names}
-    if parametrize.is_parametrized(module):
+    if parametrized:
         module.__class__ = parametrize.type_before_parametrizations(module)
         del module.parametrizations
     for name, weight in weights.items():

@@ -21,7 +21,7 @@ _METHODS = ("expand", "view", "reshape", "repeat", "permute", "tile", "new_zeros
 @contextmanager
 def recorded() -> Iterator[None]:
     """While this is on, calls with sizes of the input become nodes."""
-    changes = [(builtins, "len", _length), (torch, "tensor", _tensor)]
+    changes: list[tuple[Any, str, Callable]] = [(builtins, "len", _length), (torch, "tensor", _tensor)]
     changes += [(torch, name, _of_sizes) for name in _FACTORIES]
     changes += [(Tensor, name, _behind_itself) for name in _METHODS]
     before = [vars(owner).get(name) for owner, name, _ in changes]
@@ -38,7 +38,11 @@ def recorded() -> Iterator[None]:
 
 
 def _length(real: Callable) -> Callable:
-    return lambda value: value.shape[0] if isinstance(value, fx.Proxy) else real(value)
+    def call(value: Any) -> Any:
+        shape: Any = value.shape if isinstance(value, fx.Proxy) else None
+        return real(value) if shape is None else shape[0]
+
+    return call
 
 
 def _of_sizes(real: Callable) -> Callable:

@@ -79,7 +79,8 @@ class Moments:
 
     def __init__(self, shape: tuple[int, ...], degree: int):
         self.shape, self.degree, self.samples = shape, degree, 0
-        self.shift = self.scale = None
+        self.shift = torch.zeros(shape[0], dtype=torch.float64)  # of the first batch, as the scale is
+        self.scale = torch.ones(shape[0], dtype=torch.float64)
         self.powers = torch.zeros(2 * degree + 1, *shape, dtype=torch.float64)
         self.cross = torch.zeros(degree + 1, *shape, dtype=torch.float64)
         self.square = torch.zeros(shape, dtype=torch.float64)
@@ -87,7 +88,7 @@ class Moments:
     def update(self, x: Tensor, a: Tensor) -> None:
         """Add inputs ``x`` (N, *shape) and their activations ``a``."""
         x, a = x.detach().to("cpu", torch.float64), a.detach().to("cpu", torch.float64)
-        if self.shift is None:
+        if self.samples == 0:
             rows = x.transpose(0, 1).flatten(1)
             std = rows.std(1, correction=0)
             self.shift, self.scale = rows.mean(1), torch.where(std > 0, std, torch.ones_like(std))

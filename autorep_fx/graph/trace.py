@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from keyword import iskeyword
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -25,6 +26,7 @@ from .gradients import stop_gradients
 from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .scopes import scope_of, unique_target
+from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 
@@ -65,7 +67,7 @@ class _Tracer(fx.Tracer):
         parameters = inputs(root_fn)
         if parameters is None:
             return super().create_args_for_root(root_fn, is_module, concrete_args)
-        args = [self.root]
+        args: list[Any] = [self.root]
         for p in parameters:
             default = () if p.default is p.empty else (p.default,)
             annotation = None if p.annotation is p.empty else p.annotation
@@ -82,7 +84,7 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward, args: tuple, kwargs: dict):
         if self.values is not None and self.values.running:
             return forward(*args, **kwargs)
-        path = self.submodule_paths.get(m)
+        path = (self.submodule_paths or {}).get(m)
         self._refuse_autocast()
         if path is None:
             return self._call_made_in_forward(m, forward, args, kwargs)
@@ -97,7 +99,8 @@ class _Tracer(fx.Tracer):
     def call_autograd_function(self, function: type, args: tuple) -> fx.Proxy:
         path = self.functions.at(self.scope.module_path, function, self.root)
         module = self.functions.modules[path]
-        self.submodule_paths[module] = path
+        if self.submodule_paths is not None:  # as while it traces
+            self.submodule_paths[module] = path
         if self.values is not None:
             put(self.values.twin, path, module)
         return module(*args)
@@ -168,8 +171,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm, flags, scopes = merge(model, *graphs, title)
     for scope in scopes:
         _refuse_mixed_modes(scope, modes)
-    for node, negate in flags:
-        _set_flag(gm, *node, negate)
+    for (node, path), negate in flags:
+        _set_flag(gm, node, path, negate)
     if held is not None:
         guard(gm, held)
     gm.graph.lint()
@@ -266,7 +269,7 @@ def _reserved_names() -> set[str]:
 
 def _refuse_names(node: fx.Node) -> None:
     """Names that the source text of a GraphModule cannot have."""
-    path = node.target.split(".") if node.op in ("call_module", "get_attr") else []
+    path = path_of(node).split(".") if node.op in ("call_module", "get_attr") else []
     if path and path[0] in _reserved_names():
         raise TraceError(
             f"the model has an attribute '{path[0]}', a name that the resulting torch.fx.GraphModule needs for itself; "
@@ -274,7 +277,7 @@ def _refuse_names(node: fx.Node) -> None:
         )
     if keywords := [name for name in path if iskeyword(name)]:
         raise TraceError(
-            f"the model has a module or tensor '{node.target}', and '{keywords[0]}' is a keyword of Python, which a "
+            f"the model has a module or tensor '{path_of(node)}', and '{keywords[0]}' is a keyword of Python, which a "
             f"graph cannot be written with; name it otherwise ('{keywords[0]}_'), in files of weights as well"
         )
     if keywords := [name for name in node.kwargs if iskeyword(name)]:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from .functions import KeptFunction
 from .inplace import memory_owners, writes_in_place
 from .modes import ModeSelect
+from .targets import module_of
 
 #: Packages whose functions do nothing but what their names say; None is said by those that are written in C.
 _KNOWN = {"torch", "_operator", "math", "builtins", __name__.partition(".")[0], None}
@@ -32,7 +33,7 @@ def read(gm: fx.GraphModule, memory: Callable[[fx.Node], Iterable[Hashable]] | N
 
     order = {node: i for i, node in enumerate(gm.graph.nodes)}
     lasting = {each for node in gm.graph.nodes if node.op == "get_attr" for each in memory(node)}
-    writers = [node for node in gm.graph.nodes if written(gm, node) is not None]
+    overwrites = {node: into for node in gm.graph.nodes if (into := written(gm, node)) is not None}
     found: set[fx.Node] = set()
     last: dict[Hashable, float] = {}  # when a memory is read for the last time
     waiting = [node for node in gm.graph.nodes if node.op == "output" or _may_do_more(gm, node)]
@@ -47,15 +48,15 @@ def read(gm: fx.GraphModule, memory: Callable[[fx.Node], Iterable[Hashable]] | N
                     last[each] = math.inf if each in lasting else max(last.get(each, -1), order[node])
                 waiting.append(source)
         waiting = [
-            node for node in writers if node not in found
-            and any(order[node] < last.get(each, -1) for each in memory(written(gm, node)))
+            node for node, into in overwrites.items() if node not in found
+            and any(order[node] < last.get(each, -1) for each in memory(into))
         ]  # fmt: skip
     return found
 
 
 def _needed(gm: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
     """What a node reads in eval mode."""
-    if node.op == "call_module" and isinstance(gm.get_submodule(node.target), ModeSelect):
+    if node.op == "call_module" and isinstance(module_of(gm, node), ModeSelect):
         return [node.args[1]] if isinstance(node.args[1], fx.Node) else _inside(node.args[1])
     return node.all_input_nodes
 
@@ -70,21 +71,22 @@ def written(gm: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """The node whose memory ``node`` writes into in eval mode; None: it writes into none."""
     if node.op not in ("call_module", "call_function", "call_method") or _is_dropout(gm, node):
         return None
-    if isinstance(node.kwargs.get("out"), fx.Node):
-        return node.kwargs["out"]
+    out = node.kwargs.get("out")
+    if isinstance(out, fx.Node):
+        return out
     sources = node.all_input_nodes
     return sources[0] if sources and writes_in_place(gm, node) else None
 
 
 def _is_dropout(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return isinstance(gm.get_submodule(node.target), nn.modules.dropout._DropoutNd)
-    return node.op == "call_function" and "dropout" in node.target.__name__
+        return isinstance(module_of(gm, node), nn.modules.dropout._DropoutNd)
+    return node.op == "call_function" and "dropout" in getattr(node.target, "__name__", "")
 
 
 def _may_do_more(gm: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return isinstance(gm.get_submodule(node.target), KeptFunction)
+        return isinstance(module_of(gm, node), KeptFunction)
     if node.op != "call_function":
         return False
     module = getattr(node.target, "__module__", None)

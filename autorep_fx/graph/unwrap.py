@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, export, fx, jit, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 
 from ..errors import TraceError
 from .attached import attached, attached_to_all, hooks
@@ -29,7 +30,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         if isinstance(module, jit.ScriptModule):
             raise TraceError(f"{described(module, name)} is a torch.jit module; give the module it was made of")
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        if _is_lazy(module):
             raise TraceError(f"{described(module, name)} does not know its shape yet; run the model once before")
         if isinstance(module, fx.GraphModule):
             if any(_is_aten(node.target) for node in module.graph.nodes):
@@ -82,6 +83,11 @@ def _without_wrappers(module: nn.Module, name: str) -> nn.Module:
         for what in hooks(module):
             raise TraceError(f"{described(module, name)} has {what}")
         module = inner
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    values = (*module._parameters.values(), *module._buffers.values())
+    return isinstance(module, LazyModuleMixin) and any(is_lazy(value) for value in values if value is not None)
 
 
 def _is_aten(target) -> bool:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Container
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from ..graph.activations import Activation, Leaf
 from ..graph.canonicalize import site_nodes
+from ..graph.statistics import SiteStatistics
+from ..graph.targets import path_of
 from ..graph.unread import read
+
+T = TypeVar("T")
+
+_UNKNOWN = "is not known yet; run the model once, or give transform() example_inputs or calibration"
 
 
 class HybridActivation(Leaf):
@@ -41,6 +48,14 @@ class HybridActivation(Leaf):
     Source: Peng et al., AutoReP (ICCV 2023), section 3; lines are ours.
     """
 
+    keep: Tensor | None
+    coeffs: nn.Parameter | None
+    line: Tensor | None
+    line_coeffs: nn.Parameter | None
+    input_range: Tensor | None
+    fit_error: Tensor | None
+    activation: Activation
+
     _LEARNED = ("keep", "coeffs", "line", "line_coeffs", "input_range", "fit_error")
 
     def __init__(self, activation: Activation, degree: int = 2, shape: tuple[int, ...] | None = None):
@@ -49,7 +64,7 @@ class HybridActivation(Leaf):
         self.degree = degree
         self.gate: nn.Module | None = None  # learns keep during a search (hybrid.gate)
         self.share: Tensor | None = None  # in training, of what replaced positions take; the rest is the activation's
-        self.statistics = None
+        self.statistics: SiteStatistics | None = None
         self._replaced = self._lines = 0
         self.register_buffer("keep", None)
         self.register_parameter("coeffs", None)
@@ -83,7 +98,8 @@ class HybridActivation(Leaf):
     @property
     def takes_line(self) -> Tensor:
         """Boolean of ``shape``: replaced, and by ``line``."""
-        return torch.zeros_like(self.keep) if self.line is None else self.line & ~self.keep
+        keep = known(self.keep)
+        return torch.zeros_like(keep) if self.line is None else self.line & ~keep
 
     def set_keep(self, keep: Tensor) -> None:
         """Set the mask, a boolean tensor of the shape of one sample.
@@ -121,7 +137,7 @@ class HybridActivation(Leaf):
 
     def set_line_coeffs(self, coeffs: Tensor) -> None:
         """Set the line of every channel, (2, C)."""
-        if self.line is None or coeffs.shape != self.line_coeffs.shape:
+        if self.line_coeffs is None or coeffs.shape != self.line_coeffs.shape:
             raise ValueError(f"line_coeffs must be (2, C) for a site of shape {self.shape} that has lines, got "
                              f"{tuple(coeffs.shape)}")  # fmt: skip
         with torch.no_grad():
@@ -129,9 +145,9 @@ class HybridActivation(Leaf):
 
     def set_coeffs(self, coeffs: Tensor) -> None:
         """Set the polynomial of every channel, (degree + 1, C); another degree than before is allowed."""
-        if self.keep is None or coeffs.dim() != 2 or coeffs.shape[1] != self.keep.shape[0] or len(coeffs) < 2:
-            raise ValueError(f"coeffs must be (degree + 1, C) for a site of shape {self.shape}, got {coeffs.shape}")
         old = self.coeffs
+        if old is None or coeffs.dim() != 2 or coeffs.shape[1] != old.shape[1] or len(coeffs) < 2:
+            raise ValueError(f"coeffs must be (degree + 1, C) for a site of shape {self.shape}, got {coeffs.shape}")
         self.degree = len(coeffs) - 1
         coeffs = coeffs.detach().to(old.device, old.dtype)
         if coeffs.shape == old.shape:
@@ -141,47 +157,49 @@ class HybridActivation(Leaf):
             self.coeffs = nn.Parameter(coeffs.clone(), requires_grad=old.requires_grad)
 
     def _identity(self, degree: int) -> nn.Parameter:
-        identity = torch.zeros(degree + 1, self.keep.shape[0], device=self.keep.device)
+        keep = known(self.keep)
+        identity = torch.zeros(degree + 1, keep.shape[0], device=keep.device)
         identity[1] = 1
         return nn.Parameter(identity)
 
     def polynomial(self, x: Tensor) -> Tensor:
         """The polynomial of every element of ``x`` (N, *shape), in the dtype of ``x``."""
-        return horner(self.coeffs, x)
+        return horner(known(self.coeffs), x)
 
     def replacement(self, x: Tensor) -> Tensor:
         """What every element of ``x`` (N, *shape) gets where it is not kept: its polynomial, or its line."""
-        if self.line is None:
-            return horner(self.coeffs, x)
+        if self.line is None or self.line_coeffs is None:
+            return self.polynomial(x)
         if self.gate is None and self._lines == self._replaced:
             return horner(self.line_coeffs, x)
-        return torch.where(self.line, horner(self.line_coeffs, x), horner(self.coeffs, x))
+        return torch.where(self.line, horner(self.line_coeffs, x), self.polynomial(x))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 1:
             return self(x.unsqueeze(1)).squeeze(1)
         if self.keep is None and x.dim() and not torch.compiler.is_compiling():
             self.set_keep(torch.ones(x.shape[1:], dtype=torch.bool, device=x.device))
-        gated = self.gate is not None and self.training
-        if not gated and self._replaced == 0:  # in this order: a compiled model must not depend on the count
+        gate = self.gate if self.training else None
+        if gate is None and self._replaced == 0:  # in this order: a compiled model must not depend on the count
             return self.activation(x)
-        if x.shape[1:] != self.keep.shape:
+        keep = known(self.keep)
+        if x.shape[1:] != keep.shape:
             raise ValueError(
-                f"this site was masked for inputs of shape (N, {', '.join(map(str, self.keep.shape))}) and got "
+                f"this site was masked for inputs of shape (N, {', '.join(map(str, keep.shape))}) and got "
                 f"{tuple(x.shape)}; transform the model again for another input size"
             )
         poly = self.replacement(x)
-        if gated:
-            return torch.lerp(poly, self.activation(x), self.gate(self.keep).to(x.dtype))
+        if gate is not None:
+            return torch.lerp(poly, self.activation(x), gate(keep).to(x.dtype))
         if self.share is not None and self.training:
             kept = self.activation(x)
-            return torch.where(self.keep, kept, torch.lerp(kept, poly, self.share.to(x.dtype)))
-        return poly if self._replaced == self.total else torch.where(self.keep, self.activation(x), poly)
+            return torch.where(keep, kept, torch.lerp(kept, poly, self.share.to(x.dtype)))
+        return poly if self._replaced == self.total else torch.where(keep, self.activation(x), poly)
 
     def _count(self) -> None:
-        self._replaced, self._lines = int((~self.keep).sum()), int(self.takes_line.sum())
+        self._replaced, self._lines = int((~known(self.keep)).sum()), int(self.takes_line.sum())
         # Coefficients that nothing reads must not wait for a gradient (DistributedDataParallel would).
-        if self.gate is None:
+        if self.gate is None and self.coeffs is not None:
             self.coeffs.requires_grad_(self._replaced > self._lines)
             if self.line_coeffs is not None:
                 self.line_coeffs.requires_grad_(self._lines > 0)
@@ -209,6 +227,17 @@ class HybridActivation(Leaf):
         return f"shape={self.shape}, kept={self.kept} of {self.total}{lines}, degree={self.degree}"
 
 
+def known(value: T | None) -> T:
+    """What a site has as soon as its shape, or what arrives there, is known: ``known(site.keep)``.
+
+    Raises:
+        ValueError: it is not known yet.
+    """
+    if value is None:
+        raise ValueError(f"what arrives at this site {_UNKNOWN}")
+    return value
+
+
 def horner(coeffs: Tensor, x: Tensor) -> Tensor:
     """The polynomials ``coeffs`` (degree + 1, C) of ``x`` (N, C, ...), in the dtype of ``x``."""
     coeffs = coeffs.to(x.dtype).reshape(len(coeffs), -1, *(1,) * (x.dim() - 2))
@@ -228,12 +257,13 @@ def hybridize(gm: fx.GraphModule, degree: int = 2, named: Container[str] = ()) -
     """
     returned = read(gm)
     for node in site_nodes(gm, Activation):
-        if node not in returned and node.target not in named:
+        if node not in returned and path_of(node) not in named:
             continue
-        activation = gm.get_submodule(node.target)
-        site = HybridActivation(activation, degree)
-        site.train(activation.training)
-        gm.set_submodule(node.target, site)
+        activation = gm.get_submodule(path_of(node))
+        if isinstance(activation, Activation):
+            site = HybridActivation(activation, degree)
+            site.train(activation.training)
+            gm.set_submodule(path_of(node), site)
     return gm
 
 
@@ -241,7 +271,8 @@ def sites(gm: fx.GraphModule) -> dict[str, HybridActivation]:
     """The sites of a transformed model by name, in the order in which they run."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"expected the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
-    return {node.target: gm.get_submodule(node.target) for node in site_nodes(gm, HybridActivation)}
+    called = {node: gm.get_submodule(path_of(node)) for node in site_nodes(gm, HybridActivation)}
+    return {path_of(node): site for node, site in called.items() if isinstance(site, HybridActivation)}
 
 
 def copy_without_statistics(gm: fx.GraphModule) -> fx.GraphModule:
@@ -273,8 +304,5 @@ def relu_count(gm: fx.GraphModule) -> int:
     """
     unknown = [name for name, site in sites(gm).items() if site.shape is None]
     if unknown:
-        raise ValueError(
-            f"the shape of site '{unknown[0]}' is not known yet; run the model once, or give transform() "
-            "example_inputs or calibration"
-        )
+        raise ValueError(f"the shape of site '{unknown[0]}' {_UNKNOWN}")
     return sum(site.kept for site in sites(gm).values())

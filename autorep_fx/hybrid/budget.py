@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +50,10 @@ class _Probe(SiteWalk):
         parts = value if isinstance(value, (tuple, list)) else [value]
         return any(isinstance(part, Tensor) and part.requires_grad for part in parts)
 
-    def call_function(self, target: Callable, args: tuple, kwargs: dict):
+    def call_function(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target in _DETACHING and _computed(args[0]) else super().call_function(target, args, kwargs)
 
-    def call_method(self, target: str, args: tuple, kwargs: dict):
+    def call_method(self, target: Any, args: tuple, kwargs: dict):
         return args[0] if target == "detach" and _computed(args[0]) else super().call_method(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str)
     return F.cross_entropy(output, labels.long().to(output.device), reduction="sum")
 
 
-def check_budget(budget: int, total: int) -> None:
+def check_budget(budget: float | None, total: int) -> None:
     """Raise BudgetError unless ``budget`` is a whole number from 0 to ``total``."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"relu_budget must be a whole number of ReLU elements per sample, got {budget!r}")

@@ -15,7 +15,7 @@ def clip_rates(gm: fx.GraphModule) -> dict[str, float]:
     Raises:
         CalibrationError: the model was not calibrated (or was loaded: a file holds no statistics).
     """
-    found = {}
+    found: dict[str, float] = {}
     for name, site in _clipping(gm).items():
         if site.statistics is None:
             raise CalibrationError(
@@ -41,8 +41,9 @@ def simplify_clips(gm: fx.GraphModule, at_most: float = 1e-4) -> dict[str, float
     if not 0 <= at_most <= 1:
         raise ValueError(f"at_most must be a part of the inputs, 0 to 1, got {at_most!r}")
     chosen = {name: rate for name, rate in clip_rates(gm).items() if rate <= at_most}
-    for name in chosen:
-        drop_clip(gm.get_submodule(name))
+    for name, site in _clipping(gm).items():
+        if name in chosen:
+            drop_clip(site)
     return chosen
 
 

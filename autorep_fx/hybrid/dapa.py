@@ -81,7 +81,7 @@ def fit(
     check_method(method)
     if degree > statistics.moments.degree:
         raise ValueError(f"degree {degree} needs statistics of that degree, these have {statistics.moments.degree}")
-    sums = statistics.moments.over(where)
+    sums: tuple[Tensor, ...] = statistics.moments.over(where)
     if where is not None:
         empty = sums[0] == 0
         sums = tuple(torch.where(empty.view(-1, *(1,) * (s.dim() - 1)), a, s)
@@ -118,8 +118,9 @@ def mean_squared_error(coeffs: Tensor, statistics: SiteStatistics, where: Tensor
 def pooled(*parts: tuple[Tensor, Tensor]) -> Tensor:
     """Mean squared error (C,) over disjoint sets of positions: (error (C,) of each, mask of where); 0 where none is."""
     counts = [where.reshape(len(where), -1).sum(1).to(error) for error, where in parts]
-    total = sum(torch.where(n > 0, n * error, 0) for n, (error, _) in zip(counts, parts))
-    return total / sum(counts).clamp_min(1)
+    none = torch.zeros_like(counts[0])
+    total = sum((torch.where(n > 0, n * error, 0) for n, (error, _) in zip(counts, parts)), none)
+    return total / sum(counts, none).clamp_min(1)
 
 
 def gaussian_relu(mean: Tensor | float, std: Tensor | float) -> Tensor:
@@ -128,11 +129,11 @@ def gaussian_relu(mean: Tensor | float, std: Tensor | float) -> Tensor:
     With a = mean / std, phi and Phi the standard normal density and distribution: c2 = phi(a) / (2 std),
     c1 = Phi(a) - a phi(a), c0 = (mean**2 / (2 std) + std / 2) phi(a).
     """
-    mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
-    a = mean / std
+    m, s = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    a = m / s
     phi = np.exp(-a * a / 2) / np.sqrt(2 * np.pi)
-    c0 = (mean**2 / (2 * std) + std / 2) * phi
-    return torch.from_numpy(np.stack([c0, special.ndtr(a) - a * phi, phi / (2 * std)]))
+    c0 = (m**2 / (2 * s) + s / 2) * phi
+    return torch.from_numpy(np.stack([c0, special.ndtr(a) - a * phi, phi / (2 * s)]))
 
 
 def check_degree(degree: int) -> None:

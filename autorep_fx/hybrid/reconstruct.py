@@ -12,8 +12,11 @@ al., Data-Free Quantization (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +25,10 @@ from torch import Tensor, fx, nn
 from ..graph.attached import attached
 from ..graph.calibrate import Batches, InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
+from ..graph.targets import module_of, path_of
 from ..progress import progress_bar
 from ..text import brief
-from .activation import HybridActivation, copy_without_statistics, sites
+from .activation import HybridActivation, copy_without_statistics, known, sites
 from .fitting import Fitting, fit_where_replaced
 
 #: How strongly weights may be drawn to what they were, as parts of a layer's mean squared input; infinite: they stay,
@@ -33,6 +37,9 @@ RIDGES = (0.01, 0.1, 1.0, 10.0, float("inf"))
 
 #: Parts of the samples, each of which is left out once. Most inputs of one output, and rows at once.
 _PARTS, _WIDEST, _ROWS = 4, 8192, 2**16
+
+#: What is fitted, and what may be behind it.
+_LAYERS, _NORMS = (nn.Conv2d, nn.Linear), (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def reconstruct_layers(
@@ -54,13 +61,13 @@ def reconstruct_layers(
         mine, theirs = (InOrder(each, HybridActivation, batches) for each in (gm, target))
         nodes = list(zip(gm.graph.nodes, target.graph.nodes))
         for node, twin in progress_bar(nodes, "reconstruct", progress, "node"):
-            module = gm.get_submodule(node.target) if node.op == "call_module" else None
+            module = module_of(gm, node) if node.op == "call_module" else None
             wanted = theirs.run(twin)
             changed = not behind.isdisjoint(node.all_input_nodes)
-            if node in mine.sites and not module.keep.all():
-                _fit_site(node.target, module, mine.arriving(node), wanted, fitting)
+            if isinstance(module, HybridActivation) and not known(module.keep).all():
+                _fit_site(path_of(node), module, mine.arriving(node), wanted, fitting)
                 changed = True
-            elif changed and calls[node.target] == 1 and (layer := _layer(gm, node, module)):
+            elif changed and module is not None and calls[node.target] == 1 and (layer := _layer(gm, node, module)):
                 layer.fit(mine.arriving(node), wanted, ridges)
             if changed:
                 behind.add(node)
@@ -70,12 +77,12 @@ def reconstruct_layers(
 def _with_all_kept(gm: fx.GraphModule) -> fx.GraphModule:
     target = copy_without_statistics(gm)
     for site in sites(target).values():
-        site.set_keep(torch.ones_like(site.keep))
+        site.set_keep(torch.ones_like(known(site.keep)))
     return target
 
 
 def _fit_site(name: str, site: HybridActivation, inputs: list[Tensor], wanted: list[Tensor], fitting: Fitting) -> None:
-    statistics = SiteStatistics(tuple(site.shape), site.degree)
+    statistics = SiteStatistics(known(site.shape), site.degree)
     for x, y in zip(inputs, wanted):
         add(statistics, name, x, y.reshape(x.shape))
     fit_where_replaced(site, statistics, fitting)
@@ -83,15 +90,18 @@ def _fit_site(name: str, site: HybridActivation, inputs: list[Tensor], wanted: l
 
 def _layer(gm: fx.GraphModule, node: fx.Node, module: nn.Module) -> _Layer | None:
     """The layer at ``node``, if it is one whose weights can be fitted."""
-    if type(module) not in (nn.Conv2d, nn.Linear) or attached(module) or node.kwargs or len(node.args) != 1:
+    if not isinstance(module, _LAYERS) or type(module) not in _LAYERS:  # no class of a user's own
+        return None
+    if attached(module) or node.kwargs or len(node.args) != 1:
         return None
     if module.weight[0].numel() > _WIDEST or not isinstance(module.weight, nn.Parameter):
         return None
-    norm = None
+    norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
     if module.bias is None and len(node.users) == 1:
         (user,) = node.users
-        norm = gm.get_submodule(user.target) if user.op == "call_module" else None
-        norm = norm if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and norm.running_mean is not None else None
+        after = module_of(gm, user) if user.op == "call_module" else None
+        if isinstance(after, _NORMS) and type(after) in _NORMS and after.running_mean is not None:
+            norm = after
     return _Layer(module, norm)
 
 
@@ -103,7 +113,7 @@ class _Layer:
         norm: the batch norm behind it, which has its bias in the running mean where the layer has none.
     """
 
-    def __init__(self, module: nn.Conv2d | nn.Linear, norm: nn.Module | None):
+    def __init__(self, module: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | None):
         self.module, self.norm = module, norm
         self.groups = module.groups if isinstance(module, nn.Conv2d) else 1
         self.weight = module.weight.double().reshape(self.groups, len(module.weight) // self.groups, -1)
@@ -123,7 +133,7 @@ class _Layer:
         self.module.weight.copy_(weight.reshape(self.module.weight.shape))
         if self.module.bias is not None:
             self.module.bias.copy_(bias.flatten())
-        elif self.norm is not None:
+        elif self.norm is not None and self.norm.running_mean is not None:
             self.norm.running_mean.sub_(bias.flatten())
 
     def _solve(self, sums: _Sums, ridge: float) -> tuple[Tensor, Tensor]:
@@ -142,7 +152,7 @@ class _Layer:
     def _parts(self, inputs: list[Tensor], wanted: list[Tensor]) -> list[_Sums]:
         samples = sum(map(len, inputs))
         count = min(_PARTS, samples)
-        parts: list[_Sums | None] = [None] * count
+        parts: dict[int, _Sums] = {}
         at = 0
         for x, y in zip(inputs, wanted):
             each = max(_ROWS * len(y) * y.shape[1] // max(y.numel(), 1), 1)  # samples with so many rows
@@ -151,9 +161,9 @@ class _Layer:
                 end = -(-(part + 1) * samples // count)  # where the next part begins
                 take = min(each, end - at, len(x))
                 sums = _Sums.of(self._rows_in(x[:take]), self._rows_out(y[:take]))
-                parts[part] = sums if parts[part] is None else parts[part] + sums
+                parts[part] = parts[part] + sums if part in parts else sums
                 x, y, at = x[take:], y[take:], at + take
-        return parts
+        return [*parts.values()]
 
     def _rows_in(self, x: Tensor) -> Tensor:
         """(groups, rows, inputs): what each output is computed from."""
@@ -172,7 +182,8 @@ class _Layer:
         return y.flatten(2).unflatten(1, (self.groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
 
 
-class _Sums(NamedTuple):
+@dataclass(frozen=True)
+class _Sums:
     """All that least squares needs of some rows, by group: how many, and sums of x, y, x x', x y' and y**2."""
 
     rows: int
@@ -182,8 +193,7 @@ class _Sums(NamedTuple):
     xy: Tensor
     yy: Tensor
 
-    def __repr__(self) -> str:
-        return brief(self)
+    __repr__ = brief
 
     @staticmethod
     def of(x: Tensor, y: Tensor) -> _Sums:
@@ -191,10 +201,13 @@ class _Sums(NamedTuple):
                      y.double().square().sum())  # fmt: skip
 
     def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(*(a + b for a, b in zip(self, other)))
+        return self._each(operator.add, other)
 
     def __sub__(self, other: _Sums) -> _Sums:
-        return _Sums(*(a - b for a, b in zip(self, other)))
+        return self._each(operator.sub, other)
+
+    def _each(self, operation: Callable[[Any, Any], Any], other: _Sums) -> _Sums:
+        return _Sums(*(operation(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
 
     def error(self, weight: Tensor, bias: Tensor) -> float:
         """Squared error of a layer over the rows."""

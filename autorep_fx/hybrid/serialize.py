@@ -72,7 +72,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     mine = {name: site.activation.kind for name, site in sites(gm).items()}
     for name, kind in mine.items():
         if kind == "relu6" and theirs.get(name) == "relu":  # simplify_clips
-            drop_clip(gm.get_submodule(name))
+            drop_clip(sites(gm)[name])
             mine[name] = "relu"
     if mine != theirs:
         differs = next(n for n in (*mine, *theirs) if mine.get(n) != theirs.get(n))
@@ -137,10 +137,12 @@ def _check_site(name: str, tensors: dict[str, Tensor], path: str | os.PathLike) 
     fits = line is None or line.dtype == torch.bool and line.shape == keep.shape
     need(fits, "line", f"a boolean mask of shape {tuple(keep.shape)}")
     need((line is None) == (parts["line_coeffs"] is None), "line_coeffs", "there if and only if 'line' is")
-    shapes = {"coeffs": (len(coeffs), len(keep)), "line_coeffs": (2, len(keep)), "input_range": (2,),
+    rows = 0 if coeffs is None else len(coeffs)
+    shapes = {"coeffs": (rows, len(keep)), "line_coeffs": (2, len(keep)), "input_range": (2,),
               "fit_error": (len(keep),)}  # fmt: skip
     for part, value in parts.items():
         fits = value is None or value.is_floating_point() and tuple(value.shape) == shapes[part]
         need(fits, part, f"floating point of shape {shapes[part]}")
     for part in ("coeffs", "line_coeffs"):
-        need(parts[part] is None or bool(torch.isfinite(parts[part]).all()), part, "finite")
+        value = parts[part]
+        need(value is None or bool(torch.isfinite(value).all()), part, "finite")

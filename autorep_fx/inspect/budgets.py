@@ -13,7 +13,7 @@ from ..errors import BudgetError
 from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
-from ..hybrid.activation import masks_digest, relu_count, sites
+from ..hybrid.activation import known, masks_digest, relu_count, sites
 from ..hybrid.budget import choose, scores_of
 from ..hybrid.fitting import Fitting, give_lines
 from ..secure.cost.cost import Cost
@@ -90,7 +90,7 @@ class Reached:
 
 @dataclass
 class BudgetPlan:
-    """What :func:`plan_budgets` found. ``print`` it, or give it to :meth:`Report.to_html`.
+    """What :func:`plan_budgets` found. ``print`` it, or give it to :meth:`~autorep_fx.Report.to_html`.
 
     Attributes:
         model: the name of the model's class.
@@ -113,11 +113,13 @@ class BudgetPlan:
         """Add a network that was made from the model, and the accuracy (a fraction) that it has, to show beside others.
 
         Raises:
-            ValueError: ``accuracy`` is no fraction.
+            ValueError: ``accuracy`` is no fraction, or the plan is none of :func:`plan_budgets`.
             CompileError: the native runtime cannot run it.
         """
         if not 0 <= accuracy <= 1:
             raise ValueError(f"accuracy must be a fraction from 0 to 1, got {accuracy!r}")
+        if self._x is None:
+            raise ValueError("this plan has no examples; add networks to what plan_budgets returned")
         found = Reached(name, accuracy, relu_count(gm), masks_digest(gm), _prices(gm, self._x, self.networks))
         self.reached.append(found)
         return found
@@ -179,10 +181,12 @@ def plan_budgets(
     gm = transform(model, calibration=calibration, degree=degree, progress=progress)
     if not sites(gm):
         raise BudgetError("the model has no activation that could be replaced")
-    for site in sites(gm).values():  # of a network that is hybrid already
-        site.set_keep(torch.ones_like(site.keep))
+    there = sites(gm)
+    for site in there.values():  # of a network that is hybrid already
+        site.set_keep(torch.ones_like(known(site.keep)))
     batches = Batches(calibration, leave_out=True)
-    x, total, forms = examples(batches), relu_count(gm), ("coeffs",)
+    x, total = examples(batches), relu_count(gm)
+    forms: tuple[str, ...] = ("coeffs",)
     if degree == 2:
         give_lines(gm, Fitting(degree))
         forms = ("coeffs", "line_coeffs")
@@ -194,9 +198,9 @@ def plan_budgets(
     with bar:
         for count in counts:
             for name, keep in choose(square, count).items():
-                gm.get_submodule(name).set_line(None)
-                gm.get_submodule(name).set_keep(keep)
-            loss = sum(float(score[~gm.get_submodule(name).keep].sum()) for name, score in square.items())
+                there[name].set_line(None)
+                there[name].set_keep(keep)
+            loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
             plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found)))
             bar.update()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from ..forms.prices import unreplaced_plan
 from ..graph.canonicalize import site_nodes
+from ..graph.targets import path_of
 from ..hybrid.activation import HybridActivation, sites
 from ..secure.cost.cost import Cost, quickest
 from ..secure.link.network import NETWORKS, Network, network_of
@@ -93,8 +94,9 @@ def costs(gm: fx.GraphModule, program: SecureProgram, network: Network | str, x:
     """
     plan, chosen = program.native[0], network_of(network)
     _check_same(gm, plan)
-    known = x is not None and all(site.shape is not None for site in sites(gm).values())
-    original = unreplaced_plan(gm, x, chosen) if known and any(s.kept < s.total for s in sites(gm).values()) else None
+    there, original = sites(gm).values(), None
+    if x is not None and all(s.shape is not None for s in there) and any(s.kept < s.total for s in there):
+        original = unreplaced_plan(gm, x, chosen)
     labels = {found: name for name, found in NETWORKS.items()}
     networks = dict.fromkeys([chosen, *NETWORKS.values()])
     return [
@@ -168,14 +170,15 @@ def _of_map(step: Step) -> str:
 
 
 def _check_same(gm: fx.GraphModule, plan: Plan) -> None:
-    nodes, compares = {node.name for node in gm.graph.nodes}, Counter()
+    nodes, compares = {node.name for node in gm.graph.nodes}, Counter[str]()
     for step in plan.steps:
         node = node_of(step.name)
         if node not in nodes and step is not plan.output:
             raise ValueError(f"program was compiled from another model: it has a step '{node}', and gm no such node")
         compares[node] += len(step.attrs["kept"]) if step.op == "activation" else 0
-    for node in site_nodes(gm, HybridActivation):
-        site, compared = gm.get_submodule(node.target), compares[node.name]
+    there = sites(gm)
+    for called in site_nodes(gm, HybridActivation):
+        site, compared = there[path_of(called)], compares[called.name]
         if site.shape is not None and (compared > site.kept or (compared == 0) != (site.kept == 0)):
-            raise ValueError(f"program was compiled from other masks: at site '{node.target}' it compares {compared:,} "
-                             f"positions, and gm keeps {site.kept:,}; compile gm again")  # fmt: skip
+            raise ValueError(f"program was compiled from other masks: at site '{called.target}' it compares "
+                             f"{compared:,} positions, and gm keeps {site.kept:,}; compile gm again")  # fmt: skip

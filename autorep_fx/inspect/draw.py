@@ -145,7 +145,13 @@ def draw_fit(ax: Axes, site: SiteRecord, palette: Palette) -> None:
 
 
 def draw_channel(ax: Axes, site: SiteRecord, channel: int, palette: Palette) -> None:
-    """The distribution, the activation and the polynomial of one channel."""
+    """The distribution, the activation and the polynomial of one channel.
+
+    Raises:
+        Missing: how far its polynomial is off is not known.
+    """
+    if site.channel_error is None:
+        raise Missing("the errors of this site's polynomials are not known")
     low, high = _window(site, channel)
     x = np.linspace(low, high, _POINTS)
     act, poly = site.activate(x)[:, channel], site.polynomial(x)[:, channel]
@@ -203,9 +209,8 @@ def _require(site: SiteRecord) -> None:
 
 def _window(site: SiteRecord, channel: int | None) -> tuple[float, float]:
     """The range worth showing: all but a thousandth of the data at each end, and zero where it is near."""
-    if site.histogram is None:
-        low, high = site.low, site.high
-    else:
+    low, high = site.low or 0.0, site.high or 0.0
+    if site.histogram is not None:
         h = site.histogram
         low_edges, width = h.low.numpy(), h.width.numpy()
         counts = h.counts.numpy()

@@ -13,8 +13,9 @@ from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate
 from ..graph.canonicalize import site_nodes
 from ..graph.statistics import SiteStatistics, StreamingHistogram
+from ..graph.targets import path_of
 from ..hybrid import dapa
-from ..hybrid.activation import HybridActivation, sites
+from ..hybrid.activation import HybridActivation, known, sites
 from ..hybrid.fitting import Fitting
 from ..secure.plan.plan import node_of
 from ..secure.secure_program import SecureProgram
@@ -71,7 +72,7 @@ class Drift:
 
     @property
     def drifted(self) -> list[str]:
-        """Names of the sites to fit again, for :func:`refit`."""
+        """Names of the sites to fit again, for :func:`~autorep_fx.refit`."""
         return [site.name for site in self.sites if site.drifted]
 
     def to_dict(self) -> dict:
@@ -87,7 +88,7 @@ class Drift:
         return f"{said} ({self.samples:,} samples, beside {self.reference or 'no reference'})"
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table, its head first; ``("drift", drift.rows())`` is a section of :meth:`Report.to_html`."""
+        """A table, its head first; ``("drift", drift.rows())`` is a section of :meth:`~autorep_fx.Report.to_html`."""
         rows = [("site", "moved", "beyond", "window", "error", "before", "best", "")]
         for s in self.sites:
             rows.append((s.name, _number(s.distance), f"{s.beyond:.2%}", _share(s.window), _share(s.error),
@@ -143,7 +144,7 @@ def monitor(
 
 def _windows(gm: fx.GraphModule, program: SecureProgram, batches: Batches) -> dict[str, float]:
     """Of each site that compares, the largest part of its window that is used."""
-    names = {node.name: node.target for node in site_nodes(gm, HybridActivation)}
+    names = {node.name: path_of(node) for node in site_nodes(gm, HybridActivation)}
     found: dict[str, float] = {}
     for x, _ in batches:
         for use in program.headroom(x).uses:
@@ -156,7 +157,7 @@ def _windows(gm: fx.GraphModule, program: SecureProgram, batches: Batches) -> di
 def _compared(
     name: str, site: HybridActivation, now: SiteStatistics, before: SiteStatistics | None, window: float | None
 ) -> SiteDrift:
-    low, high = site.input_range.double().tolist()
+    low, high = known(site.input_range).double().tolist()
     beyond = _beyond(now.histogram, low, high)
     channels = None if before is None else _distances(before.histogram, now.histogram)
     error = earlier = best = None
@@ -164,7 +165,7 @@ def _compared(
         error, best = _error(site, now), _best(site, now)
         earlier = None if before is None else _error(site, before)
     base = best if earlier is None else earlier
-    worse = error is not None and error - base > _WORSE
+    worse = error is not None and base is not None and error - base > _WORSE
     distance = None if channels is None else float(channels.max())
     drifted = worse or beyond > _BEYOND
     return SiteDrift(name, distance, beyond, error, earlier, best, drifted, window, channels)
@@ -192,7 +193,7 @@ def _distances(before: StreamingHistogram, now: StreamingHistogram) -> np.ndarra
 def _forms(site: HybridActivation) -> list[tuple[Tensor, Tensor, int]]:
     """(coefficients, positions that take them, degree)."""
     line = site.takes_line.cpu()
-    found = [(site.coeffs.detach().cpu(), ~site.keep.cpu() & ~line, site.degree)]
+    found = [(known(site.coeffs).detach().cpu(), ~known(site.keep).cpu() & ~line, site.degree)]
     if site.line_coeffs is not None:
         found.append((site.line_coeffs.detach().cpu(), line, 1))
     return [form for form in found if form[1].any()]

@@ -147,7 +147,7 @@ def _strip(site: SiteRecord) -> dict | None:
 
 
 def _coefficients(site: SiteRecord) -> list[dict] | None:
-    if not site.fitted:
+    if site.coeffs is None:
         return None
     used = site.coeffs[:, site.channels_in_use]
     names = ["1", "x", "x²", "x³", "x⁴"]

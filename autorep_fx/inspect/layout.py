@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,7 @@ def _spine(boxes: list[Box], sources: list[list[int]]) -> set[int]:
     return spine
 
 
-def _place(tracks: list[list[tuple[int, int]]], first: int, last: int, wanted: list[int] = ()) -> int:
+def _place(tracks: list[list[tuple[int, int]]], first: int, last: int, wanted: Sequence[int] = ()) -> int:
     """The first track that is free over rows ``first`` to ``last``; those of ``wanted`` before others."""
     for i in (*wanted, *range(len(tracks))):
         if all(last <= a or b <= first for a, b in tracks[i]):

@@ -14,7 +14,7 @@ from ..graph.activations import Activation
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa
-from ..hybrid.activation import HybridActivation, sites
+from ..hybrid.activation import HybridActivation, known, sites
 
 #: Inputs that span this many times what calibration saw are worth a note.
 _OUTSIDE = 3
@@ -68,12 +68,12 @@ class SiteRecord:
 
     @property
     def replaced(self) -> int | None:
-        return None if self.total is None else self.total - self.kept
+        return None if self.total is None or self.kept is None else self.total - self.kept
 
     @property
     def share(self) -> float | None:
         """Share of the elements that keep their activation, 0 to 1."""
-        return self.kept / self.total if self.total else None
+        return self.kept / self.total if self.total and self.kept is not None else None
 
     @property
     def fitted(self) -> bool:
@@ -82,7 +82,7 @@ class SiteRecord:
     @property
     def channels_in_use(self) -> np.ndarray:
         """Indices of the channels whose polynomial is used; all of them where nothing is replaced."""
-        channels = self.coeffs.shape[1] if self.fitted else (self.shape or (0,))[0]
+        channels = (self.shape or (0,))[0] if self.coeffs is None else self.coeffs.shape[1]
         if self.keep is None or self.keep.all():
             return np.arange(channels)
         others = self.keep if self.line is None or self.lines == self.replaced else self.keep | self.line
@@ -112,7 +112,9 @@ class SiteRecord:
             return self.activation.in_float64(grid).numpy()
 
     def polynomial(self, x: np.ndarray) -> np.ndarray:
-        """The polynomials of ``x`` (n,), (n, C)."""
+        """The polynomials of ``x`` (n,), (n, C), of a site that is fitted."""
+        if self.coeffs is None:
+            raise ValueError(f"site '{self.name}' has no polynomials")
         return np.polynomial.polynomial.polyval(np.asarray(x, dtype=np.float64), self.coeffs).T
 
 
@@ -190,16 +192,21 @@ def measure(gm: fx.GraphModule, example_inputs=None) -> tuple[list[SiteRecord], 
         if name in observer.not_finite:
             _forget_distribution(record)
             record.note = "its input is not finite on example_inputs"
-        elif example_inputs is not None and site.input_range is not None and record.high is not None:
-            low, high = (float(v) for v in site.input_range)
-            if record.high - record.low > _OUTSIDE * (high - low):
-                record.note = (
-                    f"its input spans {record.low:.3g} to {record.high:.3g} on example_inputs, calibration saw "
-                    f"{low:.3g} to {high:.3g}: polynomials upstream diverge"
-                )
+        elif example_inputs is not None and site.input_range is not None:
+            _note_beyond(record, site.input_range)
         records.append(record)
     shapes = observer.shapes or _shapes_at_sites(gm)
     return records, shapes, observer.samples
+
+
+def _note_beyond(record: SiteRecord, calibrated: Tensor) -> None:
+    """Say so where the input spans far more than when the site was fitted."""
+    low, high = (float(v) for v in calibrated)
+    if record.low is not None and record.high is not None and record.high - record.low > _OUTSIDE * (high - low):
+        record.note = (
+            f"its input spans {record.low:.3g} to {record.high:.3g} on example_inputs, calibration saw "
+            f"{low:.3g} to {high:.3g}: polynomials upstream diverge"
+        )
 
 
 def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | None, source: str) -> SiteRecord:
@@ -209,11 +216,11 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
         record.kept = record.total if site.shape is None else site.kept
     if site.keep is not None:
         record.keep = site.keep.cpu().numpy().copy()
-        if site.lines:
+        if site.line_coeffs is not None and site.lines:
             record.lines, record.line = site.lines, site.takes_line.cpu().numpy().copy()
             record.line_coeffs = site.line_coeffs.detach().cpu().double().numpy().copy()
         only = site.lines and site.lines == record.replaced
-        coeffs = (site.line_coeffs if only else site.coeffs).detach().cpu().double()
+        coeffs = known(site.line_coeffs if only else site.coeffs).detach().cpu().double()
         identity = torch.zeros_like(coeffs)
         identity[1] = 1
         if not torch.isfinite(coeffs).all():
@@ -235,22 +242,24 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
 
 
 def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteStatistics | None) -> None:
-    keep = torch.from_numpy(record.keep)
-    where = None if record.replaced == 0 else ~keep
-    weight = (torch.ones_like(keep) if where is None else where).flatten(1 if keep.dim() > 1 else 0)
-    weight = (weight.sum(1) if keep.dim() > 1 else weight).double().numpy()
+    if record.keep is None or record.coeffs is None:
+        return
+    keep, replaced, power = torch.from_numpy(record.keep), record.replaced or 0, 0.0
+    where = ~keep if replaced else torch.ones_like(keep)
+    counts = where.flatten(1).sum(1) if keep.dim() > 1 else where
+    weight = counts.double().numpy()
     if statistics is not None and statistics.samples and statistics.moments.degree >= len(record.coeffs) - 1:
         coeffs = torch.from_numpy(record.coeffs)
-        error = dapa.mean_squared_error(coeffs, statistics, where)
-        if 0 < record.lines < record.replaced:  # coeffs are those of the others
-            line = torch.from_numpy(record.line)
+        found = dapa.mean_squared_error(coeffs, statistics, where if replaced else None)
+        if record.line is not None and record.line_coeffs is not None and record.lines < replaced:
+            line = torch.from_numpy(record.line)  # coeffs are those of the others
             parts = (torch.from_numpy(record.line_coeffs), line), (coeffs, where & ~line)
-            error = dapa.pooled(*((dapa.mean_squared_error(c, statistics, part), part) for c, part in parts))
-        error = error.numpy()
-        count, _, _, square = statistics.moments.over(where)
+            found = dapa.pooled(*((dapa.mean_squared_error(c, statistics, part), part) for c, part in parts))
+        error = found.numpy()
+        count, _, _, square = statistics.moments.over(where if replaced else None)
         power = float(square.sum() / count.sum())
     elif site.fit_error is not None:
-        error, power = site.fit_error.cpu().double().numpy(), None
+        error = site.fit_error.cpu().double().numpy()
     else:
         return
     if not np.isfinite(error).all():

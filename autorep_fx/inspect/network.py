@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
+from ..graph.targets import module_of, path_of
 from .measure import SiteRecord
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def plain(graph: nx.DiGraph) -> nx.DiGraph:
 
 
 def _plain(attributes: dict) -> dict[str, str | int | float | bool]:
-    found = {}
+    found: dict[str, str | int | float | bool] = {}
     for name, value in attributes.items():
         if isinstance(value, tuple):
             found[name] = "x".join(map(str, value)) or "scalar"
@@ -80,10 +81,10 @@ def _target(node: fx.Node) -> str:
 
 def _parameters(gm: fx.GraphModule, node: fx.Node) -> int:
     if node.op == "call_module":
-        return sum(p.numel() for p in gm.get_submodule(node.target).parameters())
+        return sum(p.numel() for p in module_of(gm, node).parameters())
     if node.op == "get_attr":
-        value = gm
-        for part in node.target.split("."):
+        value: Any = gm
+        for part in path_of(node).split("."):
             value = getattr(value, part)
         return value.numel() if isinstance(value, nn.Parameter) else 0
     return 0
@@ -95,9 +96,9 @@ def _label(gm: fx.GraphModule, node: fx.Node) -> str:
     if node.op == "output":
         return "output"
     if node.op == "get_attr":
-        return node.target.rpartition(".")[2]
+        return path_of(node).rpartition(".")[2]
     if node.op == "call_module":
-        return _module_label(gm.get_submodule(node.target))
+        return _module_label(module_of(gm, node))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
     name = name.strip("_")
     return _SHORT.get(name, name.replace("_", " "))
@@ -118,7 +119,7 @@ def _module_label(module: nn.Module) -> str:
         size = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,)
         return "global avg pool" if set(size) == {1} else f"avg pool to {'×'.join(map(str, size))}"
     if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)):
-        kernel = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
+        sides = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
         kind = "max" if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)) else "avg"
-        return f"{kind} pool {'×'.join(map(str, kernel))}"
+        return f"{kind} pool {'×'.join(map(str, sides))}"
     return type(module).__name__.lower() if type(module).__module__.startswith("torch.nn") else type(module).__name__

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import textwrap
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..text import elide
 from . import draw, table
 from .measure import SiteRecord
 
 _MOST_BARS = 24
-_PLAIN = {"parse_math": False}  # a dollar in a name is a dollar
+_PLAIN: dict[str, Any] = {"parse_math": False}  # a dollar in a name is a dollar
 
 
 def png(report, title: str | None = None, site: str | None = None) -> bytes:
@@ -26,8 +28,8 @@ def png(report, title: str | None = None, site: str | None = None) -> bytes:
     fit_site, mask_site = _choose(report, site)
     palette = draw.LIGHT
     with matplotlib.rc_context(draw.style() | {"font.size": 10}):
-        figure = Figure(figsize=(12, 4.2), dpi=200, layout="constrained", facecolor="white")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08, wspace=0.02)
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08, wspace=0.02)
+        figure = Figure(figsize=(12, 4.2), dpi=200, layout=layout, facecolor="white")
         figure.suptitle(
             title or table.headline(report).replace(" -> ", " → "),
             x=0.012,

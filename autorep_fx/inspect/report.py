@@ -61,15 +61,15 @@ def inspect(
     if program is None and network is not None and example_inputs is None:
         raise ValueError("network needs a program, or example_inputs to compile one")
     gm = getattr(gm, "_orig_mod", gm)  # what torch.compile wraps
-    transformed = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
-    if not transformed:
-        gm = transform(gm)
+    hybrid = isinstance(gm, fx.GraphModule) and any(isinstance(m, HybridActivation) for m in gm.modules())
+    graph = gm if isinstance(gm, fx.GraphModule) and hybrid else transform(gm)
     if program is None and network is None:
-        return Report(gm, example_inputs)
+        return Report(graph, example_inputs)
     x = None if example_inputs is None else examples(Batches(example_inputs, "example_inputs"))
     network = network or "lan"
-    program = program or compile(gm, x, network=network)
-    return Report(gm, example_inputs, costs(gm, program, network, x))
+    if program is None and x is not None:
+        program = compile(graph, x, network=network)
+    return Report(graph, example_inputs, () if program is None else costs(graph, program, network, x))
 
 
 class Report:
@@ -100,8 +100,8 @@ class Report:
         polynomials = {id(c) for m in everything for c in (m.coeffs, m.line_coeffs)}
         self.parameters = sum(p.numel() for p in gm.parameters() if id(p) not in polynomials)
         known = all(site.total is not None for site in self.sites)
-        self.before = sum(site.total for site in self.sites) if known else None
-        self.after = sum(site.kept for site in self.sites) if known else None
+        self.before = sum(site.total or 0 for site in self.sites) if known else None
+        self.after = sum(site.kept or 0 for site in self.sites) if known else None
         self.lines = sum(site.lines for site in self.sites)
         predicted = gm.meta.get("predicted")
         self.predicted = predicted if predicted and predicted["masks"] == self.masks else None
@@ -109,12 +109,12 @@ class Report:
     @property
     def share(self) -> float | None:
         """Share of the ReLUs that is kept, 0 to 1."""
-        return self.after / self.before if self.before else None
+        return self.after / self.before if self.before and self.after is not None else None
 
     @property
     def factor(self) -> float | None:
         """How many times fewer ReLUs; None where none is left, or the number is unknown."""
-        return self.before / self.after if self.after else None
+        return self.before / self.after if self.after and self.before is not None else None
 
     def __str__(self) -> str:
         return table.render(self)
@@ -201,7 +201,7 @@ class Report:
 
 def _site_dict(site: SiteRecord) -> dict:
     coeffs = None
-    if site.fitted:
+    if site.coeffs is not None:
         used = site.coeffs[:, site.channels_in_use]
         coeffs = [
             {"power": k, "min": _float(c.min()), "median": _float(np.median(c)), "max": _float(c.max())}
@@ -223,7 +223,7 @@ def _site_dict(site: SiteRecord) -> dict:
             "high": _float(site.high),
             "above 6": _float(site.clip_rate),
         },
-        "degree": len(site.coeffs) - 1 if site.fitted else None,
+        "degree": None if site.coeffs is None else len(site.coeffs) - 1,
         "coeffs": coeffs,
         "error": {"rms": _float(site.error), "relative": _float(site.relative_error)},
         "note": site.note,

@@ -91,7 +91,7 @@ class _Drawing:
             return f"M{xa:g} {start:g}V{end:g}"
         if a.column == 0 and (b.row > a.row + 1 or a.lane is not None):
             # Out of the spine's side, down its lane, and into the reader's side (or top).
-            x = _MARGIN + _SPINE + _GAP / 2 + a.lane * _LANE
+            x = _MARGIN + _SPINE + _GAP / 2 + (a.lane or 0) * _LANE
             out = f"M{xa + self.half(a):g} {start - _BOX / 2:g}H{x - 7:g}q7 0 7 7"
         elif a.column == 0:
             return f"M{xa + self.half(a):g} {start - _BOX / 2:g}H{xb - 9:g}q9 0 9 9V{end:g}"

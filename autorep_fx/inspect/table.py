@@ -25,10 +25,14 @@ def render(report) -> str:
     total = ["total", "", "", count(report.before), count(report.after), count(report.lines), percent(report.share),
              *[""] * 5]  # fmt: skip
     shown = [i for i, name in enumerate(_HEAD) if name != "lines" or report.lines]
-    head, total, *rows = ([cells[i] for i in shown] for cells in (_HEAD, total, *rows))
+
+    def cells(row: Sequence[str]) -> list[str]:
+        return [row[i] for i in shown]
+
     top = [headline(report), *filter(None, [prediction(report)])]
     below = [legend(report), *(textwrap.fill(note, WIDTH) for note in notes(report))]
-    return "\n\n".join(["\n".join(top), columns(head, rows, [total]), "\n".join(below), *_costs(report)])
+    main = columns(cells(_HEAD), [*map(cells, rows)], [cells(total)])
+    return "\n\n".join(["\n".join(top), main, "\n".join(below), *_costs(report)])
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = ()) -> str:
@@ -191,7 +195,7 @@ def number(value: float | None) -> str:
 
 def spread(site: SiteRecord) -> str:
     """Mean and standard deviation, the mean no finer than the deviation."""
-    if site.mean is None or not np.isfinite([site.mean, site.std]).all():
+    if site.mean is None or site.std is None or not np.isfinite([site.mean, site.std]).all():
         return UNKNOWN
     if not 0.0995 <= site.std < 999:
         return f"{number(site.mean)}±{number(site.std)}"
@@ -205,7 +209,7 @@ def span(site: SiteRecord) -> str:
 
 def polynomial(site: SiteRecord) -> str:
     """The median of each coefficient, lowest first; more than three terms are cut."""
-    if not site.fitted:
+    if site.coeffs is None:
         return UNKNOWN if site.note else "not fitted"
     median = np.median(site.coeffs[:, site.channels_in_use], axis=1)
     text = ""

@@ -10,6 +10,10 @@ copied, a non-contiguous `out` is refused. Anything with NumPy's array protocol 
 in place. Wrong types raise `TypeError`, wrong shapes or ranges `ValueError`, both naming the argument. Python's lock is
 released while a kernel runs.
 
+What is written (`out`, and the shares that a function ending in `_` changes) must not share memory with another
+argument: a `ValueError` names the two. Where a function says that `out` may be one of them, it may be that array
+itself, not a part of it. An input that is copied shares nothing.
+
 The kernels exist in several tiers (portable, avx2, avx512). The best one that the machine has is used, unless the
 environment variable `AUTOREP_FX_CPU` or `set_tier` names another; an unsupported one is an error.
 """

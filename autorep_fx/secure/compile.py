@@ -12,7 +12,7 @@ from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
 from .link.network import Network
 from .lower.lowered import lowered
-from .plan.input_range import InputRange
+from .plan.input_range import InputRange, has_channels
 from .planner.bias_correction import centered
 from .planner.equalize import equalized
 from .planner.extreme_inputs import probes
@@ -68,8 +68,10 @@ def compile(
         window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16.
         input_range: the smallest and the largest value that an input may have, each a number or one for each channel
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
-            span wider on either side; with ranges="worst", plus and minus the largest |x| of the examples, times
-            2**margin_bits.
+            span wider on either side. Where axis 1 is no channel but time, rows or features (what the first layers make
+            of it tells), all its positions have one range, that of all values, unless their spans differ by much, as
+            those of features in several units do. With ranges="worst", plus and minus the largest |x| of the examples,
+            times 2**margin_bits.
         max_error: how far fixed point may be off on the examples at most, as a part of how far outputs of different
             samples lie apart. Where nothing is enough there is a warning that names the step; beyond ten times that the
             program is refused.
@@ -99,7 +101,7 @@ def compile(
                               precision, spline_error)  # fmt: skip
     original = lowered(gm, example_inputs)
     x = example_inputs.detach().to("cpu", torch.float64)
-    x, within = _input_range(x, input_range, 2.0**margin_bits if ranges == "worst" else None)
+    x, within = _input_range(original, x, input_range, 2.0**margin_bits if ranges == "worst" else None)
     if ranges == "worst":
         program, reach = equalized(original, worst_case(original, within))
         margins = Margins(0, 0)
@@ -155,7 +157,7 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
     return example_inputs
 
 
-def _input_range(x: Tensor, given: tuple | None, times: float | None) -> tuple[Tensor, InputRange]:
+def _input_range(program: Program, x: Tensor, given: tuple | None, times: float | None) -> tuple[Tensor, InputRange]:
     """The examples that count, and the range that a plan publishes.
 
     given: by the user. times: for ranges="worst", which promises so many times the examples' largest value.
@@ -170,7 +172,7 @@ def _input_range(x: Tensor, given: tuple | None, times: float | None) -> tuple[T
         largest = float(x.abs().max()) * times
         return x, InputRange.given(-largest, largest, x.shape[1])
     x = _without_outliers(x)
-    return x, InputRange.of_examples(x.numpy())
+    return x, InputRange.of_examples(x.numpy(), has_channels(program))
 
 
 def _without_outliers(x: Tensor) -> Tensor:

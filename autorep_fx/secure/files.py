@@ -108,12 +108,12 @@ class Published:
 
     plan: native.Plan
     input_shape: tuple[int, ...]
-    form: Form
+    form: Form | None
 
     __repr__ = brief
 
 
-def load_published(folder: str | Path) -> Published:
+def load_published(folder: str | os.PathLike) -> Published:
     """The public part alone, for client and dealer.
 
     Raises:
@@ -126,7 +126,7 @@ def load_published(folder: str | Path) -> Published:
     return Published(plan, tuple(public["input"]), public["output"])
 
 
-def publish(folder: str | Path, out: str | Path) -> None:
+def publish(folder: str | os.PathLike, out: str | os.PathLike) -> None:
     """Copy the public part, and nothing else, to another folder: what client and dealer may have.
 
     Raises:

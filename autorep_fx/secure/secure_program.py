@@ -43,7 +43,7 @@ class SecureProgram(Program):
     Attributes:
         base_plan: the native runtime's plan, for any comparison; None where it cannot run the program.
         numbers: the server's part of it.
-        reach: largest absolute values of each channel, by name (plan/ranges.py).
+        reach: largest absolute values of each channel, by name (planner/ranges.py).
         frac_bits: of CrypTen's numbers.
         obstacle: why there is no plan.
     """

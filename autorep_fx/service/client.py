@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,8 @@ def connect(
         PartyError: server or dealer cannot be reached or trusted, or have another version or program.
         Refused: too many sessions; says when to come back.
     """
-    identity = tls if isinstance(tls, Identity) else identity_of(*(tls or (None, None)), plain, server, dealer)
+    cert, ca = (None, None) if not tls or isinstance(tls, Identity) else tls
+    identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name)  # fmt: skip
@@ -136,11 +137,12 @@ class Client:
             output, stats = self._answered(values, until)
         finally:
             self._lock.release()
+        found: Any = output
         if is_tensor(x):
             import torch
 
-            output = torch.from_numpy(output)
-        return Result(assemble(self.public.form, output, x.dtype), stats)
+            found = torch.from_numpy(output)
+        return Result(assemble(self.public.form, found, x.dtype), stats)
 
     def headroom(self, x: Tensor | np.ndarray) -> InputHeadroom:
         """How near a batch comes to what the program answers: its range and statistics, as they were published.
@@ -174,7 +176,7 @@ class Client:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _values(self, x: Tensor | np.ndarray) -> np.ndarray:
+    def _values(self, x: Any) -> np.ndarray:
         """In float64.
 
         Raises:

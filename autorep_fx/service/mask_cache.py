@@ -17,7 +17,7 @@ _kept: OrderedDict[tuple[str, bytes], dict[str, Any]] = OrderedDict()
 
 
 def masks_of(plan: Plan, name: str, model: bytes) -> dict[str, Any]:
-    """As :func:`~autorep_fx.secure.parties.weights.pack_masks`. name: the plan's own; model: the seed of ``A``."""
+    """As :func:`~.blinded_weights.pack_masks`. name: the plan's own; model: the seed of ``A``."""
     key = name, model
     with _lock:
         if key not in _kept:

@@ -44,8 +44,8 @@ class Pictures:
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ValueError(f"{path}: a picture is no input of shape {shape}; give an .npy file")
         try:
-            with Image.open(path) as image:
-                image = image.convert("L" if shape[0] == 1 else "RGB")
+            with Image.open(path) as opened:
+                image = opened.convert("L" if shape[0] == 1 else "RGB")
         except UnidentifiedImageError:
             raise ValueError(f"{path} is no picture") from None
         scale = max(self.size, *shape[1:]) / min(image.size)

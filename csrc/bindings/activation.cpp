@@ -30,13 +30,6 @@ py::array matrix(const py::object& value, const char* name) {
   return a;
 }
 
-void refuse_overlap(const py::array& out, const py::array& other, const char* name) {
-  const auto* a = static_cast<const char*>(out.data());
-  const auto* b = static_cast<const char*>(other.data());
-  if (out.nbytes() && other.nbytes() && a < b + other.nbytes() && b < a + out.nbytes())
-    bad_value("out", std::string("must not overlap ") + name);
-}
-
 py::array activation_step(const py::object& masked, Whole shift, Whole align, Whole party, const py::object& alpha,
                           const py::object& beta, const py::object& alpha2, const py::object& ab,
                           const py::object& linear, const py::object& relu, const py::object& keep,
@@ -50,13 +43,13 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
   need_range(align, "align", 0, 63);
   need_range(party, "party", 0, 1);
   const int bytes = a.out_bytes;
-  std::vector<py::array> held;
+  std::vector<Named> held;
   const auto take = [&](const py::object& value, const char* name, py::ssize_t itemsize,
                         const std::vector<py::ssize_t>& want) -> const void* {
     if (value.is_none()) return nullptr;
-    held.push_back(integers(value, name, itemsize));
-    need_shape(held.back(), name, want);
-    return held.back().data();
+    held.push_back({integers(value, name, itemsize), name});
+    need_shape(held.back().array, name, want);
+    return held.back().array.data();
   };
   a.m = m.data();
   a.alpha = take(alpha, "alpha", bytes, shape);
@@ -83,8 +76,8 @@ py::array activation_step(const py::object& masked, Whole shift, Whole align, Wh
   if (!a.alpha && a.kept != shape[1]) bad_value("alpha", "may be None only where every position is kept");
   a.sub = take(sub, "sub", bytes, shape);
   py::array result = output(out, shape, m, bytes);
-  for (const py::array& h : held) refuse_overlap(result, h, "another argument than m");
-  if (result.data() != m.data() || bytes != a.m_bytes) refuse_overlap(result, m, "m in part, or of another width");
+  held.push_back({lin, "linear"}), held.push_back({kept, "keep"});
+  need_apart({{result, "out"}}, held, {{m, "m"}});
   a.out = result.mutable_data();
   a.batch = shape[0], a.positions = shape[1];
   a.shift = static_cast<int>(shift), a.align = static_cast<int>(align), a.party = static_cast<int>(party);
@@ -109,6 +102,7 @@ void deal_powers(const py::object& mask, Whole shift, const py::object& alpha, c
     a2 = in_place(alpha2, "alpha2", shape, a.share_bytes), both = in_place(ab, "ab", shape, a.beta_bytes);
     a.alpha2 = a2.mutable_data(), a.ab = both.mutable_data();
   }
+  need_apart({{al, "alpha"}, {be, "beta"}, {a2, "alpha2"}, {both, "ab"}}, {{r, "r"}});
   py::gil_scoped_release release;
   if (a.n) kernels().deal_powers(a, threads_for(a.n, 32768));
 }
@@ -140,6 +134,7 @@ py::tuple deal_relu(const py::object& r_window, const py::object& shares, Whole 
   need_below(r, "r_window", static_cast<int>(bits));
   const int bytes = width_of(shares);
   py::array s = in_place(shares, "shares", {r.size(), 3}, bytes);
+  need_apart({{s, "shares"}}, {{r, "r_window"}});
   py::array alpha = new_array({r.size()}, false, 8), payload = new_array({r.size(), 3}, false, bytes);
   DealReluArgs a{};
   a.window = data<uint64_t>(r), a.alpha = mutable_data<uint64_t>(alpha);

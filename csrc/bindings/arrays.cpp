@@ -124,4 +124,25 @@ py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, c
   return out.is_none() ? new_array(shape, is_signed(like), itemsize) : in_place(out, "out", shape, itemsize);
 }
 
+static bool overlap(const py::array& a, const py::array& b) {
+  const auto *first = static_cast<const char*>(a.data()), *second = static_cast<const char*>(b.data());
+  return a.nbytes() && b.nbytes() && first < second + b.nbytes() && second < first + a.nbytes();
+}
+
+void need_apart(const std::vector<Named>& written, const std::vector<Named>& read, const std::vector<Named>& same) {
+  const auto refuse = [](const Named& a, const Named& b) {
+    if (overlap(a.array, b.array)) bad_value(a.name, std::string("must not overlap ") + b.name);
+  };
+  for (size_t i = 0; i < written.size(); ++i) {
+    const Named& w = written[i];
+    for (size_t j = i + 1; j < written.size(); ++j) refuse(w, written[j]);
+    for (const Named& r : read) refuse(w, r);
+    for (const Named& s : same) {
+      const bool itself = w.array.data() == s.array.data() && w.array.nbytes() == s.array.nbytes();
+      if (!itself && overlap(w.array, s.array))
+        bad_value(w.name, std::string("may be ") + s.name + ", but not overlap it in part");
+    }
+  }
+}
+
 }  // namespace autorep

@@ -68,6 +68,17 @@ py::array in_place(const py::object& value, const char* name, const std::vector<
 py::array output(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& like,
                  py::ssize_t itemsize);
 
+// An array, and what the caller calls it.
+struct Named {
+  py::array array;
+  const char* name;
+};
+
+// Raises where an array that is written shares memory with another one, written or read: the kernel would read what it
+// has just written. Those in `same` are read element by element as the written ones are made, and may each be one of
+// those itself. An array that is not given is an empty one; an input that was copied (see integers) shares nothing.
+void need_apart(const std::vector<Named>& written, const std::vector<Named>& read, const std::vector<Named>& same = {});
+
 template <class T>
 const T* data(const py::array& a) {
   return static_cast<const T*>(a.data());

@@ -127,6 +127,7 @@ void deal_and(const py::object& a0, const py::object& b0, const py::object& a1, 
   if (x0.shape(0) < 1 || y0.shape(1) != x0.shape(1))
     bad_value("b0", "does not fit to a0: " + shape_text(shape_of(y0)) + " and " + shape_text(shape_of(x0)));
   py::array products = in_place(c, "c", shape_of(y0), 8);
+  need_apart({{products, "c"}}, {{x0, "a0"}, {y0, "b0"}, {x1, "a1"}, {y1, "b1"}});
   DealAndArgs args{};
   args.a0 = data<uint64_t>(x0), args.a1 = data<uint64_t>(x1);
   args.b0 = data<uint64_t>(y0), args.b1 = data<uint64_t>(y1);
@@ -172,6 +173,7 @@ void deal_select(const py::object& mask, const py::object& u_bits, const py::obj
   const int short_bytes = beta_width(ub, "ub", wire, bytes, shift);
   py::array uu = in_place(u, "u", shape_of(r), bytes), uua = in_place(ua, "ua", shape_of(r), bytes),
             uub = in_place(ub, "ub", shape_of(r), short_bytes);
+  need_apart({{uu, "u"}, {uua, "ua"}, {uub, "ub"}}, {{r, "r"}, {bits, "u_bits"}});
   DealSelectArgs a{};
   a.r = r.data(), a.bits = data<uint64_t>(bits);
   a.u = uu.mutable_data(), a.ua = uua.mutable_data(), a.ub = uub.mutable_data();

@@ -47,10 +47,12 @@ struct Result {
   Result(const py::object& add_, const py::object& out_, const std::vector<py::ssize_t>& shape, const py::array& x)
       : out(output(out_, shape, x, x.itemsize())) {
     to = out.mutable_data();
-    if (add_.is_none()) return;
-    add = integers(add_, "add", x.itemsize());
-    need_shape(add, "add", shape);
-    from = add.data();
+    if (!add_.is_none()) {
+      add = integers(add_, "add", x.itemsize());
+      need_shape(add, "add", shape);
+      from = add.data();
+    }
+    need_apart({{out, "out"}}, {{x, "x"}}, {{add, "add"}});
   }
 };
 

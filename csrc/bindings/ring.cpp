@@ -15,6 +15,7 @@ py::array beaver_square(const py::object& epsilon, const py::object& r, const py
   need_range(frac_bits, "frac_bits", 0, 62);
   need_range(party, "party", 0, 1);
   py::array result = output(out, shape, e, 8);
+  need_apart({{result, "out"}}, {}, {{e, "epsilon"}, {rr, "r"}, {s, "r2"}});
   BeaverSquareArgs a{};
   a.epsilon = data<uint64_t>(e), a.r = data<uint64_t>(rr), a.r2 = data<uint64_t>(s);
   a.out = mutable_data<uint64_t>(result);

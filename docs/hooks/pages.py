@@ -1,10 +1,13 @@
-"""Pages that `make docs` makes of what lies outside docs/: the README is the home page, the examples are one page."""
+"""Pages that `make docs` makes of what lies outside docs/: the README and its neighbours, and the examples."""
 
 import ast
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+#: Files beside docs/, and what each is called among the pages.
+BESIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 #: A link of Markdown to a path: what is before the path, the path, its anchor.
 _LINK = re.compile(r"(\[[^\]]*\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
@@ -13,7 +16,7 @@ _LINK = re.compile(r"(\[[^\]]*\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
 def on_files(files, config):
     from mkdocs.structure.files import File
 
-    for name, text in (("index.md", home()), ("examples.md", examples())):
+    for name, text in (*((page, beside(file)) for file, page in BESIDE.items()), ("examples.md", examples())):
         files.append(File.generated(config, name, content=text))
     return files
 
@@ -24,9 +27,9 @@ def on_page_markdown(markdown, page, **_):
     return _LINK.sub(lambda link: _moved(link, "../"), markdown)
 
 
-def home() -> str:
-    """The README with links as they are from docs/."""
-    return _LINK.sub(lambda link: _moved(link, ""), (ROOT / "README.md").read_text())
+def beside(file: str) -> str:
+    """A file beside docs/ with links as they are from docs/."""
+    return _LINK.sub(lambda link: _moved(link, ""), (ROOT / file).read_text())
 
 
 def examples() -> str:
@@ -48,8 +51,8 @@ def _moved(link: re.Match, up: str) -> str:
     before, path, after = link.groups()
     if path.startswith(f"{up}docs/"):
         return before + path.removeprefix(f"{up}docs/") + after
-    if path == f"{up}README.md":
-        return f"{before}index.md{after}"
+    if path.startswith(up) and (page := BESIDE.get(path.removeprefix(up))):
+        return before + page + after
     if path.startswith(f"{up}examples/"):
         name = Path(path).stem
         return f"{before}examples.md)" if name == "examples" else f"{before}examples.md#{name})"

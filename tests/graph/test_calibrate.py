@@ -8,7 +8,7 @@ from architectures import PlainModules, build, images
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import CalibrationError
+from autorep_fx.errors import CalibrationError, CalibrationWarning
 from autorep_fx.graph.calibrate import Batches, SiteWalk, calibrate, calibrate_in_order, device_of, evaluating
 
 
@@ -49,6 +49,29 @@ def test_the_same_batches_whatever_holds_them():
             assert torch.equal(torch.cat([x for x, _ in batches]), X)
     assert torch.equal(torch.cat([label for _, label in Batches((X, labels))]), labels)
     assert all(label is None for _, label in Batches([(X, "name")]))
+
+
+@pytest.mark.parametrize("targets", [X * 50, torch.randn(300), torch.randn(300, 1), torch.randn(300, 2, 2)])
+def test_targets_are_not_taken_for_a_second_batch_of_inputs(targets):
+    with pytest.raises(CalibrationError, match=r"pair of floating-point tensors.*\[\(inputs, targets\)\].*two batches"):
+        ar.transform(_net(), calibration=(X, targets), relu_budget=2)
+    (pair,) = Batches([(X, targets)])  # as it says
+    assert torch.equal(pair[0], X) and torch.equal(pair[1], targets)
+    if targets.shape == X.shape:
+        with pytest.warns(CalibrationWarning, match="taken as two batches of inputs"):
+            assert len([*Batches([X, targets])]) == 2
+    else:
+        with pytest.raises(CalibrationError, match="batch 1"):
+            list(Batches([X, targets]))
+
+
+def test_targets_of_the_shape_of_the_output_are_scored_by_their_distance():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+    noisy, clean = torch.randn(2, 64, 1, 8, 8).unbind()
+    gm = ar.transform(net, calibration=[(noisy, clean)], relu_budget=100)
+    alone = ar.transform(net, calibration=noisy, relu_budget=100)
+    (site,), (other,) = ar.sites(gm).values(), ar.sites(alone).values()
+    assert torch.equal(site.input_range, other.input_range) and site.kept == 100
 
 
 def test_statistics_are_those_of_what_arrives():

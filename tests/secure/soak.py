@@ -19,7 +19,7 @@ from torch import nn
 
 import autorep_fx as ar
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import replace
 
 

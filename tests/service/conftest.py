@@ -1,13 +1,8 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
 import autorep_fx as ar
-
-sys.path.insert(0, str(Path(__file__).parent))  # services.py
 
 
 class Small(nn.Module):

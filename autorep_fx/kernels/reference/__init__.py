@@ -1,7 +1,7 @@
 """NumPy versions of the compiled kernels: the same signatures, the same results bit for bit, written to be read.
 
-They are what the kernels are tested against, and say in a few lines what each one computes. They are slow, and neither
-check their arguments nor keep secrets from the timing.
+They are what the kernels are tested against, and say in a few lines what each one computes. They are slow, keep no
+secrets from the timing, and of their arguments check only that what is written does not overlap another one.
 """
 
 from .bits import (

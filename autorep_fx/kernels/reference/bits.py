@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..masked import U64, full, truncated, truncated_mask, unsigned
-from .common import store_
+from .common import need_apart, store_
 
 
 def pack_bits(v, *, shift=0, bits):
@@ -54,6 +54,7 @@ def carry_close(g, p, message, received, a, b, c, *, party):
 
 
 def deal_and_(a0, b0, a1, b1, *, c):
+    need_apart({"c": c}, {"a0": a0, "b0": b0, "a1": a1, "b1": b1})
     a = (a0 ^ a1)[np.arange(len(b0)) % len(a0)]
     c ^= a & (b0 ^ b1)
 
@@ -69,6 +70,7 @@ def select(m, v, u, ua, ub, alpha, beta, *, shift, party):
 
 
 def deal_select_(r, u_bits, *, shift, u, ua, ub):
+    need_apart({"u": u, "ua": ua, "ub": ub}, {"r": r, "u_bits": u_bits})
     ring, bit = unsigned(ua).dtype, unpack_bits(u_bits[None], len(r))
     a, b = truncated_mask(r, shift)
     store_(u, bit, ring)

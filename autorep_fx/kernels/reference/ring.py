@@ -8,10 +8,11 @@ import numpy as np
 
 from ...text import brief
 from ..masked import U64
-from .common import deliver
+from .common import deliver, need_apart
 
 
 def beaver_square(epsilon, r, r2, *, frac_bits, party, out=None):
+    need_apart({"out": out}, {}, {"epsilon": epsilon, "r": r, "r2": r2})
     epsilon = np.asarray(epsilon)
     e, r, r2 = (np.asarray(a).view(U64) for a in (epsilon, r, r2))
     v = r2 + U64(2) * e * r
@@ -36,6 +37,7 @@ def pack_weight(weight, *, groups=1, weight_bits=64):
 
 
 def conv2d(x, weight, *, stride=1, padding=0, dilation=1, add=None, out=None):
+    need_apart({"out": out}, {"x": x}, {"add": add})
     w, groups = weight.weight.view(f"u{x.itemsize}"), weight.groups
     (sh, sw), (ph, pw), (dh, dw) = (v if isinstance(v, tuple) else (v, v) for v in (stride, padding, dilation))
     outputs, per_group, kh, kw = w.shape
@@ -60,6 +62,7 @@ def prepare_conv2d(x_shape, weight, *, stride=1, padding=0, dilation=1):
 
 
 def linear(x, weight, *, add=None, out=None):
+    need_apart({"out": out}, {"x": x}, {"add": add})
     y = x.view(f"u{x.itemsize}") @ weight.weight.view(f"u{x.itemsize}").T
     if add is not None:
         y = y + add.view(y.dtype)

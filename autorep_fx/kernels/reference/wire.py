@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..masked import U64, full, truncated, truncated_mask, unsigned
-from .common import deliver, store_
+from .common import deliver, need_apart, store_
 from .dcf import eval_dcf
 
 
@@ -25,6 +25,8 @@ def activation_step(
     sub=None,
     out=None,
 ):
+    read = {"alpha": alpha, "beta": beta, "alpha2": alpha2, "ab": ab, "relu": relu, "sub": sub}
+    need_apart({"out": out}, {**read, "linear": linear, "keep": keep}, {"m": m})
     ring = unsigned(next(a for a in (alpha, relu, m) if a is not None)).dtype
     first, up = ring.type(party == 0), ring.type(align)
     z = np.zeros(m.shape, ring)
@@ -43,6 +45,7 @@ def activation_step(
 
 
 def deal_powers_(r, *, shift, alpha, beta, alpha2=None, ab=None):
+    need_apart({"alpha": alpha, "beta": beta, "alpha2": alpha2, "ab": ab}, {"r": r})
     ring = unsigned(alpha).dtype
     a, b = truncated_mask(r, shift)
     store_(alpha, a, ring)
@@ -58,6 +61,7 @@ def window(v, keep=None, *, shift, bits):
 
 
 def deal_relu_(r_window, *, bits, shares):
+    need_apart({"shares": shares}, {"r_window": r_window})
     r, ring = r_window.view(U64), unsigned(shares).dtype
     rl, rh = r & U64((1 << (bits - 1)) - 1), r >> U64(bits - 1)
     sigma = U64(2) * rh - U64(1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, fx
-from torch.fx.passes.shape_prop import ShapeProp
 
 from ...errors import CompileError
 from ...graph.attached import attached, attached_to_all
@@ -14,6 +12,7 @@ from ...graph.modes import EvalPath
 from ...graph.settle import SettleWeights
 from ...graph.unwrap import private_copy
 from ..program.program import Program
+from .shapes import note_shapes
 from .table import lower
 
 
@@ -24,13 +23,7 @@ def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
     gm = SettleWeights()(private_copy(gm).eval())
     EvalPath()(gm)
     x = example_inputs[:2].to(device_of(gm))
-    try:
-        with torch.no_grad():
-            ShapeProp(gm).propagate(x.clone())  # the model may write into its input
-    except Exception as error:
-        raise ValueError(
-            f"the model does not run on example_inputs of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
-        ) from error
+    note_shapes(gm, x, "example_inputs")
     program = lower(FoldBatchNorm()(gm), x)
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")

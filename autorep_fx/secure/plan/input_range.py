@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...text import brief
+from ..program.program import Program, Step
 from .plan import Plan
 
 #: By how much of its span each channel's range is wider than what the examples show, on either side.
@@ -31,10 +32,48 @@ SLACK = 2.0**-22
 #: With fewer values than this a channel's own range says little: it takes that of all channels.
 _ENOUGH = 64
 
+#: Positions are alike whose values span at most so many times what those of a narrow one do, and a quarter of them,
+#: constant ones aside, are as narrow or narrower.
+_ALIKE, _NARROW = 8.0, 0.25
+
+#: Operations that leave axis 1 what it is where they leave its size.
+_LEAVE = ("add_number", "add_private", "scale", "add", "mul", "hybrid", "affine", "pad", "index", "reshape", "cat",
+          "avg_pool2d", "max_pool2d")  # fmt: skip
+
+
+def has_channels(program: Program) -> bool:
+    """Whether axis 1 of a program's input is a channel, with units of its own, and not time, rows or features.
+
+    Where layers read it so (a convolution, a batch norm); of pictures also where nothing tells, but not if the model
+    moves the axis first, as channels that come last are moved. Of rows (N, F) it never is.
+    """
+    shape = program.public.input_shape
+    if len(shape) < 2:
+        return False
+    same, moved = {program.public.input}, False
+    for step in program.steps:
+        if not same & {*step.inputs}:
+            continue
+        if _tells_channels(program, step):
+            return True
+        turned = step.op == "permute" and step.attrs["dims"][1] != 1
+        moved |= turned
+        if not turned and step.op in (*_LEAVE, "permute") and step.shape[:1] == shape[:1]:
+            same.add(step.name)
+    return len(shape) >= 3 and not moved
+
+
+def _tells_channels(program: Program, step: Step) -> bool:
+    if step.op == "affine":
+        return any(len({*value.tolist()}) > 1 for value in program.secrets(step).values())
+    return step.op == "conv2d"
+
 
 @dataclass(frozen=True)
 class InputRange:
     """Smallest and largest value of each channel (axis 1 of a batch), in units of the input.
+
+    Where axis 1 is none and its positions are alike, all have the same.
 
     Attributes:
         low, high: (C,) float64.
@@ -48,11 +87,15 @@ class InputRange:
     __repr__ = brief
 
     @staticmethod
-    def of_examples(x: np.ndarray) -> InputRange:
-        """What a batch (N, C, ...) shows, widened by ``PAD`` of the span on either side."""
+    def of_examples(x: np.ndarray, channels: bool = True) -> InputRange:
+        """What a batch (N, C, ...) shows, widened by ``PAD`` of the span on either side.
+
+        channels: whether axis 1 is a channel (:func:`has_channels`). Positions in time and features of one kind have
+        one range, that of all: a few samples do not show what each may be. Features of several units have their own.
+        """
         rows = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1) if x.ndim > 1 else x.reshape(1, -1)
         low, high = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
-        if rows.shape[1] < _ENOUGH:
+        if rows.shape[1] < _ENOUGH or not channels and _alike(low, high):
             low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
         pad = PAD * (high - low)
         return InputRange(low - pad, high + pad)
@@ -131,10 +174,10 @@ class InputRange:
         if not (beyond > 0).any():
             return self._check_statistics(x, name)
         at = np.unravel_index(int(beyond.argmax()), x.shape)
-        channel = at[1] if x.ndim > 1 else 0
+        channel, what = at[1] if x.ndim > 1 else 0, "channel" if x.ndim > 2 else "position"
         raise ValueError(
             f"{name} holds {int((beyond > 0).sum()):,} values beyond the range that this program was compiled for: "
-            f"{float(x[at]):.4g} in sample {at[0]}, channel {channel}, where {self.low[channel]:.4g} to "
+            f"{float(x[at]):.4g} in sample {at[0]}, {what} {channel}, where {self.low[channel]:.4g} to "
             f"{self.high[channel]:.4g} are answered. Preprocess it like the example inputs, clip it, or compile with "
             "more examples or input_range=; check_range=False answers all the same, perhaps wrongly"
         )
@@ -152,6 +195,11 @@ class InputRange:
             f"of {found[what][0]:.3g} of the input range, where {least:.3g} to {most:.3g} are answered. Compile with "
             "examples like it; check_range=False answers all the same, perhaps wrongly"
         )
+
+
+def _alike(low: np.ndarray, high: np.ndarray) -> bool:
+    spans = (high - low)[high > low]
+    return not len(spans) or float(high.max() - low.min()) <= _ALIKE * float(np.quantile(spans, _NARROW))
 
 
 def _widened(low: float, high: float, pad: float) -> tuple[float, float]:

@@ -50,16 +50,14 @@ def prepare(step: Step, packed: Any, shape: tuple[int, ...]) -> None:
 def apply(
     step: Step, packed: Any, x: np.ndarray, add: np.ndarray | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """``W x + add`` in the ring of the step's width (N, ...); ``x`` may be wider."""
+    """``W x + add`` in the ring of the step's width (N, ...); ``x`` may be wider. ``out`` may be ``add``."""
     a, x = step.attrs, narrowed(x, step.width)
     if a["kind"] == "conv2d":
         return kernel().conv2d(np.ascontiguousarray(x), packed, stride=a["stride"], padding=a["padding"],
                                dilation=a["dilation"], add=add, out=out)  # fmt: skip
     if a["kind"] == "linear":
         flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-        add = None if add is None else add.reshape(len(flat), -1)
-        return kernel().linear(flat, packed, add=add).reshape(len(x), *step.shape)
-    y = np.multiply(packed, x, out=out, order="C")  # where x is a transposed view, NumPy would make y like it
-    if add is not None:
-        y += add
-    return y
+        add, out = (None if a is None else a.reshape(len(flat), -1) for a in (add, out))
+        return kernel().linear(flat, packed, add=add, out=out).reshape(len(x), *step.shape)
+    y = np.multiply(packed, x, out=out if add is None else None, order="C")  # NumPy would make y like a transposed x
+    return y if add is None else np.add(y, add, out=y if out is None else out)

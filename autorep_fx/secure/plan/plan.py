@@ -54,7 +54,7 @@ class Step:
 
     @cached_property
     def lifts(self) -> np.ndarray:
-        """Bits by which the result of each kept position is shifted up, (K,), where some are (squares.py)."""
+        """Bits by which the result of each kept position is shifted up, (K,), where some are (fold_squares.py)."""
         return np.array(self.attrs["lifts"])[self.attrs["kept"] // (self.size // self.shape[0])]
 
     @property

@@ -7,10 +7,11 @@ sent and put back, and the slopes go into the weights of the layer before::
     after:   z = (s layer)(x) -> z at the lines            s = c1
                               -> take -> site -> / s -> put     and the sum of both, + c0
 
-The exponent of ``z`` is not brought down, so the next wire of all positions comes where the room is used up (cut.py).
-A channel with kept positions whose slope is too small to divide by, or negative, has ``s = 1``: its lines travel with
-the kept positions and get their slope behind. Where the layer cannot take slopes (something else reads it, or the kept
-positions compute what does not commute with a factor: ReLU6, a spline), a map gives the lines their slopes.
+The exponent of ``z`` is not brought down, so the next wire of all positions comes where the room is used up
+(truncate_at.py). A channel with kept positions whose slope is too small to divide by, or negative, has ``s = 1``: its
+lines travel with the kept positions and get their slope behind. Where the layer cannot take slopes (something else
+reads it, or the kept positions compute what does not commute with a factor: ReLU6, a spline), a map gives the lines
+their slopes.
 
 Source: docs/protocol.md, "Lines".
 """

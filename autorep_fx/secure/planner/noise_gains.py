@@ -29,7 +29,7 @@ ROUNDED, DRAWN = 1 / 12, 1 / 6
 #: Samples that are looked at, and backward passes of each, at most.
 _SAMPLES, _DRAWS = 8, 2
 
-#: Steps whose weights' rounding ``center.py`` keeps from shifting their results.
+#: Steps whose weights' rounding ``bias_correction.py`` keeps from shifting their results.
 _CENTRED = ("conv2d", "linear")
 
 #: Roles of what is rounded to bits that are chosen, and no constant.

@@ -4,14 +4,14 @@ What there is to choose: the exponent f of the input and of every truncated valu
 or public factor, and whether a masked wire has 32 bits or 64. Bits are counted from the largest value or weight, so
 that small weights get more. A product adds exponents; a square doubles them; at the next masked wire all of it is
 truncated to f again. There, with the calibrated reach and the margin, |y| 2**F < 2**62 must hold, or 2**30 on a wire of
-32 bits. Each rounding's effect on the output is known (gains.py), so everything starts with bits that add equal parts
-of the error that is asked for (bits.py), at first of sixteen times that, all wires at 32 bits. Where that finds no
-room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it, whichever takes less
-time on the network that the plan is for (rounds.py). Where it does not fit into 64 because several maps follow one
-another, a site between them of which some positions travel has all of them travel; if there is none, one truncation (a
-message each way) is put between them; where that does not help either, an error names the layer. Then bits are raised
-in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too large, it starts again
-with less of it.
+32 bits. Each rounding's effect on the output is known (noise_gains.py), so everything starts with bits that add equal
+parts of the error that is asked for (bit_allocation.py), at first of sixteen times that, all wires at 32 bits. Where
+that finds no room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it,
+whichever takes less time on the network that the plan is for (cut_or_widen.py). Where it does not fit into 64 because
+several maps follow one another, a site between them of which some positions travel has all of them travel; if there is
+none, one truncation (a message each way) is put between them; where that does not help either, an error names the
+layer. Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still
+too large, it starts again with less of it.
 """
 
 from __future__ import annotations

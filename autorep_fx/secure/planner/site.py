@@ -59,7 +59,7 @@ class Site:
         per_channel: positions of one channel.
         coeffs: (3, C), ``coeffs[k]`` multiplies ``x**k``; zeros where nothing is replaced.
         reach: (C,), the largest input of each channel.
-        unit: whether every square and line has the factor 1, and needs no map behind it (squares.py).
+        unit: whether every square and line has the factor 1, and needs no map behind it (fold_squares.py).
         lifts: (C,), bits by which the results of kept positions are shifted up; None: not at all.
     """
 

@@ -32,6 +32,12 @@ UNSUPPORTED = {
     "rounding": (OfInput(lambda x: x.to(torch.float16)), "rounds to torch.float16"),
     "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest and bilinear"),
     "cube": (OfInput(lambda x: x**3), "only squares"),
+    "two private matrices": (OfInput(lambda x: x @ x), "both depend on the input.*x \\* y element by element"),
+    "einsum of two": (OfInput(lambda x: torch.einsum("nchw,ncdw->nchd", x, x)), "both depend on the input"),
+    "einsum of three": (OfInput(lambda x: torch.einsum("nchw,h,w->nc", x, torch.ones(8), torch.ones(8))), "more than"),
+    "einsum over the batch": (OfInput(lambda x: torch.einsum("nchw,w->chw", x, torch.ones(8))), "sums over the batch"),
+    "einsum that moves it": (OfInput(lambda x: torch.einsum("nchw,w->cnhw", x, torch.ones(8))), "moves the batch"),
+    "einsum, diagonal": (OfInput(lambda x: torch.einsum("nchh,h->nc", x, torch.ones(8))), "diagonal"),
     "batch as a number": (OfInput(lambda x: x / x.size(0)), "computes with 'size', the size of the batch"),
     "constant samples": (OfInput(lambda x: x + torch.arange(x.size(0))[:, None, None, None]), "depends on the batch"),
     "written into zeros": (OfInput(lambda x: torch.zeros_like(x).add_(x)), "overwritten by what depends on the input"),
@@ -141,6 +147,27 @@ def test_wrong_example_inputs_and_model():
     for bad in (images().long(), images()[:0], images() * float("nan"), "x"):
         with pytest.raises(ValueError, match="example_inputs must"):
             compile(gm, bad)
+
+
+@pytest.mark.parametrize("budget", [0, 100, 256])
+def test_another_size_than_the_masks_is_told_in_one_line_that_names_both(budget, capsys):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    gm = ar.transform(model, calibration=images(32), relu_budget=budget)
+    text = (
+        r"example_inputs \(N, 3, 12, 12\) are of another size.*'1' has masks for samples of \(4, 8, 8\).*\(4, 12, 12\)"
+    )
+    with pytest.raises(ValueError, match=text) as error:
+        compile(gm, images(32, size=12))
+    assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
+    other = ar.transform(model, calibration=images(32, size=12), relu_budget=budget)  # what it says
+    assert compile(other, images(32, size=12)) and compile(gm, images(32))
+
+
+def test_what_the_model_does_not_run_on_is_told_in_one_line(capsys):
+    gm = ar.transform(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU()).eval())
+    with pytest.raises(ValueError, match=r"example_inputs of shape \(2, 3, 9, 9\): node '_1' fails, mat1") as error:
+        compile(gm, images(size=9))
+    assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
 
 
 def test_wrong_arguments_of_run():

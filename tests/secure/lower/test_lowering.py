@@ -76,6 +76,94 @@ SPELLINGS = {
     ),
     "linear": (nn.Linear(8, 5), ["linear"]),
     "F.linear": (Fn(lambda x, c: F.linear(x, c), (5, 8)), ["linear"]),
+    "matmul": (Fn(lambda x, c: x @ c, (8, 5)), ["linear"]),
+    "matmul and a bias": (Fn(lambda x, c: torch.matmul(x, c[:8]) + c[8], (9, 5)), ["linear"]),
+    "matmul and another for each": (Fn(lambda x, c: x.matmul(c) + c[:, :1], (8, 5)), ["linear", "add_private"]),
+    "matmul from the left": (Fn(lambda x, c: c @ x, (5, 8)), ["permute", "linear", "permute"]),
+    "matmul by a vector": (Fn(lambda x, c: x @ c, (8,)), ["linear", "reshape"]),
+    "a vector by matmul": (Fn(lambda x, c: c @ x, (8,)), ["permute", "linear", "reshape"]),
+    "matmul by a matrix for each channel": (
+        Fn(lambda x, c: x @ c, (3, 8, 5)),
+        ["permute", "reshape", "conv2d", "reshape", "permute"],
+    ),
+    "matmul from the left for each channel": (
+        Fn(lambda x, c: c @ x, (1, 3, 5, 8)),
+        ["reshape", "conv2d", "reshape"],
+    ),
+    "matmul by one matrix for all": (Fn(lambda x, c: x @ c, (1, 8, 5)), ["linear"]),
+    "matmul that makes axes": (
+        Fn(lambda x, c: x[:, :1] @ c, (4, 8, 5)),
+        ["index", "reshape", "linear", "reshape", "permute"],
+    ),
+    "matmul by what is computed": (Fn(lambda x, c: x @ (c.exp() * 2).t(), (5, 8)), ["linear"]),
+    "matmul, float": (Fn(lambda x, c: x @ torch.ones(8, 2, dtype=x.dtype)), ["linear"]),
+    "mm": (Fn(lambda x, c: torch.mm(x.flatten(1), c), (192, 4)), ["reshape", "linear"]),
+    "mv": (Fn(lambda x, c: x.flatten(1).mv(c), (192,)), ["reshape", "linear", "reshape"]),
+    "bmm": (
+        Fn(lambda x, c: torch.bmm(x.flatten(1, 2), c.expand(len(x), -1, -1)), (1, 8, 5)),
+        ["reshape", "linear"],
+    ),
+    "bmm from the left": (
+        Fn(lambda x, c: torch.bmm(c.expand(x.size(0), -1, -1), x[:, 0]), (5, 8)),
+        ["index", "permute", "linear", "permute"],
+    ),
+    "addmm": (Fn(lambda x, c: torch.addmm(c[0], x.flatten(1), c, beta=2, alpha=3), (192, 4)), ["reshape", "linear"]),
+    "addmm to the input": (
+        Fn(lambda x, c: torch.addmm(x[:, 0, 0], x[:, 1, 1], c, beta=0.5), (8, 8)),
+        ["index", "index", "linear", "scale", "add"],
+    ),
+    "addmm of parameters": (
+        Fn(lambda x, c: torch.addmm(x[:, 0, 0], c.new_ones(len(x), 8), c), (8, 8)),
+        ["index", "add_private"],
+    ),
+    "x.addmm": (Fn(lambda x, c: c[:1].addmm(x.flatten(1), c), (192, 4)), ["reshape", "linear"]),
+    "baddbmm": (
+        Fn(lambda x, c: torch.baddbmm(c[None, :1], x[:, 0], c.expand(len(x), 8, 5)), (8, 5)),
+        ["index", "linear"],
+    ),
+    "einsum": (Fn(lambda x, c: torch.einsum("nchw,wo->ncho", x, c), (8, 5)), ["linear"]),
+    "einsum over channels": (
+        Fn(lambda x, c: torch.einsum("nchw, oc -> nohw", x, c), (5, 3)),
+        ["permute", "linear", "permute"],
+    ),
+    "einsum over two": (
+        Fn(lambda x, c: torch.einsum("ohw,nchw->nco", c, x), (5, 8, 8)),
+        ["reshape", "linear"],
+    ),
+    "einsum by groups": (
+        Fn(lambda x, c: torch.einsum("nchw,cwo->ncho", x, c), (3, 8, 5)),
+        ["permute", "reshape", "conv2d", "reshape", "permute"],
+    ),
+    "einsum, element by element": (
+        Fn(lambda x, c: torch.einsum("nchw,ch->nhcw", x, c), (3, 8)),
+        ["permute", "reshape", "affine", "reshape"],
+    ),
+    "einsum, a factor for each channel": (Fn(lambda x, c: torch.einsum("nc...,c->nc...", x, c), (3,)), ["affine"]),
+    "einsum that makes axes": (
+        Fn(lambda x, c: torch.einsum("nchw,ab->nchwab", x, c), (2, 3)),
+        ["reshape", "linear", "reshape"],
+    ),
+    "einsum with dots": (Fn(lambda x, c: torch.einsum("...i,io->...o", [x, c]), (8, 5)), ["linear"]),
+    "einsum without an arrow": (Fn(lambda x, c: torch.einsum("bcdw,wz", x, c), (8, 5)), ["linear"]),
+    "einsum of the input alone": (
+        Fn(lambda x, c: torch.einsum("nchw->nwc", x)),
+        ["mean", "scale", "permute"],
+    ),
+    "einsum by one number": (Fn(lambda x, c: torch.einsum("n...,->n...", x, c), ()), ["affine"]),
+    "einsum that sums all": (
+        Fn(lambda x, c: torch.einsum("nchw,c->n", x, c), (3,)),
+        ["mean", "scale", "linear", "reshape"],
+    ),
+    "einsum of sizes of one": (
+        Fn(lambda x, c: torch.einsum("nchw,cw->nc", x, c), (1, 8)),
+        ["mean", "scale", "linear", "reshape"],
+    ),
+    "einsum of a weight that is summed": (Fn(lambda x, c: torch.einsum("nchw,wok->ncho", x, c), (8, 5, 2)), ["linear"]),
+    "tensordot": (Fn(lambda x, c: torch.tensordot(x, c, dims=1), (8, 5)), ["linear"]),
+    "tensordot over two": (
+        Fn(lambda x, c: torch.tensordot(x, c, dims=([1, 3], [1, 0])), (8, 3, 5)),
+        ["permute", "reshape", "linear"],
+    ),
     "conv bn": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), ["conv2d"]),
     "bn first": (nn.BatchNorm2d(3), ["affine"]),
     "bn without affine": (nn.BatchNorm2d(3, affine=False), ["affine"]),
@@ -198,7 +286,16 @@ def test_every_spelling_lowers_and_computes_the_same(name):
     x = images(5, seed=2)
     # Constants that are computed (folded weights, c.exp()) are float32; everything else is float64.
     tolerance = (
-        1e-5 if name in ("conv bn", "linear, bn without affine", "add computed constant", "F.batch_norm") else 1e-12
+        1e-5
+        if name
+        in (
+            "conv bn",
+            "linear, bn without affine",
+            "add computed constant",
+            "matmul by what is computed",
+            "F.batch_norm",
+        )
+        else 1e-12
     )
     torch.testing.assert_close(execute(program, x), exact(x.double()).detach(), rtol=1e-14, atol=tolerance)
 
@@ -278,6 +375,35 @@ def test_the_public_part_holds_no_private_number():
     assert not any(f"{value:.6f}" in shown for value in private.tolist())
     tensors = [v for step in program.steps for v in step.attrs.values() if isinstance(v, torch.Tensor)]
     assert tensors and all(t.dtype == torch.int64 for t in tensors), "only indices of kept positions are public"
+
+
+SPELLED = {
+    "@": lambda x, w, b: x @ w + b,
+    "addmm": lambda x, w, b: torch.addmm(b, x, w),
+    "einsum": lambda x, w, b: torch.einsum("ni,io->no", x, w) + b,
+    "F.linear": lambda x, w, b: F.linear(x, w.t(), b),
+    "baddbmm": lambda x, w, b: torch.baddbmm(b, x[:, None], w.expand(len(x), -1, -1)).squeeze(1),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_a_product_with_a_parameter_compiles_as_a_linear_layer_does(name):
+    class Dense(nn.Module):
+        def __init__(self, spelling):
+            super().__init__()
+            self.w, self.b, self.spelling = nn.Parameter(layer.weight.T), nn.Parameter(layer.bias), spelling
+
+        def forward(self, x):
+            return self.spelling(x, self.w, self.b).relu()
+
+    layer, x = nn.Linear(12, 8), torch.randn(32, 12)
+    expected = compile(ar.transform(nn.Sequential(layer, nn.ReLU()).eval()), x)
+    program = compile(ar.transform(Dense(SPELLED[name]).eval()), x)
+    steps = [step.op for step in program.steps if step.op not in ("reshape", "index")]
+    assert steps == [step.op for step in expected.steps]
+    assert program.cost("lan").online == expected.cost("lan").online
+    torch.testing.assert_close(execute(program, x), execute(expected, x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(program.run(x[:3]).output, layer(x[:3]).relu(), rtol=0, atol=0.01)
 
 
 def test_printing_shows_each_step_with_shapes():

@@ -147,3 +147,74 @@ def test_squares_that_run_away_make_such_pictures_be_refused():
 def test_an_input_of_a_type_that_numpy_lacks_is_answered():
     made, x = program()
     assert made.run(x[:2].bfloat16()).output.dtype == torch.bfloat16
+
+
+class Reads(nn.Module):
+    """A first layer, and what the model makes of its input before."""
+
+    def __init__(self, layer, before=lambda x: x):
+        super().__init__()
+        self.layer, self.before = layer, before
+
+    def forward(self, x):
+        return self.layer(self.before(x)).relu().flatten(1)
+
+
+def uniform(*shape, scale=1.0):
+    return torch.rand(64, *shape, generator=torch.Generator().manual_seed(0)).mul(torch.as_tensor(scale))
+
+
+SECOND_UNIT = torch.tensor([[1.0], [100.0]])
+BORDERED = torch.nn.functional.pad(torch.ones(6, 6), (1, 1, 1, 1))
+
+#: name -> (model, examples, whether all of axis 1 have one range)
+READ = {
+    "waveforms": (Reads(nn.Conv1d(1, 4, 8, 4), lambda x: x[:, None]), uniform(64), True),
+    "features of one kind": (Reads(nn.Linear(64, 8)), uniform(64, scale=torch.linspace(1, 3, 64)), True),
+    "features in several units": (Reads(nn.Linear(8, 8)), uniform(8, scale=10.0 ** torch.arange(8)), False),
+    "flat pictures with a border": (Reads(nn.Linear(64, 8)), uniform(64, scale=BORDERED.flatten()), True),
+    "features behind a norm": (Reads(nn.Sequential(nn.BatchNorm1d(9), nn.Linear(9, 4))), uniform(9), True),
+    "channels of a signal": (Reads(nn.Conv1d(2, 4, 3)), uniform(2, 16, scale=SECOND_UNIT), False),
+    "channels of a signal, alike": (Reads(nn.Conv1d(2, 4, 3)), uniform(2, 16), False),
+    "channels of a signal, normalised": (
+        Reads(nn.Conv1d(2, 4, 3), lambda x: (x - 0.5) / torch.tensor([[2.0], [3.0]])), uniform(2, 16), False,
+    ),
+    "a sequence of features": (Reads(nn.Conv1d(3, 4, 3), lambda x: x.transpose(1, 2)), uniform(16, 3), True),
+    "a sequence for a linear layer": (Reads(nn.Linear(3, 4)), uniform(16, 3), True),
+    "pictures without an axis of channels": (
+        Reads(nn.Conv2d(1, 4, 3), lambda x: 2 * x.unsqueeze(1)), uniform(8, 8, scale=BORDERED), True,
+    ),
+    "pictures": (Reads(nn.Conv2d(3, 4, 3), lambda x: torch.flip(x, [3]) * 2 - 1), uniform(3, 8, 8), False),
+    "flattened pictures": (Reads(nn.Linear(192, 4), lambda x: x.flatten(1)), uniform(3, 8, 8), False),
+    "pictures with channels last": (
+        Reads(nn.Conv2d(3, 4, 3), lambda x: (x / 255).permute(0, 3, 1, 2)), uniform(8, 8, 3, scale=255.0), True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_positions_that_are_alike_have_one_range_and_channels_their_own(name):
+    model, x, one = READ[name]
+    made = ar.compile(ar.transform(model.eval()), x, max_error=1)
+    within = InputRange.of_plan(made.native[0])
+    assert len(within.low) == x.shape[1] and (len({*within.low}) == len({*within.high}) == 1) == one
+    within.check(x.double().numpy())
+    if one:
+        shuffled = x[:, torch.randperm(x.shape[1])]
+        within.check(shuffled.double().numpy())
+
+
+def test_ordinary_waveforms_are_answered_and_others_are_told_their_position():
+    def frames(n, seed):
+        generator = torch.Generator().manual_seed(seed)
+        t, f = torch.arange(256) / 4000, 70 * 2 ** (2 * torch.rand(n, 1, generator=generator))
+        x = torch.sin(2 * torch.pi * f * t) + 0.2 * torch.randn(n, 256, generator=generator)
+        return (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True)
+
+    made = ar.compile(ar.transform(READ["waveforms"][0].eval()), frames(64, 0), max_error=1)
+    within = InputRange.of_plan(made.native[0])
+    within.check(frames(500, 1).double().numpy())
+    beyond = frames(3, 2).double()
+    beyond[1, 17] = 40
+    with pytest.raises(ValueError, match="40 in sample 1, position 17, where"):
+        made.run(beyond)

@@ -40,7 +40,7 @@ class Channel:
     where processor cores are busy. The connection is arranged over gloo: party 0 listens on the loopback interface and
     tells its port and a random token, which party 1 begins with.
 
-    There is no framing, as in the native runtime's links: both parties know the sizes of all messages.
+    There is no framing, which the native runtime's links have: both parties know the sizes of all messages.
     """
 
     def __init__(self, communicator: Any, meter: Meter):

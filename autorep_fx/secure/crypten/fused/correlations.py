@@ -71,16 +71,14 @@ def deal(need: Need, index: int, batch: int, server: Stream, client: Stream, pac
     shares = layout.views(buffer, dealt_layout(need, batch))  # the client's, which become the server's
     mine, theirs = (_masks(need, index, batch, *who) for who in ((SERVER, server), (CLIENT, client)))
     if need.op == "map":
-        found = {"c": linear.apply(need, packed[need.name], theirs["b"])}
+        c = np.negative(shares["c"], out=shares["c"])
+        linear.apply(need, packed[need.name], theirs["b"], add=c, out=c)
     elif need.op == "square":
-        found = {"r2": (mine["r"] + theirs["r"]) ** 2}
+        np.subtract((mine["r"] + theirs["r"]) ** 2, shares["r2"], out=shares["r2"])
     elif need.op == "multiply":
-        found = {"c": (mine["a"] + theirs["a"]) * (mine["b"] + theirs["b"])}
+        np.subtract((mine["a"] + theirs["a"]) * (mine["b"] + theirs["b"]), shares["c"], out=shares["c"])
     else:
         _deal_comparisons_(shares, mine, theirs)
-        return buffer
-    for name, value in found.items():
-        np.subtract(value, shares[name], out=shares[name])
     return buffer
 
 

@@ -1,5 +1,6 @@
 """Products, squares and ReLUs on shares: arrays of uint64. Each yields a :class:`~.channel.Message` a round, and gets
-what the other party sent. ``need``, ``held``: a correlation of the plan, and the party's part of it."""
+what the other party sent. ``need``, ``held``: a correlation of the plan, and the party's part of it, which is used up
+and overwritten, as is what comes: fresh memory costs more than the arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from .correlations import Held, levels
 def product(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of ``W * x``, W the server's factor (a convolution, a matrix, or element by element). No truncation.
 
-    Once per model (:meth:`FusedShares.connect`): the server opens ``E = W - A`` to the client; A is from its seed.
+    Once per model (:meth:`~.shares.FusedShares.connect`) the server opens ``E = W - A`` to the client, A from its seed.
 
     1. The parties hold ``[x]``, the client ``b``, and both ``[b * A]`` as c_0, c_1, c_1 being from the client's seed.
     2. The client sends ``x_1 - b``. The server adds its ``x_0``: ``M = x - b``.
@@ -34,11 +35,12 @@ def product(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     were c_1, one of ``b * A``.
     """
     if party == SERVER:
-        x = x + (yield Message(receive=x.shape))
+        hidden = yield Message(receive=x.shape)
+        hidden += x
     else:
         yield Message(send=x - held["b"])
-        x = held["b"]
-    return linear.apply(need, held["weight"], x, add=held["c"])
+        hidden = held["b"]
+    return linear.apply(need, held["weight"], hidden, add=held["c"], out=held["c"])
 
 
 def square(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
@@ -50,7 +52,8 @@ def square(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     Rounds: 1. Each party sends 8 bytes an element; the dealer 8.
     """
     mine = x - held["r"]
-    opened = mine + (yield Message(mine, mine.shape))
+    opened = yield Message(mine, mine.shape)
+    opened += mine
     return kernels.beaver_square(opened, held["r"], held["r2"], frac_bits=need.frac_bits, party=party, out=opened)
 
 
@@ -59,10 +62,19 @@ def multiply(party: int, need: Need, held: Held, x: np.ndarray, y: np.ndarray) -
 
     Rounds: 1. Each party sends 16 bytes an element; the dealer 8.
     """
-    mine = np.stack([x - held["a"], y - held["b"]])
-    d, e = mine + (yield Message(mine, mine.shape))
-    share = held["c"] + held["a"] * e + held["b"] * d
-    return share + d * e if party == SERVER else share
+    share, a, b = held["c"], held["a"], held["b"]
+    mine = np.stack([x - a, y - b])
+    opened = yield Message(mine, mine.shape)
+    opened += mine
+    d, e = opened
+    a *= e
+    b *= d
+    share += a
+    share += b
+    if party == SERVER:
+        d *= e
+        share += d
+    return share
 
 
 def relu(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
@@ -95,14 +107,16 @@ def drelu(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
 def _open_sign(party: int, held: Held, x: np.ndarray) -> Protocol:
     """``m = x + r``, and a plane of the bits ``v``; both public."""
     mine, r_planes = x.reshape(-1) + held["r"], held["planes"]
-    m = mine + (yield Message(mine, mine.shape))
+    m = yield Message(mine, mine.shape)
+    m += mine
     m_planes = kernels.pack_bits(m, bits=len(r_planes))
     g, p = kernels.borrow_bits(m_planes[:-1], r_planes[:-1], party=party)
     for masks, products in levels(held):
         hidden, g3 = carry.operands(g, p, party == SERVER)
         hidden ^= masks
-        received = yield Message(hidden, hidden.shape)
-        g, p = carry.merge(g3, received ^ hidden, masks, products, party == SERVER)
+        opened = yield Message(hidden, hidden.shape)
+        opened ^= hidden
+        g, p = carry.merge(g3, opened, masks, products, party == SERVER)
     sign = g[0] ^ r_planes[-1] ^ held["u_bits"]
     if party == SERVER:
         sign ^= ~m_planes[-1]

@@ -70,7 +70,7 @@ class Remote:
         self._next = self._ask()
         return np.split(buffer.numpy().view(U64), np.cumsum(self._sizes(turn))[:-1])
 
-    def _ask(self) -> tuple[dist.Work, torch.Tensor] | None:
+    def _ask(self) -> tuple[Any, torch.Tensor] | None:
         tag, turn = next(self._left, (0, None))
         if turn is None:
             return None

@@ -42,7 +42,7 @@ class BlindedWeights:
 
 
 def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
-    """Arrays to receive what :meth:`Weights.blinded` makes."""
+    """Arrays to receive what :meth:`BlindedWeights.blinded` makes."""
     return (np.empty(linear.weight_shape(step), elements(step.width)) for _, step in _maps(plan))
 
 
