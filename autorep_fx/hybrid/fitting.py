@@ -14,7 +14,7 @@ from ..graph.statistics import SiteStatistics
 from ..settings import TransformSettings
 from . import budget as one_shot
 from . import dapa
-from .activation import HybridActivation, sites
+from .activation import HybridActivation, known, sites
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ def fit_all(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bo
     Raises:
         CalibrationError: the data do not fit the model, or arrive at a site in another shape than it has.
     """
-    for site in sites(gm).values():
+    everything = sites(gm)
+    for site in everything.values():
         if site.keep is not None:
             site.set_keep(torch.ones_like(site.keep))
     for name, statistics in calibrate(gm, batches, HybridActivation, fitting.degree, progress=progress).items():
-        site = gm.get_submodule(name)
+        site = everything[name]
         if site.shape != statistics.shape:
             raise CalibrationError(
                 f"site '{name}' has shape {site.shape}, the calibration data arrive there as {statistics.shape}"
@@ -51,8 +52,8 @@ def fit_all(gm: fx.GraphModule, batches: Batches, fitting: Fitting, progress: bo
 def give_lines(gm: fx.GraphModule, fitting: Fitting) -> None:
     """Give calibrated sites lines beside their polynomials, fitted over all positions; none takes one yet."""
     for site in sites(gm).values():
-        site.set_line(torch.zeros_like(site.keep))
-        fit_lines(site, site.statistics, fitting, None)
+        site.set_line(torch.zeros_like(known(site.keep)))
+        fit_lines(site, known(site.statistics), fitting, None)
 
 
 def choose_positions(
@@ -68,14 +69,15 @@ def choose_positions(
         BudgetError: budget out of range.
         ValueError: unknown granularity.
     """
-    total = sum(site.total for site in sites(gm).values())
+    everything = sites(gm)
+    total = sum(site.total for site in everything.values())
     one_shot.check_budget(relu_budget, total)
     if 0 < relu_budget < total:
         scores = one_shot.scores(gm, batches, progress)
     else:  # nothing to choose
-        scores = {name: torch.zeros(site.shape) for name, site in sites(gm).items()}
+        scores = {name: torch.zeros(known(site.shape)) for name, site in everything.items()}
     for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
-        gm.get_submodule(name).set_keep(keep)
+        everything[name].set_keep(keep)
 
 
 def refit(
@@ -134,12 +136,14 @@ def fit_replaced(
 def fit_where_replaced(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting) -> None:
     """Fit a site over its replaced positions, at the degree that it has: polynomials over those that are no lines by
     its mask, and lines over those that are."""
-    line, others = site.takes_line, ~site.keep & ~site.takes_line
+    keep, line = known(site.keep), site.takes_line
+    others = ~keep & ~line
     fit_site(site, statistics, replace(fitting, degree=site.degree), others)
     if site.line is not None:
-        error = fit_lines(site, statistics, fitting, line).to(site.fit_error)
-        whole = site.keep.reshape(len(line), -1).all(1)
-        site.fit_error = torch.where(whole, site.fit_error, dapa.pooled((error, line), (site.fit_error, others)))
+        of_others = known(site.fit_error)
+        error = fit_lines(site, statistics, fitting, line).to(of_others)
+        whole = keep.reshape(len(line), -1).all(1)
+        site.fit_error = torch.where(whole, of_others, dapa.pooled((error, line), (of_others, others)))
 
 
 def fit_lines(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None) -> Tensor:
@@ -154,7 +158,7 @@ def fit_site(site: HybridActivation, statistics: SiteStatistics, fitting: Fittin
     """Give a site the polynomials for what arrived there, over the positions of ``where`` (None: all)."""
     result = dapa.fit(site.activation.in_float64, statistics, fitting.degree, fitting.fit, where, fitting.growth)
     site.set_coeffs(result.coeffs)
-    device = site.keep.device
+    device = known(site.keep).device
     site.statistics = statistics
     site.fit_error = result.error.float().to(device)
     site.input_range = torch.stack([statistics.low.min(), statistics.high.max()]).float().to(device)
