@@ -315,13 +315,12 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.crypten.simulate import OPS as FIXED
     from autorep_fx.secure.plan.local import LOCAL
     from autorep_fx.secure.plan.validate import RULES as PLANNED
-    from autorep_fx.secure.planner.build import BUILD
-    from autorep_fx.secure.planner.ranges import BOUNDS as RANGES
+    from autorep_fx.secure.planner.table import SOURCES
     from autorep_fx.secure.program.plaintext import OPS
     from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FIXED, BUILD, RANGES, RULES):
+    for table in (PRIVATE, FIXED, SOURCES, RULES):
         assert set(table) == set(OPS)
     assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)
