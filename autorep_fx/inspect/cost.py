@@ -142,10 +142,11 @@ def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, f
 
 def _form(steps: Sequence[Step], is_site: bool) -> str:
     """How a layer is computed, in a few words: what it sends, or by which weights."""
-    sent = next((step for step in steps if step.sent), None)
+    found = [(step, shown(step, is_site)) for step in steps if (shown := OPERATIONS[step.op].shown) is not None]
+    sent = next((text for step, text in found if step.sent), None)
     if sent is not None:
-        return OPERATIONS[sent.op].shown(sent, is_site)
-    maps = [shown(step, is_site) for step in steps if (shown := OPERATIONS[step.op].shown) is not None]
+        return sent
+    maps = [text for _, text in found]
     text = " and ".join(dict.fromkeys(maps)) or "no private numbers"
     return f"lines, within {text}" if is_site and maps else "lines" if is_site else text
 

@@ -19,7 +19,8 @@ Layout = Arrays
 
 def layout(step: Step, batch: int) -> Layout:
     """The arrays that are shared for a masked step."""
-    return OPERATIONS[step.op].arrays(step, batch)
+    arrays = OPERATIONS[step.op].arrays
+    return {} if arrays is None else arrays(step, batch)
 
 
 def words(found: Layout) -> int:
