@@ -25,8 +25,10 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
              and isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
     if not norms:
         return
-    device, momenta, seen = device_of(model), [norm.momentum for norm in norms], [[] for _ in norms]
-    samples, training = [], model.training
+    device, momenta, training = device_of(model), [norm.momentum for norm in norms], model.training
+    running = [(norm.get_buffer("running_mean"), norm.get_buffer("running_var")) for norm in norms]
+    seen: list[list[Tensor]] = [[] for _ in norms]
+    samples: list[int] = []
     train_unfrozen(model)
     try:
         for norm in norms:
@@ -34,8 +36,8 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
         for x, _ in loader:
             model(x.to(device))
             samples.append(len(x))
-            for norm, found in zip(norms, seen):
-                found.append(torch.stack([norm.running_mean, norm.running_var]))
+            for statistics, found in zip(running, seen):
+                found.append(torch.stack(statistics))
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
@@ -45,10 +47,10 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
     if not samples:
         return
     weights = torch.tensor(samples, dtype=torch.float64)
-    for norm, found in zip(norms, seen):
+    for (mean, variance), found in zip(running, seen):
         means, variances = torch.stack(found, 1)
-        norm.running_mean.copy_(weighted_median(means, weights))
-        norm.running_var.copy_(weighted_median(variances + (means - norm.running_mean).square(), weights))
+        mean.copy_(weighted_median(means, weights))
+        variance.copy_(weighted_median(variances + (means - mean).square(), weights))
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from ..errors import BudgetError, CompileError
 from ..forms.choose import Forms, Prices, choose_forms
 from ..forms.prices import Budget, Predicted
 from ..forms.search import settle
-from ..hybrid.gate import HysteresisGate
+from ..hybrid.activation import known
+from ..hybrid.gate import Gate, HysteresisGate
 from .evaluation import refresh_batch_norm
 from .methods import Gated, left_at
 
@@ -90,15 +91,17 @@ class ThreeForms(Gated):
     def start(self) -> None:
         super().start()
         for site in self.sites.values():
-            site.line_coeffs.requires_grad_(True)
+            known(site.line_coeffs).requires_grad_(True)
 
     def penalty(self) -> Tensor | float:
         if self.weight is None:
             return 0.0
         terms = []
         for price, target in zip(self.prices, self.targets):
-            spent = sum(site.gate(site.keep).sum() * price.sites[name].kept for name, site in self.sites.items())
-            terms.append(spent / max(target - price.base, 1e-9))
+            spent = [
+                gate(self.sites[name].keep).sum() * price.sites[name].kept for name, gate in self.gates(Gate).items()
+            ]
+            terms.append(sum(spent[1:], spent[0]) / max(target - price.base, 1e-9))
         return self.weight * torch.clamp(torch.stack(terms).max() - 1, min=0)
 
     def settle(self) -> int:
@@ -183,7 +186,7 @@ class ThreeForms(Gated):
         def plan(forms: Forms) -> tuple[Predicted, Forms]:
             return sketch(forms) if by_sketches else self.budget.predicted(of(forms), self.x), forms
 
-        choose = self._choosing(self.losses)
+        choose = self._choosing(known(self.losses))
         self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
         refresh(self.gm)
@@ -191,7 +194,7 @@ class ThreeForms(Gated):
 
     def _move(self, progress: float) -> bool:
         self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.limits)]
-        band = next(iter(self.sites.values())).gate.band
+        band = next(iter(self.gates(HysteresisGate).values())).band
         self._choosing(self._losses(band if progress < 1 else 0.0))(self.targets).apply(self.gm)
         return False
 
@@ -202,8 +205,8 @@ class ThreeForms(Gated):
 
     def _losses(self, band: float) -> dict[str, Tensor]:
         """Of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
-        theta = {name: site.gate.expanded().cpu() + band * (2.0 * site.keep.cpu() - 1)
-                 for name, site in self.sites.items()}  # fmt: skip
+        theta = {name: gate.expanded().cpu() + band * (2.0 * known(self.sites[name].keep).cpu() - 1)
+                 for name, gate in self.gates(Gate).items()}  # fmt: skip
         flat = torch.cat([t.flatten() for t in theta.values()])
         # Ranks among one another: parameters drift together, too, and that says nothing.
         score = torch.empty(len(flat), dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 
 from torch import Tensor
 
@@ -53,13 +53,13 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Tell the loader, or its sampler, which epoch comes, so that it can be repeated exactly."""
         for owner in (self.loader, getattr(self.loader, "sampler", None)):
-            if hasattr(owner, "set_epoch"):
-                owner.set_epoch(epoch)
+            if tell := getattr(owner, "set_epoch", None):
+                tell(epoch)
 
     def _length(self) -> int | None:
         try:
-            return len(self.loader)
-        except TypeError:  # also a DataLoader over an iterable data set
+            return len(self.loader) if isinstance(self.loader, Sized) else None
+        except TypeError:  # a DataLoader over an iterable data set
             return None
 
 

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
 from ..graph.frozen import train_unfrozen
-from ..hybrid.activation import relu_count
+from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
 from ..settings import FinetuneSettings, SearchSettings
@@ -88,9 +88,9 @@ class Loop:
         if self.val_loader is not None:
             next(iter(self.val_loader), None)  # what is wrong with it shows now, not after an epoch
         self.features = teacher is not None and settings.feature_weight > 0
-        if self.features:
+        if teacher is not None and self.features:
             self.teacher = teacher_with_features(teacher, gm)
-        self.predict = torch.compile(self.teacher) if settings.compile and teacher is not None else self.teacher
+        self.predict: Any = self.teacher if teacher is None or not settings.compile else torch.compile(self.teacher)
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -98,8 +98,9 @@ class Loop:
         # On a CPU the plain operations are slower with it, the compiled ones faster.
         self.channels_last = self.device.type == "cuda" or settings.compile
         self.run = checkpoint.identity(settings, gm, len(self.train_loader), teacher is not None)
-        resumes = settings.resume and settings.checkpoint_dir is not None
-        self.saved = checkpoint.read(settings.checkpoint_dir, self.run) if resumes else None
+        self.saved = None
+        if settings.resume and settings.checkpoint_dir is not None:
+            self.saved = checkpoint.read(settings.checkpoint_dir, self.run)
         self.history = History()
 
     def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
@@ -123,7 +124,8 @@ class Loop:
             method.release()
             for site in method.sites.values():
                 site.share = None
-            self.gm.to(memory_format=torch.contiguous_format).eval()
+            self._lay_out(torch.contiguous_format)
+            self.gm.eval()
         return self.history
 
     def _train(self) -> None:
@@ -136,7 +138,7 @@ class Loop:
         self.optimizer = self._optimizer()
         first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
-            self.gm.to(memory_format=torch.channels_last)
+            self._lay_out(torch.channels_last)
         if self.ease_in > 0:
             for site in self.method.sites.values():
                 if site.kept < site.total:
@@ -208,7 +210,7 @@ class Loop:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            target = None
+            target: Any = None
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
@@ -272,7 +274,7 @@ class Loop:
         with torch.no_grad():
             for site in self.method.sites.values():
                 if site.degree == 2:
-                    site.coeffs[2].clamp_(0, self.settings.coeff_clip)
+                    known(site.coeffs)[2].clamp_(0, self.settings.coeff_clip)
 
     def _refit(self) -> None:
         """Fit the polynomials to what arrives at the replaced positions now."""
@@ -302,13 +304,18 @@ class Loop:
         return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:
-        model = with_features(self.gm) if self.features else self.gm
-        model = with_excess(model, self.settings.growth) if self.holds else model
-        model = torch.compile(model) if self.settings.compile else model
+        graph = with_features(self.gm) if self.features else self.gm
+        if self.holds and self.settings.growth is not None:
+            graph = with_excess(graph, self.settings.growth)
+        model: Any = torch.compile(graph) if self.settings.compile else graph
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
             return model
         return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+
+    def _lay_out(self, memory: torch.memory_format) -> None:
+        move: Any = self.gm.to  # the stubs of torch lack this argument
+        move(memory_format=memory)
 
     def _refresh_batch_norm(self) -> None:
         """Running statistics of the final network, instead of an average over networks that are gone."""

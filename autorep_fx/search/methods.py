@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
 
-from ..hybrid.activation import HybridActivation, sites
+from ..hybrid.activation import HybridActivation, known, sites
 from ..hybrid.budget import choose
-from ..hybrid.gate import HysteresisGate, LinearGate
+from ..hybrid.gate import Gate, HysteresisGate, LinearGate
 
 #: Masks (AutoReP) and the penalty's weight (SNL) move once in this many steps.
 _EVERY = 10
 _SNL_GROWTH = 1e5
+
+G = TypeVar("G", bound=Gate)
 
 
 class Method:
@@ -56,10 +58,14 @@ class Method:
         for site in self.sites.values():
             if site.gate is not None:
                 site.gate = None
-                site.set_keep(site.keep)  # the coefficients train or not as the masks say
+                site.set_keep(known(site.keep))  # the coefficients train or not as the masks say
+
+    def gates(self, kind: type[G]) -> dict[str, G]:
+        """By site, while masks move."""
+        return {name: site.gate for name, site in self.sites.items() if isinstance(site.gate, kind)}
 
     def gate_parameters(self) -> list[Tensor]:
-        return [site.gate.theta for site in self.sites.values() if site.gate is not None]
+        return [gate.theta for gate in self.gates(Gate).values()]
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -86,8 +92,9 @@ class Gated(Method):
 
     def start(self) -> None:
         for name, site in self.sites.items():
-            site.gate = self.gate_type(self.initial[name].to(site.keep.device), site.shape, self.granularity)
-            site.coeffs.requires_grad_(True)
+            keep = known(site.keep)
+            site.gate = self.gate_type(self.initial[name].to(keep.device), tuple(keep.shape), self.granularity)
+            known(site.coeffs).requires_grad_(True)
 
     def after_step(self, progress: float) -> bool:
         self.steps, self.progress = self.steps + 1, progress
@@ -139,7 +146,7 @@ class _Counted(Gated):
 
     def settle(self) -> int:
         missed = sum(site.kept for site in self.sites.values()) - int(self.budget) if self.cost is None else 0
-        theta = {name: site.gate.expanded().cpu() for name, site in self.sites.items()}
+        theta = {name: gate.expanded().cpu() for name, gate in self.gates(Gate).items()}
         masks = choose(theta, self.budget, self.granularity, self.cost)
         for name, site in self.sites.items():
             site.gate = None
@@ -148,7 +155,7 @@ class _Counted(Gated):
 
     def _open(self) -> Tensor | float:
         """Cost of what the gates leave open, differentiable."""
-        return sum(site.gate(site.keep).sum() * self.price[name] for name, site in self.sites.items())
+        return sum(gate(self.sites[name].keep).sum() * self.price[name] for name, gate in self.gates(Gate).items())
 
 
 class AutoRep(_Counted):
@@ -170,7 +177,7 @@ class AutoRep(_Counted):
     def penalty(self) -> Tensor | float:
         if self.weight is None:
             return 0.0
-        return self.weight * torch.clamp(self._open() / self.total - self.target, min=0)
+        return self.weight * torch.clamp(torch.as_tensor(self._open()) / self.total - self.target, min=0)
 
     def _move(self, progress: float) -> bool:
         target = left_at(progress, self.total, self.budget)
@@ -178,13 +185,14 @@ class AutoRep(_Counted):
         if self.weight is None:
             self.level = self._level(target)
         exactly = self.weight is None and target <= self.budget  # the last move of the schedule
-        for site in self.sites.values():
-            site.set_keep(site.gate.decide(site.keep, self.level, 0.0 if exactly else None))
+        for name, gate in self.gates(HysteresisGate).items():
+            site = self.sites[name]
+            site.set_keep(gate.decide(known(site.keep), self.level, 0.0 if exactly else None))
         return False
 
     def _level(self, target: float) -> float:
         """A value of theta above which units of total cost ``target`` lie, between two units' parameters."""
-        gates = [(site.gate, self.price[name]) for name, site in self.sites.items()]
+        gates = [(gate, self.price[name]) for name, gate in self.gates(Gate).items()]
         theta = torch.cat([gate.theta.detach().flatten() for gate, _ in gates])
         price = torch.cat([theta.new_full((g.theta.numel(),), g.unit * p, dtype=torch.float64) for g, p in gates])
         theta, order = theta.sort(descending=True)
@@ -217,22 +225,23 @@ class Snl(_Counted):
     def start(self) -> None:
         super().start()
         for site in self.sites.values():
-            identity = torch.zeros_like(site.coeffs)
+            identity = torch.zeros_like(known(site.coeffs))
             identity[1] = 1
             site.set_coeffs(identity)
 
     def penalty(self) -> Tensor | float:
-        return self.weight * self._open()
+        return (self.weight or 0.0) * self._open()
 
     def _move(self, progress: float) -> bool:
         target, left = left_at(progress, self.total, self.budget), 0.0
         with torch.no_grad():
-            for name, site in self.sites.items():
-                site.gate.theta.clamp_(0, 1)
-                site.set_keep(site.gate.expanded() > self.level)
+            for name, gate in self.gates(LinearGate).items():
+                site = self.sites[name]
+                gate.theta.clamp_(0, 1)
+                site.set_keep(gate.expanded() > self.level)
                 left += site.kept * self.price[name]
         if left > target:
-            self.weight *= _SNL_GROWTH ** (self.progress - self.moved)
+            self.weight = (self.weight or 0.0) * _SNL_GROWTH ** (self.progress - self.moved)
         self.moved = self.progress
         return left <= self.budget
 

@@ -17,7 +17,7 @@ from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
 from ..hybrid import budget as one_shot
-from ..hybrid.activation import sites
+from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
 from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
@@ -86,7 +86,8 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if unknown := cost.keys() - everything.keys():
         raise ValueError(f"cost names '{min(unknown)}', which is not a site")
-    if not s.limits:
+    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network) or s.relu_budget
+    if left is None:
         raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
@@ -95,24 +96,24 @@ def search(
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
-    if s.relu_budget is not None:
+    if not isinstance(left, Budget):
         total = sum(site.total * cost.get(name, 1.0) for name, site in everything.items())
-        one_shot.check_budget(int(s.relu_budget), int(total))
+        one_shot.check_budget(int(left), int(total))
     for site in everything.values():
-        site.set_keep(torch.ones_like(site.keep))
-    if s.relu_budget is None:
-        return _within(gm, loop, head, s)
+        site.set_keep(torch.ones_like(known(site.keep)))
+    if isinstance(left, Budget):
+        return _within(gm, loop, head, left, s)
+    penalty = s.penalty
     if s.method == "snl":
-        start = {name: torch.ones_like(site.keep, dtype=torch.float32) for name, site in everything.items()}
-        penalty = _SNL_PENALTY if s.penalty is None else s.penalty
+        start = {name: torch.ones(known(site.keep).shape) for name, site in everything.items()}
+        penalty = _SNL_PENALTY if penalty is None else penalty
     else:
-        start, penalty = _start(gm, s, lambda: one_shot.scores(gm, head, s.progress)), s.penalty
-    return loop(METHODS[s.method](gm, int(s.relu_budget), s.granularity, penalty, start, s.cost), head)
+        start = _start(gm, s, lambda: one_shot.scores(gm, head, s.progress))
+    return loop(METHODS[s.method](gm, int(left), s.granularity, penalty, start, s.cost), head)
 
 
-def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) -> History:
+def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: SearchSettings) -> History:
     """A search under limits."""
-    budget = Budget.of(None, s.latency_ms, s.offline_mb, s.network)
     give_lines(gm, Fitting(growth=s.growth))
     x = examples(head)
 
@@ -126,8 +127,9 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) ->
     start = _start(gm, s, lambda: line)
     moving = ThreeForms(gm, budget, s.granularity, s.penalty, start, square, line, prices, part, x, s.progress)
     history = loop(moving, head)
-    log.info("%s", moving.predicted)
-    history.predicted = moving.predicted.note(gm)
+    if moving.predicted is not None:
+        log.info("%s", moving.predicted)
+        history.predicted = moving.predicted.note(gm)
     return history
 
 
@@ -162,7 +164,7 @@ def _start(gm: fx.GraphModule, s: SearchSettings, scores: Callable[[], dict[str,
     everything = sites(gm)
     if s.initial == "uniform":
         generator = torch.Generator().manual_seed(s.seed)
-        return {name: torch.rand(site.keep.shape, generator=generator) for name, site in everything.items()}
+        return {name: torch.rand(known(site.keep).shape, generator=generator) for name, site in everything.items()}
     found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scores().items()}
     flat = torch.cat([score.flatten() for score in found.values()])
     rank = torch.empty(len(flat))

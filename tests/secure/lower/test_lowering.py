@@ -49,6 +49,16 @@ SPELLINGS = {
     "bilinear by a fraction": (Fn(lambda x, c: F.interpolate(x, scale_factor=1.7, mode="bilinear")), BOTH_AXES),
     "nearest": (nn.UpsamplingNearest2d(scale_factor=2), [*["index"] * 8, "cat"] * 2),
     "nearest to a size": (Fn(lambda x, c: F.interpolate(x, (8, 11))), [*["index"] * 8, "cat"]),
+    "pixel unshuffle": (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
+    "channel shuffle": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ChannelShuffle(4)),
+        ["conv2d", "reshape", "permute", "reshape"],
+    ),
+    "pads of one axis": (
+        nn.Sequential(nn.Flatten(2), nn.ZeroPad1d(2), nn.CircularPad1d((0, 1))),
+        ["reshape", "pad", *["index"] * 68, "cat"],
+    ),
+    "bn 3d": (nn.Sequential(nn.Unflatten(1, (3, 1)), nn.BatchNorm3d(3), nn.Dropout3d()), ["reshape", "affine"]),
     "pixel shuffle": (
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2)),
         ["conv2d", "reshape", "permute", "reshape"],
