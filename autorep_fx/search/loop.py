@@ -117,7 +117,8 @@ class Loop:
             self.mask_steps = max(math.ceil(s.mask_phase * s.epochs * len(self.train_loader)), 1)
             self.refit_epochs = math.ceil(s.refit_phase * s.epochs) if method.refits else 0
         try:
-            self._train()
+            with torch.inference_mode(False), torch.enable_grad():  # whatever is switched off where this is called
+                self._train()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._how_to_go_on()) from None
         finally:  # also of a run that is interrupted: an ordinary module, its masks as they are

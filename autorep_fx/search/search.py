@@ -16,9 +16,10 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
-from ..hybrid import budget as one_shot
 from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
+from ..hybrid.positions import check_budget
+from ..hybrid.scores import scores, scores_of
 from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
 from ..settings.options import takes
@@ -98,7 +99,7 @@ def search(
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
     if not isinstance(left, Budget):
         total = sum(site.total * cost.get(name, 1.0) for name, site in everything.items())
-        one_shot.check_budget(int(left), int(total))
+        check_budget(int(left), int(total))
     for site in everything.values():
         site.set_keep(torch.ones_like(known(site.keep)))
     if isinstance(left, Budget):
@@ -108,7 +109,7 @@ def search(
         start = {name: torch.ones(known(site.keep).shape) for name, site in everything.items()}
         penalty = _SNL_PENALTY if penalty is None else penalty
     else:
-        start = _start(gm, s, lambda: one_shot.scores(gm, head, s.progress))
+        start = _start(gm, s, lambda: scores(gm, head, s.progress))
     return loop(METHODS[s.method](gm, int(left), s.granularity, penalty, start, s.cost), head)
 
 
@@ -118,7 +119,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: Se
     x = examples(head)
 
     def priced() -> tuple:
-        square, line = one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress)
+        square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress)
         prices = budget.prices(gm, x)
         choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
         return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))
@@ -159,13 +160,13 @@ def finetune(
     return Loop(gm, train_loader, val_loader, teacher, s, on_epoch)(Method(gm))
 
 
-def _start(gm: fx.GraphModule, s: SearchSettings, scores: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def _start(gm: fx.GraphModule, s: SearchSettings, scored: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Where gates start: spread evenly over (0, 1) in the order of the one-shot score for its cost, or at random."""
     everything = sites(gm)
     if s.initial == "uniform":
         generator = torch.Generator().manual_seed(s.seed)
         return {name: torch.rand(known(site.keep).shape, generator=generator) for name, site in everything.items()}
-    found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scores().items()}
+    found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scored().items()}
     flat = torch.cat([score.flatten() for score in found.values()])
     rank = torch.empty(len(flat))
     rank[flat.argsort(stable=True)] = (torch.arange(len(flat)) + 0.5) / len(flat)

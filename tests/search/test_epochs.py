@@ -78,3 +78,14 @@ def test_an_interrupted_run_says_in_one_line_how_it_goes_on(tmp_path, entry, tol
     with pytest.raises(KeyboardInterrupt, match="^stopped in epoch 2 of 3; resume=True goes on .* is in ") as stopped:
         entry(hybrid(), Stopped(batches()), epochs=3, checkpoint_dir=tmp_path, progress=False, **told)
     assert str(stopped.value).endswith(str(tmp_path)) and "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_training_turns_gradients_on_for_itself(off):
+    images, labels = torch.randn(32, 12), torch.randint(0, 3, (32,))
+    model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+    gm = ar.transform(model, calibration=(images, labels), relu_budget=8)
+    before = {name: value.clone() for name, value in gm.named_parameters()}
+    with off():
+        ar.finetune(gm, [(images, labels)], epochs=1)
+    assert any(not torch.equal(value, before[name]) for name, value in gm.named_parameters())
