@@ -25,11 +25,16 @@ def emit(chosen: Chosen) -> tuple[Plan, dict[str, Numbers]]:
 
 
 def _widths(nodes: Nodes) -> dict[str, int]:
-    """Bits of every result's ring: as many as the widest masked wire needs that it goes into."""
+    """Bits of every result's ring: as many as the widest masked wire needs that it goes into.
+
+    A wire that is not truncated gets as many as its result: its mask wraps in its own ring, and is gone only there.
+    """
     width = {name: 0 for name in nodes}
     for node in reversed(nodes.values()):
         if node.op == "output":
             width[node.name] = node.wire
+        if node.masked and not PLANNED[node.op].truncates:
+            node.wire = max(node.wire, width[node.name])
         needed = node.wire if node.masked else width[node.name]
         for name in node.inputs:
             width[name] = max(width[name], needed)
