@@ -21,9 +21,9 @@ from .graph.leftover import leftover
 from .graph.names import KINDS
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, sites
-from .hybrid.budget import scores_of
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
+from .hybrid.scores import scores_of
 from .settings import TransformSettings
 from .settings.keywords import TransformKeywords
 from .settings.options import takes

@@ -20,8 +20,9 @@ from torch import Tensor, fx, nn
 
 import autorep_fx as ar
 from autorep_fx.graph.calibrate import Batches
-from autorep_fx.hybrid import budget
+from autorep_fx.hybrid import scores as one_shot
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
+from autorep_fx.hybrid.positions import choose
 from autorep_fx.hybrid.reconstruct import RIDGES, reconstruct_layers
 
 #: name -> (granularity, how strongly weights may be drawn to what they were; None: polynomials alone)
@@ -95,7 +96,7 @@ def agreement(gm: nn.Module, wanted: Tensor, x: Tensor) -> tuple[float, float]:
 def reduced(full: fx.GraphModule, scores, batches: Batches, share: float, way: str) -> fx.GraphModule:
     granularity, ridges = WAYS[way]
     gm = copy.deepcopy(full)
-    for name, keep in budget.choose(scores, int(share * ar.relu_count(full)), granularity).items():
+    for name, keep in choose(scores, int(share * ar.relu_count(full)), granularity).items():
         gm.get_submodule(name).set_keep(keep)
     if ridges is None:
         fit_replaced(gm, batches, Fitting())
@@ -112,7 +113,7 @@ def study(network: str, path: Path) -> None:
             continue
         full, batches = ar.transform(model, calibration=calibration), Batches(calibration.split(20))
         wanted = log_probabilities(model, x)
-        scores = budget.scores(full, batches)
+        scores = one_shot.scores(full, batches)
         for site in ar.sites(full).values():
             site.statistics = None  # copied with the model otherwise
         for (share, way), key in keys.items():

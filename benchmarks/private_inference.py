@@ -27,8 +27,9 @@ import torch
 import autorep_fx as ar
 from autorep_fx import kernels
 from autorep_fx.graph.calibrate import Batches
-from autorep_fx.hybrid import budget
+from autorep_fx.hybrid import scores as one_shot
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
+from autorep_fx.hybrid.positions import choose
 from autorep_fx.models import ImageLoader, Images, digits, fashion_mnist, resnet18, resnet_cifar
 from autorep_fx.secure.link.network import NETWORKS
 from autorep_fx.secure.program.plaintext import execute
@@ -146,11 +147,11 @@ def compiled(gm: torch.fx.GraphModule, images: torch.Tensor, network: str = "lan
 def with_lines(model: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.fx.GraphModule]:
     """The networks whose replaced positions are lines, by which positions they keep."""
     full, batches = ar.transform(model, calibration=images, degree=1), Batches(images)
-    scores = budget.scores(full, batches)
+    scores = one_shot.scores(full, batches)
     most = sorted(scores, key=lambda name: -float(scores[name].flatten().topk(BUDGET // 6).values.sum()))[:6]
     chosen = {
-        "12900_lines": budget.choose(scores, BUDGET),
-        "6_sites": budget.choose({name: scores[name] for name in most}, BUDGET),
+        "12900_lines": choose(scores, BUDGET),
+        "6_sites": choose({name: scores[name] for name in most}, BUDGET),
         "lines": {},
     }
     found = {}

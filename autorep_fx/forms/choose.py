@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, fx
 
 from ..hybrid.activation import copy_without_statistics, sites
-from ..hybrid.budget import check_granularity
+from ..hybrid.positions import check_granularity
 from ..text import brief
 
 #: States of a site.

@@ -1,6 +1,6 @@
 """The choice of forms whose plan is within the limits.
 
-Prices are of each site by itself (budget.py), and a plan comes to more: where several sites of lines follow one another
+Prices are of each site by itself (prices.py), and a plan comes to more: where several sites of lines follow one another
 the ring has no room, so there is a truncation among them, which costs about what an open site costs; and where fixed
 point would change classes a plan is more precise, which takes more of them. So choices are made for a part of the
 limits, and that part is searched between what is within them and what is beyond: first by sketches of the plans, then

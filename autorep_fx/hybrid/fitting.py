@@ -12,9 +12,10 @@ from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate, calibrate_in_order
 from ..graph.statistics import SiteStatistics
 from ..settings import TransformSettings
-from . import budget as one_shot
 from . import dapa
 from .activation import HybridActivation, known, sites
+from .positions import check_budget, choose
+from .scores import scores
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,12 @@ def choose_positions(
     """
     everything = sites(gm)
     total = sum(site.total for site in everything.values())
-    one_shot.check_budget(relu_budget, total)
+    check_budget(relu_budget, total)
     if 0 < relu_budget < total:
-        scores = one_shot.scores(gm, batches, progress)
+        effects = scores(gm, batches, progress)
     else:  # nothing to choose
-        scores = {name: torch.zeros(known(site.shape)) for name, site in everything.items()}
-    for name, keep in one_shot.choose(scores, relu_budget, granularity).items():
+        effects = {name: torch.zeros(known(site.shape)) for name, site in everything.items()}
+    for name, keep in choose(effects, relu_budget, granularity).items():
         everything[name].set_keep(keep)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .budget import check_granularity
+from .positions import check_granularity
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -14,8 +14,9 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
 from ..hybrid.activation import known, masks_digest, relu_count, sites
-from ..hybrid.budget import choose, scores_of
 from ..hybrid.fitting import Fitting, give_lines
+from ..hybrid.positions import choose
+from ..hybrid.scores import scores_of
 from ..secure.cost.cost import Cost
 from ..secure.link.network import Network, network_of
 from ..text import brief

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx
 
 from ..hybrid.activation import HybridActivation, sites
-from ..hybrid.budget import choose
 from ..hybrid.gate import HysteresisGate, LinearGate
+from ..hybrid.positions import choose
 
 #: Masks (AutoReP) and the penalty's weight (SNL) move once in this many steps.
 _EVERY = 10

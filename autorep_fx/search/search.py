@@ -16,9 +16,10 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
-from ..hybrid import budget as one_shot
 from ..hybrid.activation import sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
+from ..hybrid.positions import check_budget
+from ..hybrid.scores import scores, scores_of
 from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
 from ..settings.options import takes
@@ -97,7 +98,7 @@ def search(
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
     if s.relu_budget is not None:
         total = sum(site.total * cost.get(name, 1.0) for name, site in everything.items())
-        one_shot.check_budget(int(s.relu_budget), int(total))
+        check_budget(int(s.relu_budget), int(total))
     for site in everything.values():
         site.set_keep(torch.ones_like(site.keep))
     if s.relu_budget is None:
@@ -106,7 +107,7 @@ def search(
         start = {name: torch.ones_like(site.keep, dtype=torch.float32) for name, site in everything.items()}
         penalty = _SNL_PENALTY if s.penalty is None else s.penalty
     else:
-        start, penalty = _start(gm, s, lambda: one_shot.scores(gm, head, s.progress)), s.penalty
+        start, penalty = _start(gm, s, lambda: scores(gm, head, s.progress)), s.penalty
     return loop(METHODS[s.method](gm, int(s.relu_budget), s.granularity, penalty, start, s.cost), head)
 
 
@@ -117,7 +118,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) ->
     x = examples(head)
 
     def priced() -> tuple:
-        square, line = one_shot.scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress)
+        square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress)
         prices = budget.prices(gm, x)
         choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
         return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))
@@ -157,13 +158,13 @@ def finetune(
     return Loop(gm, train_loader, val_loader, teacher, s, on_epoch)(Method(gm))
 
 
-def _start(gm: fx.GraphModule, s: SearchSettings, scores: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def _start(gm: fx.GraphModule, s: SearchSettings, scored: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Where gates start: spread evenly over (0, 1) in the order of the one-shot score for its cost, or at random."""
     everything = sites(gm)
     if s.initial == "uniform":
         generator = torch.Generator().manual_seed(s.seed)
         return {name: torch.rand(site.keep.shape, generator=generator) for name, site in everything.items()}
-    found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scores().items()}
+    found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scored().items()}
     flat = torch.cat([score.flatten() for score in found.values()])
     rank = torch.empty(len(flat))
     rank[flat.argsort(stable=True)] = (torch.arange(len(flat)) + 0.5) / len(flat)

@@ -11,7 +11,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import BudgetError
-from autorep_fx.hybrid import budget, dapa
+from autorep_fx.hybrid import dapa, positions
 from autorep_fx.hybrid.fitting import Fitting
 from autorep_fx.search.methods import METHODS
 from autorep_fx.secure.link.network import NETWORKS
@@ -68,7 +68,7 @@ def test_type_checkers_know_the_same_names_and_types(entry, kind, typed):
 
 
 def test_names_that_are_allowed_are_those_that_there_are():
-    assert get_args(settings.Granularity) == budget.GRANULARITIES
+    assert get_args(settings.Granularity) == positions.GRANULARITIES
     assert get_args(settings.Fit) == dapa.FITS
     assert get_args(settings.Method) == tuple(METHODS)
     assert get_args(settings.NetworkName) == tuple(NETWORKS)
