@@ -25,7 +25,7 @@ class _StraightThrough(torch.autograd.Function):
         return grad * F.softplus(theta), None
 
 
-class _Gate(nn.Module):
+class Gate(nn.Module):
     """One real parameter ``theta`` a unit: (C, H, W) for elements, (C, 1, 1) for channels, (1, 1, 1) for a layer."""
 
     def __init__(self, theta: Tensor, shape: tuple[int, ...], granularity: str = "element"):
@@ -44,7 +44,7 @@ class _Gate(nn.Module):
         return self.theta.detach().expand(self.shape)
 
 
-class HysteresisGate(_Gate):
+class HysteresisGate(Gate):
     """AutoReP's indicator: the sign of ``theta`` with a hysteresis band.
 
     A kept position turns off when ``theta < level - band``, a replaced one on when ``theta > level + band``. The
@@ -69,7 +69,7 @@ class HysteresisGate(_Gate):
         return torch.where(keep, theta >= level - band, theta > level + band)
 
 
-class LinearGate(_Gate):
+class LinearGate(Gate):
     """SNL's gate: ``theta`` itself, clipped to [0, 1], blends activation and identity.
 
     Source: Cho et al., "Selective Network Linearization for Efficient Private Inference" (ICML 2022), section 3.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +19,8 @@ class Loader:
     """
 
     def __init__(self, loader: Iterable, name: str):
-        self.loader, self.name = loader, name
+        self.loader: Any = loader  # some have a length, a sampler or set_epoch
+        self.name = name
         kind = type(loader).__name__
         if isinstance(loader, Iterator):
             raise ValueError(
@@ -52,7 +54,8 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the loader, or its sampler, which epoch comes, so that it can be repeated exactly."""
-        for owner in (self.loader, getattr(self.loader, "sampler", None)):
+        owners: tuple[Any, ...] = (self.loader, getattr(self.loader, "sampler", None))
+        for owner in owners:
             if hasattr(owner, "set_epoch"):
                 owner.set_epoch(epoch)
 

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, device_of, evaluating
 from ..graph.frozen import train_unfrozen
-from ..hybrid.activation import relu_count
+from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
 from ..settings import FinetuneSettings, SearchSettings
@@ -88,9 +88,11 @@ class Loop:
         if self.val_loader is not None:
             next(iter(self.val_loader), None)  # what is wrong with it shows now, not after an epoch
         self.features = teacher is not None and settings.feature_weight > 0
-        if self.features:
+        if teacher is not None and self.features:
             self.teacher = teacher_with_features(teacher, gm)
-        self.predict = torch.compile(self.teacher) if settings.compile and teacher is not None else self.teacher
+        self.predict: Callable[[Tensor], Any] | None = self.teacher
+        if self.teacher is not None and settings.compile:
+            self.predict = torch.compile(self.teacher)
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -98,8 +100,9 @@ class Loop:
         # On a CPU the plain operations are slower with it, the compiled ones faster.
         self.channels_last = self.device.type == "cuda" or settings.compile
         self.run = checkpoint.identity(settings, gm, len(self.train_loader), teacher is not None)
-        resumes = settings.resume and settings.checkpoint_dir is not None
-        self.saved = checkpoint.read(settings.checkpoint_dir, self.run) if resumes else None
+        self.saved = None
+        if settings.resume and settings.checkpoint_dir is not None:
+            self.saved = checkpoint.read(settings.checkpoint_dir, self.run)
         self.history = History()
 
     def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
@@ -123,7 +126,8 @@ class Loop:
             method.release()
             for site in method.sites.values():
                 site.share = None
-            self.gm.to(memory_format=torch.contiguous_format).eval()
+            _lay_out(self.gm, torch.contiguous_format)
+            self.gm.eval()
         return self.history
 
     def _train(self) -> None:
@@ -136,7 +140,7 @@ class Loop:
         self.optimizer = self._optimizer()
         first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
-            self.gm.to(memory_format=torch.channels_last)
+            _lay_out(self.gm, torch.channels_last)
         if self.ease_in > 0:
             for site in self.method.sites.values():
                 if site.kept < site.total:
@@ -208,8 +212,8 @@ class Loop:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            target = None
-            if self.teacher is not None:
+            target: Any = None  # logits, or what `with_features` returns
+            if self.teacher is not None and self.predict is not None:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
             output = self._forward(x, where)
@@ -272,7 +276,7 @@ class Loop:
         with torch.no_grad():
             for site in self.method.sites.values():
                 if site.degree == 2:
-                    site.coeffs[2].clamp_(0, self.settings.coeff_clip)
+                    known(site.coeffs)[2].clamp_(0, self.settings.coeff_clip)
 
     def _refit(self) -> None:
         """Fit the polynomials to what arrives at the replaced positions now."""
@@ -303,12 +307,13 @@ class Loop:
 
     def _wrapped(self) -> nn.Module:
         model = with_features(self.gm) if self.features else self.gm
-        model = with_excess(model, self.settings.growth) if self.holds else model
-        model = torch.compile(model) if self.settings.compile else model
+        if self.holds and self.settings.growth is not None:
+            model = with_excess(model, self.settings.growth)
+        whole: Any = torch.compile(model) if self.settings.compile else model  # a module, either way
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
-            return model
-        return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+            return whole
+        return DistributedDataParallel(whole, broadcast_buffers=False, find_unused_parameters=True)
 
     def _refresh_batch_norm(self) -> None:
         """Running statistics of the final network, instead of an average over networks that are gone."""
@@ -391,3 +396,9 @@ class Loop:
             f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
         )
         return f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: {where}. A lower lr may help{kept}"
+
+
+def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
+    """Lay its weights out so, in place."""
+    how: dict[str, Any] = {"memory_format": layout}  # an argument that the types of torch do not know
+    module.to(**how)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, fx
 
-from ..hybrid.activation import HybridActivation, sites
-from ..hybrid.gate import HysteresisGate, LinearGate
+from ..hybrid.activation import HybridActivation, known, sites
+from ..hybrid.gate import Gate, HysteresisGate, LinearGate
 from ..hybrid.positions import choose
 
 #: Masks (AutoReP) and the penalty's weight (SNL) move once in this many steps.
 _EVERY = 10
 _SNL_GROWTH = 1e5
+
+G = TypeVar("G", bound=Gate)
 
 
 class Method:
@@ -56,7 +58,7 @@ class Method:
         for site in self.sites.values():
             if site.gate is not None:
                 site.gate = None
-                site.set_keep(site.keep)  # the coefficients train or not as the masks say
+                site.set_keep(known(site.keep))  # the coefficients train or not as the masks say
 
     def gate_parameters(self) -> list[Tensor]:
         return [site.gate.theta for site in self.sites.values() if site.gate is not None]
@@ -67,7 +69,7 @@ class Method:
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-class Gated(Method):
+class Gated(Method, Generic[G]):
     """A gate at every site, and a schedule for what may be left open.
 
     Args:
@@ -76,7 +78,7 @@ class Gated(Method):
     """
 
     moves_masks = True
-    gate_type: type
+    gate_type: type[G]
     level = 0.0
 
     def __init__(self, gm: fx.GraphModule, granularity: str, penalty: float | None, initial: Mapping[str, Tensor]):
@@ -86,8 +88,14 @@ class Gated(Method):
 
     def start(self) -> None:
         for name, site in self.sites.items():
-            site.gate = self.gate_type(self.initial[name].to(site.keep.device), site.shape, self.granularity)
-            site.coeffs.requires_grad_(True)
+            keep = known(site.keep)
+            site.gate = self.gate_type(self.initial[name].to(keep.device), tuple(keep.shape), self.granularity)
+            known(site.coeffs).requires_grad_(True)
+
+    @property
+    def gates(self) -> dict[str, G]:
+        """By site; none before the start, nor once the masks are fixed."""
+        return {name: site.gate for name, site in self.sites.items() if isinstance(site.gate, self.gate_type)}
 
     def after_step(self, progress: float) -> bool:
         self.steps, self.progress = self.steps + 1, progress
@@ -106,6 +114,11 @@ class Gated(Method):
         """Set the masks for this progress of the phase; True ends it."""
         raise NotImplementedError
 
+    def _open(self, price: Mapping[str, float]) -> Tensor:
+        """Cost of what the gates leave open, differentiable. price: of a position, by site."""
+        costs = [gate(self.sites[name].keep).sum() * price[name] for name, gate in self.gates.items()]
+        return sum(costs, start=costs[0].new_zeros(()))
+
 
 def left_at(progress: float, total: float, budget: float) -> float:
     """What may be left at this progress: a cubic from everything to the budget.
@@ -115,7 +128,7 @@ def left_at(progress: float, total: float, budget: float) -> float:
     return budget + (total - budget) * (1 - progress) ** 3
 
 
-class _Counted(Gated):
+class _Counted(Gated[G]):
     """A budget of positions.
 
     Args:
@@ -139,19 +152,15 @@ class _Counted(Gated):
 
     def settle(self) -> int:
         missed = sum(site.kept for site in self.sites.values()) - int(self.budget) if self.cost is None else 0
-        theta = {name: site.gate.expanded().cpu() for name, site in self.sites.items()}
+        theta = {name: gate.expanded().cpu() for name, gate in self.gates.items()}
         masks = choose(theta, self.budget, self.granularity, self.cost)
         for name, site in self.sites.items():
             site.gate = None
             site.set_keep(masks[name])
         return missed
 
-    def _open(self) -> Tensor | float:
-        """Cost of what the gates leave open, differentiable."""
-        return sum(site.gate(site.keep).sum() * self.price[name] for name, site in self.sites.items())
 
-
-class AutoRep(_Counted):
+class AutoRep(_Counted[HysteresisGate]):
     """Discrete masks by a straight-through gradient; weights, coefficients and masks learn together.
 
     With ``penalty``, as published: the masks are the signs of the parameters and the loss has
@@ -170,7 +179,7 @@ class AutoRep(_Counted):
     def penalty(self) -> Tensor | float:
         if self.weight is None:
             return 0.0
-        return self.weight * torch.clamp(self._open() / self.total - self.target, min=0)
+        return self.weight * torch.clamp(self._open(self.price) / self.total - self.target, min=0)
 
     def _move(self, progress: float) -> bool:
         target = left_at(progress, self.total, self.budget)
@@ -178,13 +187,14 @@ class AutoRep(_Counted):
         if self.weight is None:
             self.level = self._level(target)
         exactly = self.weight is None and target <= self.budget  # the last move of the schedule
-        for site in self.sites.values():
-            site.set_keep(site.gate.decide(site.keep, self.level, 0.0 if exactly else None))
+        for name, gate in self.gates.items():
+            site = self.sites[name]
+            site.set_keep(gate.decide(known(site.keep), self.level, 0.0 if exactly else None))
         return False
 
     def _level(self, target: float) -> float:
         """A value of theta above which units of total cost ``target`` lie, between two units' parameters."""
-        gates = [(site.gate, self.price[name]) for name, site in self.sites.items()]
+        gates = [(gate, self.price[name]) for name, gate in self.gates.items()]
         theta = torch.cat([gate.theta.detach().flatten() for gate, _ in gates])
         price = torch.cat([theta.new_full((g.theta.numel(),), g.unit * p, dtype=torch.float64) for g, p in gates])
         theta, order = theta.sort(descending=True)
@@ -200,7 +210,7 @@ class AutoRep(_Counted):
         self.target = state["target"]
 
 
-class Snl(_Counted):
+class Snl(_Counted[LinearGate]):
     """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
 
     The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half
@@ -217,22 +227,23 @@ class Snl(_Counted):
     def start(self) -> None:
         super().start()
         for site in self.sites.values():
-            identity = torch.zeros_like(site.coeffs)
+            identity = torch.zeros_like(known(site.coeffs))
             identity[1] = 1
             site.set_coeffs(identity)
 
     def penalty(self) -> Tensor | float:
-        return self.weight * self._open()
+        return (self.weight or 0.0) * self._open(self.price)
 
     def _move(self, progress: float) -> bool:
         target, left = left_at(progress, self.total, self.budget), 0.0
         with torch.no_grad():
-            for name, site in self.sites.items():
-                site.gate.theta.clamp_(0, 1)
-                site.set_keep(site.gate.expanded() > self.level)
+            for name, gate in self.gates.items():
+                site = self.sites[name]
+                gate.theta.clamp_(0, 1)
+                site.set_keep(gate.expanded() > self.level)
                 left += site.kept * self.price[name]
         if left > target:
-            self.weight *= _SNL_GROWTH ** (self.progress - self.moved)
+            self.weight = (self.weight or 0.0) * _SNL_GROWTH ** (self.progress - self.moved)
         self.moved = self.progress
         return left <= self.budget
 

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from ..graph.calibrate import SiteWalk
 from ..graph.canonicalize import site_nodes
+from ..graph.targets import module_of, path_of
 from ..hybrid.activation import HybridActivation
 
 
@@ -24,11 +25,13 @@ def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
     output = graph.graph_copy(gm.graph, copies)
     total: fx.Node | float = 0.0
     for node in site_nodes(gm, HybridActivation):
-        if gm.get_submodule(node.target).degree == 2:
+        site = module_of(gm, node)
+        if isinstance(site, HybridActivation) and site.degree == 2:
             with graph.inserting_before(copies[node]):  # what comes after it may write into its input
-                names = ("keep", "coeffs", *(("line",) if gm.get_submodule(node.target).line is not None else ()))
-                keep, coeffs, *line = (graph.get_attr(f"{node.target}.{name}") for name in names)
-                total = graph.call_function(_plus_excess, (total, copies[node.args[0]], growth, coeffs, keep, *line))
+                names = ("keep", "coeffs", *(("line",) if site.line is not None else ()))
+                keep, coeffs, *line = (graph.get_attr(f"{path_of(node)}.{name}") for name in names)
+                x = copies[node.all_input_nodes[0]]
+                total = graph.call_function(_plus_excess, (total, x, growth, coeffs, keep, *line))
     graph.output((output, total))
     return fx.GraphModule(gm, graph)
 

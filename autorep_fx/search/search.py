@@ -16,7 +16,7 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
-from ..hybrid.activation import sites
+from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
 from ..hybrid.positions import check_budget
 from ..hybrid.scores import scores, scores_of
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _SNL_PENALTY = 1e-5
 _FIT_BATCHES = 4
+_NO_LIMIT = "say what may be left: relu_budget, latency_ms or offline_mb"
 
 
 @takes(SearchSettings)
@@ -88,7 +89,7 @@ def search(
     if unknown := cost.keys() - everything.keys():
         raise ValueError(f"cost names '{min(unknown)}', which is not a site")
     if not s.limits:
-        raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
+        raise BudgetError(_NO_LIMIT)
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
@@ -100,20 +101,23 @@ def search(
         total = sum(site.total * cost.get(name, 1.0) for name, site in everything.items())
         check_budget(int(s.relu_budget), int(total))
     for site in everything.values():
-        site.set_keep(torch.ones_like(site.keep))
+        site.set_keep(torch.ones_like(known(site.keep)))
     if s.relu_budget is None:
         return _within(gm, loop, head, s)
+    penalty = s.penalty
     if s.method == "snl":
-        start = {name: torch.ones_like(site.keep, dtype=torch.float32) for name, site in everything.items()}
-        penalty = _SNL_PENALTY if s.penalty is None else s.penalty
+        start = {name: torch.ones_like(known(site.keep), dtype=torch.float32) for name, site in everything.items()}
+        penalty = _SNL_PENALTY if penalty is None else penalty
     else:
-        start, penalty = _start(gm, s, lambda: scores(gm, head, s.progress)), s.penalty
+        start = _start(gm, s, lambda: scores(gm, head, s.progress))
     return loop(METHODS[s.method](gm, int(s.relu_budget), s.granularity, penalty, start, s.cost), head)
 
 
 def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) -> History:
     """A search under limits."""
     budget = Budget.of(None, s.latency_ms, s.offline_mb, s.network)
+    if budget is None:
+        raise BudgetError(_NO_LIMIT)
     give_lines(gm, Fitting(growth=s.growth))
     x = examples(head)
 
@@ -127,8 +131,9 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) ->
     start = _start(gm, s, lambda: line)
     moving = ThreeForms(gm, budget, s.granularity, s.penalty, start, square, line, prices, part, x, s.progress)
     history = loop(moving, head)
-    log.info("%s", moving.predicted)
-    history.predicted = moving.predicted.note(gm)
+    if moving.predicted is not None:
+        log.info("%s", moving.predicted)
+        history.predicted = moving.predicted.note(gm)
     return history
 
 
@@ -163,7 +168,7 @@ def _start(gm: fx.GraphModule, s: SearchSettings, scored: Callable[[], dict[str,
     everything = sites(gm)
     if s.initial == "uniform":
         generator = torch.Generator().manual_seed(s.seed)
-        return {name: torch.rand(site.keep.shape, generator=generator) for name, site in everything.items()}
+        return {name: torch.rand(known(site.shape), generator=generator) for name, site in everything.items()}
     found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scored().items()}
     flat = torch.cat([score.flatten() for score in found.values()])
     rank = torch.empty(len(flat))
