@@ -97,7 +97,7 @@ def test_the_version_is_written_once_and_printed_without_torch():
     assert python(f"{code}runpy.run_module('autorep_fx', run_name='__main__')") == f"autorep_fx {ar.__version__}"
 
 
-@pytest.mark.parametrize("module", ["secure.host.process", "service.commands", "service.client"])
+@pytest.mark.parametrize("module", ["secure.host.process", "service.commands", "service.client", "cli"])
 def test_parties_and_services_import_nothing_heavy(module):
     assert loaded(f"{WITHOUT}\nimport autorep_fx.{module}") == set()
     with pytest.raises(AssertionError, match="torch is imported"):  # the test can fail
@@ -130,7 +130,7 @@ def imported_at_the_top(name: str) -> list[str]:
 
 
 def test_no_module_behind_a_party_or_a_service_names_anything_heavy_at_its_top():
-    behind = modules_from("secure.host.process", "service.commands")
+    behind = modules_from("secure.host.process", "service.commands", "cli")
     assert {"secure.parties.client", "secure.makers.table", "secure.plan.validate", "service.dealer"} <= behind
     for name in behind:
         for node in ast.parse(MODULES[name].read_text()).body:

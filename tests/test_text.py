@@ -30,7 +30,7 @@ def test_a_plan_shows_each_step_with_widths_wires_and_messages():
         PlanStep("x", "input", (), (1, 4, 4), 12, 64),
         PlanStep("conv", "map", ("x",), (2, 4, 4), 20, 64, {"kind": "conv", "stride": (1, 1)}),
         PlanStep("relu", "activation", ("conv",), (2, 4, 4), 10, 32, {"wire": 64, "comparison": "gmw"}),
-        PlanStep("output", "output", ("relu",), (32,), 10, 32),
+        PlanStep("output", "output", ("relu",), (32,), 10, 32, {"wire": 32}),
     ))  # fmt: skip
     same(str(plan), """
 step    op          inputs  shape    width    frac_bits  wire                       messages                public

@@ -31,11 +31,11 @@ from ..secure.plan.plan import Plan, node_of
 from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
 from ..secure.planner.fold_squares import unit_squares
+from ..secure.planner.names import CUT
 from ..secure.planner.noise_gains import gains
 from ..secure.planner.planner import make_plan
 from ..secure.planner.precise import FIRST_ERROR, finer_with_same_wires
 from ..secure.planner.ranges import calibrated
-from ..secure.planner.truncate_at import CUT
 from ..secure.rates import Rates
 from .choose import Price, Prices
 

@@ -140,10 +140,11 @@ def fit_where_replaced(site: HybridActivation, statistics: SiteStatistics, fitti
     keep, line = known(site.keep), site.takes_line
     others = ~keep & ~line
     fit_site(site, statistics, replace(fitting, degree=site.degree), others)
-    if site.line is not None and site.fit_error is not None:
-        error = fit_lines(site, statistics, fitting, line).to(site.fit_error)
+    if site.line is not None:
+        of_others = known(site.fit_error)
+        error = fit_lines(site, statistics, fitting, line).to(of_others)
         whole = keep.reshape(len(line), -1).all(1)
-        site.fit_error = torch.where(whole, site.fit_error, dapa.pooled((error, line), (site.fit_error, others)))
+        site.fit_error = torch.where(whole, of_others, dapa.pooled((error, line), (of_others, others)))
 
 
 def fit_lines(site: HybridActivation, statistics: SiteStatistics, fitting: Fitting, where: Tensor | None) -> Tensor:

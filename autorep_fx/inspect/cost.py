@@ -14,7 +14,9 @@ from ..graph.targets import path_of
 from ..hybrid.activation import HybridActivation, sites
 from ..secure.cost.cost import Cost, quickest
 from ..secure.link.network import NETWORKS, Network, network_of
+from ..secure.plan import wire
 from ..secure.plan.plan import Plan, Step, node_of
+from ..secure.plan.table import OPERATIONS
 from ..secure.secure_program import SecureProgram
 
 #: What is gathered into the last row: sums, pools and reshapes, which send nothing.
@@ -113,7 +115,7 @@ def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: 
     steps: dict[str, list[Step]] = {}
     for step in plan.steps:
         node = node_of(step.name)
-        shown = node in of_sites or step.op not in ("local", "constant")
+        shown = node in of_sites or OPERATIONS[step.op].shown is not None
         steps.setdefault(node if shown else REST, []).append(step)
     layers = [
         LayerCost(
@@ -128,7 +130,7 @@ def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: 
 
 
 def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, float]:
-    travels = sum(step.wire_size for step in steps if step.op in ("input", "activation", "product", "output"))
+    travels = sum(step.wire_size for step in steps if step.sent)
     return (
         travels,
         sum(cost.rounds for cost in found),
@@ -139,34 +141,14 @@ def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, f
 
 
 def _form(steps: Sequence[Step], is_site: bool) -> str:
-    """How a layer is computed, in a few words."""
-    for step in steps:
-        if step.op == "activation":
-            return _of_activation(step, is_site)
-        if step.op in ("input", "output", "product"):
-            return f"{step.op}, {step.attrs.get('wire', step.width)}-bit wire"
-    maps = [step for step in steps if step.op == "map"]
-    text = " and ".join(dict.fromkeys(_of_map(step) for step in maps)) or "no private numbers"
+    """How a layer is computed, in a few words: what it sends, or by which weights."""
+    found = [(step, shown(step, is_site)) for step in steps if (shown := OPERATIONS[step.op].shown) is not None]
+    sent = next((text for step, text in found if step.sent), None)
+    if sent is not None:
+        return sent
+    maps = [text for _, text in found]
+    text = " and ".join(dict.fromkeys(maps)) or "no private numbers"
     return f"lines, within {text}" if is_site and maps else "lines" if is_site else text
-
-
-def _of_activation(step: Step, is_site: bool) -> str:
-    a = step.attrs
-    parts = []
-    if len(a["kept"]):
-        parts.append(f"{a['comparison']} of {a['window']} bits" + (", spline" if "knots" in a else ""))
-    if a.get("powers", 1) >= 2:
-        parts.append("squares")
-    elif len(a["kept"]) < step.size:
-        parts.append("lines" if parts else "lines, truncated" if is_site else "truncation")
-    return f"{' + '.join(parts)}, {a['wire']}-bit wire"
-
-
-def _of_map(step: Step) -> str:
-    kind, shape = step.attrs["kind"], step.attrs.get("weight_shape", ())
-    if kind == "conv2d":
-        return f"conv {shape[2]}×{shape[3]}" + (" depthwise" if shape[1] == 1 < step.attrs["groups"] else "")
-    return kind.replace("_", " ")
 
 
 def _check_same(gm: fx.GraphModule, plan: Plan) -> None:
@@ -175,7 +157,7 @@ def _check_same(gm: fx.GraphModule, plan: Plan) -> None:
         node = node_of(step.name)
         if node not in nodes and step is not plan.output:
             raise ValueError(f"program was compiled from another model: it has a step '{node}', and gm no such node")
-        compares[node] += len(step.attrs["kept"]) if step.op == "activation" else 0
+        compares[node] += wire.compared(step, 1)
     there = sites(gm)
     for called in site_nodes(gm, HybridActivation):
         site, compared = there[path_of(called)], compares[called.name]

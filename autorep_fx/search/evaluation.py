@@ -21,25 +21,25 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
     about each batch's own mean is too small where batches have few samples. Those that are frozen keep theirs.
     """
     stay = frozen(model)
-    norms = [(m, m.running_mean, m.running_var) for m in model.modules()
-             if m not in stay and isinstance(m, nn.modules.batchnorm._BatchNorm)
-             and m.running_mean is not None and m.running_var is not None]  # fmt: skip
+    norms = [m for m in model.modules() if m not in stay
+             and isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]  # fmt: skip
     if not norms:
         return
-    device, momenta = device_of(model), [norm.momentum for norm, _, _ in norms]
+    device, momenta, training = device_of(model), [norm.momentum for norm in norms], model.training
+    running = [(norm.get_buffer("running_mean"), norm.get_buffer("running_var")) for norm in norms]
     seen: list[list[Tensor]] = [[] for _ in norms]
-    samples, training = [], model.training
+    samples: list[int] = []
     train_unfrozen(model)
     try:
-        for norm, _, _ in norms:
+        for norm in norms:
             norm.momentum = 1.0  # the running statistics are those of the last batch
         for x, _ in loader:
             model(x.to(device))
             samples.append(len(x))
-            for (_, mean, variance), found in zip(norms, seen):
-                found.append(torch.stack([mean, variance]))
+            for statistics, found in zip(running, seen):
+                found.append(torch.stack(statistics))
     finally:
-        for (norm, _, _), momentum in zip(norms, momenta):
+        for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
         model.train(training)
         for module in stay:
@@ -47,7 +47,7 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
     if not samples:
         return
     weights = torch.tensor(samples, dtype=torch.float64)
-    for (_, mean, variance), found in zip(norms, seen):
+    for (mean, variance), found in zip(running, seen):
         means, variances = torch.stack(found, 1)
         mean.copy_(weighted_median(means, weights))
         variance.copy_(weighted_median(variances + (means - mean).square(), weights))

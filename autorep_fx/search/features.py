@@ -39,4 +39,4 @@ def feature_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     """Mean over the sites of ``|f - t|^2 / |t|^2``, over all elements of a site."""
     terms = [(f.float() - t.float()).square().sum() / t.float().square().sum().clamp_min(1e-9)
              for f, t in zip(features, targets)]  # fmt: skip
-    return sum(terms, start=terms[0].new_zeros(())) / len(terms)
+    return sum(terms[1:], terms[0]) / len(terms)

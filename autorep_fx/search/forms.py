@@ -16,7 +16,7 @@ from ..forms.choose import Forms, Prices, choose_forms
 from ..forms.prices import Budget, Predicted
 from ..forms.search import settle
 from ..hybrid.activation import known
-from ..hybrid.gate import HysteresisGate
+from ..hybrid.gate import Gate, HysteresisGate
 from .evaluation import refresh_batch_norm
 from .methods import Gated, left_at
 
@@ -33,7 +33,7 @@ _BATCH = 64
 _LEAST = 1e-3
 
 
-class ThreeForms(Gated[HysteresisGate]):
+class ThreeForms(Gated):
     """Kept, a square or a line, within limits of the plan's cost.
 
     A gate's parameter stands for what a line at its position would add to the loss: it starts at the rank of the
@@ -83,7 +83,7 @@ class ThreeForms(Gated[HysteresisGate]):
         self.limits = [part * limit for limit in budget.limits]
         self.totals = [max(price.everything(size), limit) for price, limit in zip(prices, self.limits)]
         self.targets = list(self.totals)
-        self.losses: dict[str, Tensor] = {}  # of lines, as they were when the forms were fixed; empty before
+        self.losses: dict[str, Tensor] | None = None  # of lines, as they were when the forms were fixed
         self.predicted: Predicted | None = None
         self.untrained = False  # with the forms as they are
         self.remembered: dict[str, Any] | None = None  # of the last epoch within the limits
@@ -98,8 +98,10 @@ class ThreeForms(Gated[HysteresisGate]):
             return 0.0
         terms = []
         for price, target in zip(self.prices, self.targets):
-            spent = self._open({name: price.sites[name].kept for name in self.sites})
-            terms.append(spent / max(target - price.base, 1e-9))
+            spent = [
+                gate(self.sites[name].keep).sum() * price.sites[name].kept for name, gate in self.gates(Gate).items()
+            ]
+            terms.append(sum(spent[1:], spent[0]) / max(target - price.base, 1e-9))
         return self.weight * torch.clamp(torch.stack(terms).max() - 1, min=0)
 
     def settle(self) -> int:
@@ -118,7 +120,7 @@ class ThreeForms(Gated[HysteresisGate]):
 
     def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
         untrained, self.untrained = self.untrained, False
-        if not self.losses or untrained or done >= 1:  # the last one is planned at the end
+        if self.losses is None or untrained or done >= 1:  # the last one is planned at the end
             return
         refresh()
         if self._within():
@@ -145,11 +147,11 @@ class ThreeForms(Gated[HysteresisGate]):
 
     def state(self) -> dict[str, Any]:
         more = {"losses": self.losses, "remembered": self.remembered}
-        return super().state() | {name: value for name, value in more.items() if value}
+        return super().state() | {name: value for name, value in more.items() if value is not None}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.losses, self.remembered = state.get("losses", {}), state.get("remembered")
+        self.losses, self.remembered = state.get("losses"), state.get("remembered")
 
     def _within(self) -> bool:
         """Whether the plan for the weights and forms as they are now is within the limits."""
@@ -184,7 +186,7 @@ class ThreeForms(Gated[HysteresisGate]):
         def plan(forms: Forms) -> tuple[Predicted, Forms]:
             return sketch(forms) if by_sketches else self.budget.predicted(of(forms), self.x), forms
 
-        choose = self._choosing(self.losses)
+        choose = self._choosing(known(self.losses))
         self.predicted, forms = shared(lambda: settle(self.budget, choose, sketch, plan, self.progress_bar))
         forms.apply(self.gm)
         refresh(self.gm)
@@ -192,7 +194,7 @@ class ThreeForms(Gated[HysteresisGate]):
 
     def _move(self, progress: float) -> bool:
         self.targets = [left_at(progress, total, limit) for total, limit in zip(self.totals, self.limits)]
-        band = next(iter(self.gates.values())).band
+        band = next(iter(self.gates(HysteresisGate).values())).band
         self._choosing(self._losses(band if progress < 1 else 0.0))(self.targets).apply(self.gm)
         return False
 
@@ -204,7 +206,7 @@ class ThreeForms(Gated[HysteresisGate]):
     def _losses(self, band: float) -> dict[str, Tensor]:
         """Of lines, as the gates say; what is kept counts for more, so that it does not flicker."""
         theta = {name: gate.expanded().cpu() + band * (2.0 * known(self.sites[name].keep).cpu() - 1)
-                 for name, gate in self.gates.items()}  # fmt: skip
+                 for name, gate in self.gates(Gate).items()}  # fmt: skip
         flat = torch.cat([t.flatten() for t in theta.values()])
         # Ranks among one another: parameters drift together, too, and that says nothing.
         score = torch.empty(len(flat), dtype=torch.float64)

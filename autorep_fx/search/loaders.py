@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sized
 
 from torch import Tensor
 
@@ -19,8 +18,7 @@ class Loader:
     """
 
     def __init__(self, loader: Iterable, name: str):
-        self.loader: Any = loader  # some have a length, a sampler or set_epoch
-        self.name = name
+        self.loader, self.name = loader, name
         kind = type(loader).__name__
         if isinstance(loader, Iterator):
             raise ValueError(
@@ -54,15 +52,14 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the loader, or its sampler, which epoch comes, so that it can be repeated exactly."""
-        owners: tuple[Any, ...] = (self.loader, getattr(self.loader, "sampler", None))
-        for owner in owners:
-            if hasattr(owner, "set_epoch"):
-                owner.set_epoch(epoch)
+        for owner in (self.loader, getattr(self.loader, "sampler", None)):
+            if tell := getattr(owner, "set_epoch", None):
+                tell(epoch)
 
     def _length(self) -> int | None:
         try:
-            return len(self.loader)
-        except TypeError:  # also a DataLoader over an iterable data set
+            return len(self.loader) if isinstance(self.loader, Sized) else None
+        except TypeError:  # a DataLoader over an iterable data set
             return None
 
 

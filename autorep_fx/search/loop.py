@@ -90,9 +90,7 @@ class Loop:
         self.features = teacher is not None and settings.feature_weight > 0
         if teacher is not None and self.features:
             self.teacher = teacher_with_features(teacher, gm)
-        self.predict: Callable[[Tensor], Any] | None = self.teacher
-        if self.teacher is not None and settings.compile:
-            self.predict = torch.compile(self.teacher)
+        self.predict: Any = self.teacher if teacher is None or not settings.compile else torch.compile(self.teacher)
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
         self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -126,7 +124,7 @@ class Loop:
             method.release()
             for site in method.sites.values():
                 site.share = None
-            _lay_out(self.gm, torch.contiguous_format)
+            self._lay_out(torch.contiguous_format)
             self.gm.eval()
         return self.history
 
@@ -140,7 +138,7 @@ class Loop:
         self.optimizer = self._optimizer()
         first = self._restore(self.saved) if self.saved is not None else 0
         if self.channels_last:
-            _lay_out(self.gm, torch.channels_last)
+            self._lay_out(torch.channels_last)
         if self.ease_in > 0:
             for site in self.method.sites.values():
                 if site.kept < site.total:
@@ -212,8 +210,8 @@ class Loop:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            target: Any = None  # logits, or what `with_features` returns
-            if self.teacher is not None and self.predict is not None:
+            target: Any = None
+            if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
                     target = self.predict(x)
             output = self._forward(x, where)
@@ -306,14 +304,18 @@ class Loop:
         return torch.optim.Adam(groups, lr=s.lr)
 
     def _wrapped(self) -> nn.Module:
-        model = with_features(self.gm) if self.features else self.gm
+        graph = with_features(self.gm) if self.features else self.gm
         if self.holds and self.settings.growth is not None:
-            model = with_excess(model, self.settings.growth)
-        whole: Any = torch.compile(model) if self.settings.compile else model  # a module, either way
+            graph = with_excess(graph, self.settings.growth)
+        model: Any = torch.compile(graph) if self.settings.compile else graph
         # DistributedDataParallel alone, not accelerate: wrapping and autocast are all that is needed of it here.
         if not self.distributed:
-            return whole
-        return DistributedDataParallel(whole, broadcast_buffers=False, find_unused_parameters=True)
+            return model
+        return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+
+    def _lay_out(self, memory: torch.memory_format) -> None:
+        move: Any = self.gm.to  # the stubs of torch lack this argument
+        move(memory_format=memory)
 
     def _refresh_batch_norm(self) -> None:
         """Running statistics of the final network, instead of an average over networks that are gone."""
@@ -396,9 +398,3 @@ class Loop:
             f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""
         )
         return f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: {where}. A lower lr may help{kept}"
-
-
-def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
-    """Lay its weights out so, in place."""
-    how: dict[str, Any] = {"memory_format": layout}  # an argument that the types of torch do not know
-    module.to(**how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
@@ -60,8 +60,12 @@ class Method:
                 site.gate = None
                 site.set_keep(known(site.keep))  # the coefficients train or not as the masks say
 
+    def gates(self, kind: type[G]) -> dict[str, G]:
+        """By site, while masks move."""
+        return {name: site.gate for name, site in self.sites.items() if isinstance(site.gate, kind)}
+
     def gate_parameters(self) -> list[Tensor]:
-        return [site.gate.theta for site in self.sites.values() if site.gate is not None]
+        return [gate.theta for gate in self.gates(Gate).values()]
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -69,7 +73,7 @@ class Method:
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-class Gated(Method, Generic[G]):
+class Gated(Method):
     """A gate at every site, and a schedule for what may be left open.
 
     Args:
@@ -78,7 +82,7 @@ class Gated(Method, Generic[G]):
     """
 
     moves_masks = True
-    gate_type: type[G]
+    gate_type: type
     level = 0.0
 
     def __init__(self, gm: fx.GraphModule, granularity: str, penalty: float | None, initial: Mapping[str, Tensor]):
@@ -91,11 +95,6 @@ class Gated(Method, Generic[G]):
             keep = known(site.keep)
             site.gate = self.gate_type(self.initial[name].to(keep.device), tuple(keep.shape), self.granularity)
             known(site.coeffs).requires_grad_(True)
-
-    @property
-    def gates(self) -> dict[str, G]:
-        """By site; none before the start, nor once the masks are fixed."""
-        return {name: site.gate for name, site in self.sites.items() if isinstance(site.gate, self.gate_type)}
 
     def after_step(self, progress: float) -> bool:
         self.steps, self.progress = self.steps + 1, progress
@@ -114,11 +113,6 @@ class Gated(Method, Generic[G]):
         """Set the masks for this progress of the phase; True ends it."""
         raise NotImplementedError
 
-    def _open(self, price: Mapping[str, float]) -> Tensor:
-        """Cost of what the gates leave open, differentiable. price: of a position, by site."""
-        costs = [gate(self.sites[name].keep).sum() * price[name] for name, gate in self.gates.items()]
-        return sum(costs, start=costs[0].new_zeros(()))
-
 
 def left_at(progress: float, total: float, budget: float) -> float:
     """What may be left at this progress: a cubic from everything to the budget.
@@ -128,7 +122,7 @@ def left_at(progress: float, total: float, budget: float) -> float:
     return budget + (total - budget) * (1 - progress) ** 3
 
 
-class _Counted(Gated[G]):
+class _Counted(Gated):
     """A budget of positions.
 
     Args:
@@ -152,15 +146,19 @@ class _Counted(Gated[G]):
 
     def settle(self) -> int:
         missed = sum(site.kept for site in self.sites.values()) - int(self.budget) if self.cost is None else 0
-        theta = {name: gate.expanded().cpu() for name, gate in self.gates.items()}
+        theta = {name: gate.expanded().cpu() for name, gate in self.gates(Gate).items()}
         masks = choose(theta, self.budget, self.granularity, self.cost)
         for name, site in self.sites.items():
             site.gate = None
             site.set_keep(masks[name])
         return missed
 
+    def _open(self) -> Tensor | float:
+        """Cost of what the gates leave open, differentiable."""
+        return sum(gate(self.sites[name].keep).sum() * self.price[name] for name, gate in self.gates(Gate).items())
 
-class AutoRep(_Counted[HysteresisGate]):
+
+class AutoRep(_Counted):
     """Discrete masks by a straight-through gradient; weights, coefficients and masks learn together.
 
     With ``penalty``, as published: the masks are the signs of the parameters and the loss has
@@ -179,7 +177,7 @@ class AutoRep(_Counted[HysteresisGate]):
     def penalty(self) -> Tensor | float:
         if self.weight is None:
             return 0.0
-        return self.weight * torch.clamp(self._open(self.price) / self.total - self.target, min=0)
+        return self.weight * torch.clamp(torch.as_tensor(self._open()) / self.total - self.target, min=0)
 
     def _move(self, progress: float) -> bool:
         target = left_at(progress, self.total, self.budget)
@@ -187,14 +185,14 @@ class AutoRep(_Counted[HysteresisGate]):
         if self.weight is None:
             self.level = self._level(target)
         exactly = self.weight is None and target <= self.budget  # the last move of the schedule
-        for name, gate in self.gates.items():
+        for name, gate in self.gates(HysteresisGate).items():
             site = self.sites[name]
             site.set_keep(gate.decide(known(site.keep), self.level, 0.0 if exactly else None))
         return False
 
     def _level(self, target: float) -> float:
         """A value of theta above which units of total cost ``target`` lie, between two units' parameters."""
-        gates = [(gate, self.price[name]) for name, gate in self.gates.items()]
+        gates = [(gate, self.price[name]) for name, gate in self.gates(Gate).items()]
         theta = torch.cat([gate.theta.detach().flatten() for gate, _ in gates])
         price = torch.cat([theta.new_full((g.theta.numel(),), g.unit * p, dtype=torch.float64) for g, p in gates])
         theta, order = theta.sort(descending=True)
@@ -210,7 +208,7 @@ class AutoRep(_Counted[HysteresisGate]):
         self.target = state["target"]
 
 
-class Snl(_Counted[LinearGate]):
+class Snl(_Counted):
     """Selective network linearization: real gates between activation and identity, an l1 penalty, then binarised.
 
     The weight of the penalty starts at 1e-5 a position, as published, and grows while more gates are above one half
@@ -232,12 +230,12 @@ class Snl(_Counted[LinearGate]):
             site.set_coeffs(identity)
 
     def penalty(self) -> Tensor | float:
-        return (self.weight or 0.0) * self._open(self.price)
+        return (self.weight or 0.0) * self._open()
 
     def _move(self, progress: float) -> bool:
         target, left = left_at(progress, self.total, self.budget), 0.0
         with torch.no_grad():
-            for name, gate in self.gates.items():
+            for name, gate in self.gates(LinearGate).items():
                 site = self.sites[name]
                 gate.theta.clamp_(0, 1)
                 site.set_keep(gate.expanded() > self.level)

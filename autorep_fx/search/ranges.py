@@ -6,12 +6,14 @@ away from there: single inputs spoil a step and the batch statistics, and in fix
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, fx
 
 from ..graph.calibrate import SiteWalk
 from ..graph.canonicalize import site_nodes
-from ..graph.targets import module_of, path_of
-from ..hybrid.activation import HybridActivation
+from ..graph.targets import path_of
+from ..hybrid.activation import HybridActivation, sites
 
 
 def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
@@ -24,13 +26,14 @@ def with_excess(gm: fx.GraphModule, growth: float) -> fx.GraphModule:
     copies: dict[fx.Node, fx.Node] = {}
     output = graph.graph_copy(gm.graph, copies)
     total: fx.Node | float = 0.0
+    everything = sites(gm)
     for node in site_nodes(gm, HybridActivation):
-        site = module_of(gm, node)
-        if isinstance(site, HybridActivation) and site.degree == 2:
+        site = everything[path_of(node)]
+        if site.degree == 2:
             with graph.inserting_before(copies[node]):  # what comes after it may write into its input
                 names = ("keep", "coeffs", *(("line",) if site.line is not None else ()))
-                keep, coeffs, *line = (graph.get_attr(f"{path_of(node)}.{name}") for name in names)
-                x = copies[node.all_input_nodes[0]]
+                keep, coeffs, *line = (graph.get_attr(f"{node.target}.{name}") for name in names)
+                (x,) = (copies[source] for source in node.all_input_nodes)
                 total = graph.call_function(_plus_excess, (total, x, growth, coeffs, keep, *line))
     graph.output((output, total))
     return fx.GraphModule(gm, graph)
@@ -52,7 +55,7 @@ class RangeWatch(SiteWalk):
         super().__init__(gm, HybridActivation)
         self.outside: list[str] = []
 
-    def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
+    def at_site(self, name: str, site: Any, x: Tensor) -> Tensor:
         if site.input_range is not None:
             low, high = site.input_range.tolist()
             if not (x.min() >= low and x.max() <= high):  # also where x is not a number

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _SNL_PENALTY = 1e-5
 _FIT_BATCHES = 4
-_NO_LIMIT = "say what may be left: relu_budget, latency_ms or offline_mb"
 
 
 @takes(SearchSettings)
@@ -88,8 +87,9 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if unknown := cost.keys() - everything.keys():
         raise ValueError(f"cost names '{min(unknown)}', which is not a site")
-    if not s.limits:
-        raise BudgetError(_NO_LIMIT)
+    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network) or s.relu_budget
+    if left is None:
+        raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
@@ -97,27 +97,24 @@ def search(
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
-    if s.relu_budget is not None:
+    if not isinstance(left, Budget):
         total = sum(site.total * cost.get(name, 1.0) for name, site in everything.items())
-        check_budget(int(s.relu_budget), int(total))
+        check_budget(int(left), int(total))
     for site in everything.values():
         site.set_keep(torch.ones_like(known(site.keep)))
-    if s.relu_budget is None:
-        return _within(gm, loop, head, s)
+    if isinstance(left, Budget):
+        return _within(gm, loop, head, left, s)
     penalty = s.penalty
     if s.method == "snl":
-        start = {name: torch.ones_like(known(site.keep), dtype=torch.float32) for name, site in everything.items()}
+        start = {name: torch.ones(known(site.keep).shape) for name, site in everything.items()}
         penalty = _SNL_PENALTY if penalty is None else penalty
     else:
         start = _start(gm, s, lambda: scores(gm, head, s.progress))
-    return loop(METHODS[s.method](gm, int(s.relu_budget), s.granularity, penalty, start, s.cost), head)
+    return loop(METHODS[s.method](gm, int(left), s.granularity, penalty, start, s.cost), head)
 
 
-def _within(gm: fx.GraphModule, loop: Loop, head: Batches, s: SearchSettings) -> History:
+def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: SearchSettings) -> History:
     """A search under limits."""
-    budget = Budget.of(None, s.latency_ms, s.offline_mb, s.network)
-    if budget is None:
-        raise BudgetError(_NO_LIMIT)
     give_lines(gm, Fitting(growth=s.growth))
     x = examples(head)
 
@@ -168,7 +165,7 @@ def _start(gm: fx.GraphModule, s: SearchSettings, scored: Callable[[], dict[str,
     everything = sites(gm)
     if s.initial == "uniform":
         generator = torch.Generator().manual_seed(s.seed)
-        return {name: torch.rand(known(site.shape), generator=generator) for name, site in everything.items()}
+        return {name: torch.rand(known(site.keep).shape, generator=generator) for name, site in everything.items()}
     found = {name: score / (s.cost or {}).get(name, 1.0) for name, score in scored().items()}
     flat = torch.cat([score.flatten() for score in found.values()])
     rank = torch.empty(len(flat))

@@ -143,13 +143,13 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 def _step(step: Step, batch: int, rates: Rates) -> StepCost:
     size, cost = step.width // 8 * batch * step.size, StepCost(exchanges=wire.exchanges(step) > 0)
-    if step.op == "map":
-        cost.online_seconds = rates.map(step, batch)
-    elif step.op in ("input", "local", "constant"):
-        cost.online = {"client": size + HEADER_BYTES} if step.op == "input" else {}
-        cost.online_seconds = rates.pass_over(size)
-    else:
+    if step.masked:
         _on_masked_wire(step, batch, size, cost, rates)
+    elif step.op == "map":
+        cost.online_seconds = rates.map(step, batch)
+    else:
+        cost.online = {"client": size + HEADER_BYTES} if step.sent else {}
+        cost.online_seconds = rates.pass_over(size)
     return cost
 
 
@@ -157,7 +157,7 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
     shares = 8 * layout.words(layout.layout(step, batch))
     cost.online_seconds = 2 * rates.step + (shares + 4 * size) / rates.bytes
     masked = step.attrs["wire"] // 8 * batch * step.wire_size
-    if step.op == "output":
+    if not step.answered:
         cost.online = {"server": size + masked + HEADER_BYTES}
         return
     cost.online = {"client": size + HEADER_BYTES, "server": masked + HEADER_BYTES}

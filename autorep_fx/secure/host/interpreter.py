@@ -59,7 +59,7 @@ class Interpreter:
         pipe, theirs = Pipe()
         self.pipe: Connection | None = pipe
         self._lifeline, end = Pipe()
-        self._ended = threading.Event()
+        self._ended, self._closing = threading.Event(), threading.Lock()
         try:
             self._process = subprocess.Popen(
                 [executable, *_flags(), "-c", _BOOT, str(theirs.fileno()), str(end.fileno()), str(name)],
@@ -90,10 +90,11 @@ class Interpreter:
         self._ended.wait(timeout)
 
     def see_end(self) -> None:
-        """Wait until it ends. To be called once, by a thread that has nothing else to do."""
+        """Wait until it ends. To be called by a thread that has nothing else to do."""
         self._process.wait()
-        self.pipe = None  # who reads or writes it has it still
-        self._lifeline.close()
+        with self._closing:
+            self.pipe = None  # who reads or writes it has it still
+            self._lifeline.close()  # nothing, the second time
         self._ended.set()
 
     def kill(self) -> None:
@@ -103,7 +104,8 @@ class Interpreter:
         """In a fork of the launcher: the process ends with the launcher, whether or not its forks live on."""
         for end in (self.pipe, self._lifeline):
             if end is not None:
-                end.close()
+                with contextlib.suppress(OSError):  # it was being closed
+                    end.close()
 
 
 def _executable(name: Hashable) -> str:
@@ -129,8 +131,8 @@ def _flags() -> list[str]:
 def _places() -> tuple[list[str], list[str], list[str]]:
     """Where modules are looked for here, Python's own first; the folders above this package; its own."""
     own = os.path.dirname(os.__file__)
-    here = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
+    here = [path or os.getcwd() for path in sys.path if isinstance(path, str)]  # "" is where the launcher is now
     of_python = [path for path in here if path == own or os.path.basename(path) in ("lib-dynload", "DLLs")]
     package = [os.path.abspath(path) for path in sys.modules[_PACKAGE].__path__]
-    path = [*of_python, *(path for path in here if path not in of_python)]
-    return [os.path.abspath(p) for p in path], [os.path.dirname(p) for p in package], package
+    others = [path for path in here if path not in of_python]
+    return [*of_python, *others], [os.path.dirname(path) for path in package], package

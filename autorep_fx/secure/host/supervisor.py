@@ -65,10 +65,17 @@ class Supervisor:
             process = Interpreter(name, main, *args)
         except OSError as error:
             raise PartyError(f"{name}: its process cannot be started: {error}") from error
+        outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         pipe = process.pipe
-        self.processes[name], self._outboxes[name] = process, queue.SimpleQueue()
-        for target, args in ((_read, (process, name, self._reports, self._bell)), (_write, (self._outboxes[name],))):
-            threading.Thread(target=target, args=(pipe, *args), daemon=True).start()
+        try:  # whoever is interrupted here leaves nobody either
+            for target, args in ((_read, (process, name, self._reports, self._bell)), (_write, (outbox,))):
+                threading.Thread(target=target, args=(pipe, *args), daemon=True).start()
+            self._outboxes[name], self.processes[name] = outbox, process
+        except BaseException:
+            process.kill()
+            process.see_end()
+            outbox.put(None)
+            raise
 
     def ask(self, name: Hashable, message: Any) -> None:
         """Send a message to a party; does not wait until it is read."""

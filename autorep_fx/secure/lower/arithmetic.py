@@ -87,6 +87,9 @@ def div(low: Lowering, call: Call) -> str:
         raise Unsupported("a rounded division; only an exact one is supported")
     if _is_private(call.get(1, "other")) and isinstance(call.get(0, "input"), fx.Node):
         return _scale_by(low, call, low.value(call.get(0, "input")), 1 / call.get(1, "other").double())
+    if isinstance(call.get(1, "other"), fx.Node):
+        raise Unsupported("divides by a private tensor, which costs far more than a network; divide by a fixed number, "
+                          "return both and let the client divide, or train with batch norm")  # fmt: skip
     divisor = _number(call.get(1, "other"), "divides by")
     if divisor == 0 or not isinstance(call.get(0, "input"), fx.Node):
         raise Unsupported("only a tensor divided by a number that is not zero is supported")
@@ -136,7 +139,8 @@ def square(low: Lowering, call: Call) -> str:
     if power == 1:
         return x
     if power != 2 or not low.shape_of(x):
-        raise Unsupported(f"a power of {power}; only squares of samples with axes are supported")
+        raise Unsupported(f"a power of {power}; only squares of samples with axes are supported, and their products "
+                          "(x * x.square() is x**3)")  # fmt: skip
     shape = low.shape_of(x)
     coeffs = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None].repeat(1, shape[0])
     count = math.prod(shape)

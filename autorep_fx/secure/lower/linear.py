@@ -54,7 +54,7 @@ def _weights(call: Call) -> tuple[Tensor, Tensor | None]:
     return weight, bias
 
 
-@lowers(modules=(nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm), functions=(F.batch_norm,))
+@lowers(modules=(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), functions=(F.batch_norm,))
 def batch_norm(low: Lowering, call: Call) -> str:
     """A per-channel scale and shift: ``weight / sqrt(var + eps)`` and ``bias - mean * scale``."""
     module = call.module

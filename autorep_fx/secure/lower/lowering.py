@@ -20,7 +20,7 @@ from ..program.shapes import Shape
 from .call import Call, Unsupported
 from .memory import Memory, tensors
 from .output import form_of
-from .refused import REASONS
+from .refused import reason
 
 #: (node.op, type of the module, or function, or method name) -> lowering.
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
@@ -28,6 +28,9 @@ Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
 
 #: What takes of a private tensor its shape and nothing else.
 _SHAPES_ALONE = {torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros", "new_ones", "new_full"}
+
+#: What takes of a second tensor its type or its shape, and nothing else.
+_LIKE_ANOTHER = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
 
 
 class _Values(fx.Interpreter):
@@ -69,7 +72,8 @@ def _private_nodes(values: dict[fx.Node, Any]) -> set[fx.Node]:
     for node, value in values.items():
         # An input with a default value that is no tensor is a constant.
         if tensors(value):
-            depends = any(n in private for n in node.all_input_nodes) and node.target not in _SHAPES_ALONE
+            sources = node.all_input_nodes[:1] if node.target in _LIKE_ANOTHER else node.all_input_nodes
+            depends = any(n in private for n in sources) and node.target not in _SHAPES_ALONE
             if node.op == "placeholder" or depends:
                 private.add(node)
     return private
@@ -176,8 +180,7 @@ class Lowering:
         key = (node.op, type(module) if module is not None else node.target)
         lowering = self.table.get(key)
         if lowering is None:
-            otherwise = "no two-party form; replace it by supported layers or move it outside the model"
-            raise Unsupported(REASONS.get(key, otherwise))
+            raise Unsupported(reason(node, key))
         if module is None and (stale := self.memory.stale_reader(node, self.read)):
             value, reader = stale
             raise Unsupported(

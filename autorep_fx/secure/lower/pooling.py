@@ -106,7 +106,8 @@ def amax(low: Lowering, call: Call) -> str:
     dims = {d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))}
     if len(shape) != 3 or dims != {2, 3}:
         raise Unsupported(
-            "only the maximum over both spatial axes of (N, C, H, W) is supported; use MaxPool2d otherwise"
+            "only the maximum over both spatial axes of (N, C, H, W) is supported; F.max_pool2d(x, (1, w)) is the one "
+            "along a last axis of w, and F.max_pool2d(x.flatten(2).unsqueeze(1), (c, 1)) that over c channels"
         )
     kernel = shape[1:]
     pooled = _maximum(low, call, x, kernel, kernel, shape=(shape[0], 1, 1), suffix=".pool")

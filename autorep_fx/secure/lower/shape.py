@@ -48,13 +48,17 @@ def _permute(low: Lowering, call: Call, dims: list[int]) -> str:
     return x if dims == sorted(dims) else low.emit(call, "permute", (x,), dims=tuple(dims))
 
 
-@lowers(modules=(nn.ReflectionPad2d, nn.ReplicationPad2d))
+_BY_INDEX = {nn.ReflectionPad1d: "reflect", nn.ReflectionPad2d: "reflect", nn.ReplicationPad1d: "replicate",
+             nn.ReplicationPad2d: "replicate", nn.CircularPad1d: "circular", nn.CircularPad2d: "circular"}  # fmt: skip
+
+
+@lowers(modules=tuple(_BY_INDEX))
 def pad_module(low: Lowering, call: Call) -> str:
-    mode = "reflect" if isinstance(call.module, nn.ReflectionPad2d) else "replicate"
+    mode = _BY_INDEX[type(call.module)]
     return pad_by_index(low, call, low.value(call.get(0, "input")), tuple(call.module.padding), mode)
 
 
-@lowers(modules=(nn.ZeroPad2d, nn.ConstantPad2d), functions=(F.pad,))
+@lowers(modules=(nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d), functions=(F.pad,))
 def pad(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     pads = tuple(call.module.padding) if call.module is not None else tuple(call.get(1, "pad"))
@@ -69,8 +73,10 @@ def pad(low: Lowering, call: Call) -> str:
     return low.emit(call, "pad", (x,), pads=pads)
 
 
-@lowers(modules=(HoldsFor, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
-        functions=(F.dropout, F.dropout1d, F.dropout2d, torch.dropout),
+@lowers(modules=(HoldsFor, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+                 nn.FeatureAlphaDropout),
+        functions=(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+                   torch.dropout),
         methods=("contiguous", "clone", "detach", "float", "double", "to", "type_as"))  # fmt: skip
 def identity(low: Lowering, call: Call) -> str:
     training = call.get(2, "training", call.kwargs.get("train", True)) if call.node.op == "call_function" else False
@@ -89,6 +95,26 @@ def pixel_shuffle(low: Lowering, call: Call) -> str:
     c //= r * r
     x = low.emit(call, "reshape", (x,), shape=(c, r, r, h, w), suffix=".apart")
     x = low.emit(call, "permute", (x,), shape=(c, h, r, w, r), suffix=".moved", dims=(0, 1, 4, 2, 5, 3))
+    return low.emit(call, "reshape", (x,))
+
+
+@lowers(modules=(nn.PixelUnshuffle,), functions=(F.pixel_unshuffle,))
+def pixel_unshuffle(low: Lowering, call: Call) -> str:
+    x, r = low.value(call.get(0, "input")), call.option(1, "downscale_factor")
+    c, h, w = low.shape_of(x)
+    h, w = h // r, w // r
+    x = low.emit(call, "reshape", (x,), shape=(c, h, r, w, r), suffix=".apart")
+    x = low.emit(call, "permute", (x,), shape=(c, r, r, h, w), suffix=".moved", dims=(0, 1, 3, 5, 2, 4))
+    return low.emit(call, "reshape", (x,))
+
+
+@lowers(modules=(nn.ChannelShuffle,), functions=(F.channel_shuffle, torch.channel_shuffle))
+def channel_shuffle(low: Lowering, call: Call) -> str:
+    x, groups = low.value(call.get(0, "input")), call.option(1, "groups")
+    c, *rest = low.shape_of(x)
+    x = low.emit(call, "reshape", (x,), shape=(groups, c // groups, *rest), suffix=".apart")
+    dims = (0, 2, 1, *range(3, 3 + len(rest)))
+    x = low.emit(call, "permute", (x,), shape=(c // groups, groups, *rest), suffix=".moved", dims=dims)
     return low.emit(call, "reshape", (x,))
 
 

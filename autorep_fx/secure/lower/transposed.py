@@ -60,7 +60,8 @@ def conv1d(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     weight, bias = _weights(call)
     if call.module is not None and call.module.padding_mode != "zeros":
-        raise Unsupported(f"padding_mode={call.module.padding_mode!r}; only 'zeros' is supported")
+        raise Unsupported(f"padding_mode={call.module.padding_mode!r}; only 'zeros' is supported; give it "
+                          "F.pad(x, (n, n), mode) and padding=0")  # fmt: skip
     options = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
     stride, padding, dilation = (_one(call.option(*option)) for option in options)
     if padding == "same":

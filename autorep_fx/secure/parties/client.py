@@ -8,8 +8,8 @@ from ..correlations.prepared import Prepared, Shares
 from ..link.channel import Channel
 from ..plan.plan import Plan, Step
 from ..plan.ring import decode, elements, encode, narrowed
-from . import activation
 from .party import Party
+from .table import evaluate
 from .talk import Talk
 
 
@@ -39,12 +39,12 @@ class Client(Party):
         for index, step in enumerate(self.plan.steps):
             if step.op == "input":
                 server.send(index, narrowed(encode(x, step.frac_bits), step.width) - blindings.pop(step.name))
-            elif step.op in ("activation", "product"):
+            elif step.answered:
                 blinding = blindings.pop(step.name).reshape(batch, -1)
                 m = np.empty((batch, step.wire_size), elements(step.attrs["wire"]))
                 server.receive(index, m)
                 server.send(index, self._evaluate(step, index, m, shares.pop(step.name), server, sub=blinding))
-            elif step.op == "output":
+            elif step.masked:
                 widths = step.attrs["wire"], step.width
                 m, theirs = (np.empty((batch, step.size), elements(width)) for width in widths)
                 server.receive(index, m, theirs)
@@ -54,4 +54,4 @@ class Client(Party):
     def _evaluate(
         self, step: Step, index: int, m: np.ndarray, shares: Shares, server: Talk, sub: np.ndarray | None = None
     ) -> np.ndarray:
-        return activation.evaluate(step, m, shares, party=1, exchange=server.exchange(index), sub=sub)
+        return evaluate(step, m, shares, party=1, exchange=server.exchange(index), sub=sub)

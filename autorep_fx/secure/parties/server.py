@@ -11,8 +11,8 @@ from ..link.channel import Channel
 from ..plan import linear, local, wire
 from ..plan.plan import Plan, Step
 from ..plan.ring import elements, narrowed
-from . import activation
 from .party import Party
+from .table import evaluate
 from .talk import Talk
 from .weights import Weights
 
@@ -76,7 +76,7 @@ class Server(Party):
             elif step.op == "local":
                 values[step.name] = local.apply(step, *inputs)
             else:
-                if step.op == "activation" and wire.exchanges(step) and waiting:
+                if wire.exchanges(step) and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
                 wires = [narrowed(x, step.attrs["wire"]) for x in inputs]
                 wire_of = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
@@ -89,9 +89,9 @@ class Server(Party):
         self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque, client: Talk
     ) -> None:
         exchange = client.exchange(index)
-        if step.op == "output":
-            client.send(index, masked, activation.evaluate(step, masked, shares, party=0, exchange=exchange))
+        if not step.answered:
+            client.send(index, masked, evaluate(step, masked, shares, party=0, exchange=exchange))
             return
         client.send(index, masked)
-        share = activation.evaluate(step, masked, shares, party=0, exchange=exchange)
+        share = evaluate(step, masked, shares, party=0, exchange=exchange)
         waiting.append((index, step.name, share.reshape(len(masked), *step.shape)))

@@ -1,6 +1,6 @@
 """Kept activations that are splines: comparisons with every knot, and then one opening. See secure/program/spline.py.
 
-A kept position holds ``x = mx - rx``, ``rx = alpha - mu beta`` (activation.py), and J public knots ``p_j``.
+A kept position holds ``x = mx - rx``, ``rx = alpha - mu beta`` (operations/activation.py), and J public knots ``p_j``.
 
 1. Shares of the bits ``b_j = [x >= p_j]``. With ``fss`` from one comparison key of the position, evaluated at the
    public points ``m - p_j``, no message; its payload is ``sigma = 2 rh - 1`` alone: ``b = 1 - [rh] + P`` where the top

@@ -11,8 +11,8 @@ from ...text import table
 from .input_range import SLACK, InputRange
 from .plan import Plan
 
-#: Room of a product's second factor; its first one's is "ring".
-SECOND = "second ring"
+#: Rooms of the masked wires of a step, of which a product has two.
+RINGS = ("ring", "second ring")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Use:
 
     @property
     def fits(self) -> bool:
-        return self.share < 1 if self.room in ("ring", SECOND, "window", "padding") else self.share <= 1
+        return self.share < 1 if self.room in (*RINGS, "window", "padding") else self.share <= 1
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def message_rounds(plan: Plan) -> dict[str, int]:
             depth = server = max(server, client + 1)
         elif step.op == "output":
             depth = client = max(client, server + 1)
-        if step.op in ("activation", "product"):
+        if step.answered:
             if wire.exchanges(step) and waiting:
                 need(waiting[-1][0])
             client = max(client, server + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,12 +24,14 @@ SPARE = 2
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of all three parties.
+    """One operation of all parties.
+
+    It has one of few forms: the "input", a "map" (private weights), "local" (public, linear), a "constant", or it is
+    ``masked``: it reads masked wires, and its result is shared; of these the "output" is the client's.
 
     Attributes:
         name: unique; the result's name.
-        op: "input", "map" (private weights), "local" (public, linear), "constant", "activation", "product" (of two
-            private values) or "output".
+        op: what it does, an operation of table.py.
         inputs: names of earlier results.
         shape: shape of the result without the batch.
         frac_bits: exponent of the result.
@@ -58,11 +61,34 @@ class Step:
         return np.array(self.attrs["lifts"])[self.attrs["kept"] // (self.size // self.shape[0])]
 
     @property
+    def masked(self) -> bool:
+        """Whether what it reads is opened under masks: then the server sends it, and the result is shared."""
+        return "wire" in self.attrs
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client sends its share of the result, blinded, to the server."""
+        return self.masked and self.op != "output"
+
+    @property
+    def sent(self) -> bool:
+        """Whether there is a message of its elements: the blinded input, or masked wires."""
+        return self.masked or self.op == "input"
+
+    @property
+    def wires(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of a sample on its masked wires, one for each input; several are sent as one message."""
+        return tuple(self.attrs[name] for name in ("first", "second") if name in self.attrs) or (self.shape,)
+
+    @property
+    def wire_shape(self) -> tuple[int, ...]:
+        """Shape of a sample in the message: the wire's, flat where there are several."""
+        return self.wires[0] if len(self.wires) == 1 else (self.wire_size,)
+
+    @property
     def wire_size(self) -> int:
-        """Elements of a sample on the masked wire; a product has two wires, sent as one."""
-        if self.op != "product":
-            return self.size
-        return sum(int(np.prod(shape, dtype=np.int64)) for shape in (self.attrs["first"], self.attrs["second"]))
+        """Elements of a sample in the message."""
+        return sum(math.prod(shape) for shape in self.wires)
 
 
 @dataclass(frozen=True)
@@ -119,7 +145,7 @@ class Plan:
         for s in self.steps:
             attrs = " ".join(f"{k}={_short(v)}" for k, v in s.attrs.items() if k != "wire")
             width = str(s.width) if s.attrs.get("wire", s.width) == s.width else f"{s.attrs['wire']} > {s.width}"
-            op = s.attrs.get("kind", s.op) if s.op in ("map", "local") else s.op
+            op = s.op if s.masked else s.attrs.get("kind", s.op)
             first = (s.name, op, " ".join(s.inputs), shape(s.shape, "N"))
             rows.append((*first, width, str(s.frac_bits), *_wire(s), attrs))
         return table(rows)
@@ -131,13 +157,14 @@ def node_of(step: str) -> str:
 
 
 def _wire(step: Step) -> tuple[str, str]:
-    if step.op == "activation":
-        extra = " + borrow tree" if step.attrs["comparison"] == "gmw" else ""
-        extra += " + opening" if "knots" in step.attrs else ""
-        return "masked > shared > blinded", f"S>C{extra}, C>S"
-    if step.op == "product":
-        return "2 masked > shared > blinded", "S>C, C>S"
-    return {"input": ("blinded", "C>S"), "output": ("masked > client", "S>C")}.get(step.op, ("blinded", ""))
+    if not step.masked:
+        return "blinded", "C>S" if step.sent else ""
+    if not step.answered:
+        return "masked > client", "S>C"
+    wires = f"{len(step.wires)} masked" if len(step.wires) > 1 else "masked"
+    extra = " + borrow tree" if step.attrs.get("comparison") == "gmw" else ""
+    extra += " + opening" if "knots" in step.attrs else ""
+    return f"{wires} > shared > blinded", f"S>C{extra}, C>S"
 
 
 def _short(value: Any) -> str:

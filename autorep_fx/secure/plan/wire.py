@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..program.kinds import EXACT
+from .operation import Arrays
 from .plan import Step
+from .ring import elements
 
 
 def compared(step: Step, batch: int) -> int:
     """Comparisons of one kind in a run; ReLU6 takes two at each position, with one key."""
-    return batch * len(step.attrs["kept"]) if step.op == "activation" else 0
+    return batch * len(step.attrs.get("kept", ()))
 
 
 def keep(step: Step) -> np.ndarray | None:
@@ -33,6 +35,12 @@ def points(step: Step) -> tuple[int, ...]:
     return tuple(round(point) << (step.frac_bits - step.attrs["align"]) for point in kind.points)
 
 
+def slope(step: Step) -> int | None:
+    """Of a kept position below zero, as a whole number with ``align`` fractional bits; None: its kind has none."""
+    kind = EXACT.get(step.attrs["kind"])
+    return None if kind is None or kind.slope is None else step.attrs["slope"]
+
+
 def bends(step: Step) -> bool:
     """Whether a spline needs the square of what it is of."""
     return bends_of(step.attrs["c2"])
@@ -50,6 +58,19 @@ def openings(step: Step, batch: int) -> tuple[int, int]:
 def wire_bits(step: Step) -> int:
     """Exponent F of the masked wire."""
     return step.frac_bits - step.attrs.get("align", 0) + step.attrs["shift"]
+
+
+def exponents(step: Step) -> tuple[int, ...]:
+    """Of all masked wires."""
+    return step.attrs.get("exponents") or (wire_bits(step),)
+
+
+def truncated_arrays(step: Step, batch: int) -> Arrays:
+    """What is shared for a truncated value: alpha and beta of the one wire."""
+    whole, ring = (batch, step.wire_size), elements(step.width).type
+    # Multiples of 2^(width / 2), of which the high half is enough.
+    halved = step.attrs["wire"] == step.width and step.attrs["shift"] <= step.width // 2
+    return {"alpha": (whole, ring), "beta": (whole, elements(step.width // 2).type if halved else ring)}
 
 
 def planes(step: Step, batch: int) -> int:
@@ -74,7 +95,7 @@ def levels(window: int) -> list[int]:
 def exchanges(step: Step) -> int:
     """Messages each way between the two of an activation: with gmw one for each level of the tree and one for the
     opening; one more for a spline."""
-    if step.op != "activation" or not len(step.attrs["kept"]):
+    if not len(step.attrs.get("kept", ())):
         return 0
     tree = len(levels(step.attrs["window"])) + 1 if step.attrs["comparison"] == "gmw" else 0
     return tree + ("knots" in step.attrs)

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 
-from .exponents import NoRoom, exponents
+from .exponents import exponents
 from .node import Margins, Node
+from .room import NoRoom
+from .table import PLANNED
 
 #: Bits beyond what is needed that compared values get where there is room; each costs.
 _SPARE = 1
-
-#: What to raise first at equal bits.
-_ORDER = {"map": 0, "local": 1, "activation": 2, "product": 2, "input": 3, "output": 4}
 
 
 def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]:
@@ -40,7 +39,7 @@ def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int])
 
     What is compared gets little more than it needs: its windows cost with every bit.
     """
-    free = sorted((nodes[name] for name in wanted), key=lambda n: _ORDER[n.op])
+    free = sorted((nodes[name] for name in wanted), key=lambda n: PLANNED[n.op].order)
     most = {node.name: node.most for node in free}
     for node in free:
         if node.gain is not None and node.site is not None and len(node.site.kept):

@@ -18,19 +18,15 @@ Source: docs/protocol.md, "Lines".
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..program.kinds import EXACT, homogeneous
+from .builder import Builder
+from .names import ACT, OWN, PUT, TAKEN
 from .site import Site
 
 #: Part of a site that must be lines; the least slope that is divided by.
 _ENOUGH, _SMALL = 0.5, 2.0**-3
-
-#: Ends the names of what travels of a site: the positions that are taken, what they compute, their factors behind it,
-#: and all back in their places.
-TAKEN, ACT, OWN, PUT = ".taken", ".act", ".own", ".put"
 
 
 class Lines:
@@ -87,10 +83,10 @@ def lines_of(site: Site, folds: bool) -> Lines | None:
     return found if len(found.travels) <= _ENOUGH * total else None
 
 
-def build_lines(b: Any, name: str, site: Site, lines: Lines, x: str, reach: np.ndarray, reach_kept: float) -> None:
+def build_lines(b: Builder, name: str, site: Site, lines: Lines, x: str, reach: np.ndarray, reach_kept: float) -> None:
     """The nodes of a site.
 
-    b: a :class:`~.build.Builder`. reach: (C,), of the layer's output. reach_kept: of what is compared, of all slopes 1.
+    reach: (C,), of the layer's output. reach_kept: of what is compared, of all slopes 1.
     """
     shape = b.nodes[x].shape
     slope = np.ones(len(reach)) if lines.slope is None else lines.slope

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...text import brief
+from ..plan.table import OPERATIONS
 from .site import Site
 
 #: Significant bits below which nothing is worth computing: inputs are not all like the examples.
@@ -61,9 +62,18 @@ class Node:
         return math.prod(self.shape)
 
     @property
+    def masked(self) -> bool:
+        """Whether masked wires end here."""
+        return OPERATIONS[self.op].masked
+
+    @property
     def frac_bits(self) -> int:
         """Fractional bits for the chosen ``bits``."""
         return max(self.bits - self.scale, 0)
+
+
+#: By name, in the order in which they are computed.
+Nodes = dict[str, Node]
 
 
 def whole_bits(largest: float) -> int:

@@ -33,14 +33,17 @@ from ..program.program import Program
 from ..program.spline import SPLINE_ERROR
 from .bit_allocation import added, needed, raise_bits
 from .bounds import raise_to_bounds
-from .build import Builder
+from .build import build
 from .cut_or_widen import cheaper_to_cut
 from .emit import emit
-from .exponents import NoRoom, exponents
+from .exponents import exponents
+from .known_gains import UNKNOWN, Gains
+from .names import CUT
 from .node import Limits, Margins, Node
-from .noise_gains import UNKNOWN, Gains
-from .ranges import Reach
-from .truncate_at import CUT, cut, places_to_cut, travels_in_part
+from .planned import Chosen
+from .reach import Reach
+from .room import NoRoom
+from .truncate_at import cut, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +95,13 @@ def make_plan(
     margins = margins or Margins()
     means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
 
-    def build(whole: set[str]) -> dict[str, Node]:
-        return Builder(program, reach, limits or Limits(), margins, frozenset(whole), gains).build()
+    def built(whole: set[str]) -> dict[str, Node]:
+        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains)
 
     best: dict[str, Node] = {}
     for less in np.arange(_LOOSE, -_STEP, -_STEP):
         try:
-            nodes = _fitted(build, means, less)
+            nodes = _fitted(built, means, less)
         except CompileError:
             if not best:
                 raise
@@ -106,7 +109,7 @@ def make_plan(
         best = min(best or nodes, nodes, key=added)
         if added(best) <= error:
             break
-    return emit(best, exponents(best, margins), margins.window, within, spline_error)
+    return emit(Chosen(best, exponents(best, margins), within, margins.window, spline_error))
 
 
 class _Whole(Exception):
@@ -148,7 +151,7 @@ def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: f
 def _with_roundings(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
-        if not raise_to_bounds(nodes, exponents(nodes, means.margins), means.bounded_for):
+        if not raise_to_bounds(Chosen(nodes, exponents(nodes, means.margins), means.bounded_for)):
             return nodes
         nodes = _fit(nodes, means, less)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..plan.ring import WIDTHS
-from .exponents import TRUNCATING, untruncated
-from .lines import PUT
+from .exponents import untruncated
+from .names import CUT, PUT
 from .node import Node, whole_bits
-
-#: Ends the name of a truncation in between.
-CUT = ".cut"
+from .table import PLANNED
 
 
 def places_to_cut(nodes: dict[str, Node], sink: Node) -> list[str]:
@@ -30,7 +28,7 @@ def travels_in_part(nodes: dict[str, Node], name: str) -> bool:
 
 
 def _from(sink: Node) -> list[str]:
-    return list(sink.inputs) if sink.op in (*TRUNCATING, "output") else [sink.name]
+    return list(sink.inputs) if sink.masked else [sink.name]
 
 
 def _named(nodes: dict[str, Node], name: str) -> str | None:
@@ -39,17 +37,17 @@ def _named(nodes: dict[str, Node], name: str) -> str | None:
         if len(nodes[name].inputs) != 1:
             return None
         name = nodes[name].inputs[0]
-    return None if nodes[name].op in TRUNCATING else name
+    return None if PLANNED[nodes[name].op].truncates else name
 
 
 def _multiplies(node: Node) -> bool:
     """A map, or a public factor that is no short integer (an average over nine): both add to the exponent."""
-    return node.op == "map" or "real" in node.attrs
+    return PLANNED[node.op].multiplies or "real" in node.attrs
 
 
 def _follows_product(nodes: dict[str, Node], name: str) -> bool:
     node = nodes[name]
-    if node.op in TRUNCATING:
+    if PLANNED[node.op].truncates:
         return False
     return _multiplies(node) or any(_follows_product(nodes, i) for i in node.inputs)
 

@@ -1,5 +1,6 @@
 """The supervisor of processes: who is named, and that nobody stays."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -99,4 +100,33 @@ def test_who_forgets_to_close_leaves_nobody():
     pid = forgotten.processes["a"].pid
     del forgotten
     gc.collect()
+    assert gone(pid)
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_who_is_interrupted_while_starting_leaves_nobody(at, monkeypatch):
+    """Before the threads of a process are there, between them, and behind them."""
+    started, parties = [], Supervisor()
+    interpreter, thread = supervisor.Interpreter, supervisor.threading.Thread
+
+    def begun(*args):
+        started.append(interpreter(*args))
+        return started[-1]
+
+    class Interrupted(thread):
+        left = at
+
+        def start(self):
+            if Interrupted.left == 0:
+                raise KeyboardInterrupt
+            Interrupted.left -= 1
+            super().start()
+
+    monkeypatch.setattr(supervisor, "Interpreter", begun)
+    monkeypatch.setattr(supervisor.threading, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt) if at < 2 else contextlib.nullcontext():
+        parties.start("a", workers.answer, "a")
+    monkeypatch.undo()
+    parties.close(patience=0)
+    pid = started.pop().pid
     assert gone(pid)

@@ -49,6 +49,16 @@ SPELLINGS = {
     "bilinear by a fraction": (Fn(lambda x, c: F.interpolate(x, scale_factor=1.7, mode="bilinear")), BOTH_AXES),
     "nearest": (nn.UpsamplingNearest2d(scale_factor=2), [*["index"] * 8, "cat"] * 2),
     "nearest to a size": (Fn(lambda x, c: F.interpolate(x, (8, 11))), [*["index"] * 8, "cat"]),
+    "pixel unshuffle": (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
+    "channel shuffle": (
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ChannelShuffle(4)),
+        ["conv2d", "reshape", "permute", "reshape"],
+    ),
+    "pads of one axis": (
+        nn.Sequential(nn.Flatten(2), nn.ZeroPad1d(2), nn.CircularPad1d((0, 1))),
+        ["reshape", "pad", *["index"] * 68, "cat"],
+    ),
+    "bn 3d": (nn.Sequential(nn.Unflatten(1, (3, 1)), nn.BatchNorm3d(3), nn.Dropout3d()), ["reshape", "affine"]),
     "pixel shuffle": (
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2)),
         ["conv2d", "reshape", "permute", "reshape"],
@@ -315,13 +325,12 @@ def test_everything_uses_every_operation():
     from autorep_fx.secure.crypten.simulate import OPS as FIXED
     from autorep_fx.secure.plan.local import LOCAL
     from autorep_fx.secure.plan.validate import RULES as PLANNED
-    from autorep_fx.secure.planner.build import BUILD
-    from autorep_fx.secure.planner.ranges import BOUNDS as RANGES
+    from autorep_fx.secure.planner.table import SOURCES
     from autorep_fx.secure.program.plaintext import OPS
     from autorep_fx.secure.program.validate import RULES
 
     program, exact = lower(Everything(), images())
-    for table in (PRIVATE, FIXED, BUILD, RANGES, RULES):
+    for table in (PRIVATE, FIXED, SOURCES, RULES):
         assert set(table) == set(OPS)
     assert {kind for op, kind in PLANNED if op == "local"} == set(LOCAL)
     assert {step.op for step in program.steps} == set(OPS)

@@ -14,7 +14,7 @@ from autorep_fx.secure.parties.client import Client
 from autorep_fx.secure.plan.local import LOCAL
 from autorep_fx.secure.plan.plan import Plan, Step
 from autorep_fx.secure.plan.validate import RULES, check_plan
-from autorep_fx.secure.planner import build
+from autorep_fx.secure.planner.table import SOURCES
 from autorep_fx.secure.program import plaintext, validate
 
 
@@ -106,4 +106,4 @@ def test_order_and_names(plan):
 
 def test_every_operation_has_a_rule():
     assert {kind for op, kind in RULES if op == "local"} == {*LOCAL}
-    assert {*validate.RULES} == {*build.BUILD} == {*plaintext.OPS}
+    assert {*validate.RULES} == {*SOURCES} == {*plaintext.OPS}

@@ -10,7 +10,8 @@ import autorep_fx as ar
 from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.simulate import simulate
 from autorep_fx.secure.planner.fold_squares import unit_squares
-from autorep_fx.secure.planner.noise_gains import DRAWN, ROUNDED, gains
+from autorep_fx.secure.planner.known_gains import DRAWN, ROUNDED
+from autorep_fx.secure.planner.noise_gains import gains
 from autorep_fx.secure.planner.precision import measured
 from autorep_fx.secure.program.plaintext import OPS, execute
 from autorep_fx.secure.program.program import Program

@@ -18,9 +18,9 @@ from ...plan.plan import Step
 from ...plan.ring import narrowed
 from ..maker import Half
 from ..walk import visited
-from . import activation
 from .blinded_weights import empty_blinded, pack_blinded
 from .seeds import BLIND, SHARES, T_MASK
+from .table import DEALINGS
 
 
 class ClientHalf(Half):
@@ -68,9 +68,9 @@ class ClientHalf(Half):
             if step.op == "map":
                 h = stream.elements(index, T_MASK, (batch, *step.shape), step.width)
                 server.send(index, linear.apply(step, self._weights[step.name], inputs[0], add=h))
-            elif step.op != "input":
+            elif step.masked:
                 shares[step.name] = self._shares(step, index, batch, stream)
-            if step.op != "output":
+            if step is not self.party.plan.output:
                 values[step.name] = stream.elements(index, BLIND, (batch, *step.shape), step.width)
                 if step.op != "map":
                     blindings[step.name] = values[step.name]
@@ -84,4 +84,4 @@ class ClientHalf(Half):
         if size := layout.key_words(step, batch):
             key = np.empty(size, np.uint64)
             self.party.links["dealer"].receive(index, key)
-        return activation.complete(step, index, batch, shares, stream, key)
+        return DEALINGS[step.op].complete(step, index, batch, shares, stream, key)

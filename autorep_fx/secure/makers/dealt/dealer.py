@@ -17,9 +17,9 @@ from ...plan.plan import Plan, Step
 from ...plan.ring import narrowed
 from ..maker import Helper
 from ..walk import visited
-from . import activation
 from .blinded_weights import pack_masks
 from .seeds import BLIND, T_MASK, WIRE_MASK, Seeds
+from .table import DEALINGS
 
 
 class Message(NamedTuple):
@@ -58,11 +58,11 @@ def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch:
             values[step.name] = c
         else:
             r = _wire_mask(index, step, inputs, batch, server)
-            shares, key = activation.deal(step, index, r, client, server, public)
+            shares, key = DEALINGS[step.op].deal(step, index, r, client, server, public)
             if key is not None:
                 yield Message("client", index, (key,))
             yield Message("server", index, (shares,) if key is None else (shares, key))
-            if step.op != "output":
+            if step.answered:
                 values[step.name] = client.elements(index, BLIND, shape, step.width)
 
 

@@ -14,9 +14,9 @@ from ...parties.server import Server
 from ...plan.plan import Step
 from ...plan.ring import elements
 from ..maker import Half
-from . import activation
 from .blinded_weights import BlindedWeights
 from .seeds import WIRE_MASK
+from .table import DEALINGS
 
 
 class ServerHalf(Half):
@@ -54,10 +54,9 @@ class ServerHalf(Half):
         for index, step in enumerate(self.party.plan.steps):
             if step.op == "map":
                 masks[step.name] = self._sum(index, step, batch)
-            elif step.op in ("activation", "product", "output"):
+            elif step.masked:
                 shares[step.name] = self._shares(step, index, batch, stream)
-                shape = (step.wire_size,) if step.op == "product" else step.shape
-                masks[step.name] = stream.elements(index, WIRE_MASK, (batch, *shape), step.attrs["wire"])
+                masks[step.name] = stream.elements(index, WIRE_MASK, (batch, *step.wire_shape), step.attrs["wire"])
         self.party.links["client"].send(READY)
         return Prepared("server", batch, self.inference, self.party.made_ready(masks, batch), shares)
 
@@ -74,4 +73,4 @@ class ServerHalf(Half):
         size = layout.key_words(step, batch)
         key = np.empty(size, np.uint64) if size else None
         self.party.links["dealer"].receive(index, *([buffer] if key is None else [buffer, key]))
-        return activation.complete(step, index, batch, layout.views(buffer, found), stream, key)
+        return DEALINGS[step.op].complete(step, index, batch, layout.views(buffer, found), stream, key)

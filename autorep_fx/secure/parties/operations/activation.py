@@ -1,21 +1,21 @@
 """The activation on a masked wire: from ``m = y + r`` to shares of the result. No message with ``fss``.
 
-What it takes of correlations, by name: correlations/layout.py. Truncation is exact up to one unit of 2**-f, unbiased,
-and never wraps. Source: docs/protocol.md; kernels.activation_step, kernels.relu_fss.
+What it takes of correlations, by name: plan/operations/activation.py. Truncation is exact up to one unit of 2**-f,
+unbiased, and never wraps. Source: docs/protocol.md; kernels.activation_step, kernels.relu_fss.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.masked import full
-from ..correlations.prepared import Shares
-from ..plan import wire
-from ..plan.plan import Step
-from ..plan.ring import elements, kernel
-from ..program import spline
-from . import gmw, product, splines
-from .talk import Exchange
+from ....kernels.masked import full
+from ...correlations.prepared import Shares
+from ...plan import wire
+from ...plan.plan import Step
+from ...plan.ring import elements, kernel
+from ...program import spline
+from .. import gmw, splines
+from ..talk import Exchange
 
 #: Shares that truncate a masked wire, and square it.
 _POWERS: tuple[str, ...] = ("alpha", "beta", "alpha2", "ab")
@@ -23,14 +23,9 @@ _POWERS: tuple[str, ...] = ("alpha", "beta", "alpha2", "ab")
 
 def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Exchange,
              sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
-    """This party's share of the activation of ``m`` (N, P), less ``sub``; (N, P), exponent ``step.frac_bits``.
-
-    party: 0 is the server, which adds the public terms. exchange: used by ``gmw`` only.
-    """
-    if step.op == "product":
-        return product.evaluate(step, m, shares, party=party, sub=sub)
+    """See parties/table.py. exchange: used by ``gmw`` and splines only."""
     a, k = step.attrs, kernel()
-    kept = a.get("kept")
+    kept = a["kept"]
     if "knots" in a:
         return _with_spline(step, m, shares, party, exchange, sub)
     relu = None
@@ -39,18 +34,19 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         if "lifts" in a:
             relu <<= step.lifts.astype(relu.dtype)
     powers = {name: shares[name] for name in _POWERS if name in shares}
-    if relu is not None and "slope" in a:
+    below = None if relu is None else wire.slope(step)
+    if below is not None:
         out = k.activation_step(
             m, shift=a["shift"], align=a["align"], party=party, linear=a["linear"], sub=sub, **powers
         )
         x = k.activation_step(m, shift=a["shift"], align=0, party=party, alpha=shares["alpha"], beta=shares["beta"])
-        slope, rest = (out.dtype.type(v % 2**step.width) for v in (a["slope"], (1 << a["align"]) - a["slope"]))
+        slope, rest = (out.dtype.type(v % 2**step.width) for v in (below, (1 << a["align"]) - below))
         value = slope * x[:, kept] + rest * relu
         out[:, kept] = value if sub is None else value - sub[:, kept]
         return out
     if relu is None:
         kept = None
-    options = {"align": a.get("align", 0), "linear": a.get("linear"), "relu": relu, "keep": kept, "sub": sub}
+    options = {"align": a["align"], "linear": a["linear"], "relu": relu, "keep": kept, "sub": sub}
     return k.activation_step(m, shift=a["shift"], party=party, **options, **powers)
 
 

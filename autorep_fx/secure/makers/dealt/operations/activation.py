@@ -1,22 +1,22 @@
-"""What is dealt for an activation, a product of two private values, or the output.
+"""What is dealt for an activation: shares, and with ``fss`` the comparison key, which goes to both.
 
-The client's half of all shares comes from its seed, the server's is sent; the comparison key goes to both, with the
-public AES key of its hash, drawn anew each time. Which arrays: correlations/layout.py.
+The key comes with the public AES key of its hash, drawn anew each time. Which arrays: plan/operations/activation.py.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...correlations import layout
-from ...correlations.prepared import Shares
-from ...correlations.stream import Stream
-from ...parties import gmw
-from ...plan import wire
-from ...plan.plan import Step
-from ...plan.ring import kernel
-from . import product, splines
-from .seeds import HASH_KEY, OPENING, ROOT, SHARES, TRIPLE
+from ....correlations import layout
+from ....correlations.prepared import Shares
+from ....correlations.stream import Stream
+from ....parties import gmw
+from ....plan import wire
+from ....plan.plan import Step
+from ....plan.ring import kernel
+from .. import splines
+from ..dealing import Dealing
+from ..seeds import HASH_KEY, OPENING, ROOT, SHARES, TRIPLE
 
 
 def deal(
@@ -26,8 +26,6 @@ def deal(
 
     r: (N, P), the wire's mask. public: where the keys' hash has its AES key from.
     """
-    if step.op == "product":
-        return product.deal(step, index, r, client), None
     batch = len(r)
     found = layout.layout(step, batch)
     buffer = client.words(index, SHARES, layout.words(found))
@@ -88,7 +86,7 @@ def opening_masks(step: Step, index: int, batch: int, stream: Stream) -> np.ndar
     return stream.elements(index, OPENING, wire.openings(step, batch), step.width)
 
 
-def complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
+def _complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:
     """A party's shares with what its own seed and the key add to them."""
     if "knots" in step.attrs:
         shares["a"] = opening_masks(step, index, batch, stream)
@@ -103,3 +101,6 @@ def _deal_products_(window: int, client: np.ndarray, server: np.ndarray, product
     """The dealer's half: ``product`` holds one party's shares and becomes the other's. client, server: their masks."""
     for (a0, b0, c), (a1, b1, _) in zip(gmw.triples(window, client, product), gmw.triples(window, server, product)):
         kernel().deal_and_(a0, b0, a1, b1, c=c)
+
+
+DEALING = Dealing(deal, _complete)

@@ -19,20 +19,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.masked import truncated
-from ..plan.plan import Step
-from ..plan.ring import elements
+from ....kernels.masked import truncated
+from ...correlations.prepared import Shares
+from ...plan.plan import Step
+from ...plan.ring import elements
+from ..talk import Exchange
 
 #: Names of the dealt products: first letter of the first factor's half, of the second's.
 PAIRS = ("aa", "ab", "ba", "bb")
 
 
-def evaluate(step: Step, m: np.ndarray, shares: dict[str, np.ndarray], *, party: int,
+def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Exchange,
              sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
-    """This party's share of the product, less ``sub``; (N, P), exponent ``step.frac_bits``.
-
-    m: (N, P1 + P2). party: 0 adds the public term.
-    """
+    """See parties/table.py. m: (N, P1 + P2)."""
     ring = elements(step.width)
     x, mu = zip(*(truncated(part, shift, ring) for part, shift in zip(factors(step, m), step.attrs["shift"])))
     r = [a - u * b for a, b, u in zip(factors(step, shares["alpha"]), factors(step, shares["beta"]), mu)]

@@ -1,20 +1,23 @@
-"""What is dealt for a product of two private values (parties/product.py)."""
+"""What is dealt for a product of two private values (parties/operations/product.py)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ....kernels.masked import truncated_mask
-from ...correlations import layout
-from ...correlations.stream import Stream
-from ...parties.product import PAIRS, factors
-from ...plan.plan import Step
-from ...plan.ring import elements
-from .seeds import SHARES
+from .....kernels.masked import truncated_mask
+from ....correlations import layout
+from ....correlations.stream import Stream
+from ....parties.operations.product import PAIRS, factors
+from ....plan.plan import Step
+from ....plan.ring import elements
+from ..dealing import Dealing
+from ..seeds import SHARES
 
 
-def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
-    """The server's half of all shares as one buffer. r: (N, P1 + P2), the masks of both wires."""
+def _deal(
+    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+) -> tuple[np.ndarray, None]:
+    """r: (N, P1 + P2), the masks of both wires."""
     found = layout.layout(step, len(r))
     buffer = client.words(index, SHARES, layout.words(found))
     mine, ring = layout.views(buffer, found), elements(step.width)
@@ -28,4 +31,7 @@ def deal(step: Step, index: int, r: np.ndarray, client: Stream) -> np.ndarray:
     for pair in PAIRS:
         true = (halves[0][pair[0]] * halves[1][pair[1]]).reshape(len(r), -1)
         np.subtract(true, mine[pair], out=mine[pair])
-    return buffer
+    return buffer, None
+
+
+DEALING = Dealing(_deal)

@@ -1,0 +1,82 @@
+"""Linear maps whose weights only the server knows; what they compute is in ../linear.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...program import checks, shapes
+from ...program.checks import Rule, pair, whole
+from ...program.shapes import LARGEST, Shape, need
+from .. import linear
+from ..attributes import EXPONENT, KEPT, WEIGHT
+from ..operation import Operation, Simulated
+from ..plan import Step
+from ..ring import narrowed
+from ..server_numbers import Numbers
+
+
+def _position(step: Step, x: Shape) -> Shape:
+    a = step.attrs
+    need(a["weight_shape"] == step.shape[:1] != (), "needs a factor for each channel")
+    need(a["per_channel"] * step.shape[0] == step.size, "counts other positions in a channel")
+    need(a["weight_bits"] < 64, "has no room for 1 in its factors")
+    return x
+
+
+_KINDS = {
+    "conv2d": Rule(
+        lambda s, x: shapes.conv2d(s.attrs, s.attrs["weight_shape"], x),
+        {"stride": pair(1), "padding": pair(0), "dilation": pair(1), "groups": checks.WHOLE},
+    ),
+    "linear": Rule(lambda s, x: shapes.linear(s.attrs["weight_shape"], x)),
+    "channel": Rule(lambda s, x: shapes.by_channel(s.attrs["weight_shape"], x)),
+    "position": Rule(_position, {"per_channel": whole(1, LARGEST), "replaced": KEPT}),
+}
+
+
+def _exponent(step: Step, given: list[int]) -> int:
+    return given[0] + step.attrs["weight_bits"]
+
+
+def _simulate(
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: np.random.Generator | None
+) -> Simulated:
+    y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0])
+    y = y if own.constant is None else y + narrowed(own.constant, step.width)
+    # A draw is no bound, and the convolution of one would be half of the work.
+    return y, _bound(step, own.weight, errors[0]) if rng is None else np.zeros(y.shape)
+
+
+def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
+    a = step.attrs
+    size = np.abs(weight.view(np.int64)).astype(np.float64)
+    if a["kind"] == "conv2d":
+        import torch  # here: who runs a plan has no bound of it, and no torch
+        import torch.nn.functional as F
+
+        error, size = (torch.from_numpy(np.ascontiguousarray(v)) for v in (error, size))
+        return F.conv2d(error, size, None, a["stride"], a["padding"], a["dilation"], a["groups"]).numpy()
+    if a["kind"] == "linear":
+        return error @ size.T
+    packed = linear.pack(step, np.abs(weight.view(np.int64)).view(weight.dtype), public=True)
+    return error * packed.astype(np.float64)
+
+
+def _shown(step: Step, is_site: bool) -> str:
+    kind, shape = step.attrs["kind"], step.attrs["weight_shape"]
+    if kind == "conv2d":
+        return f"conv {shape[2]}×{shape[3]}" + (" depthwise" if shape[1] == 1 < step.attrs["groups"] else "")
+    return kind.replace("_", " ")
+
+
+OPERATION = Operation(
+    {
+        kind: Rule(rule.shape, {"kind": checks.one_of(kind), "weight_shape": WEIGHT, "weight_bits": EXPONENT,
+                                **rule.attrs}, inputs=rule.inputs)
+        for kind, rule in _KINDS.items()
+    },
+    _simulate,
+    _exponent,
+    constant="may",
+    shown=_shown,
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""Layers of weights that only the server knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...plan.ring import encode
+from ...plan.server_numbers import Numbers
+from ...program import tensor_ops
+from ...program.program import Step
+from .. import polynomials
+from ..node import Margins, Node, Nodes
+from ..planned import Bounded, Chosen, Planned
+from ..source import Source
+
+
+def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
+    return given[0] + node.frac_bits
+
+
+def _bound(chosen: Chosen, node: Node, given: list[np.ndarray]) -> Bounded:
+    of_weights = _weighted if node.site is None else polynomials.bound
+    return Bounded(of_weights(chosen, node, given[0]) + chosen.unit(node))
+
+
+def _weighted(chosen: Chosen, node: Node, given: np.ndarray) -> np.ndarray:
+    a = node.attrs
+    weight = np.ldexp(np.abs(np.rint(np.ldexp(node.weight, node.frac_bits))), -node.frac_bits)
+    if a["kind"] == "conv2d":
+        x, w = torch.from_numpy(np.ascontiguousarray(given)), torch.from_numpy(weight)
+        bound = F.conv2d(x, w, None, a["stride"], a["padding"], a["dilation"], a["groups"]).numpy()
+    elif a["kind"] == "linear":
+        bound = given @ weight.T
+    else:
+        bound = given * weight.reshape(-1, *(1,) * (len(node.shape) - 1))
+    return bound if node.constant is None else bound + np.abs(node.constant)
+
+
+def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers]:
+    out = chosen.e[node.name]
+    if node.site is None:
+        weight = encode(node.weight, node.frac_bits)
+        constant = None if node.constant is None else encode(node.constant, out)
+    else:
+        weight = encode(polynomials.rounded(chosen, node).factor, node.frac_bits)
+        constant = encode(polynomials.constants(chosen, node), out)
+    largest = int(np.abs(weight.view(np.int64)).max(initial=0))
+    bits = 16 if largest < 2**15 else 32 if largest < 2**31 else 64
+    return {"weight_bits": node.frac_bits}, Numbers(weight, constant, bits)
+
+
+def _conv2d(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
+    a = step.attrs
+    y = F.conv2d(x, secrets["weight"].abs(), None, a["stride"], a["padding"], a["dilation"], a["groups"])
+    return y + tensor_ops.channels(secrets["bias"].abs(), 4) if "bias" in secrets else y
+
+
+def _linear(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
+    y = F.linear(x, secrets["weight"].abs())
+    return y + secrets["bias"].abs() if "bias" in secrets else y
+
+
+def _affine(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
+    scale, shift = (tensor_ops.channels(secrets[role].abs(), x.dim()) for role in ("scale", "shift"))
+    return x * scale + shift
+
+
+PLANNED = Planned(_bound, _exponent, _emit, order=0, multiplies=True)
+
+SOURCES = {
+    "conv2d": Source(lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, centred=True),
+    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, centred=True),
+    "affine": Source(lambda b, s: b.map("channel", s, "scale", "shift"), _affine),
+}

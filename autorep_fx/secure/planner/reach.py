@@ -1,0 +1,26 @@
+"""The largest absolute values of a program's values, channel by channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..plan.input_range import SLACK, InputRange
+
+#: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
+Reach = dict[str, np.ndarray]
+
+
+def start(within: InputRange, shape: tuple[int, ...]) -> Tensor:
+    """Largest |x| of every element of a sample that is let in, (1, *shape)."""
+    largest = torch.from_numpy(within.largest * (1 + SLACK))
+    return largest.reshape(1, -1, *(1,) * (len(shape) - 1)).expand(1, *shape) if shape else largest.reshape(1)
+
+
+def by_channel(value: Tensor) -> np.ndarray:
+    """Largest |v| over samples and positions of a batch (N, C, ...), (C,)."""
+    if value.dim() < 2:
+        return value.abs().amax().reshape(1).numpy()
+    rows = value.abs().transpose(0, 1).flatten(1)
+    return rows.amax(1).numpy() if rows.numel() else np.zeros(len(rows))

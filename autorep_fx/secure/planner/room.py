@@ -1,0 +1,27 @@
+"""Whether a masked wire, and the windows on it, have room for what reaches them."""
+
+from __future__ import annotations
+
+from ..plan.plan import SPARE
+from .node import Margins, Node, whole_bits
+
+
+class NoRoom(Exception):
+    """A masked wire or a window does not fit.
+
+    Attributes:
+        node: whose it is.
+        bits: by how many bits.
+    """
+
+    def __init__(self, node: Node, bits: int):
+        self.node, self.bits = node, bits
+
+
+def check_room(node: Node, exponent: int, reach: float, margins: Margins) -> None:
+    """Raise NoRoom unless a wire of this exponent that reaches so far fits the ring of those that end at ``node``."""
+    over = exponent + whole_bits(reach) + margins.ring - (node.wire - SPARE)
+    if node.site is not None and len(node.site.kept):
+        over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - (node.wire - 1))
+    if over > 0:
+        raise NoRoom(node, over)

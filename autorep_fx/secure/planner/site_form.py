@@ -1,0 +1,41 @@
+"""What a site comes to for the bits that are chosen: squares or lines, and the exponent of its result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..program.spline import BITS as SPLINE_BITS
+from .node import Node, Nodes
+from .site import Rounded, Site
+
+#: Fractional bits of a kept activation's slope where the site has no squares.
+_SLOPE_BITS = 12
+
+
+def factor_of(nodes: Nodes, site: Site) -> int:
+    """Fractional bits of the factors behind a site; none where they are all 1."""
+    return nodes[site.name].frac_bits if len(site.replaced) and not site.unit else 0
+
+
+def site_form(nodes: Nodes, node: Node) -> tuple[bool, float]:
+    """Whether any replaced position of an activation is a square, and the largest offset of one."""
+    if node.site is None or not len(node.site.replaced):
+        return False, 0.0
+    factor_bits = factor_of(nodes, node.site)
+    if factor_bits not in node.forms:
+        node.forms[factor_bits] = _used(node.site, node.site.round(factor_bits, 40))
+    return node.forms[factor_bits]
+
+
+def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
+    channels = np.unique(site.replaced // site.per_channel)
+    return bool(rounded.square[channels].any()), float(np.abs(rounded.offset[channels]).max(initial=0.0))
+
+
+def align(node: Node, f: int, square: bool) -> int:
+    """By how much the exponent of an activation's result exceeds f."""
+    if node.site is not None and node.site.params is not None and len(node.site.kept):
+        return f + SPLINE_BITS
+    if square:
+        return f
+    return _SLOPE_BITS if node.site is not None and node.site.sloped else 0

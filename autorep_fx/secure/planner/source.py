@@ -1,0 +1,36 @@
+"""What planning has to know of one operation of a program: its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ...text import brief
+from ..program.program import Step
+from .builder import Builder
+
+
+@dataclass(frozen=True)
+class Source:
+    """One operation of a program.
+
+    Attributes:
+        build: makes the nodes that a step becomes; the last one bears the step's name.
+        bound: on the absolute value of the result, exact arithmetic, from the step, the server's tensors by role and
+            the bounds of the inputs (ranges.py).
+        truncated: whether what it reads is truncated for it alone, so that the gain of that is asked for.
+        centred: whether bias_correction.py keeps its weights' rounding from shifting the result.
+        scales: where it multiplies by numbers whose bits are chosen in proportion: "wholly" by one, or by several, by
+            "position"; None: nowhere.
+    """
+
+    build: Callable[[Builder, Step], Any] = field(repr=False)
+    bound: Callable[..., Tensor] = field(repr=False)
+    truncated: bool = False
+    centred: bool = False
+    scales: str | None = None
+
+    __repr__ = brief
