@@ -15,6 +15,7 @@ from ..graph.canonicalize import site_nodes
 from ..graph.statistics import SiteStatistics
 from ..graph.targets import path_of
 from ..graph.unread import read
+from .gate import Gate
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class HybridActivation(Leaf):
         super().__init__()
         self.activation = activation
         self.degree = degree
-        self.gate: nn.Module | None = None  # learns keep during a search (hybrid.gate)
+        self.gate: Gate | None = None  # learns keep during a search
         self.share: Tensor | None = None  # in training, of what replaced positions take; the rest is the activation's
         self.statistics: SiteStatistics | None = None
         self._replaced = self._lines = 0

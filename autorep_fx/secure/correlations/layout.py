@@ -29,7 +29,8 @@ def words(found: Layout) -> int:
 
 def views(buffer: np.ndarray, found: Layout) -> dict[str, np.ndarray]:
     """Names for the parts of one contiguous buffer of words."""
-    parts, at = {}, 0
+    parts: dict[str, np.ndarray] = {}
+    at = 0
     for name, (shape, dtype) in found.items():
         size = array_words(shape, dtype)
         count = int(np.prod(shape, dtype=np.int64))

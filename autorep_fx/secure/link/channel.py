@@ -133,7 +133,7 @@ class Channel(ABC):
         self.send(FAULT, np.frombuffer(json.dumps({"fault": text[:2000], "retry": retry_after}).encode(), np.uint8))
 
     @abstractmethod
-    def wait(self) -> None:
+    def wait(self) -> bool | None:
         """Return when something came, or the peer is gone; without a limit, for a party with nothing to do."""
 
     @abstractmethod
@@ -202,4 +202,4 @@ def _object(data: bytes) -> dict[str, Any]:
 def raw(array: np.ndarray) -> memoryview:
     if not array.flags.c_contiguous:
         raise ValueError("a message needs contiguous arrays")
-    return memoryview(array).cast("B")
+    return array.data.cast("B")

@@ -8,6 +8,7 @@ import secrets
 import selectors
 import socket
 import time
+from typing import Any
 
 TOKEN_BYTES = 16
 _NAME_BYTES = 8
@@ -64,7 +65,7 @@ def admit(listener: socket.socket, names: set[str], token: bytes, deadline: floa
                     raise TimeoutError
                 until = min([deadline, *(until for until, _ in guests.values())])
                 for key, _ in selector.select(max(until - now, 0)):
-                    guest = key.fileobj
+                    guest: Any = key.fileobj  # a socket, the listener's or a guest's
                     if guest is listener:
                         if len(guests) == _CROWD:
                             turn_away(next(iter(guests)), "too many at once")

@@ -45,5 +45,6 @@ class LocalChannel(Channel):
 
 def local_pair(one: str, other: str, **options) -> tuple[LocalChannel, LocalChannel]:
     """Both ends of an in-process link. ``options`` as for :class:`Channel`, less the clock."""
-    there, back = queue.Queue(), queue.Queue()
+    there: queue.Queue[bytes | None] = queue.Queue()
+    back: queue.Queue[bytes | None] = queue.Queue()
     return LocalChannel(there, back, one, other, **options), LocalChannel(back, there, other, one, **options)

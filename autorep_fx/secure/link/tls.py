@@ -9,6 +9,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import FormatError, PartyError, PeerLost
 
@@ -53,7 +54,7 @@ def name_of(connection: ssl.SSLSocket) -> str:
     Raises:
         PartyError: nobody.
     """
-    found = connection.getpeercert() or {}
+    found: dict[str, Any] = connection.getpeercert() or {}
     for kind, name in found.get("subjectAltName", ()):
         if kind == "DNS":
             return name

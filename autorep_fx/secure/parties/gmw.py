@@ -42,8 +42,8 @@ def open_drelu(points: list[np.ndarray], shift: int, window: int, shares: dict[s
     ``mask``, ``product``: this party's part of the triples.
     """
     k, r = kernel(), shares["bits"]
-    planes = [k.pack_bits(m, shift=shift, bits=window) for m in points]
-    planes = planes[0] if len(planes) == 1 else np.concatenate(planes, 1)
+    packed = [k.pack_bits(m, shift=shift, bits=window) for m in points]
+    planes = packed[0] if len(packed) == 1 else np.concatenate(packed, 1)
     g, p = k.borrow_bits(planes[: window - 1], r[: window - 1], party=party)
     for a, b, c in triples(window, shares["mask"], shares["product"]):
         message = k.carry_open(g, p, a, b)

@@ -79,8 +79,8 @@ class Server(Party):
                 if wire.exchanges(step) and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
                 wires = [narrowed(x, step.attrs["wire"]) for x in inputs]
-                wires = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
-                masked = (wires + masks.pop(step.name)).reshape(batch, -1)
+                wire_of = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
+                masked = (wire_of + masks.pop(step.name)).reshape(batch, -1)
                 self._activate(index, step, masked, shares.pop(step.name), waiting, client)
             for name in gone.get(step.name, ()):
                 del values[name]
@@ -88,10 +88,10 @@ class Server(Party):
     def _activate(
         self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque, client: Talk
     ) -> None:
-        mine = {"party": 0, "exchange": client.exchange(index)}
+        exchange = client.exchange(index)
         if not step.answered:
-            client.send(index, masked, evaluate(step, masked, shares, **mine))
+            client.send(index, masked, evaluate(step, masked, shares, party=0, exchange=exchange))
             return
         client.send(index, masked)
-        share = evaluate(step, masked, shares, **mine)
+        share = evaluate(step, masked, shares, party=0, exchange=exchange)
         waiting.append((index, step.name, share.reshape(len(masked), *step.shape)))

@@ -29,7 +29,7 @@ class Weights:
             if mine.constant is not None:
                 self.constants[step.name] = narrowed(mine.constant, step.attrs.get("wire", step.width))
             if step.op == "map":
-                self.packed[step.name] = linear.pack(step, mine.weight, public=True, bits=mine.bits)
+                self.packed[step.name] = linear.pack(step, mine.of_map, public=True, bits=mine.bits)
 
     def __repr__(self) -> str:
         return f"Weights({len(self.packed)} layers)"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import FormatError
 from ...text import brief
 
 
@@ -24,3 +25,14 @@ class Numbers:
     bits: int = 64
 
     __repr__ = brief
+
+    @property
+    def of_map(self) -> np.ndarray:
+        """The weight.
+
+        Raises:
+            FormatError: there is none.
+        """
+        if self.weight is None:
+            raise FormatError("a map needs a weight, and the server's numbers have none for it")
+        return self.weight

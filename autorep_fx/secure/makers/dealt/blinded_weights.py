@@ -38,7 +38,7 @@ class BlindedWeights:
     def blinded(self) -> Iterator[np.ndarray]:
         """``E`` of one map after the other, made as it is asked for."""
         for (_, step), mask in zip(_maps(self._plan), _masks(self._plan, self.seed)):
-            yield narrowed(self._numbers[step.name].weight, step.width) - mask
+            yield narrowed(self._numbers[step.name].of_map, step.width) - mask
 
 
 def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
@@ -60,7 +60,7 @@ def digest(blinded: Iterable[np.ndarray]) -> str:
     """Of all of ``E``: SHA-256, in hexadecimal."""
     found = hashlib.sha256()
     for array in blinded:
-        found.update(np.ascontiguousarray(array))
+        found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
 
 

@@ -17,6 +17,9 @@ from ...program import spline
 from .. import gmw, splines
 from ..talk import Exchange
 
+#: Shares that truncate a masked wire, and square it.
+_POWERS: tuple[str, ...] = ("alpha", "beta", "alpha2", "ab")
+
 
 def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Exchange,
              sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
@@ -30,7 +33,7 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
         relu = _kept(step, m, shares, party, exchange).reshape(len(m), -1)
         if "lifts" in a:
             relu <<= step.lifts.astype(relu.dtype)
-    powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    powers = {name: shares[name] for name in _POWERS if name in shares}
     below = None if relu is None else wire.slope(step)
     if below is not None:
         out = k.activation_step(
@@ -52,14 +55,14 @@ def _with_spline(
 ) -> np.ndarray:
     """Splines at the kept positions; what is beside them has the exponent 2f and is lifted to the splines'."""
     a, k = step.attrs, kernel()
-    wires = {name: wire.kept_of(step, shares[name]) for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    wires = {name: wire.kept_of(step, shares[name]) for name in _POWERS if name in shares}
     for name in {"beta", "ab"} & {*wires}:
         wires[name] = full(wires[name], elements(step.width))
     value = splines.evaluate(step, wire.kept_of(step, m), {**shares, **wires}, party=party, exchange=exchange)
     value = value.reshape(len(m), -1)
     if wire.keep(step) is None:
         return value if sub is None else value - sub
-    powers = {name: shares[name] for name in ("alpha", "beta", "alpha2", "ab") if name in shares}
+    powers = {name: shares[name] for name in _POWERS if name in shares}
     f = a["align"] - spline.BITS
     out = k.activation_step(m, shift=a["shift"], align=f, party=party, linear=a["linear"], **powers)
     out <<= out.dtype.type(spline.BITS)

@@ -40,8 +40,8 @@ def deal(
     window = k.window(r, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
     is_spline = "knots" in a
     if is_spline:
-        masks = (opening_masks(step, index, batch, stream) for stream in (client, server))
-        splines.deal_(step, wire.kept_of(step, r), sum(masks), mine)
+        opening = opening_masks(step, index, batch, client) + opening_masks(step, index, batch, server)
+        splines.deal_(step, wire.kept_of(step, r), opening, mine)
     if a["comparison"] == "fss":
         if is_spline:
             alpha, payload = splines.deal_high_(window, a["window"], mine["high"])
@@ -72,8 +72,8 @@ def _deal_gmw(
             k.deal_select_(kept, bits, shift=a["shift"], **shares)
     mine["bits"][:-1] ^= np.tile(k.pack_bits(window, bits=a["window"]), repeat)
     mine["bits"][-1] ^= u
-    masks = (triple_masks(step, index, width, stream) for stream in (client, server))
-    _deal_products_(a["window"], *masks, mine["product"])
+    clients, servers = (triple_masks(step, index, width, stream) for stream in (client, server))
+    _deal_products_(a["window"], clients, servers, mine["product"])
 
 
 def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
