@@ -23,12 +23,12 @@ from ..plan.server_numbers import Numbers
 from ..rates import Rates
 
 
-class Half(ABC):
-    """What client or server do offline, in one session.
+class Part(ABC):
+    """What one party does offline, in one session.
 
     Attributes:
         party: whose it is; its links are used, and what is sent is counted there.
-        inference: the number of the last one prepared; both halves count alike, from 1.
+        inference: the number of the last one; all parts count alike, from 1.
     """
 
     def __init__(self, party: Party):
@@ -37,25 +37,18 @@ class Half(ABC):
     @abstractmethod
     def setup(self) -> None:
         """Once a session, before the first inference."""
+
+
+class Half(Part):
+    """What client or server do."""
 
     @abstractmethod
     def prepare(self, batch: int) -> Prepared:
         """The offline phase of one inference on ``batch`` samples."""
 
 
-class Helper(ABC):
-    """A party that is neither client nor server and takes part offline.
-
-    Attributes:
-        party, inference: as of :class:`Half`.
-    """
-
-    def __init__(self, party: Party):
-        self.party, self.inference = party, 0
-
-    @abstractmethod
-    def setup(self) -> None:
-        """Once a session, before the first inference."""
+class Helper(Part):
+    """What a party does that is neither client nor server."""
 
     @abstractmethod
     def serve(self, batch: int) -> None:
