@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -17,9 +18,13 @@ from safetensors.numpy import load, save
 from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
+from .locks import hold, let_go, one_at_a_time
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
+
+#: Where the pools of a state are.
+_FOLDER = "prepared"
 
 
 class Store(Protocol):
@@ -65,7 +70,10 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        folder.mkdir(parents=True, mode=0o700)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with one_at_a_time(folder.parent):  # nobody takes it for one that was left before it is locked
+            folder.mkdir(mode=0o700)
+            self._lock = hold(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch
@@ -110,6 +118,7 @@ class Disk:
         for path in self._folder.iterdir():
             path.unlink()
         self._folder.rmdir()
+        let_go(self._lock)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.sealed"
@@ -222,8 +231,25 @@ def prepared_pool(party: str, depth: int, state: str | os.PathLike | None, disk:
         ValueError: on disk, without a folder for it.
     """
     check_store(state, disk)
-    folder = Path(state or "") / "prepared" / secrets.token_hex(16)
+    folder = Path(state or "") / _FOLDER / secrets.token_hex(16)
     return Pool(Disk(folder, party) if disk else Memory(), depth + 1)
+
+
+def remove_left(state: str | os.PathLike) -> None:
+    """Remove the files that processes which are gone had prepared under ``state``: nobody has their keys."""
+    pools = Path(state) / _FOLDER
+    if not pools.is_dir():
+        return
+    with one_at_a_time(pools):
+        for folder in pools.iterdir():
+            try:
+                lock = hold(folder)
+            except OSError:  # another process lives that uses it, or it is none
+                continue
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                let_go(lock)
 
 
 def check_store(state: str | os.PathLike | None, disk: bool) -> None:
