@@ -231,6 +231,8 @@ class ServerService(Service):
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
+            if session.over.is_set():
+                raise PeerLost(f"it asked for inference {number} when the session was over")
             refuse(client, f"inference {number} is not prepared, or was used")
         self.metrics.waiting(-1)
         session.pool.used = time.monotonic()
@@ -243,6 +245,7 @@ class ServerService(Service):
         except BaseException as error:
             self.ledger.burn(session.name, number)
             self.metrics.failed()
+            client.deadline = float("inf")  # it is told that it was too slow
             tell(client, str(error) if isinstance(error, PartyError) else "an error of the server's; its log has it")
             raise
         finally:
