@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from . import models
 from .arrays import read_array, read_tensor
 from .errors import FormatError
-from .hybrid.serialize import load, save
+from .hybrid.serialize import is_saved, load, save
 from .inspect import inspect, monitor, plan_budgets
 from .secure.compile import compile
 from .secure.cost.cost import Cost
@@ -183,18 +183,15 @@ def _network(args: Namespace) -> nn.Module:
         return model.eval()
     if not args.weights.is_file():
         raise FileNotFoundError(f"no such weights: {args.weights}")
-    try:
+    state = None if is_saved(args.weights) else _state(args.weights)
+    if state is None:
         return load(model, args.weights).eval()
-    except FormatError as error:
-        state = _state(args.weights)
-        if state is None:
-            raise
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as mismatch:
-            why = str(mismatch).splitlines()[-1].strip()
-            raise FormatError(f"{args.weights} is of another model: {why}") from error
-        return model.eval()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as mismatch:
+        why = str(mismatch).splitlines()[-1].strip()
+        raise FormatError(f"{args.weights} is of another model: {why}") from mismatch
+    return model.eval()
 
 
 def _model(name: str) -> nn.Module:
