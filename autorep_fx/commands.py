@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
@@ -112,14 +114,15 @@ def transform_model(args: Namespace) -> int:
 
 
 def compile_model(args: Namespace) -> int:
+    labels = [] if args.labels is None else _text(args.labels).splitlines()
+    pictures = Pictures(args.size, args.mean, args.std, labels)
     x = read_tensor(args.examples)
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         network = transform(network, example_inputs=x[:1])
     program = compile(network, x, network=args.network)
     program.save(args.out)
-    labels = [] if args.labels is None else _text(args.labels).splitlines()
-    Pictures(args.size, args.mean, args.std, labels).save(args.out)
+    pictures.save(args.out)
     _print_cost(program.cost(args.network), args)
     return 0
 
@@ -195,9 +198,13 @@ def _network(args: Namespace) -> nn.Module:
 
 
 def _model(name: str) -> nn.Module:
-    """``package.module:factory``, or a name of :mod:`autorep_fx.models`, each with arguments: ``resnet_cifar(20)``."""
+    """``package.module:factory``, of the working directory, too, or a name of :mod:`autorep_fx.models`, each with
+    arguments: ``resnet_cifar(20)``.
+    """
     name, _, given = name.partition("(")
     module, _, attribute = name.rpartition(":")
+    if module and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as of python -m, which the installed command does not do
     try:
         factory = getattr(importlib.import_module(module) if module else models, attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -95,8 +95,8 @@ def save_program(
     }
     text = {"format": _FORMAT, "version": str(_VERSION), "public": _mark(public), "private": dumps(private)}
     server = _server(folder, public)
-    _write(server, save(arrays, metadata=sealed(text, arrays)), 0o600)
-    _write(folder / _PUBLIC, dumps(public).encode(), 0o666)
+    write(server, save(arrays, metadata=sealed(text, arrays)), 0o600)
+    write(folder / _PUBLIC, dumps(public).encode(), 0o666)
     for old in folder.glob(_SERVER):
         if old != server:
             old.unlink()
@@ -142,7 +142,7 @@ def publish(folder: str | os.PathLike, out: str | os.PathLike) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if found := next(out.glob(_SERVER), None):
         raise FormatError(f"{found} is a server's part, and {out} is to be public; choose an empty folder")
-    _write(out / _PUBLIC, (Path(folder) / _PUBLIC).read_bytes(), 0o666)
+    write(out / _PUBLIC, (Path(folder) / _PUBLIC).read_bytes(), 0o666)
 
 
 def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[str, Numbers], dict[str, Any]]:
@@ -168,8 +168,8 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
     return program, plan, numbers, private["settings"]
 
 
-def load_served(folder: str | Path) -> tuple[native.Plan, dict[str, Numbers]]:
-    """What the server of a service needs: the plan, and its numbers in the ring. Nothing else is read.
+def load_served(folder: str | Path) -> tuple[Published, dict[str, Numbers]]:
+    """What the server of a service needs: what is published, and its numbers in the ring. Nothing else is read.
 
     Raises:
         FormatError: as :func:`load_program`, of what is read.
@@ -184,7 +184,7 @@ def load_served(folder: str | Path) -> tuple[native.Plan, dict[str, Numbers]]:
         if plan is None:
             raise CompileError(private["settings"]["obstacle"])
         check_numbers(plan, numbers)
-    return plan, numbers
+    return Published(plan, tuple(public["input"]), public["output"]), numbers
 
 
 def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Numbers], settings: Any) -> None:
@@ -333,7 +333,7 @@ def create(path: Path, mode: int = 0o600) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def write(path: Path, data: bytes, mode: int) -> None:
     """The file appears whole or not at all, with this mode (less the umask) from the first byte on."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
