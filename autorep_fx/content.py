@@ -1,5 +1,6 @@
-"""A digest of what a file holds, so that a flipped bit in it is an error and no wrong answer. Against accidents: whoever
-may write a file may write its digest, too.
+"""A digest of what a file holds, so that a flipped bit in it is an error and no wrong answer.
+
+Against accidents: whoever may write a file may write its digest, too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def check_digest(path: str | os.PathLike, said: str | None, value: Any, what: st
         FormatError: they differ; names ``what`` and the ``way_out``.
     """
     if said is None:
-        text = f"{path} has no digest of its content, as files of earlier versions have none: damage to it would not show"
+        text = f"{path} has no digest of its content, as those of earlier versions: damage to it would not show"
         warnings.warn(f"{text}; {way_out} for one that has", FormatWarning, stacklevel=3)
     elif said != digest(value):
         raise FormatError(f"{path} is damaged: {what} not what was written; take a copy of the file, or {way_out}")

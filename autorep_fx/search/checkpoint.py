@@ -1,5 +1,6 @@
-"""State of a run on disk. A file appears whole or not at all, so a kill loses at most the epoch that was running; and it
-has a digest of its content.
+"""State of a run on disk. A file appears whole or not at all, so a kill loses at most the epoch that was running.
+
+It has a digest of its content.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def read(folder: str | os.PathLike, run: dict[str, Any]) -> dict[str, Any] | Non
     """The last state in ``folder``, or None if there is none. ``run`` is the :func:`identity` of the one to go on.
 
     Raises:
-        FormatError: the file cannot be read, was changed since it was written, or is of another run; names it, and every
-            argument that differs.
+        FormatError: the file cannot be read, was changed since it was written, or is of another run; names it, and
+            every argument that differs.
 
     Warns:
         FormatWarning: an earlier version has written it, without a digest.

@@ -80,9 +80,7 @@ class ClientSession:
         torn: a run was left in the middle, so there cannot be another one.
     """
 
-    def __init__(
-        self, plan: Plan, program: str, terms: dict[str, str], options: Options, ledger: Ledger, until: float
-    ):
+    def __init__(self, plan: Plan, program: str, terms: dict[str, str], options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False

@@ -13,6 +13,7 @@ import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -54,7 +55,7 @@ def add_options(parser: ArgumentParser, command: str) -> None:
         _add_settings(parser, kind)
     if command == "ask":
         parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
-        parser.add_argument("--json", action="store_true", help="print an object for each input (\"error\" where it was not answered)")
+        parser.add_argument("--json", action="store_true", help="print an object for each input, also for a bad one")
     if command == "certificates":
         parser.add_argument("names", nargs="+", metavar="NAME", help="such as server dealer alice")
         parser.add_argument("--out", type=Path, required=True, help="folder to write to")
@@ -116,12 +117,12 @@ def ask(args: Namespace) -> int:
     client, answered = None, 0
     with contextlib.ExitStack() as stack:
         for path in args.inputs:
-            x = _unless_bad(path, args.json, lambda path=path: _input(path, pictures, public.input_shape))
+            x = _unless_bad(path, args.json, partial(_input, path, pictures, public.input_shape))
             if x is None:
                 continue
             if client is None:  # there is something to ask about
                 client = stack.enter_context(Client(public, options, pictures))
-            result = _unless_bad(path, args.json, lambda x=x: client.run(x))
+            result = _unless_bad(path, args.json, partial(client.run, x))
             if result is not None:
                 answered += 1
                 print(_answer(path, result, client.headroom(x).share, pictures, args.json), flush=True)

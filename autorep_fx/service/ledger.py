@@ -172,8 +172,10 @@ class Ledger:
             raise self._damaged(first)
 
     def _damaged(self, why: str) -> FormatError:
-        return FormatError(f"{self._path} is no ledger, or is damaged: {why}; move it away, and a new one is begun: what it "
-                           "had open can be answered by nobody any more")  # fmt: skip
+        return FormatError(
+            f"{self._path} is no ledger, or is damaged: {why}; move it away, and a new one is begun; what "
+            "was open in it is answered by nobody any more"
+        )
 
 
 def _lives(process: int) -> bool:

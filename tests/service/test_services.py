@@ -156,11 +156,11 @@ def channel(service, published, to="server", name="alice"):
 def test_another_version_or_program(published, service, monkeypatch):
     program = greeting.name_of_program(load_published(published[0] / "public").plan)
     monkeypatch.setattr(greeting, "VERSION", 99)
-    with pytest.raises(PartyError, match="the server is out of date: it has version 1 of the service, and 'alice' version "
-                                         "99; install a newer autorep_fx there"):  # fmt: skip
+    older = "is out of date: it has version {} of the service, and {} version {}; install a newer autorep_fx there"
+    with pytest.raises(PartyError, match="the server " + older.format(1, "'alice'", 99)):
         service.connect()
     monkeypatch.setattr(greeting, "VERSION", 0)
-    with pytest.raises(PartyError, match="'alice' is out of date: it has version 0 of the service, and the server version "):
+    with pytest.raises(PartyError, match="'alice' " + older.format(0, "the server", 1)):
         service.connect()
     monkeypatch.undo()
     for to in ("server", "dealer"):
@@ -188,8 +188,8 @@ def test_a_client_without_a_certificate_is_told_at_once(published, service):
 def test_another_form_of_the_output_or_another_input_json_is_turned_away(published, service, tmp_path):
     """The server of these tests has no input.json."""
     public = load_published(published[0] / "public")
-    options = Options(service.at("server"), service.at("dealer"),
-                      Identity(*(published[0] / "certificates" / name for name in ("alice.pem", "ca.pem"))))  # fmt: skip
+    folder = published[0] / "certificates"
+    options = Options(service.at("server"), service.at("dealer"), Identity(folder / "alice.pem", folder / "ca.pem"))
     turned = {"tuple": [{"tensor": [0, [5], []]}]}
     for other, pictures, message in (
         (dataclasses.replace(public, form=turned), None, r"form of the output \(public.json\) is another one here"),
