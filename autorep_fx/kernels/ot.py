@@ -84,7 +84,7 @@ def vole_fold_(rows, coefficients, choices=None):
     rows: from `vole_receive` or `vole_send` without `transpose`. coefficients: (words, 2), public and random. Returns
     tags (129, 2): of each row, and of `choices` (zero without), the sum of word times coefficient in GF(2^128), with
     x^128 = x^7 + x^2 + x + 1, lowest power first. Two rows that were fixed before the coefficients were drawn, and
-    differ, have one tag with probability 2^-128. If `q = t ^ c * delta`, then q's tags are t's, and the choices' where delta
-    has a 1.
+    differ, have one tag with probability 2^-128. If `q = t ^ c * delta`, then q's tags are t's, and
+    the choices' tag is in those where delta has a 1.
     """
     return load().vole_fold_(rows, coefficients, choices)
