@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, name_of, reason_of, shake_hands
+from ..secure.link.tls import Identity, name_of, reason_of, shake_hands, speaks_tls
 from ..text import brief
+from .greeting import refuse
 from .listening import listen
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
@@ -160,6 +163,9 @@ class Gate:
                     return
                 stranger.connection = connection
             if self._context is not None:
+                if not speaks_tls(connection):
+                    self._refuse_plain(connection, until)
+                connection.settimeout(max(until - time.monotonic(), 0.001))
                 shake_hands(connection)
                 name = name_of(connection)
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
@@ -177,6 +183,20 @@ class Gate:
             with self._lock:
                 self._strangers.pop(threading.current_thread(), None)
                 self._threads.discard(threading.current_thread())
+
+    def _refuse_plain(self, connection: socket.socket, until: float) -> NoReturn:
+        """Tell who speaks plain TCP what is wanted here, in its own words.
+
+        Raises:
+            PartyError: always.
+        """
+        plain = StreamChannel(socket.socket(fileno=os.dup(connection.fileno())), self.me, "newcomer", timeout=PATIENCE)
+        plain.deadline = until
+        try:
+            plain.receive_letter()  # who hangs up on what it has not read may not be heard
+            refuse(plain, f"the {self.me} wants a client certificate; pass --cert and --ca (in Python tls=(cert, ca))")
+        finally:
+            plain.close()
 
 
 def counted(host: str) -> str:

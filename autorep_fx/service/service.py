@@ -81,7 +81,7 @@ class Service:
         return ledger
 
     def _handle(self, channel: StreamChannel, name: str) -> None:
-        letter = asked(channel)
+        letter = asked(channel, name)
         self.gate.welcome(channel)
         check_program(channel, letter, self.program)
         self.handle(channel, name or str(letter.get("name", "client")), letter)
