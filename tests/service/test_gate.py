@@ -12,7 +12,7 @@ from autorep_fx.secure.link.message import HEADER, LETTER
 from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.service import gate as module
 from autorep_fx.service.gate import Gate, counted
-from autorep_fx.service.greeting import ask_for, asked
+from autorep_fx.service.greeting import ask_for
 
 #: Two machines.
 ONE, OTHER = "127.0.0.2", "127.0.0.3"
@@ -25,7 +25,7 @@ def opened():
 
     def start(most, strangers):
         def answer(channel, name):
-            asked(channel)
+            channel.receive_letter(wants=str)
             gates[-1].welcome(channel)
             channel.send_letter()
             channel.receive_letter()
