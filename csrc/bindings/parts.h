@@ -9,4 +9,5 @@ void bind_conv(pybind11::module_& m);
 void bind_dcf(pybind11::module_& m);
 void bind_prg(pybind11::module_& m);
 void bind_ring(pybind11::module_& m);
+void bind_rlwe(pybind11::module_& m);
 }  // namespace autorep

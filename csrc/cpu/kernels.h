@@ -8,6 +8,7 @@
 
 #include "compare/dcf_layout.h"
 #include "prg/key_schedule.h"
+#include "rlwe/args.h"
 
 namespace autorep {
 
@@ -205,11 +206,20 @@ struct DealSelectArgs {
   X(carry_close, CarryArgs) \
   X(deal_and, DealAndArgs) \
   X(select, SelectArgs) \
-  X(deal_select, DealSelectArgs)
+  X(deal_select, DealSelectArgs) \
+  X(rlwe_sample, RlweSampleArgs) \
+  X(rlwe_ntt, RlweNttArgs) \
+  X(rlwe_public, RlwePublicArgs) \
+  X(rlwe_encrypt, RlweEncryptArgs) \
+  X(rlwe_decrypt, RlweDecryptArgs) \
+  X(rlwe_expand, RlweExpandArgs) \
+  X(rlwe_weight, RlweWeightArgs) \
+  X(rlwe_respond, RlweRespondArgs)
 
 struct Kernels {
   const char* tier;
   int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
+  int64_t rlwe_lanes;       // see rlwe/tables.h
 #define AR_ENTRY(name, args) void (*name)(const args&, int threads);
   AR_KERNELS(AR_ENTRY)
 #undef AR_ENTRY

@@ -17,6 +17,19 @@ from .bits import (
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .prg import aes, prg_words
 from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
+from .rlwe import (
+    RlweWeight,
+    rlwe_decrypt,
+    rlwe_encrypt,
+    rlwe_forward,
+    rlwe_inverse,
+    rlwe_noise,
+    rlwe_public,
+    rlwe_respond,
+    rlwe_ternary,
+    rlwe_uniform,
+    rlwe_weight,
+)
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -41,6 +54,17 @@ __all__ = [
     "prepare_conv2d",
     "prg_words",
     "relu_fss",
+    "RlweWeight",
+    "rlwe_decrypt",
+    "rlwe_encrypt",
+    "rlwe_forward",
+    "rlwe_inverse",
+    "rlwe_noise",
+    "rlwe_public",
+    "rlwe_respond",
+    "rlwe_ternary",
+    "rlwe_uniform",
+    "rlwe_weight",
     "select",
     "unpack_bits",
     "window",
