@@ -1,8 +1,9 @@
 """Linear maps under encryption (RLWE), for client and server without a dealer. See the package for what is common.
 
-Two rings of polynomials, by ``width``, the bits of the shares: modulo X^4096 + 1 with q a product of three primes for 32,
-modulo X^8192 + 1 and five primes for 64 (:func:`rlwe_primes`). "Residues" are uint32 arrays (..., primes, degree), each
-number below its prime; they are values at the roots of X^degree + 1, in bit-reversed order, where not said otherwise.
+Two rings of polynomials, by ``width``, the bits of the shares: modulo X^4096 + 1 with q a product of three primes for
+32, modulo X^8192 + 1 and five primes for 64 (:func:`rlwe_primes`). "Residues" are uint32 arrays (..., primes, degree),
+each number below its prime; they are values at the roots of X^degree + 1, in bit-reversed order, where not said
+otherwise.
 
     client                                                          server
     secret = rlwe_forward(rlwe_ternary(seed, 0, 1))[0]
@@ -16,8 +17,8 @@ number below its prime; they are values at the roots of X^degree + 1, in bit-rev
 
 leaves ``d + U = W B`` modulo 2^width, polynomial by polynomial, off by one at times (see the bound in
 autorep_fx/secure/makers/paired/maps/parameters.py). A ``seed`` or key is 16 bytes of which everything random is made by
-AES: one that is said to be secret is drawn for the call and used for nothing else. Neither a secret seed nor the client's
-B nor the server's weights decide about a branch or an address.
+AES: one that is said to be secret is drawn for the call and used for nothing else. Neither a secret seed nor the
+client's B nor the server's weights decide about a branch or an address.
 
 The server's answer is c1 alone: c0 stays with it as its share. What the client sees of the weights is then one RLWE
 sample for each answer, whatever it sent. Sources: Cheetah (Huang et al., USENIX Security 2022, ePrint 2022/207); that
@@ -59,7 +60,7 @@ def rlwe_noise(seed, first, polynomials, *, width):
 
 
 def rlwe_forward(small, *, width):
-    """Values at the roots, residues (polynomials, primes, degree), of small coefficients: int8 (polynomials, degree)."""
+    """Values at the roots, residues (polynomials, primes, degree), of coefficients: int8 (polynomials, degree)."""
     return load().rlwe_forward(small, width)
 
 
@@ -89,9 +90,9 @@ def rlwe_encrypt(plain, secret, *, public_seed, noise_seed, first=0, low_words=1
 def rlwe_weight(values, positions, *, width, memory=0):
     """What the server multiplies by, laid out for :func:`rlwe_respond`.
 
-    values: (groups, outputs, inputs, terms), signed, of 32 or 64 bits: coefficients of X^position in the polynomial of an
-    input and an output. positions: int32 (terms,), below twice the degree; from the degree on for -X^(position - degree).
-    memory: bytes that weights at the roots may take; the others are transformed whenever they are used.
+    values: (groups, outputs, inputs, terms), signed, of 32 or 64 bits: coefficients of X^position in the polynomial of
+    an input and an output. positions: int32 (terms,), below twice the degree; from the degree on for -X^(position -
+    degree). memory: bytes that weights at the roots may take; the others are transformed whenever they are used.
     """
     return load().rlwe_weight(values, positions, width, memory)
 

@@ -233,8 +233,9 @@ py::tuple respond(const py::object& high_, const py::object& low_, const Weight&
 }  // namespace
 
 void bind_rlwe(py::module_& m) {
-  py::class_<Weight>(m, "RlweWeight")
-      .def_property_readonly("stored_bytes", [](const Weight& w) { return w.bytes(tables_of(w.width)); });
+  py::class_<Weight>(m, "RlweWeight").def_property_readonly("stored_bytes", [](const Weight& w) {
+    return w.bytes(tables_of(w.width));
+  });
   const auto sampler = [&m](const char* name, RlweKind kind) {
     m.def(name, [kind](const py::bytes& seed, Whole first, Whole polynomials, Whole width) {
       return sample(seed, first, polynomials, width, kind);

@@ -65,8 +65,8 @@ struct RlweDecryptArgs {
   int64_t polynomials;
 };
 
-// How what the server multiplies lies in memory, so that it is read in the order of its use: inputs in chunks of at most
-// kRlweChunk, numbers in runs of kRlweRun, outputs in tiles of kRlweTile. Of one chunk and prime,
+// How what the server multiplies lies in memory, so that it is read in the order of its use: inputs in chunks of at
+// most kRlweChunk, numbers in runs of kRlweRun, outputs in tiles of kRlweTile. Of one chunk and prime,
 //   ciphertexts: run, input, c0 and c1, number;    weights: run, input, output, number.
 enum : int64_t { kRlweChunk = 16, kRlweRun = 16, kRlweTile = 4, kRlweSamples = 4 };
 
@@ -82,8 +82,8 @@ struct RlweExpandArgs {
   int low_words;
 };
 
-// values: groups x outputs x inputs x terms, signed, of value_bytes each: coefficients of X^position, where a position of
-// n or more stands for -X^(position - n).
+// values: groups x outputs x inputs x terms, signed, of value_bytes each: coefficients of X^position, where a position
+// of n or more stands for -X^(position - n).
 struct RlweWeight {
   const RlweTables* tables;
   const void* values;
@@ -99,8 +99,8 @@ struct RlweWeightArgs {
   int64_t first_tile, tiles;
 };
 
-// share, high (ring elements) and low (bytes): samples x groups x outputs x n. stored: the first stored_tiles tiles of the
-// weight. public_key: 2 x L x n. scratch: rlwe_respond_bytes(tables) a thread.
+// share, high (ring elements) and low (bytes): samples x groups x outputs x n. stored: the first stored_tiles tiles of
+// the weight. public_key: 2 x L x n. scratch: rlwe_respond_bytes(tables) a thread.
 struct RlweRespondArgs {
   RlweWeight weight;
   const uint32_t *ciphertexts, *public_key, *stored;

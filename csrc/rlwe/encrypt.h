@@ -1,7 +1,7 @@
 // The client's half: keys, encryption under its own secret, and decryption of an answer.
 //
-// An encryption of ring elements B is (c0, c1) with c0 + c1 s = q B / t + e: c1 is uniform, from a key that the server gets,
-// and c0 / q is sent with the ring's bits and `low_words` words below them; what is cut off is noise like e.
+// An encryption of ring elements B is (c0, c1) with c0 + c1 s = q B / t + e: c1 is uniform, from a key that the server
+// gets, and c0 / q is sent with the ring's bits and `low_words` words below them; what is cut off is noise like e.
 #pragma once
 #include "rlwe/args.h"
 #include "rlwe/ntt.h"
@@ -22,10 +22,8 @@ static void rlwe_sample(const RlweSampleArgs& a, int threads) {
     const int limb = int(task % limbs);
     if (a.kind == kUniform)
       sample_uniform(*a.key, limb_stream(i, limb), a.tables->prime[limb].p, n, (uint32_t*)a.out + task * n);
-    else if (a.kind == kTernary)
-      sample_ternary(*a.key, i, n, (int8_t*)a.out + task * n);
-    else
-      sample_noise(*a.key, i, n, (int8_t*)a.out + task * n);
+    else if (a.kind == kTernary) sample_ternary(*a.key, i, n, (int8_t*)a.out + task * n);
+    else sample_noise(*a.key, i, n, (int8_t*)a.out + task * n);
   }
 }
 
@@ -104,8 +102,8 @@ static void rlwe_encrypt(const RlweEncryptArgs& a, int threads) {
   encrypt_typed<uint64_t>(a, threads);
 }
 
-// What an answer holds of c1 / q, as a whole number A of 8 bits more than a ring element: round(A s / 2^8) is the client's
-// share. |A s| is below the product of two (32 bits) or four (64) primes, so that A s is known exactly.
+// What an answer holds of c1 / q, as a whole number A of 8 bits more than a ring element: round(A s / 2^8) is the
+// client's share. |A s| is below the product of two (32 bits) or four (64) primes, so that A s is known exactly.
 template <class Ring>
 static void decrypt_typed(const RlweDecryptArgs& a, int threads) {
   const RlweTables& t = *a.tables;

@@ -33,9 +33,7 @@ AR_INLINE U32 low_product(U32 a, U32 b) { return (U32)_mm256_mullo_epi32((__m256
 AR_INLINE U32 smaller(U32 a, U32 b) { return (U32)_mm256_min_epu32((__m256i)a, (__m256i)b); }
 AR_INLINE V256 odd_numbers(U32 a) { return (V256)a >> 32; }
 AR_INLINE V256 even_product(V256 a, V256 b) { return (V256)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
-AR_INLINE U32 evens_and_odds(V256 even, V256 odd) {
-  return (U32)_mm256_blend_epi32((__m256i)even, (__m256i)odd, 0xaa);
-}
+AR_INLINE U32 evens_and_odds(V256 even, V256 odd) { return (U32)_mm256_blend_epi32((__m256i)even, (__m256i)odd, 0xaa); }
 typedef V256 U64;
 
 #else
@@ -83,7 +81,9 @@ AR_INLINE U32 low_words(Wide a) { return uint32_t(a.all); }
 AR_INLINE U32 high_product(U32 a, U32 b) { return high_words(wide_product(split(a), split(b))); }
 
 // a w modulo p, below 2 p, for any a. Source: Shoup, NTL; Harvey, "Faster arithmetic for number-theoretic transforms".
-AR_INLINE U32 times(U32 a, U32 w, U32 shoup, U32 p) { return low_product(a, w) - low_product(high_product(a, shoup), p); }
+AR_INLINE U32 times(U32 a, U32 w, U32 shoup, U32 p) {
+  return low_product(a, w) - low_product(high_product(a, shoup), p);
+}
 AR_INLINE U32 times(U32 a, Factor f, U32 p) { return times(a, splat(f.w), splat(f.shoup), p); }
 
 // a modulo p: for a below 2 p, below 4 p, and any a.

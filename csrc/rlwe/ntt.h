@@ -1,9 +1,9 @@
 // The negacyclic number-theoretic transform: polynomials modulo X^n + 1 to their values at the roots, and back.
 //
-// Forward by decimation in time with the powers of the root merged in (Longa, Naehrig, "Speeding up the number theoretic
-// transform", CANS 2016), values in bit-reversed order; back by decimation in frequency. Stages whose stride is a vector
-// or more work on whole vectors, two stages a pass; the others within a pair of vectors, exchanging halves, quarters and
-// so on of their lanes on the way. Which memory is touched depends on the degree alone.
+// Forward by decimation in time with the powers of the root merged in (Longa, Naehrig, "Speeding up the number
+// theoretic transform", CANS 2016), values in bit-reversed order; back by decimation in frequency. Stages whose stride
+// is a vector or more work on whole vectors, two stages a pass; the others within a pair of vectors, exchanging halves,
+// quarters and so on of their lanes on the way. Which memory is touched depends on the degree alone.
 #pragma once
 #include "rlwe/lanes.h"
 
@@ -55,7 +55,8 @@ AR_INLINE void exchange(U32& x, U32& y, int64_t t) {
   }
 }
 AR_INLINE void interleave(U32& x, U32& y) {
-  const __m256i low = _mm256_unpacklo_epi32((__m256i)x, (__m256i)y), high = _mm256_unpackhi_epi32((__m256i)x, (__m256i)y);
+  const __m256i low = _mm256_unpacklo_epi32((__m256i)x, (__m256i)y),
+                high = _mm256_unpackhi_epi32((__m256i)x, (__m256i)y);
   x = (U32)_mm256_permute2x128_si256(low, high, 0x20), y = (U32)_mm256_permute2x128_si256(low, high, 0x31);
 }
 AR_INLINE void separate(U32& x, U32& y) {
@@ -75,7 +76,9 @@ AR_INLINE void separate(U32&, U32&) {}
 struct Power {
   U32 w, shoup;
 };
-AR_INLINE Power power_of(const uint32_t* powers, int64_t n, int64_t i) { return {splat(powers[i]), splat(powers[n + i])}; }
+AR_INLINE Power power_of(const uint32_t* powers, int64_t n, int64_t i) {
+  return {splat(powers[i]), splat(powers[n + i])};
+}
 
 // x + w y and x - w y. Each grows by 2 p: 13 stages stay below 32 p.
 AR_INLINE void combine(U32& x, U32& y, Power w, U32 p) {
@@ -112,7 +115,8 @@ static void forward(const RlwePrime& r, int64_t n, uint32_t* a) {
       const Power w0 = power_of(r.forward, n, m + i);
       const Power w1 = power_of(r.forward, n, 2 * (m + i)), w2 = power_of(r.forward, n, 2 * (m + i) + 1);
       for (int64_t j = 0; j < q; j += L) {
-        U32 x0 = load<U32>(b + j), x1 = load<U32>(b + j + q), x2 = load<U32>(b + j + 2 * q), x3 = load<U32>(b + j + 3 * q);
+        U32 x0 = load<U32>(b + j), x1 = load<U32>(b + j + q), x2 = load<U32>(b + j + 2 * q),
+            x3 = load<U32>(b + j + 3 * q);
         combine(x0, x2, w0, p), combine(x1, x3, w0, p);
         combine(x0, x1, w1, p), combine(x2, x3, w2, p);
         store(b + j, x0), store(b + j + q, x1), store(b + j + 2 * q, x2), store(b + j + 3 * q, x3);
@@ -175,7 +179,8 @@ static void inverse(const RlwePrime& r, int64_t n, RlweScale scale, uint32_t* a)
       const Power w0 = power_of(r.inverse, n, m + i);
       const Power w1 = power_of(r.inverse, n, 2 * (m + i)), w2 = power_of(r.inverse, n, 2 * (m + i) + 1);
       for (int64_t j = 0; j < q; j += L) {
-        U32 x0 = load<U32>(b + j), x1 = load<U32>(b + j + q), x2 = load<U32>(b + j + 2 * q), x3 = load<U32>(b + j + 3 * q);
+        U32 x0 = load<U32>(b + j), x1 = load<U32>(b + j + q), x2 = load<U32>(b + j + 2 * q),
+            x3 = load<U32>(b + j + 3 * q);
         part(x0, x1, w1, p), part(x2, x3, w2, p);
         part(x0, x2, w0, p), part(x1, x3, w0, p);
         store(b + j, x0), store(b + j + q, x1), store(b + j + 2 * q, x2), store(b + j + 3 * q, x3);

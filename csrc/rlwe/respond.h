@@ -1,8 +1,10 @@
 // The server's half: sums of ciphertexts times weights, made again with the client's public key, cut to what is sent.
 //
-// 1. Of each input polynomial the server has (c0, c1), of each output its weights w: X = sum c0 w, Y = sum c1 w, values at
+// 1. Of each input polynomial the server has (c0, c1), of each output its weights w: X = sum c0 w, Y = sum c1 w, values
+// at
 //    the roots.
-// 2. For each answer u (ternary) and e (noise) are drawn: X += pk0 u, Y += pk1 u + e. Y alone is sent, and is as good as
+// 2. For each answer u (ternary) and e (noise) are drawn: X += pk0 u, Y += pk1 u + e. Y alone is sent, and is as good
+// as
 //    uniform for who knows c1, pk1 and s, by RLWE with the secret u, whatever was sent as c0 and pk0.
 // 3. The server keeps round(t X / q), the client gets round(t Y s / q): X + Y s is q W B / t and little noise, so that
 //    these are shares of W B, off by one where the noise carries over.
@@ -29,12 +31,9 @@ static void rlwe_expand(const RlweExpandArgs& a, int threads) {
     for (int l = 0; l < t.limbs; ++l) {
       const RlwePrime& r = t.prime[l];
       for (int part = 0; part < 2; ++part) {
-        if (part == 1)
-          sample_uniform(*a.public_key, limb_stream(uint64_t(i), l), r.p, n, x);
-        else if (t.width == 32)
-          from_torus<uint32_t>(t, message, i, l, x);
-        else
-          from_torus<uint64_t>(t, message, i, l, x);
+        if (part == 1) sample_uniform(*a.public_key, limb_stream(uint64_t(i), l), r.p, n, x);
+        else if (t.width == 32) from_torus<uint32_t>(t, message, i, l, x);
+        else from_torus<uint64_t>(t, message, i, l, x);
         if (part == 0) forward(r, n, x);
         uint32_t* to = base + l * n * in_chunk * 2 + part * kRlweRun;
         for (int64_t run = 0; run < runs; ++run, to += in_chunk * 2 * kRlweRun)
@@ -79,10 +78,8 @@ static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64
         memset(x, 0, size_t(n) * 4);
       } else {
         const int64_t row = (group * w.outputs + output) * w.inputs + chunk + i;
-        if (w.value_bytes == 4)
-          weight_polynomial<int32_t>(w, row, limb, x);
-        else
-          weight_polynomial<int64_t>(w, row, limb, x);
+        if (w.value_bytes == 4) weight_polynomial<int32_t>(w, row, limb, x);
+        else weight_polynomial<int64_t>(w, row, limb, x);
       }
       uint32_t* to = out + (i * kRlweTile + o) * kRlweRun;
       for (int64_t run = 0; run < n / kRlweRun; ++run, to += in_chunk * kRlweTile * kRlweRun)
@@ -135,7 +132,8 @@ static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, const uint32
 
 // From the sums of one answer to what is kept and what is sent. y: 2 x limbs x n; x: n; e: 2 x n.
 template <class Ring>
-static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sums, uint32_t* y, uint32_t* x, int8_t* e) {
+static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sums, uint32_t* y, uint32_t* x,
+                   int8_t* e) {
   const RlweTables& t = *a.weight.tables;
   const int64_t n = t.degree, size = t.limbs * n;
   int8_t* u = e + n;
@@ -190,8 +188,7 @@ static void rlwe_respond(const RlweRespondArgs& a, int threads) {
           const uint32_t* weights = scratch;
           if (tile < a.stored_tiles)
             weights = a.stored + ((tile * w.inputs + chunk) * t.limbs + l * in_chunk) * kRlweTile * n;
-          else
-            weight_block(w, group, tile % tiles, chunk, l, x, scratch);
+          else weight_block(w, group, tile % tiles, chunk, l, x, scratch);
           for (int64_t s = 0; s < together; ++s) {
             const int64_t before = ((sample + s) * w.groups + group) * w.inputs + chunk;
             const uint32_t* c = a.ciphertexts + before * 2 * size + l * n * in_chunk * 2;
@@ -203,10 +200,8 @@ static void rlwe_respond(const RlweRespondArgs& a, int threads) {
         for (int64_t o = 0; o < min64(kRlweTile, w.outputs - first); ++o) {
           const int64_t answer = ((sample + s) * w.groups + group) * w.outputs + first + o;
           const uint32_t* own = sums + (s * kRlweTile + o) * 2 * size;
-          if (t.width == 32)
-            finish<uint32_t>(a, answer, own, y, x, e);
-          else
-            finish<uint64_t>(a, answer, own, y, x, e);
+          if (t.width == 32) finish<uint32_t>(a, answer, own, y, x, e);
+          else finish<uint64_t>(a, answer, own, y, x, e);
         }
     }
   }

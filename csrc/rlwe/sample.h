@@ -9,8 +9,9 @@ namespace AR_TIER {
 enum : int64_t { kSampleWords = 512 };  // a chunk, as in prg/stream.h
 enum { kNoiseBits = 21 };
 
-// Coefficient j is the low 27 bits of the stream's 32-bit number j. Where those are p or more, the next such number behind
-// the first n that is not takes its place, coefficient by coefficient. What is sampled is public: which are replaced shows.
+// Coefficient j is the low 27 bits of the stream's 32-bit number j. Where those are p or more, the next such number
+// behind the first n that is not takes its place, coefficient by coefficient. What is sampled is public: which are
+// replaced shows.
 static void sample_uniform(const RoundKeys& key, uint64_t purpose, uint32_t p, int64_t n, uint32_t* out) {
   enum : int64_t { kSpare = 4 * kAesBlocks };
   const uint32_t mask = (uint32_t(1) << 27) - 1;

@@ -125,6 +125,7 @@ void build(Owner& owner, int width, int64_t lanes) {
     const u128 most = ~u128(0);  // p is odd: floor((2^128 - 1) / p) is floor(2^128 / p)
     const u128 torus = most / p;
     r.torus_high = uint64_t(torus >> 64), r.torus_low = uint64_t(torus);
+    r.torus_part = (uint64_t(most % p + 1) << 32) / p;
     r.whole = uint64_t(torus >> 64), r.part = uint64_t(torus) >> 32;
     for (int low = 0; low < 2; ++low) {
       const int digits = width / 32 + 1 + low;

@@ -24,15 +24,16 @@ struct RlwePrime {
   Factor one, two32;  // 1 and 2^32
   // Powers of a root of X^degree + 1, in bit-reversed order: degree numbers, and degree quotients for Shoup's product.
   const uint32_t *forward, *inverse;
-  // The same for the stages within a vector: for each pair of vectors and stage, a vector of powers and one of quotients.
+  // The same for the stages within a vector: for each pair of vectors and stage, a vector of powers and one of
+  // quotients.
   const uint32_t *forward_lanes, *inverse_lanes;
-  Factor last[kScales], last_root[kScales];  // the last stage of an inverse transform: for sums, for differences
-  Factor crt;                                // 1 / (q / p) modulo p
-  uint64_t whole, part;                      // 2^64 / p: floor, and 32 bits of the fraction
-  uint64_t torus_high, torus_low;            // floor(2^128 / p)
-  Factor digit[2][kRlweMostDigits];          // floor(q / 2^(32 (digits - i))), by low words and by i, lowest first
-  Factor byte, byte_and_word;                // 2^8 and 2^40
-  uint64_t rest_high, rest_low;              // the answer's modulus without p
+  Factor last[kScales], last_root[kScales];    // the last stage of an inverse transform: for sums, for differences
+  Factor crt;                                  // 1 / (q / p) modulo p
+  uint64_t whole, part;                        // 2^64 / p: floor, and 32 bits of the fraction
+  uint64_t torus_high, torus_low, torus_part;  // 2^128 / p: floor, and 32 bits of the fraction
+  Factor digit[2][kRlweMostDigits];            // floor(q / 2^(32 (digits - i))), by low words and by i, lowest first
+  Factor byte, byte_and_word;                  // 2^8 and 2^40
+  uint64_t rest_high, rest_low;                // the answer's modulus without p
 };
 
 struct RlweTables {

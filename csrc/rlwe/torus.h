@@ -20,14 +20,16 @@ AR_INLINE uint64_t torus64(const RlweTables& t, const uint32_t* y, int64_t j) {
   return whole + (part >> 32);
 }
 
-// The same in units of 2^-128, off by less than 2^30.
+// The same in units of 2^-128.
 AR_INLINE U128 torus128(const RlweTables& t, const uint32_t* y, int64_t j) {
   U128 sum = 0;
+  uint64_t part = uint64_t(1) << 31;
   for (int k = 0; k < t.limbs; ++k) {
     const uint64_t a = y[k * t.degree + j];
     sum += U128(a) * t.prime[k].torus_low + (U128(a * t.prime[k].torus_high) << 64);
+    part += a * t.prime[k].torus_part;
   }
-  return sum;
+  return sum + (part >> 32);
 }
 
 // What stands for X becomes what stands for X + e, small.
@@ -58,8 +60,8 @@ static void from_torus(const RlweTables& t, const Message& m, int64_t i, int lim
   for (int64_t j = 0; j < n; ++j) {
     uint32_t sum = 0;
     for (int d = 0; d < m.low_words + ring_words; ++d) {
-      const uint32_t digit = d < m.low_words ? low[(m.low_words - 1 - d) * n + j]
-                                             : uint32_t(uint64_t(high[j]) >> 32 * (d - m.low_words));
+      const uint32_t digit =
+          d < m.low_words ? low[(m.low_words - 1 - d) * n + j] : uint32_t(uint64_t(high[j]) >> 32 * (d - m.low_words));
       const uint32_t carry = uint32_t(uint64_t(digit) * t.fraction[extra][d] >> 32);
       sum += times1(digit, r.digit[extra][d], r.p);
       sum += times1(carry, r.one, r.p);  // together below 4 p for a digit, of which there are at most 4

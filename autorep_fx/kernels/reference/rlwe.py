@@ -104,7 +104,9 @@ def rlwe_ternary(seed, first, polynomials, *, width):
 
 def rlwe_noise(seed, first, polynomials, *, width):
     w = _words(seed, first, polynomials, width)
-    ones = [sum((w >> U64(start + i) & U64(1)).astype(np.int8) for i in range(_NOISE_BITS)) for start in (0, _NOISE_BITS)]
+    ones = [
+        sum((w >> U64(start + i) & U64(1)).astype(np.int8) for i in range(_NOISE_BITS)) for start in (0, _NOISE_BITS)
+    ]
     return (ones[0] - ones[1]).astype(np.int8)
 
 
@@ -129,26 +131,23 @@ def whole_numbers(residues, primes):
     return sum(residues[..., j, :].astype(object) * r for j, r in enumerate(rest)) % q
 
 
-def _torus(coefficients, width):
-    """X / q in units of 2^-128, as the kernels round it, of coefficients (..., primes, degree)."""
+def _torus(coefficients, width, bits):
+    """X / q modulo 1 in units of 2^-bits, as the kernels round it, of coefficients (..., primes, degree)."""
     primes = rlwe_primes(width)[1]
     q = math.prod(primes)
-    y = [coefficients[..., j, :] * U64(pow(q // p, -1, p)) % U64(p) for j, p in enumerate(primes)]
-    if width == 32:
-        quotients = [2**96 // p for p in primes]
-        whole = sum(v.astype(object) * (a >> 32) for v, a in zip(y, quotients))
-        part = sum(v.astype(object) * (a & (2**32 - 1)) for v, a in zip(y, quotients)) + 2**31
-        return ((whole + (part >> 32)) % 2**64) << 64
-    return _torus_fine(y, primes)
+    whole, part = 0, 1 << 31
+    for j, p in enumerate(primes):
+        y = (coefficients[..., j, :] * U64(pow(q // p, -1, p)) % U64(p)).astype(object)
+        quotient = (1 << (bits + 32)) // p
+        whole, part = whole + y * (quotient >> 32), part + y * (quotient & (2**32 - 1))
+    return (whole + (part >> 32)) % 2**bits
 
 
-def _torus_fine(y, primes):
-    return sum(v.astype(object) * (2**128 // p) for v, p in zip(y, primes)) % 2**128
-
-
-def _rounded(torus, bits):
-    """The highest bits of units of 2^-128."""
-    return ((torus + (1 << (127 - bits) if bits < 128 else 0)) >> (128 - bits)) % 2**bits
+def _cut(coefficients, width, kept):
+    """The ``kept`` highest bits of X / q, rounded."""
+    bits = 64 if width == 32 and kept <= 64 else 128
+    torus = _torus(coefficients, width, bits)
+    return ((torus + ((1 << (bits - kept)) >> 1)) >> (bits - kept)) % 2**kept
 
 
 def rlwe_encrypt(plain, secret, *, public_seed, noise_seed, first=0, low_words=1):
@@ -160,13 +159,7 @@ def rlwe_encrypt(plain, secret, *, public_seed, noise_seed, first=0, low_words=1
     noise = _residues(rlwe_noise(noise_seed, first, count, width=width), width)
     product = _intt(c1.astype(U64) * secret % column, width)
     c0 = (noise + column - product) % column
-    bits = width + 32 * low_words
-    if width == 32 and low_words == 2:  # 64 bits are not enough
-        q = math.prod(primes)
-        torus = _torus_fine([c0[..., j, :] * U64(pow(q // p, -1, p)) % U64(p) for j, p in enumerate(primes)], primes)
-    else:
-        torus = _torus(c0, width)
-    v = _rounded(torus, bits)
+    v = _cut(c0, width, width + 32 * low_words)
     ring = np.dtype(f"u{width // 8}")
     high = (v >> 32 * low_words).astype(ring) + plain.view(ring)
     low = [(v >> 32 * (low_words - 1 - i) & (2**32 - 1)).astype(np.uint32) for i in range(low_words)]
@@ -208,7 +201,11 @@ def received(high, low, width):
     total = 0
     for d, digit in enumerate(digits):
         shift = 32 * (len(digits) - d)
-        total = total + digit.astype(object) * (q >> shift) + (digit.astype(object) * (q >> (shift - 32) & (2**32 - 1)) >> 32)
+        total = (
+            total
+            + digit.astype(object) * (q >> shift)
+            + (digit.astype(object) * (q >> (shift - 32) & (2**32 - 1)) >> 32)
+        )
     return np.stack([(total % p).astype(U64) for p in primes], -2)
 
 
@@ -239,8 +236,8 @@ def rlwe_respond(high, low, weight, public, *, public_seed, seed):
     width, ring = weight.width, np.dtype(f"u{weight.width // 8}")
     high, low = np.asarray(high).view(ring), np.asarray(low).view(np.uint32)
     x, y = answered(high, low, weight, np.asarray(public), public_seed=public_seed, seed=seed)
-    answer = _rounded(_torus(y, width), width + 8)
-    share = _rounded(_torus(x, width), width).astype(ring)
+    answer = _cut(y, width, width + 8)
+    share = _cut(x, width, width).astype(ring)
     return share, (answer >> 8).astype(ring), (answer & 255).astype(np.uint8)
 
 
