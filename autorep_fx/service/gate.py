@@ -99,8 +99,8 @@ class Gate:
                     self._strangers[thread] = _Stranger(address, connection, time.monotonic())
                     thread.start()
             if full is not None:
-                self._warn(full, peer[0])
                 connection.close()
+                self._warn(full, peer[0])
 
     def welcome(self, channel: StreamChannel) -> None:
         """Who is behind the channel that this thread handles has said what it wants, and is waited for at the end."""
