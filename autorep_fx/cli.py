@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (AutorepError, ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"{parser.prog}: interrupted{f': {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return 130
 
 
