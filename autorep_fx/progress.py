@@ -42,7 +42,8 @@ def say(log: logging.Logger, text: str, bar: Any, progress: bool | None) -> None
 class Steps:
     """Work in steps: a bar, and a line every ``EVERY`` seconds for whoever sees none (:func:`say`).
 
-    Work that is done sooner says nothing. ``with Steps(log, "plan", None) as steps: ...; steps.done("a plan")``.
+    Work that is done sooner says nothing, nor does any with ``progress=False``.
+    ``with Steps(log, "plan", None) as steps: ...; steps.done("a plan")``
 
     Args:
         title: of the work; unit: of a step; total: how many steps there will be, where that is known.
@@ -61,7 +62,7 @@ class Steps:
         if text:
             self.bar.set_postfix_str(text, refresh=False)
         self.bar.update()
-        if time.monotonic() - self.said >= EVERY:
+        if self.progress is not False and time.monotonic() - self.said >= EVERY:
             self.said = time.monotonic()
             of = f" of {self.total}" if self.total else ""
             found = f": {text}" if text else ""
