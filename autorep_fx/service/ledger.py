@@ -12,9 +12,12 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FormatError, PartyError
+from ..secure.owner import Owner
 
 _TABLE = """
 create table if not exists inferences (
@@ -35,7 +38,8 @@ _BEFORE = {"claimed": ("prepared",), "done": ("claimed",), "burned": ("prepared"
 
 
 class Ledger:
-    """Threads, processes of a machine, and those that one of them was started again as, may share the file.
+    """Threads, processes of a machine, and those that one of them was started again as, may share the file; each process
+    opens it for itself, as a connection of SQLite does not outlive a fork.
 
     Args:
         path: of an SQLite file; None keeps it in memory.
@@ -47,7 +51,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | os.PathLike | None, owner: str, many: bool = False):
-        self.owner, self._lock = owner, threading.Lock()
+        self.owner, self._lock, self._process = owner, threading.Lock(), Owner("this ledger")
         if many:
             self.owner = f"{owner} {os.getpid()} {secrets.token_hex(4)}"
         if path is not None:
@@ -103,22 +107,23 @@ class Ledger:
 
     def lines(self) -> list[tuple[str, int, str, str]]:
         """(session, number, client, state) of all."""
-        with self._lock:
-            found = self._base.execute("select session, number, client, state from inferences order by session, number")
+        with self._using() as base:
+            found = base.execute("select session, number, client, state from inferences order by session, number")
             return found.fetchall()
 
     def close(self) -> None:
-        with self._lock:
-            self._base.close()
+        if self._process.here:
+            with self._using() as base:
+                base.close()
 
     def _burn_all(self, column: str, value: str) -> None:
         self._do(f"update inferences set state = 'burned', at = ? where {column} = ? and {_OPEN}", (time.time(), value))
 
     def _dead(self, owner: str) -> list[str]:
         """Those of several owners of a name whose processes are gone."""
-        with self._lock:
-            found = self._base.execute(f"select distinct owner from inferences where owner like ? and {_OPEN}",
-                                       (f"{owner} %",)).fetchall()  # fmt: skip
+        with self._using() as base:
+            found = base.execute(f"select distinct owner from inferences where owner like ? and {_OPEN}",
+                                 (f"{owner} %",)).fetchall()  # fmt: skip
         return [name for (name,) in found if not _lives(int(name.split()[-2]))]
 
     def _move(self, session: str, number: int, state: str) -> bool:
@@ -129,8 +134,19 @@ class Ledger:
         )  # fmt: skip
 
     def _do(self, command: str, values: tuple) -> int:
+        with self._using() as base:
+            return base.execute(command, values).rowcount
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """The file, for this thread alone.
+
+        Raises:
+            PartyError: another process has opened it.
+        """
+        self._process.check()
         with self._lock:
-            return self._base.execute(command, values).rowcount
+            yield self._base
 
 
 def _lives(process: int) -> bool:

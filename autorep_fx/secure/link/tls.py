@@ -37,6 +37,8 @@ class Identity:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listens else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if listens:
+            context.num_tickets = 0  # a session that is resumed looks at no certificate's dates
         context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED  # names are looked at by who asks
         loads = ((self.certificate, context.load_cert_chain), (self.authority, context.load_verify_locations))
         for path, load in loads:
@@ -63,6 +65,18 @@ def name_of(connection: ssl.SSLSocket) -> str:
             if kind == "commonName":
                 return name
     raise PartyError("the peer's certificate names nobody")
+
+
+def runs_out(connection: ssl.SSLSocket) -> float:
+    """When the peer's certificate runs out, or, if that is sooner, the authority's that vouches for it; of
+    ``time.time``.
+
+    The handshake has looked at the dates; a connection may last longer.
+    """
+    found: dict[str, Any] = connection.getpeercert() or {}
+    above = [a for a in connection.context.get_ca_certs() if a.get("subject") == found.get("issuer")]
+    ends = [max(ssl.cert_time_to_seconds(str(a["notAfter"])) for a in each) for each in ([found], above) if each]
+    return float(min(ends))
 
 
 def is_loopback(host: str) -> bool:
