@@ -1,4 +1,4 @@
-"""Which process may use something: a fork has a copy of every mask, key and socket, and would use them a second time."""
+"""Which process may use something: a fork has a copy of every mask, key and socket, and would use them again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ class Owner:
         PartyError: this is another process, such as a fork.
         """
         if not self.here:
-            raise PartyError(f"{self.what} belongs to the process that started it ({self._number}), and this one is "
-                             f"{os.getpid()}: a fork would use its masks and keys again; start one in each process")  # fmt: skip
+            raise PartyError(
+                f"{self.what} belongs to the process that started it ({self._number}), and this one, {os.getpid()}, "
+                "would use its masks and keys a second time; start one in each process"
+            )
 
 
 def _forked() -> None:

@@ -86,7 +86,7 @@ def connect(
     identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
-                      dealer_name=dealer_name)  # fmt: skip
+                      dealer_name=dealer_name, plain=plain)  # fmt: skip
     if isinstance(program, str | os.PathLike):
         return Client(load_published(program), options)
     return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)

@@ -7,17 +7,18 @@ burned there when it starts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FormatError, PartyError
 from ..secure.owner import Owner
+from .private import make_private, private_file, private_folder
 
 _TABLE = """
 create table if not exists inferences (
@@ -38,8 +39,8 @@ _BEFORE = {"claimed": ("prepared",), "done": ("claimed",), "burned": ("prepared"
 
 
 class Ledger:
-    """Threads, processes of a machine, and those that one of them was started again as, may share the file; each process
-    opens it for itself, as a connection of SQLite does not outlive a fork.
+    """Threads, processes of a machine, and those that one of them was started again as, may share the file. A process
+    opens it for itself: a fork may not use a connection of SQLite.
 
     Args:
         path: of an SQLite file; None keeps it in memory.
@@ -47,7 +48,7 @@ class Ledger:
             with ``many``, one that several have at once, in one process or in several.
 
     Raises:
-        FormatError: the file is no ledger.
+        FormatError: the file is no ledger, or somebody else's.
     """
 
     def __init__(self, path: str | os.PathLike | None, owner: str, many: bool = False):
@@ -55,7 +56,7 @@ class Ledger:
         if many:
             self.owner = f"{owner} {os.getpid()} {secrets.token_hex(4)}"
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _make(Path(path))
         self._base = sqlite3.connect(":memory:" if path is None else path, timeout=10, check_same_thread=False,
                                      isolation_level=None)  # fmt: skip
         try:
@@ -137,7 +138,7 @@ class Ledger:
         with self._using() as base:
             return base.execute(command, values).rowcount
 
-    @contextmanager
+    @contextlib.contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
         """The file, for this thread alone.
 
@@ -147,6 +148,15 @@ class Ledger:
         self._process.check()
         with self._lock:
             yield self._base
+
+
+def _make(path: Path) -> None:
+    """A file for nobody but its owner, of whose clients and sessions it tells; SQLite's own beside it are like it."""
+    private_folder(path.parent)
+    private_file(path)
+    for beside in (path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")):
+        with contextlib.suppress(FileNotFoundError):
+            make_private(beside)
 
 
 def _lives(process: int) -> bool:

@@ -18,6 +18,7 @@ from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
 from ..secure.owner import Owner
+from .private import private_folder
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
@@ -66,7 +67,7 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        folder.mkdir(parents=True, mode=0o700)
+        private_folder(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch

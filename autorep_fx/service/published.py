@@ -15,6 +15,7 @@ from ..errors import FormatError
 from ..secure import files
 from ..secure.plan.plan import Plan
 from ..secure.plan.server_numbers import Numbers
+from .private import make_private, private_folder
 
 _INPUT = "input.json"
 
@@ -96,7 +97,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
     hides one message.
 
     Raises:
-        FormatError: the file is damaged.
+        FormatError: the file is damaged, or somebody else's.
     """
     if state is None:
         return os.urandom(16)
@@ -105,7 +106,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
         for array in (numbers[name].weight, numbers[name].constant):
             found.update(name.encode() + b"\0" + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
     path = Path(state) / f"{found.hexdigest()[:32]}.seed"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     seed, partial = os.urandom(16), path.with_suffix(f".{os.urandom(4).hex()}")
     try:
         with files.create(partial) as file:
@@ -114,6 +115,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
             os.fsync(file.fileno())
         os.link(partial, path)  # the first of several replicas decides
     except FileExistsError:
+        make_private(path)
         seed = path.read_bytes()
     finally:
         partial.unlink(missing_ok=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
+import logging
 import os
 import socket
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from ...errors import FormatError, PartyError, PeerLost
 
 #: Seconds to hear out a peer that is turned away.
 _LINGER = 0.2
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,15 @@ class Identity:
             except OSError as error:  # ssl.SSLError is one
                 why = error.strerror if Path(path).exists() and error.strerror else "no such file"
                 raise FormatError(f"{path} cannot be used as a certificate: {why}") from error
+        _look_at_key(Path(self.certificate))
         return context
+
+
+@functools.cache
+def _look_at_key(path: Path) -> None:
+    """Warn once of a private key that others may read; it is its owner's to close."""
+    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        log.warning("%s has a private key that others may read (mode %o): chmod 600 %s", path, mode, path)
 
 
 def name_of(connection: ssl.SSLSocket) -> str:
