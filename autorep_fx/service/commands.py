@@ -132,7 +132,7 @@ def _ledger(s: Listening, party: str) -> Ledger:
 
 def _set_up(s: Listening) -> None:
     """Logs, one JSON object a line, and threads."""
-    said = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
+    said: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info]  # fmt: skip
     structlog.configure(
         processors=[*said, structlog.processors.JSONRenderer()],

@@ -180,7 +180,7 @@ class Channel(ABC):
         content = _object(bytes(body))
         said, retry = str(content.get("fault", "failed"))[:_LONGEST_WHY], content.get("retry")
         text = "".join(c if c.isprintable() else " " for c in said)  # it ends in a log or on a terminal
-        if type(retry) in (int, float) and 0 <= retry <= _LONGEST_PAUSE:
+        if isinstance(retry, int | float) and not isinstance(retry, bool) and 0 <= retry <= _LONGEST_PAUSE:
             return Refused(f"{self.me}: the {self.peer} refuses: {text}", max(float(retry), _SHORTEST_PAUSE))
         return self._error(step, f"failed: {text}")
 
