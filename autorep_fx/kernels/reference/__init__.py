@@ -15,6 +15,7 @@ from .bits import (
     unpack_bits,
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
+from .ot import ot_bits, ot_flip_, ot_receive, ot_send
 from .prg import aes, prg_words
 from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
@@ -36,6 +37,10 @@ __all__ = [
     "eval_dcf",
     "gen_dcf",
     "linear",
+    "ot_bits",
+    "ot_flip_",
+    "ot_receive",
+    "ot_send",
     "pack_bits",
     "pack_weight",
     "prepare_conv2d",
