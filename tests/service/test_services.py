@@ -376,6 +376,8 @@ def test_a_session_ends_with_its_client_s_certificate(published, service, tmp_pa
         with pytest.raises(PartyError, match="certificate expired"):
             client.run(x[:1])
         assert time.monotonic() - start < 5, "asking again helps nobody"
+        tls[0].write_bytes((folder / "alice.pem").read_bytes())
+        assert right(published, client.run(x[:1]), x[:1]), "it reads its certificate again"
 
 
 def test_a_client_asks_no_server_and_prepares_with_no_dealer_whose_certificate_has_run_out(published, service):
