@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import PartyError
+from .private import private_folder
 
 
 def hold(folder: Path) -> int:
@@ -51,7 +52,7 @@ def hold_place(state: Path, owner: str) -> int:
     Raises:
         PartyError: another process is; names it.
     """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(state)
     path = state / f"{owner}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from forks import said_in_a_fork
 
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.link.message import HEADER, LETTER
@@ -136,3 +137,14 @@ def test_a_port_that_is_taken_is_named():
             Gate("server", ("127.0.0.1", port), None, 8, 8, lambda channel, name: None)
     with pytest.raises(PartyError, match="192.0.2.1:7: this machine has no such address"):
         Gate("server", ("192.0.2.1", 7), None, 8, 8, lambda channel, name: None)
+
+
+def test_a_fork_neither_listens_at_its_parent_s_gate_nor_closes_it():
+    came = threading.Event()
+    gate = Gate("server", ("127.0.0.1", 0), None, 8, 8, lambda channel, name: came.set())
+    ran, closed = said_in_a_fork(gate.run, gate.close)
+    assert "the gate of this server belongs to the process that started it" in ran and closed == ""
+    threading.Thread(target=gate.run, daemon=True).start()
+    with socket.create_connection(gate.address):
+        assert came.wait(5)
+    gate.close(5)

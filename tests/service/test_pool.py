@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from forks import FORKS
+from forks import FORKS, said_in_a_fork
 
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.correlations.prepared import Prepared
@@ -88,6 +88,27 @@ def test_files_of_a_process_that_is_gone_are_removed_and_no_others(tmp_path):
     pool.close()
     assert [each.name for each in (tmp_path / "prepared").iterdir()] == ["notes.txt"]
     remove_left(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_fork_takes_nothing_of_what_its_parent_has_prepared(kind, tmp_path):
+    pool = Pool(stores(tmp_path)[kind], most=2)
+    for number in (1, 2):
+        pool.put(prepared(number))
+    assert pool.next(1, 0.0) == 1
+    with pool._condition:  # of a thread that a fork does not have
+        *said, closed = said_in_a_fork(
+            lambda: pool.take(1), lambda: pool.next(1, 0.0), lambda: pool.has(2, 0.0), lambda: pool.put(prepared(3)),
+            lambda: pool.count(1), pool.wake, pool.close,
+        )  # fmt: skip
+    assert all("what is prepared belongs to the process that started it" in each for each in said), said
+    assert closed == "" and pool.take(1).take() and pool.has(2, 0.0) and pool.take(2).take()
+
+
+def test_the_folder_above_is_its_owner_s_alone_too(tmp_path):
+    prepared_pool("client", 1, tmp_path / "home", True)
+    for folder in (tmp_path / "home", tmp_path / "home" / "prepared", *(tmp_path / "home" / "prepared").iterdir()):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def damages(data, first, rng):
