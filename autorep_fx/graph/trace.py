@@ -140,7 +140,7 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
             a GraphModule needs for itself.
     """
     model = unwrap(model)
-    title = type(model).__name__  # copying a GraphModule loses it
+    title = class_name(model)
     try:
         model = private_copy(model)
     except TraceError:
@@ -179,7 +179,13 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm.recompile()
     for name, module in gm.named_modules():
         module.training = modes[_nearest(name, modes)]
+    gm.meta["class"] = title
     return gm
+
+
+def class_name(model: nn.Module) -> str:
+    """Of the model, also where this is what a trace made of it: a copy of a GraphModule has lost it but for this."""
+    return getattr(model, "meta", {}).get("class") or type(model).__name__
 
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:

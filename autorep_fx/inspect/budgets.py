@@ -13,6 +13,7 @@ from ..errors import BudgetError
 from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
+from ..graph.trace import class_name
 from ..hybrid.activation import known, masks_digest, relu_count, sites
 from ..hybrid.fitting import Fitting, give_lines
 from ..hybrid.positions import choose
@@ -65,6 +66,7 @@ class BudgetPoint:
         loss: what the scores say that replacing the others adds to the loss, before any training: good for an order,
             not for an accuracy.
         prices: by network.
+        masks: a digest of them.
     """
 
     forms: str
@@ -72,6 +74,7 @@ class BudgetPoint:
     lines: int
     loss: float
     prices: dict[str, Price]
+    masks: str = ""
 
     __repr__ = brief
 
@@ -192,7 +195,7 @@ def plan_budgets(
         give_lines(gm, Fitting(degree))
         forms = ("coeffs", "line_coeffs")
     square, *line = scores_of(gm, batches, forms, progress)
-    plan = BudgetPlan(type(model).__name__, total, found, [], _x=x)
+    plan = BudgetPlan(class_name(gm), total, found, [], _x=x)
     counts = sorted({round(share * total) for share in shares}, reverse=True)
     bar = tqdm(desc="budgets", total=len(counts) + _LIMITS * len(line), leave=False,
                disable=None if progress is None else not progress)  # fmt: skip
@@ -202,7 +205,7 @@ def plan_budgets(
                 there[name].set_line(None)
                 there[name].set_keep(keep)
             loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found)))
+            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found), masks_digest(gm)))
             bar.update()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)
@@ -225,7 +228,7 @@ def _with_lines(
         seen.add((forms.states, forms.counts))
         forms.apply(gm)
         lines = sum(site.lines for site in sites(gm).values())
-        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks))
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks), masks_digest(gm))
 
 
 def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:

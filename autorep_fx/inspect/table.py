@@ -19,8 +19,9 @@ _LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms"}
 
 def render(report) -> str:
     """The report as a table of at most ``WIDTH`` columns; long site names lose their middle."""
+    first = [*(textwrap.fill(said, WIDTH) for said in report.words)]
     if not report.sites:
-        return "\n\n".join([headline(report), *_costs(report)])
+        return "\n\n".join(["\n".join([headline(report), *first]), *_costs(report)])
     rows = [_row(site) for site in report.sites]
     total = ["total", "", "", count(report.before), count(report.after), count(report.lines), percent(report.share),
              *[""] * 5]  # fmt: skip
@@ -29,7 +30,7 @@ def render(report) -> str:
     def cells(row: Sequence[str]) -> list[str]:
         return [row[i] for i in shown]
 
-    top = [headline(report), *filter(None, [prediction(report)])]
+    top = [headline(report), *first, *filter(None, [prediction(report)])]
     below = [legend(report), *(textwrap.fill(note, WIDTH) for note in notes(report))]
     main = columns(cells(_HEAD), [*map(cells, rows)], [cells(total)])
     return "\n\n".join(["\n".join(top), main, "\n".join(below), *_costs(report)])
@@ -103,8 +104,11 @@ def replacement(report) -> str:
 
 
 def prediction(report) -> str | None:
-    """What the plan of a network with a limit predicts of a private inference."""
-    if report.predicted is None:
+    """What the plan of a network with a limit predicts of a private inference.
+
+    None where the report has costs: these are by the plan of the program, which has other examples, so other numbers.
+    """
+    if report.predicted is None or report.costs:
         return None
     p, net = report.predicted, report.predicted["network"]
     return (
@@ -134,7 +138,7 @@ def legend(report) -> str:
                 "polynomial: median over the channels")  # fmt: skip
     lines = [
         f"input: mean±std, {where}. polynomial: median over the channels in use.",
-        "rms: its error at the replaced positions (all, where none is); rel: divided by the rms of the activation",
+        "rms: its error at the replaced positions; rel: divided by the rms of the activation there",
     ]
     if any(site.clip_rate is not None for site in report.sites):
         lines.append("relu6: in brackets, the part of its inputs that is above 6 (see autorep_fx.simplify_clips)")
