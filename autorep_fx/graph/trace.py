@@ -185,7 +185,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
 
 def class_name(model: nn.Module) -> str:
     """Of the model, also where this is what a trace made of it: a copy of a GraphModule has lost it but for this."""
-    return getattr(model, "meta", {}).get("class") or type(model).__name__
+    said = model.meta.get("class") if isinstance(model, fx.GraphModule) else None
+    return said or type(model).__name__
 
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:

@@ -21,7 +21,8 @@ def difference(cost: NetworkCost) -> str:
         compared = f"as long as {than}"
     else:
         compared = f"{factor(times)} times faster than {than}" if times > 1 else f"longer than {than}"
-    return f"{takes}, {compared}. Offline {megabytes(now.offline)} MB are sent, in place of {megabytes(before.offline)} MB."
+    offline = f"{megabytes(now.offline)} MB are sent, in place of {megabytes(before.offline)} MB"
+    return f"{takes}, {compared}. Offline {offline}."
 
 
 def dearest(cost: NetworkCost) -> str:
