@@ -25,6 +25,7 @@ from .addresses import identity_of
 from .client_session import ClientSession, Options
 from .greeting import name_of_program
 from .ledger import Ledger
+from .published import Pictures, terms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +77,10 @@ def connect(
         server_name, dealer_name: whom their certificates name.
 
     Raises:
-        FormatError: no program, or a certificate that cannot be used.
+        FormatError: no program, a damaged one, or a certificate that cannot be used.
         ValueError: an address or a number out of range.
-        PartyError: server or dealer cannot be reached or trusted, or have another version or program.
+        PartyError: server or dealer cannot be reached or trusted, or have another version or program, or the server
+            another ``input.json``.
         Refused: too many sessions; says when to come back.
     """
     cert, ca = (None, None) if not tls or isinstance(tls, Identity) else tls
@@ -87,7 +89,7 @@ def connect(
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name)  # fmt: skip
     if isinstance(program, str | os.PathLike):
-        return Client(load_published(program), options)
+        return Client(load_published(program), options, Pictures.load(program))
     return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
 
 
@@ -96,11 +98,15 @@ class Client:
 
     A run whose connection breaks is repeated in a new session, with other masks, while there is time; what was prepared
     for it is never used again.
+
+    Args:
+        pictures: of the program's folder, where there is one; the server must have the same.
     """
 
-    def __init__(self, public: Published, options: Options):
+    def __init__(self, public: Published, options: Options, pictures: Pictures | None = None):
         self.public, self.options = public, options
         self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
+        self._terms = terms(public.form, pictures)
         path = None if options.state is None else Path(options.state) / "client.sqlite"
         self._ledger = Ledger(path, "client", many=True)
         self._lock, self._closed = threading.Lock(), False
@@ -210,7 +216,7 @@ class Client:
                 raise
 
     def _open(self, until: float) -> ClientSession:
-        return ClientSession(self.public.plan, self._program, self.options, self._ledger, until)
+        return ClientSession(self.public.plan, self._program, self._terms, self.options, self._ledger, until)
 
     def _drop(self) -> None:
         if self._session is not None:

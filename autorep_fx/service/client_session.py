@@ -19,7 +19,7 @@ from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import Identity, connect
-from ..secure.makers.dealt.blinded_weights import digest
+from ..secure.makers.dealt.blinded_weights import digest, empty_blinded
 from ..secure.makers.dealt.client import ClientHalf
 from ..secure.parties.client import Client as Party
 from ..secure.plan.plan import COMPARISONS, Plan
@@ -73,14 +73,14 @@ class ClientSession:
     """One session.
 
     Args:
-        plan, program: as it was published, and what it is called.
+        plan, program: as it was published, and what it is called; terms: what else the server must have (published.py).
         until: when opening it gives up, of ``time.monotonic``.
 
     Attributes:
         torn: a run was left in the middle, so there cannot be another one.
     """
 
-    def __init__(self, plan: Plan, program: str, options: Options, ledger: Ledger, until: float):
+    def __init__(self, plan: Plan, program: str, terms: dict[str, str], options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False
@@ -90,7 +90,7 @@ class ClientSession:
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", program, name=s.name)
+            ask_for(self._offline, "session", program, name=s.name, **terms)
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
                                                at=str)  # fmt: skip
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
@@ -204,14 +204,9 @@ class ClientSession:
         """What the server sends once per model: from the cache, or from the server."""
         path = None if self.options.cache is None else Path(self.options.cache) / f"{wanted}.safetensors"
         if path is not None and path.exists():
-            try:
-                found = load_file(path)
-                blinded = [found[str(i)] for i in range(len(found))]
-                if digest(blinded) == wanted:
-                    self._offline.send_letter(weights=False)
-                    return blinded
-            except (SafetensorError, OSError, KeyError):
-                pass
+            if (cached := self._cached(path, wanted)) is not None:
+                self._offline.send_letter(weights=False)
+                return cached
             log.warning("%s is damaged, and is fetched again", path)
         self._offline.send_letter(weights=True)
         blinded = list(self._preparing.receive_weights())
@@ -223,6 +218,17 @@ class ClientSession:
             partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
             os.replace(partial, path)
         return blinded
+
+    def _cached(self, path: Path, wanted: str) -> list[np.ndarray] | None:
+        """What a file has; None if that is not what the server says, of the shapes and types that the plan says."""
+        try:
+            found = load_file(path)
+            blinded = [found[str(i)] for i in range(len(found))]
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError):  # a type that NumPy does not have: the last
+            return None
+        belong = [(array.dtype, array.shape) for array in empty_blinded(self._preparing.party.plan)]
+        fits = [(array.dtype, array.shape) for array in blinded] == belong
+        return blinded if fits and digest(blinded) == wanted else None
 
     # --- the thread that prepares ------------------------------------------------------------------------------------
 

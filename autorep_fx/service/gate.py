@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, name_of, reason_of, shake_hands
+from ..secure.link.tls import Identity, name_of, reason_of, shake_hands, speaks_tls
+from .greeting import refuse
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
 PATIENCE = 10.0
@@ -99,6 +102,8 @@ class Gate:
                     return
                 self._strangers.add(connection)
             if self._context is not None:
+                if not speaks_tls(connection):
+                    self._refuse_plain(connection)
                 shake_hands(connection)
                 name = name_of(connection)
             channel = StreamChannel(connection, self.me, name or "newcomer", timeout=PATIENCE)
@@ -116,6 +121,19 @@ class Gate:
             with self._lock:
                 self._strangers.discard(connection)
                 self._threads.discard(threading.current_thread())
+
+    def _refuse_plain(self, connection: socket.socket) -> NoReturn:
+        """Tell who speaks plain TCP what is wanted here, in its own words.
+
+        Raises:
+            PartyError: always.
+        """
+        plain = StreamChannel(socket.socket(fileno=os.dup(connection.fileno())), self.me, "newcomer", timeout=PATIENCE)
+        try:
+            plain.receive_letter()  # who hangs up on what it has not read may not be heard
+            refuse(plain, f"the {self.me} wants a client certificate; pass --cert and --ca (in Python tls=(cert, ca))")
+        finally:
+            plain.close()
 
 
 def _shut(connection: socket.socket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import PartyError
@@ -13,6 +14,9 @@ from ..secure.plan.plan import Plan
 
 #: Of what the three services say to one another.
 VERSION = 1
+
+#: What else a client may say that it has, and where it has it from.
+_TERMS = {"form": "the form of the output (public.json)", "pictures": "what a picture becomes (input.json)"}
 
 
 class TurnedAway(PartyError):
@@ -34,17 +38,28 @@ def ask_for(channel: Channel, what: str, program: str, **more: Any) -> None:
     channel.send_letter(service=VERSION, plan=PLAN_VERSION, program=program, wants=what, **more)
 
 
-def asked(channel: Channel) -> dict[str, Any]:
-    """The first letter of a connection.
+def asked(channel: Channel, name: str) -> dict[str, Any]:
+    """The first letter of a connection. name: whom its certificate names; "" where there is none.
 
     Raises:
-        TurnedAway: it is of another version.
+        TurnedAway: it is of another version; says who is out of date.
     """
     letter = channel.receive_letter(service=int, plan=int, program=str, wants=str)
-    for name, mine in (("service", VERSION), ("plan", PLAN_VERSION)):
-        if letter[name] != mine:
-            refuse(channel, f"version {letter[name]} of the {name} was asked for, this is version {mine}")
+    for part, mine in (("service", VERSION), ("plan", PLAN_VERSION)):
+        if letter[part] != mine:
+            them = f"'{who}'" if (who := name or str(letter.get("name", ""))[:60]) else "whoever asks"
+            both = (f"the {channel.me}", mine), (them, letter[part])
+            (older, less), (newer, more) = sorted(both, key=lambda party: party[1])
+            refuse(channel, f"{older} is out of date: it has version {less} of the {part}, and {newer} version {more}; "
+                            "install a newer autorep_fx there")  # fmt: skip
     return letter
+
+
+def check_terms(channel: Channel, letter: dict[str, Any], terms: Mapping[str, str]) -> None:
+    """Turn a client away that says that it has other ``terms`` (published.py)."""
+    for name, mine in terms.items():
+        if letter.get(name, mine) != mine:
+            refuse(channel, f"{_TERMS[name]} is another one here; fetch the public part again")
 
 
 def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:

@@ -9,9 +9,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ..errors import MissingDependency, PartyError
@@ -20,6 +21,9 @@ from ..secure.files import create
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
+
+#: What is added to a piece, so that a change shows.
+_TAG = 16
 
 
 class Store(Protocol):
@@ -76,35 +80,54 @@ class Disk:
         with create(self._path(number)) as file:
             for i in range(0, len(data), _PIECE):
                 nonce = os.urandom(12)
-                sealed = self._cipher.encrypt(nonce, data[i : i + _PIECE], self._label(number, batch, i))
-                file.write(len(sealed).to_bytes(8, "little") + batch.to_bytes(8, "little") + nonce + sealed)
+                sealed = self._cipher.encrypt(nonce, data[i : i + _PIECE], self._label(number, batch, i, len(data)))
+                file.write(len(data).to_bytes(8, "little") + batch.to_bytes(8, "little") + nonce + sealed)
 
     def take(self, number: int) -> Prepared:
         """Raises:
-        PartyError: the file was changed.
+        PartyError: the file was changed, or is gone.
         """
-        from cryptography.exceptions import InvalidTag
-
-        path, parts, batch = self._path(number), [], 0
-        with path.open("rb") as file:
-            path.unlink()  # gone for everyone, whatever becomes of this
-            while head := file.read(28):
-                size, batch = (int.from_bytes(head[i : i + 8], "little") for i in (0, 8))
-                sealed = file.read(size)
-                at = sum(map(len, parts))
-                try:
-                    parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at)))
-                except InvalidTag:
-                    raise PartyError(f"{path} was changed since it was written: {number} is spoiled") from None
+        path = self._path(number)
+        try:
+            with path.open("rb") as file:
+                path.unlink()  # gone for everyone, whatever becomes of this
+                batch, data = self._opened(number, file)
+            arrays = load(data)
+        except FileNotFoundError:
+            raise PartyError(f"{path} is gone: inference {number} was taken, or somebody deleted it") from None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise PartyError(f"{path} was changed since it was written: {number} is spoiled") from error
         masks: dict[str, np.ndarray] = {}
         shares: dict[str, dict[str, np.ndarray]] = {}
-        for key, array in load(b"".join(parts)).items():
+        for key, array in arrays.items():
             if key.startswith("m/"):
                 masks[key[2:]] = array
             else:
                 name, step = key[2:].split("/", 1)
                 shares.setdefault(step, {})[name] = array
         return Prepared(self._party, batch, number, masks, shares)
+
+    def _opened(self, number: int, file: BinaryIO) -> tuple[int, bytes]:
+        """Samples, and the bytes that were sealed.
+
+        Raises:
+            ValueError: they were changed.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        parts, at, size, batch = [], 0, 1, 0
+        while at < size:
+            head = file.read(28)
+            size, batch = (int.from_bytes(head[i : i + 8], "little") for i in (0, 8))
+            sealed = file.read(min(size - at, _PIECE) + _TAG)  # no more than the file has, whatever it says
+            try:
+                parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at, size)))
+            except InvalidTag:
+                raise ValueError("a piece was changed") from None
+            at += len(parts[-1])
+        if file.read(1):
+            raise ValueError("there is more than was written")
+        return batch, b"".join(parts)
 
     def close(self) -> None:
         for path in self._folder.iterdir():
@@ -114,8 +137,8 @@ class Disk:
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.sealed"
 
-    def _label(self, number: int, batch: int, at: int) -> bytes:
-        return f"{self._party} {number} {batch} {at}".encode()
+    def _label(self, number: int, batch: int, at: int, size: int) -> bytes:
+        return f"{self._party} {number} {batch} {at} {size}".encode()
 
 
 class Pool:

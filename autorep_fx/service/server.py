@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..secure.parties.weights import Weights
 from ..secure.plan.plan import Plan
 from .addresses import address_of
 from .gate import PATIENCE
-from .greeting import TurnedAway, ask_for, new_session, refuse, tell
+from .greeting import TurnedAway, ask_for, check_terms, new_session, refuse, tell
 from .ledger import Ledger
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
@@ -56,6 +57,7 @@ class ServerService(Service):
         plan: as it was published.
         comparison: which of "fss" and "gmw" is used; clients and dealer are told.
         weights: of the program; ``model``: the same under the seed of ``A`` that was published.
+        terms: what its clients must have alike (published.py).
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class ServerService(Service):
         settings: Serve,
         ledger: Ledger,
         metrics: Metrics,
+        terms: Mapping[str, str],
     ):
-        self.plan, self.comparison = plan.with_comparison(comparison), comparison
+        self.plan, self.comparison, self.terms = plan.with_comparison(comparison), comparison, terms
         self.weights, self.model = weights, model
         self.load, self.blinded = Load(self.plan), digest(model.blinded())
         self._sessions: dict[str, _Session] = {}
@@ -79,6 +82,7 @@ class ServerService(Service):
         if name in (self.settings.server_name, self.settings.dealer_name):
             refuse(channel, f"'{name}' is no client's name")
         if letter["wants"] == "session":
+            check_terms(channel, letter, self.terms)
             self._offline(channel, name)
         elif letter["wants"] == "online":
             self._online(channel, name, str(letter.get("session")))

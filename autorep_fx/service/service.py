@@ -49,7 +49,7 @@ class Service:
             refuse(channel, f"{batch} samples; 1 to {most} are allowed")
 
     def _handle(self, channel: StreamChannel, name: str) -> None:
-        letter = asked(channel)
+        letter = asked(channel, name)
         self.gate.welcome(channel)
         check_program(channel, letter, self.program)
         self.handle(channel, name or str(letter.get("name", "client")), letter)

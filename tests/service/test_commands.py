@@ -139,9 +139,84 @@ def test_pictures(tmp_path):
     assert x.shape == (3, 8, 8) and x.dtype == np.float32 and np.array_equal(x[0], x[1]) and np.abs(x).max() <= 2
     with pytest.raises(ValueError, match="a picture is no input of shape"):
         reader.read(tmp_path / "wide.png", (16,))
-    (tmp_path / "input.json").write_text('{"size": 8}')
-    with pytest.raises(FormatError, match="input.json is damaged"):
+    Image.fromarray(np.zeros((1, 3000), np.uint8)).save(tmp_path / "narrow.png")
+    with pytest.raises(ValueError, match="narrow.png would be scaled to 12288000x4096, and 67108864 pixels are"):
+        Pictures(4096, [0.0], [1.0], []).read(tmp_path / "narrow.png", (3, 8, 8))
+    with pytest.raises(ValueError, match=r"input.json has means of other channels than an input of shape \(1, 8, 8\)"):
+        Pictures(8, [0.0] * 3, [1.0], []).read(tmp_path / "wide.png", (1, 8, 8))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "wide.png").read_bytes()[:50])
+    with pytest.raises(ValueError, match="cut.png is no picture that can be read"):
+        reader.read(tmp_path / "cut.png", (3, 8, 8))
+
+
+GOOD = {"size": 8, "mean": [0.5], "std": [0.25], "labels": ["a"]}
+
+
+@pytest.mark.parametrize("said, message", [
+    ('{"size": 8}', "lacks"),
+    ('{"size":' + "[" * 5000 + "1" + "]" * 5000 + "}", "input.json is damaged"),
+    ({"size": 2**28}, "'size' of the description of pictures must be an integer from 1 to 8192"),
+    ({"size": 10**3000}, "'size' of"),
+    ({"size": 8.5}, "'size' of"),
+    ('{"size": 1e999, "mean": [0], "std": [1], "labels": []}', "'size' of"),
+    ('{"size": 8, "mean": [NaN], "std": [1], "labels": []}', "NaN is no number"),
+    ({"mean": [10**3000]}, "'mean' of the description of pictures must be 1 or 3 numbers from -1e\\+06 to 1e\\+06"),
+    ({"mean": [1.0, 2.0]}, "'mean' of"),
+    ({"mean": 0.5}, "'mean' of"),
+    ({"std": [0]}, "'std' of the description of pictures must be 1 or 3 numbers from 1e-06 to 1e\\+06"),
+    ({"std": [-1.0]}, "'std' of"),
+    ({"labels": ["a\x1b[2Jb"]}, "'labels' of the description of pictures must be up to 65536 texts of a line each"),
+    ({"labels": [1]}, "'labels' of"),
+    ({"more": 1}, "unknown attribute 'more'"),
+])  # fmt: skip
+def test_a_damaged_description_of_pictures_is_named(tmp_path, said, message):
+    (tmp_path / "input.json").write_text(said if isinstance(said, str) else json.dumps({**GOOD, **said}))
+    with pytest.raises(FormatError, match=message) as error:
         Pictures.load(tmp_path)
+    assert str(tmp_path / "input.json") in str(error.value)
+    (tmp_path / "input.json").write_text(json.dumps({**GOOD, "mean": [0, 1, 2.5], "labels": ["Grüße", "猫\t2"]}))
+    assert Pictures.load(tmp_path).mean == [0, 1, 2.5]
+
+
+def test_a_description_that_cannot_be_is_not_made_either():
+    with pytest.raises(FormatError, match="'std' of the description of pictures must be"):
+        Pictures(8, [0.0], [0.0], [])
+
+
+def test_publishing_again_leaves_nothing_of_what_was_there(published, tmp_path):
+    from autorep_fx.service.published import publish
+
+    Pictures(8, [0.0], [0.5], []).save(tmp_path)
+    publish(published[0] / "program", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["public.json"]
+
+
+def test_ask_names_a_bad_input_and_answers_the_others(published, provider, tmp_path, capfd):
+    from PIL import Image
+
+    x = published[2][:2].numpy() / 10
+    np.save(tmp_path / "one.npy", x[0])
+    np.save(tmp_path / "two.npy", x)
+    np.save(tmp_path / "large.npy", x * 1e6)
+    np.save(tmp_path / "shape.npy", x[:, :, 1:])
+    (tmp_path / "text.png").write_text("no picture")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    names = ["none.npy", "one.npy", "text.png", "shape.npy", "large.npy", "black.png", "two.npy"]
+    service, certificates = provider(), published[0] / "certificates"
+    arguments = ["ask", "--program", published[0] / "public", "--server", service.at("server"), "--dealer",
+                 service.at("dealer"), "--cert", certificates / "alice.pem", "--ca", certificates / "ca.pem", "--json",
+                 *(tmp_path / name for name in names)]  # fmt: skip
+    assert main([*map(str, arguments)]) == 2
+    output, errors = capfd.readouterr()
+    told = {Path(line["input"]).name: line for line in map(json.loads, output.splitlines())}
+    assert [*told] == names and "4 of 7 inputs were not answered" in errors
+    for name, array in (("one.npy", x[:1]), ("two.npy", x)):
+        expected = published[1](torch.from_numpy(array)).detach().numpy()
+        assert np.abs(np.array(told[name]["output"]) - expected).max() < 2e-3
+    assert "output" in told["black.png"]
+    for name, why in (("none.npy", "no such input"), ("text.png", "no picture"), ("shape.npy", "has shape"),
+                      ("large.npy", "range")):  # fmt: skip
+        assert why in told[name]["error"] and f"{tmp_path / name}" in told[name]["error"] and name in errors
 
 
 class Balancer:

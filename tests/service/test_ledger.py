@@ -1,6 +1,8 @@
 """The ledger: a number is prepared once, claimed once, and open ones of a process that is gone are burned."""
 
+import contextlib
 import os
+import random
 import sqlite3
 import threading
 
@@ -106,3 +108,67 @@ def test_what_is_no_ledger(tmp_path):
         Ledger(tmp_path / "text", "server")
     sqlite3.connect(tmp_path / "empty").close()
     assert not Ledger(tmp_path / "empty", "server").lines()
+
+
+def test_a_damaged_ledger_is_the_documented_error_or_is_read(tmp_path):
+    """Whatever byte of it was changed, when it is opened and when it is used."""
+    path, rng = tmp_path / "ledger", random.Random(0)
+    whole = Ledger(path, "server", many=True)
+    for number in range(100):
+        whole.prepare("s" * 40, number, "alice")
+    whole.close()
+    good, refused = path.read_bytes(), 0
+    for i in range(150):
+        damaged = bytearray(good)
+        if i < 20:
+            damaged = damaged[: rng.randrange(len(good))]
+        else:
+            at = rng.randrange(200 if i < 80 else len(good))
+            damaged[at : at + 8] = rng.randbytes(8)
+        for beside in tmp_path.iterdir():
+            beside.unlink()
+        path.write_bytes(damaged)
+        try:
+            ledger = Ledger(path, "server", many=True)
+        except FormatError as error:
+            refused += str(path) in str(error)
+            continue
+        with contextlib.suppress(PartyError):
+            ledger.prepare("t", 1, "alice")
+            ledger.claim("t", 1)
+            ledger.lines()
+            ledger.forget(1)
+        ledger.close()
+    assert refused > 30
+
+
+@pytest.mark.parametrize("change, message", [
+    ("alter table inferences add column more text", "its table is of another kind"),
+    ("drop table inferences; create table inferences (a, b)", "its table is of another kind"),
+    ("insert into inferences values ('s', 1, 'a', 'server x y', 'prepared', 0)", "an owner in it is none"),
+    ("insert into inferences values ('s', 1, 'a', 'server ', 'prepared', 0)", "an owner in it is none"),
+    (f"insert into inferences values ('s', 1, 'a', 'server {10**30} x', 'prepared', 0)", "an owner in it is none"),
+    ("insert into inferences values ('s', 1, 'a', cast(x'ff20ff20ff' as text), 'prepared', 0)", None),
+])  # fmt: skip
+def test_a_ledger_that_somebody_has_written_into(tmp_path, change, message):
+    Ledger(tmp_path / "ledger", "server").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger")) as base:
+        base.executescript(change)
+    if message is None:
+        assert Ledger(tmp_path / "ledger", "server", many=True)
+        return
+    with pytest.raises(FormatError, match=f"ledger is no ledger, or is damaged: {message}; move it away"):
+        Ledger(tmp_path / "ledger", "server", many=True)
+
+
+def test_a_ledger_that_cannot_be_opened_or_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "ledger", tmp_path / "folder"):
+        with pytest.raises(FormatError, match=f"{path} cannot be used as a ledger"):
+            Ledger(path, "server")
+    ledger = Ledger(tmp_path / "ledger", "server")
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger")) as base:
+        base.execute("drop table inferences")
+    with pytest.raises(PartyError, match="ledger cannot be read or written: no such table"):
+        ledger.prepare("s", 1, "alice")

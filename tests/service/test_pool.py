@@ -1,5 +1,6 @@
 """Prepared inferences in memory and on disk: what was put in comes out, once."""
 
+import random
 import threading
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.correlations.prepared import Prepared
+from autorep_fx.service import pool as pool_module
 from autorep_fx.service.pool import Disk, Memory, Pool
 
 
@@ -41,7 +43,7 @@ def test_what_is_put_comes_out_once(kind, tmp_path):
             for name in mine:
                 assert mine[name].dtype == theirs[name].dtype and np.array_equal(mine[name], theirs[name])
                 mine[name][...] = 0  # parties compute in place
-    with pytest.raises((KeyError, FileNotFoundError)):
+    with pytest.raises((KeyError, PartyError)):
         pool.take(2)
     pool.close()
     with pytest.raises(PartyError, match="the session is over"):
@@ -60,8 +62,32 @@ def test_files_can_be_read_by_nobody_else_and_not_be_exchanged(tmp_path):
     two.write_bytes(one.read_bytes())
     with pytest.raises(PartyError, match="2.sealed was changed since it was written"):
         store.take(2)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(PartyError, match="2.sealed is gone"):
         store.take(2)
+
+
+def damages(data, first, rng):
+    """What may become of a file whose first piece takes ``first`` bytes."""
+    yield from (b"", data[:10], data[:27], data[:28], data[:first], data[first:], data + data[:20], data + data[:first])
+    yield from (size.to_bytes(8, "little") + data[8:] for size in (0, 1, 2**40, 2**62, 2**63 + 5))
+    yield data[first:] + data[:first]
+    yield from (data[: rng.randrange(len(data))] for _ in range(10))
+    for _ in range(40):
+        at = rng.randrange(len(data))
+        yield data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def test_whatever_became_of_a_file_is_the_one_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "_PIECE", 128)  # several pieces, as of an inference of hundreds of megabytes
+    store, path = Disk(tmp_path / "session", "server"), tmp_path / "session" / "1.sealed"
+    store.put(prepared(1))
+    data = path.read_bytes()
+    assert len(data) > 4 * 128 and store.take(1).inference == 1
+    for damaged in damages(data, 28 + 128 + 16, random.Random(0)):
+        path.write_bytes(damaged)
+        with pytest.raises(PartyError, match="1.sealed was changed since it was written: 1 is spoiled"):
+            store.take(1)
+        assert not path.exists()
 
 
 def test_waiting_for_what_is_being_prepared():

@@ -1,5 +1,6 @@
 """Three processes with certificates: answers, and what is asked for wrongly, which is named and holds up nobody."""
 
+import dataclasses
 import json
 import socket
 import ssl
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from services import BOUND, COMMAND, all_ended, right, until
 
 import autorep_fx as ar
@@ -24,6 +26,9 @@ from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tls import Identity
 from autorep_fx.service import greeting
 from autorep_fx.service.certificates import make_certificates
+from autorep_fx.service.client import Client
+from autorep_fx.service.client_session import Options
+from autorep_fx.service.published import Pictures
 
 
 def test_answers_of_one_client(published, service):
@@ -151,7 +156,11 @@ def channel(service, published, to="server", name="alice"):
 def test_another_version_or_program(published, service, monkeypatch):
     program = greeting.name_of_program(load_published(published[0] / "public").plan)
     monkeypatch.setattr(greeting, "VERSION", 99)
-    with pytest.raises(PartyError, match="version 99 of the service was asked for, this is version 1"):
+    older = "is out of date: it has version {} of the service, and {} version {}; install a newer autorep_fx there"
+    with pytest.raises(PartyError, match="the server " + older.format(1, "'alice'", 99)):
+        service.connect()
+    monkeypatch.setattr(greeting, "VERSION", 0)
+    with pytest.raises(PartyError, match="'alice' " + older.format(0, "the server", 1)):
         service.connect()
     monkeypatch.undo()
     for to in ("server", "dealer"):
@@ -167,6 +176,58 @@ def test_another_version_or_program(published, service, monkeypatch):
     greeting.ask_for(link, "online", program, session="f" * 32)
     with pytest.raises(PartyError, match="no session of 'alice' is open"):
         link.receive_letter()
+
+
+def test_a_client_without_a_certificate_is_told_at_once(published, service):
+    start = time.monotonic()
+    with pytest.raises(PartyError, match="the server wants a client certificate; pass --cert and --ca"):
+        ar.connect(published[0] / "public", server=service.at("server"), dealer=service.at("dealer"), timeout=20.0)
+    assert time.monotonic() - start < 5
+
+
+def test_another_form_of_the_output_or_another_input_json_is_turned_away(published, service, tmp_path):
+    """The server of these tests has no input.json."""
+    public = load_published(published[0] / "public")
+    folder = published[0] / "certificates"
+    options = Options(service.at("server"), service.at("dealer"), Identity(folder / "alice.pem", folder / "ca.pem"))
+    turned = {"tuple": [{"tensor": [0, [5], []]}]}
+    for other, pictures, message in (
+        (dataclasses.replace(public, form=turned), None, r"form of the output \(public.json\) is another one here"),
+        (public, Pictures(1, [0.0], [0.5], []), r"what a picture becomes \(input.json\) is another one here"),
+        (public, Pictures(1, [0.0], [1.0], ["a"]), "input.json.* is another one here; fetch the public part again"),
+    ):
+        with pytest.raises(PartyError, match=message):
+            Client(other, options, pictures)
+    Client(public, options, Pictures(1, [0], [1], [])).close()
+
+
+def test_a_damaged_cached_e_is_fetched_again(published, service, tmp_path, caplog):
+    """Also bytes that are right, of another type or shape."""
+    x = published[2][:1]
+    with service.connect(cache=tmp_path) as client:
+        assert right(published, client.run(x), x)
+    (path,) = tmp_path.iterdir()
+    good, data = load_file(path), path.read_bytes()
+    for arrays in (
+        {k: v.view(np.uint8) for k, v in good.items()},
+        {k: v.view(f"i{v.itemsize}") for k, v in good.items()},
+        {k: v.reshape(v.shape[::-1]) for k, v in good.items()},
+        {"0": np.concatenate([good[str(i)].ravel() for i in range(len(good))])},
+        {k: v + (k == "1") for k, v in good.items()},
+        {"one": good["0"]},
+        None,
+    ):
+        if arrays is None:
+            path.write_bytes(data[:-9])
+        else:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+        caplog.clear()
+        with service.connect(cache=tmp_path) as client:
+            assert right(published, client.run(x), x)
+        assert "is damaged, and is fetched again" in caplog.text and path.read_bytes() == data
+    caplog.clear()
+    service.connect(cache=tmp_path).close()
+    assert not caplog.text
 
 
 def test_garbage_and_silence_hold_up_nobody(published, service):

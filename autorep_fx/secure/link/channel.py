@@ -74,8 +74,11 @@ class Channel(ABC):
         greeting = np.empty(HELLO_BODY.size, np.uint8)
         self.receive(HELLO, greeting)
         magic, theirs, other = HELLO_BODY.unpack(greeting.tobytes())
-        if magic != MAGIC or theirs != version:
-            raise self._error(HELLO, f"speaks version {theirs}, this is version {version}")
+        if magic != MAGIC:
+            raise self._error(HELLO, "does not speak this protocol")
+        if theirs != version:
+            older = self.peer if theirs < version else self.me
+            raise self._error(HELLO, f"speaks version {theirs}, this is version {version}; the {older} is out of date")
         if other != digest:
             raise self._error(HELLO, "has another program")
 

@@ -16,6 +16,9 @@ from ...errors import FormatError, PartyError, PeerLost
 #: Seconds to hear out a peer that is turned away.
 _LINGER = 0.2
 
+#: The first byte of a connection of TLS: the type of a record of its handshake.
+_HANDSHAKE = b"\x16"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -71,6 +74,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def speaks_tls(connection: socket.socket) -> bool:
+    """Whether what comes first is of TLS; nothing is taken from the socket."""
+    first = socket.socket.recv(connection, 1, socket.MSG_PEEK)  # SSLSocket's own allows no flags
+    return first in (b"", _HANDSHAKE)
 
 
 def shake_hands(secured: ssl.SSLSocket) -> None:
