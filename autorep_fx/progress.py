@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Sized
 from typing import Any
 
-from tqdm.auto import tqdm
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # in a notebook without ipywidgets a bar is text, and that is all
+    from tqdm.auto import tqdm
 
 
 def progress_bar(

@@ -1,7 +1,6 @@
 """What each layer costs, and what other budgets would: beside what the plan says of the whole."""
 
 import json
-import re
 from dataclasses import replace
 
 import pytest
@@ -150,7 +149,6 @@ def test_one_thing_has_one_number_on_a_page(model, tmp_path):
     assert shown.points[1:-1] == plan.points[1:-1] and plan.reached[1].prices != shown.reached[1].prices
     for text in (report.to_html(tmp_path / "page.html", plan=plan).read_text(), str(report)):
         assert "planned:" not in text
-        assert megabytes(1e6 * report.predicted["offline_mb"]) not in re.findall(r"[\d.]+(?=</| MB)", text)
     assert "planned:" in str(ar.inspect(limited))
 
 
