@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..forms.faster import Times, no_faster
 from ..text import table
 from .cost import NetworkCost
 from .measure import SiteRecord
@@ -119,11 +120,25 @@ def prediction(report) -> str | None:
 
 def notes(report) -> list[str]:
     """What a reader should know, the same trouble at later sites counted only."""
+    said = [f"note: {text}" for text in [_no_faster(report)] if text]
     noted = [site for site in report.sites if site.note]
     if not noted:
-        return []
+        return said
     more = f" ({len(noted) - 1} later sites have notes too)" if len(noted) > 1 else ""
-    return [f"note: {noted[0].name}: {noted[0].note}{more}"]
+    return [*said, f"note: {noted[0].name}: {noted[0].note}{more}"]
+
+
+def _no_faster(report) -> str | None:
+    """Where squares take no less time online than all activations, by the costs of both."""
+    if report.after is None or report.after + report.lines == report.before:
+        return None
+    times = {}
+    for cost in report.costs:
+        if cost.original is not None:
+            now, all_kept = cost.total, cost.original
+            times[cost.label] = Times(1e3 * now.seconds, 1e3 * all_kept.seconds, now.offline / 1e6,
+                                      all_kept.offline / 1e6)  # fmt: skip
+    return no_faster(report.after, report.before, times)
 
 
 def legend(report) -> str:

@@ -1,12 +1,14 @@
 """What each layer costs, and what other budgets would: beside what the plan says of the whole."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 import autorep_fx as ar
+from autorep_fx import progress
 from autorep_fx.errors import BudgetError
 from autorep_fx.hybrid.activation import masks_digest
 from autorep_fx.inspect.cost import Total
@@ -190,8 +192,38 @@ def test_lines_take_time_away(plan):
 
 
 def test_plan_as_text_and_json(plan):
-    assert len(str(plan).splitlines()) == len(plan.points) + 4
+    table = str(plan).partition("\n\n0 of ")[0]
+    assert len(table.splitlines()) == len(plan.points) + 4 and max(map(len, str(plan).splitlines())) <= 120
     assert len(json.loads(json.dumps(plan.to_dict()))["points"]) == len(plan.points)
+
+
+def test_squares_that_save_no_time_are_said_to(plan, report, model, hybrid, tmp_path):
+    slow = "0 of 4,608 ReLUs, squares at the rest, are no faster online than all ReLUs: "
+    assert slow in str(plan).replace("\n", " ") and "latency_ms=" in str(plan)
+    kept, none = (point.prices["wan"] for point in plan.points[:3:2])
+    assert f"{1e3 * none.seconds:.0f} ms in place of {1e3 * kept.seconds:.0f} on wan" in str(plan).replace("\n", " ")
+    text = str(report).replace("\n", " ")
+    assert f"note: {slow.replace('0', '500', 1)}" in text and "on wan, " in text
+    page = report.to_html(tmp_path / "report.html", plan=plan).read_text()
+    assert page.count("are no faster online than all ReLUs") == 2
+    quick = replace(plan.points[2], prices={label: replace(price, seconds=0.5 * price.seconds)
+                                            for label, price in plan.points[0].prices.items()})  # fmt: skip
+    assert replace(plan, points=[*plan.points[:2], quick]).no_faster is None
+    assert replace(plan, points=plan.points[:1]).no_faster is None and replace(plan, points=[]).no_faster is None
+    assert "no faster" not in str(ar.inspect(ar.transform(model), PIXELS, network="wan"))
+
+
+def test_a_long_plan_of_budgets_prints_a_line_a_budget_and_can_be_stopped(model, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    ar.plan_budgets(model, PIXELS, shares=(1, 0))
+    assert "budgets, budget 2 of 12\n" in capsys.readouterr().err
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "sketched_costs", stopped)
+    with pytest.raises(KeyboardInterrupt, match="^plan_budgets was stopped; .* begins anew$"):
+        ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
 
 
 def test_what_was_reached_stands_beside_it(plan, hybrid):
