@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..forms.faster import Times, no_faster
-from ..text import table
+from ..text import UNKNOWN, number, table
 from .cost import NetworkCost
 from .measure import SiteRecord
 
 WIDTH = 120
-UNKNOWN = "-"
 _HEAD = ("site", "kind", "shape", "elements", "kept", "lines", "share", "input", "range", "polynomial", "rms", "rel")
 _LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms"}
 
@@ -197,19 +196,6 @@ def percent(value: float | None) -> str:
 
 def factor(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits at most, without an exponent where that is short."""
-    if value is None or not np.isfinite(value):
-        return UNKNOWN
-    size = abs(value)
-    if size < 1e-12:  # what is left of a zero
-        return "0"
-    if size >= 99_999.5 or size < 5e-4:
-        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3
-    return f"{value:.{digits}f}"
 
 
 def spread(site: SiteRecord) -> str:
