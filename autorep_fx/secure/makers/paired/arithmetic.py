@@ -11,7 +11,7 @@ import numpy as np
 
 from ...plan.ring import elements
 from .transfers import WORD, Pair, spread
-from .turns import Protocol, Turn
+from .turns import Protocol, Turn, Words
 
 #: The use of a chain's transfers.
 _BITS = 0
@@ -103,6 +103,26 @@ def cross(
     for i, (row, message) in enumerate(zip(rows, came)):
         total += row.received.strings(message, bits - i, use).astype(ring) << ring(i)
     return total
+
+
+def words_of_choices(n: int) -> Words:
+    """What :func:`choose` says for n transfers each way."""
+    return [(n // WORD, n // WORD)]
+
+
+def words_of_difference(n: int, length: int) -> Words:
+    return [(n // WORD, n // WORD)] * length
+
+
+def words_of_times(n: int, *bits: int, one: int = 0) -> Words:
+    """bits: of each number."""
+    return [(n * (sum(bits) + one) // WORD, n * sum(bits) // WORD)]
+
+
+def words_of_cross(n: int, bits: int, rows: int, *, server: bool = True, client: bool = True) -> Words:
+    """server, client: whether it has a value."""
+    words = sum(n * (bits - i) // WORD for i in range(min(rows, bits)))
+    return [(words * server, words * client)]
 
 
 def strings_of(bits: int) -> type:

@@ -6,9 +6,9 @@ import numpy as np
 
 from ...plan import wire as sizes
 from ...plan.ring import kernel
-from .arithmetic import times
+from .arithmetic import times, words_of_times
 from .transfers import WORD, Transfers
-from .turns import Protocol
+from .turns import Protocol, Words
 
 #: Uses of the transfers of u: u itself, u alpha, u beta.
 _U = 0
@@ -55,6 +55,10 @@ def hidden(alpha: np.ndarray, high: np.ndarray, above: int, found: Transfers, pa
     if products and not above:
         shares.append(np.zeros_like(alpha))
     return pair.received.choices, shares
+
+
+def words_of_hidden(n: int, width: int, above: int, *, products: bool) -> Words:
+    return words_of_times(n, *((width, above) if above else (width,)) if products else (), one=width)
 
 
 def window_planes(low: np.ndarray, positions: np.ndarray, n: int) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 
 from ...correlations.prepared import Shares
 from ...plan.ring import kernel
-from .arithmetic import cross, times
+from .arithmetic import cross, times, words_of_cross, words_of_times
 from .transfers import Transfers
-from .turns import Protocol, together
+from .turns import Protocol, Words, together, words_together
 from .wires import Mask, Wire, up
 
 #: Uses of a wire's transfers beside those of wires.py: of its chain for each ``a alpha``; of its two bits from there on.
@@ -65,3 +65,16 @@ def products(wire: Wire, mask: Mask, positions: np.ndarray, a: np.ndarray, found
     if above > 1:
         a_ab += up(shares[at + 1].astype(ring), length + 1)
     return {"a_alpha": a_alpha, "a_beta": a_beta, "a_alpha2": a_alpha2, "a_ab": a_ab}
+
+
+def words(wire: Wire, n: int, *, bends: bool) -> Words:
+    """What :func:`products` says for n positions."""
+    openings = 1 + bends
+    asked = [words_of_cross(n, wire.width, wire.length)] * openings
+    if wire.above:
+        asked += [words_of_times(n, *[wire.above] * openings)] * 2
+    if bends:
+        asked.append(words_of_cross(n, wire.width, wire.width))
+        if wire.above > 1:
+            asked.append(words_of_cross(n, wire.above - 1, wire.width))
+    return words_together(*asked)

@@ -7,6 +7,7 @@ ones, so that the number of messages is that of the longest and not of all. Noth
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +33,9 @@ class Turn(NamedTuple):
     def __repr__(self) -> str:
         return brief(self)
 
+
+#: Words that the server and the client send in each turn of a protocol, in order.
+Words = list[tuple[int, int]]
 
 #: Yields turns, is sent what came, returns a T.
 Protocol = Generator[Turn, list[np.ndarray], T]
@@ -59,6 +63,12 @@ def together(*protocols: Protocol[Any]) -> Protocol[list[Any]]:
             go_on(i, came[at : at + len(turn.theirs)])
             at += len(turn.theirs)
     return results
+
+
+def words_together(*protocols: Words) -> Words:
+    """Of protocols that go on at once: what :func:`together` says."""
+    turns = itertools.zip_longest(*protocols, fillvalue=(0, 0))
+    return [(sum(server for server, _ in turn), sum(client for _, client in turn)) for turn in turns]
 
 
 def run(protocol: Protocol[T], channel: Channel, step: int) -> T:

@@ -14,9 +14,18 @@ import numpy as np
 
 from ....text import brief
 from ...plan.ring import elements, kernel
-from .arithmetic import choose, cross, difference, times
+from .arithmetic import (
+    choose,
+    cross,
+    difference,
+    times,
+    words_of_choices,
+    words_of_cross,
+    words_of_difference,
+    words_of_times,
+)
 from .transfers import Pair, Transfers, padded
-from .turns import Protocol, together
+from .turns import Protocol, Words, together, words_together
 
 #: Uses of a wire's transfers. Those of the chain: its bits, then strings.
 _SQUARE = 1
@@ -120,6 +129,19 @@ def truncated(wire: Wire, half: np.ndarray, transfers: Transfers, party: int) ->
             (product,) = yield from times(bits[-1], [(alpha, above - 1)], of_high, use=0, party=party)
             ab += up(product.astype(ring), length + 1)
     return Mask(bits, alpha, high, alpha2, ab, own, wrap, chain, of_wrap, of_high)
+
+
+def words(wire: Wire) -> Words:
+    """What :func:`truncated` says."""
+    n, length, above = padded(wire.n), wire.length, wire.above
+    found = words_of_choices(n * length) + words_of_difference(n, length)
+    squared = words_of_cross(n, wire.width - 1, length, client=False) if wire.squares else []
+    if not above:
+        return found + squared
+    more = (above - 1,) if wire.squares and above > 1 else ()
+    found += words_of_choices(2 * n)
+    found += words_together(words_of_times(n, *more, one=above), words_of_times(n, one=above), squared)
+    return found + (words_of_times(n, *more) if more else [])
 
 
 def _squared(wire: Wire, own: np.ndarray, chain: Pair, party: int) -> Protocol[np.ndarray]:

@@ -39,6 +39,7 @@ def made(step, rng):
     ]
     server, client, turns = against(*sides)
     assert {pair._at for pair in found} == {transfers}
+    assert turns == making.words(step, BATCH)
     return server, client, s, b, turns
 
 

@@ -10,10 +10,10 @@ from ....correlations.stream import Stream
 from ....plan import wire as sizes
 from ....plan.plan import Step
 from ....plan.ring import elements
-from .. import comparisons, splines
+from .. import comparisons, splines, wires
 from ..making import Making
 from ..transfers import Transfers, padded
-from ..turns import Protocol, together
+from ..turns import Protocol, Words, together, words_together
 from ..seeds import OPENING
 from ..wires import Mask, Wire, truncated, up
 
@@ -29,6 +29,19 @@ def transfers(step: Step, batch: int) -> int:
         found += comparisons.transfers(step.attrs["window"], sizes.planes(step, batch))
         if "knots" in step.attrs:
             found += splines.transfers(step.width, n, sizes.bends(step))
+    return found
+
+
+def words(step: Step, batch: int) -> Words:
+    wire, n = wire_of(step, batch), padded(sizes.compared(step, batch))
+    found = wires.words(wire)
+    if n:
+        is_spline = "knots" in step.attrs
+        u = comparisons.words_of_hidden(
+            n * len(sizes.points(step)), step.width, wire.above, products=not is_spline
+        )
+        of_spline = splines.words(wire, n, bends=sizes.bends(step)) if is_spline else []
+        found = found + words_together(u, of_spline)
     return found
 
 
@@ -96,4 +109,4 @@ def _flat(kept: np.ndarray, batch: int, size: int) -> np.ndarray:
     return (np.arange(batch)[:, None] * size + kept).reshape(-1)
 
 
-MAKING = Making(transfers, make)
+MAKING = Making(transfers, words, make)

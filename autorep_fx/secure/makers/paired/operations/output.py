@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..making import Making
-from .activation import make, transfers
+from .activation import make, transfers, words
 
-MAKING = Making(transfers, make)
+MAKING = Making(transfers, words, make)

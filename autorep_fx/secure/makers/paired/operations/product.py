@@ -10,10 +10,11 @@ from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
 from ....plan.ring import elements
-from ..arithmetic import cross, times
+from .. import wires
+from ..arithmetic import cross, times, words_of_cross, words_of_times
 from ..making import Making
 from ..transfers import Pair, Transfers, padded
-from ..turns import Protocol, together
+from ..turns import Protocol, Words, together, words_together
 from ..wires import Mask, Wire, truncated, up
 from .activation import mask_shares, stored
 
@@ -31,19 +32,31 @@ def transfers(step: Step, batch: int) -> int:
     return sum(wire.transfers for wire in wires_of(step, batch))
 
 
+def words(step: Step, batch: int) -> Words:
+    first, second = both = wires_of(step, batch)
+    n, width = padded(batch * step.size), step.width
+    of_both = max(0, width - first.length - second.length)
+    asked = [words_of_cross(n, width, wire.length, client=False) for wire in (second, first)]
+    of_first = [bits for bits in (first.above, of_both) if bits]
+    for wire, of_wrap, of_high in ((first, [first.above], of_first), (second, [second.above], [second.above])):
+        if wire.above:
+            asked += [words_of_times(n, *of_wrap), words_of_times(n, *of_high)]
+    return words_together(*(wires.words(wire) for wire in both)) + words_together(*asked)
+
+
 def make(
     step: Step, batch: int, half: np.ndarray, found: Transfers, party: int, index: int, stream: Stream
 ) -> Protocol[Shares]:
-    wires, whole, ring = wires_of(step, batch), layout.layout(step, batch), elements(step.width)
+    own, whole, ring = wires_of(step, batch), layout.layout(step, batch), elements(step.width)
     halves = factors(step, half)
-    parts = [found.take(wire.transfers) for wire in wires]
+    parts = [found.take(wire.transfers) for wire in own]
     masks = yield from together(
-        *(truncated(wire, part, Transfers(pair), party) for wire, part, pair in zip(wires, halves, parts))
+        *(truncated(wire, part, Transfers(pair), party) for wire, part, pair in zip(own, halves, parts))
     )
     n = batch * step.size
-    positions = [_positions(step, wire.n, part, batch, n) for wire, part in zip(wires, halves)]
-    products = yield from _products(wires, masks, positions, party)
-    both = [mask_shares(wire, mask) for wire, mask in zip(wires, masks)]
+    positions = [_positions(step, wire.n, part, batch, n) for wire, part in zip(own, halves)]
+    products = yield from _products(own, masks, positions, party)
+    both = [mask_shares(wire, mask) for wire, mask in zip(own, masks)]
     shares = {name: np.concatenate([part[name].reshape(batch, -1) for part in both], 1) for name in ("alpha", "beta")}
     shares |= {name: product[:n].astype(ring) for name, product in products.items()}
     return {name: stored(shares[name], whole[name]) for name in whole}
@@ -55,13 +68,13 @@ def _positions(step: Step, size: int, part: np.ndarray, batch: int, n: int) -> n
     return np.concatenate([at, np.zeros(padded(n) - n, at.dtype)])
 
 
-def _products(wires: list[Wire], masks: list[Mask], positions: list[np.ndarray], party: int) -> Protocol[Shares]:
+def _products(own: list[Wire], masks: list[Mask], positions: list[np.ndarray], party: int) -> Protocol[Shares]:
     """Shares of what ``aa``, ``ab``, ``ba``, ``bb`` name.
 
     With alpha_i = d_i + 2^L_i wrap_i: ``d_1 d_2`` meets by the chains of both; the wraps and the high bits are times
     what is shared of the other.
     """
-    width = wires[0].width
+    width = own[0].width
     ring = elements(width)
     (d1, d2), (alpha1, alpha2), (high1, high2) = (
         [getattr(mask, name)[at] for mask, at in zip(masks, positions)] for name in ("own", "alpha", "high")
@@ -73,26 +86,26 @@ def _products(wires: list[Wire], masks: list[Mask], positions: list[np.ndarray],
     first, second = (
         [kept(pair, i) if pair else None for pair in (mask.of_wrap, mask.of_high)] for i, mask in enumerate(masks)
     )
-    above1, above2 = (wire.above for wire in wires)
-    both = max(0, width - wires[0].length - wires[1].length)
+    above1, above2 = (wire.above for wire in own)
+    of_both = max(0, width - own[0].length - own[1].length)
     # The server's s1' meets the client's bits of B2', those of the second chain; its s2' those of the first.
     chains = [kept(mask.chain, i).rows(len(positions[i])) for i, mask in enumerate(masks)]
     options = {"use": _CHAIN, "sends": party == 0, "receives": party == 1}
     d1d2, d2d1, of_first, of_second = yield from together(
         cross(d1, width, chains[1], **options),
         cross(d2, width, chains[0], **options),
-        _of_bits(first, [(alpha2, above1)], [(alpha2, above1), (high2, both)], party),
+        _of_bits(first, [(alpha2, above1)], [(alpha2, above1), (high2, of_both)], party),
         _of_bits(second, [(d1, above2)], [(alpha1, above2)], party),
     )
     aa = d1 * d2 - d1d2.astype(ring) - d2d1.astype(ring)
     wrap1_alpha2, high1_alpha2, high1_high2 = (v.astype(ring) for v in of_first)
     wrap2_d1, high2_alpha1 = (v.astype(ring) for v in of_second)
-    aa += up(wrap1_alpha2, wires[0].length) + up(wrap2_d1, wires[1].length)
+    aa += up(wrap1_alpha2, own[0].length) + up(wrap2_d1, own[1].length)
     return {
         "aa": aa,
-        "ab": up(high2_alpha1, wires[1].length),
-        "ba": up(high1_alpha2, wires[0].length),
-        "bb": up(high1_high2, wires[0].length + wires[1].length),
+        "ab": up(high2_alpha1, own[1].length),
+        "ba": up(high1_alpha2, own[0].length),
+        "bb": up(high1_high2, own[0].length + own[1].length),
     }
 
 
@@ -112,4 +125,4 @@ def _of_bits(
             for i, values in enumerate((of_wrap, of_high)) for v, bits in values]  # fmt: skip
 
 
-MAKING = Making(transfers, make)
+MAKING = Making(transfers, words, make)
