@@ -1,8 +1,9 @@
-"""What two make of numbers that each has a half of, by transfers: the bits of a difference, a bit times a number, products.
+"""What two make of numbers that each has a half of, by transfers: the bits of a difference, a bit times a number,
+products.
 
-Every function is the same at both parties, but where one of them is named; shares are additive in a ring, or by XOR where
-they are planes. Source: docs/protocol.md, "Without a dealer"; the borrow is majority with one AND a bit (Boyar, Peralta,
-Pochuev, TCS 2000), a bit times a number is Gilboa (CRYPTO 1999) in both directions.
+Every function is the same at both parties, but where one of them is named; shares are additive in a ring, or by XOR
+where they are planes. Source: docs/protocol.md, "Without a dealer"; the borrow is majority with one AND a bit (Boyar,
+Peralta, Pochuev, TCS 2000), a bit times a number is Gilboa (CRYPTO 1999) in both directions.
 """
 
 from __future__ import annotations

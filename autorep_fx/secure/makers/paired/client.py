@@ -8,10 +8,11 @@ from ...correlations.prepared import Prepared
 from ...correlations.stream import Stream
 from ...link.message import READY, SETUP
 from ...parties.party import Party
-from ...plan.ring import narrowed
+from ...plan.ring import U64, narrowed
 from ..walk import visited
 from . import maps
 from .half import Job, TwoPartyHalf
+from .model import widths
 from .seeds import BLIND
 
 
@@ -24,7 +25,7 @@ class ClientHalf(TwoPartyHalf):
 
     def __init__(self, party: Party):
         super().__init__(party, "server", 1)
-        self._key = maps.ClientKey()
+        self._key = maps.ClientKey(widths(party.plan))
 
     def setup(self) -> None:
         self.party.links["server"].send(SETUP, *self._key.public)
@@ -50,15 +51,15 @@ class ClientHalf(TwoPartyHalf):
             if step is not self.party.plan.output:
                 values[step.name] = blinding = _drawn(streams, index, (batch, *step.shape), step.width)
                 if step.op == "map":
-                    outputs.append((index, step, blinding))
+                    outputs.append((index, step, inputs[0], blinding))
                 else:
                     for own, part in zip(blindings, blinding.reshape(count, batch, *step.shape)):
                         own[step.name] = part
         hidden = []
-        for index, step, blinding in outputs:
-            answer = maps.empty_answer(step, batch * count)
-            server.receive(index, *answer)
-            hidden.append((index, maps.decrypt(step, self._key, answer) - blinding))
+        for index, step, given, blinding in outputs:
+            answer = np.empty(maps.sizes(step, len(given))[1], U64)
+            server.receive(index, answer)
+            hidden.append((index, maps.decrypt(step, self._key, [answer], given) - blinding))
         for index, h in hidden:  # all answers were read: nobody waits for one who waits
             server.send(index, h)
         shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, streams)

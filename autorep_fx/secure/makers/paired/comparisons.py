@@ -1,4 +1,5 @@
-"""What the comparisons of a site need: the window's planes, the bit u that hides a result, and the triples of the tree."""
+"""What the comparisons of a site need: the window's planes, the bit u that hides a result, and the triples of the
+tree."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def triples(window: int, width: int, found: Transfers) -> tuple[np.ndarray, np.n
     return np.concatenate(masks), np.concatenate(products)
 
 
-def hidden(alpha: np.ndarray, high: np.ndarray, above: int, found: Transfers, party: int, *, products: bool) -> Protocol[tuple[np.ndarray, list[np.ndarray]]]:
+def hidden(
+    alpha: np.ndarray, high: np.ndarray, above: int, found: Transfers, party: int, *, products: bool
+) -> Protocol[tuple[np.ndarray, list[np.ndarray]]]:
     """The random bit u of each comparison, as a plane, and shares of u and, of ``products``, of u alpha and u high.
 
     alpha, high: (n,), n a multiple of 64, in the result's ring; high counts modulo 2**above.

@@ -15,13 +15,17 @@ from ...link.message import CORRELATIONS
 from ...parties.party import Party
 from ...plan.plan import Step
 from ..maker import Half
-from .ot.extension import Receiver, Sender
+from .ot import Receiver, Sender
 from .table import MAKING
 from .transfers import Pair, Received, Sent, Transfers
-from .turns import run, together
+from .turns import run, together, words_together
 
 #: Transfers, in either direction, that are held at once: 256 MB of blocks.
 AT_ONCE = 2**23
+
+
+#: Messages that wait for one another in an extension, at most.
+EXTENSION_WAITS = 4
 
 
 class Job(NamedTuple):
@@ -51,9 +55,8 @@ class TwoPartyHalf(Half):
     def __init__(self, party: Party, peer: str, number: int):
         super().__init__(party)
         self.peer, self.number, self.seed = peer, number, os.urandom(16)
-        channel = party.links[peer]
+        channel, self._most = party.links[peer], party.clock.limit
         self._sender, self._receiver = Sender(channel, CORRELATIONS), Receiver(channel, CORRELATIONS)
-        self._made = 0
 
     def setup_transfers(self) -> None:
         """Base transfers both ways: those that the server sends first."""
@@ -74,9 +77,11 @@ class TwoPartyHalf(Half):
         return [Stream(self.seed, number) for number in range(first, first + count)]
 
     def correlate(self, jobs: list[Job], batch: int, streams: list[Stream]) -> list[dict[str, Shares]]:
-        """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same order."""
+        """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same
+        order."""
         found: list[dict[str, Shares]] = [{} for _ in streams]
         for part in parts(jobs, batch):
+            self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
             counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
             transfers = self._transfers(sum(counts))
             protocols = []
@@ -93,16 +98,21 @@ class TwoPartyHalf(Half):
         return found
 
     def _transfers(self, n: int) -> Transfers:
-        index, found = self._made, {}
-        self._made += n
-        for half in self._ordered():
-            found[half] = half.extend(n)
+        indices = self._sender.index, self._receiver.index
+        found = {half: half.extend(n) for half in self._ordered()}
         blocks, choices = found[self._receiver]
-        return Transfers(Pair(Sent(found[self._sender], self._sender.delta, index), Received(blocks, choices, index)))
+        sent = Sent(found[self._sender], self._sender.delta, indices[0])
+        return Transfers(Pair(sent, Received(blocks, choices, indices[1])))
 
     def _ordered(self) -> tuple[Sender | Receiver, ...]:
         """What goes from the server to the client comes first."""
         return (self._sender, self._receiver) if self.number == 0 else (self._receiver, self._sender)
+
+
+def waits(part: list[Job], batch: int) -> int:
+    """Messages that wait for one another while a part's transfers are extended and used."""
+    turns = words_together(*(MAKING[job.step.op].words(job.step, batch) for job in part))
+    return len(turns) + 2 * EXTENSION_WAITS
 
 
 def parts(jobs: list[Job], batch: int) -> Iterator[list[Job]]:

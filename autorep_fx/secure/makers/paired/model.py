@@ -20,3 +20,8 @@ class EncryptedMaps:
 
     def __repr__(self) -> str:
         return f"EncryptedMaps({len(self.weights)} layers)"
+
+
+def widths(plan: Plan) -> list[int]:
+    """Of the rings that maps are in."""
+    return sorted({step.width for step in plan.steps if step.op == "map"})

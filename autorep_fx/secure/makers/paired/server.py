@@ -10,18 +10,18 @@ from ...correlations.prepared import Prepared
 from ...link.message import READY, SETUP
 from ...parties.server import Server
 from ...plan.plan import Step
-from ...plan.ring import elements
+from ...plan.ring import U64, elements
 from . import maps
 from .half import Job, TwoPartyHalf
-from .model import EncryptedMaps
+from .model import EncryptedMaps, widths
 from .seeds import WIRE_MASK
 
 
 class ServerHalf(TwoPartyHalf):
     """Links: ``client``.
 
-    Per map: it answers the client's encrypted ``B`` by ``W B - U`` for a random U, and ``V = U + h``. Per masked wire: a
-    mask s, to which half a unit is added, so that what two make of it is off by nothing on average.
+    Per map: it answers the client's encrypted ``B`` by ``W B - U`` for a random U, and ``V = U + h``. Per masked wire:
+    a mask s, to which half a unit is added, so that what two make of it is off by nothing on average.
     """
 
     party: Server
@@ -31,9 +31,10 @@ class ServerHalf(TwoPartyHalf):
         self.model = model
 
     def setup(self) -> None:
-        public = maps.empty_public()
+        used = widths(self.party.plan)
+        public = [np.empty(words, U64) for words in maps.public_words(used)]
         self.party.links["client"].receive(SETUP, *public)
-        self._public = maps.PublicKey.of(public)
+        self._public = maps.PublicKey.of(public, used)
         self.setup_transfers()
 
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
@@ -42,13 +43,13 @@ class ServerHalf(TwoPartyHalf):
         asked = []
         for index, step in enumerate(plan.steps):
             if step.op == "map":
-                message = maps.empty_message(step, batch * count)
-                client.receive(index, *message)
+                message = np.empty(maps.sizes(step, batch * count)[0], U64)
+                client.receive(index, message)
                 asked.append((index, step, message))
         masks: list[dict[str, np.ndarray]] = [{} for _ in streams]
         sums = []
         for index, step, message in asked:
-            u, answer = maps.respond(step, self.model.weights[step.name], self._public, message)
+            u, answer = maps.respond(step, self.model.weights[step.name], self._public, [message], batch * count)
             client.send(index, *answer)
             sums.append((index, step, u))
         for index, step, u in sums:

@@ -1,4 +1,5 @@
-"""What the kept positions need that are splines (parties/splines.py): products of the masks of an opening and a truncated mask."""
+"""What the kept positions need that are splines (parties/splines.py): products of the masks of an opening and a
+truncated mask."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from .transfers import Transfers
 from .turns import Protocol, Words, together, words_together
 from .wires import Mask, Wire, up
 
-#: Uses of a wire's transfers beside those of wires.py: of its chain for each ``a alpha``; of its two bits from there on.
+#: Uses of a wire's transfers beside those of wires.py: of its chain for each ``a alpha``; of its two bits from there
+#: on.
 _CHAIN, _BIT = 2, 2
 
 
@@ -20,7 +22,9 @@ def transfers(width: int, n: int, bends: bool) -> int:
     return width * n if bends else 0
 
 
-def products(wire: Wire, mask: Mask, positions: np.ndarray, a: np.ndarray, found: Transfers, party: int, *, bends: bool) -> Protocol[Shares]:
+def products(
+    wire: Wire, mask: Mask, positions: np.ndarray, a: np.ndarray, found: Transfers, party: int, *, bends: bool
+) -> Protocol[Shares]:
     """Shares of ``a alpha``, ``a beta`` and, where a piece bends, of ``a alpha^2`` and ``a (2 alpha beta - beta^2)``.
 
     Args:

@@ -1,10 +1,10 @@
 """Random oblivious transfers of one party, in both directions, and what protocols make of them.
 
-In a transfer the sender has two strings and the receiver a bit and the string of that bit. Each is kept as the block of a
-correlation, ``q`` and ``q xor delta`` at the sender, ``t = q xor c delta`` at the receiver; strings are hashes of it, one
-for each *use* (the hash's domain), so that one transfer serves several strings and never the same one twice. Source: Ishai,
-Kilian, Nissim, Petrank (CRYPTO 2003); additive strings are the correlated OT of Asharov, Lindell, Schneider, Zohner (CCS
-2013). Kernels: autorep_fx.kernels.ot.
+In a transfer the sender has two strings and the receiver a bit and the string of that bit. Each is kept as the block
+of a correlation, ``q`` and ``q xor delta`` at the sender, ``t = q xor c delta`` at the receiver; strings are hashes of
+it, one for each *use* (the hash's domain), so that one transfer serves several strings and never the same one twice.
+Source: Ishai, Kilian, Nissim, Petrank (CRYPTO 2003); additive strings are the correlated OT of Asharov, Lindell,
+Schneider, Zohner (CCS 2013). Kernels: autorep_fx.kernels.ot.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class Sent:
 
     def strings(self, values: np.ndarray, bits: int, use: int) -> tuple[np.ndarray, np.ndarray]:
         """This party's share of ``c v`` modulo 2**bits (n,), and the message with which the receiver has the other."""
-        return kernel().ot_send(
-            self.blocks, self.delta, values, bits=bits, index=self.index, domain=use
-        )
+        return kernel().ot_send(self.blocks, self.delta, values, bits=bits, index=self.index, domain=use)
 
 
 class Received:
@@ -84,9 +82,7 @@ class Received:
 
     def strings(self, message: np.ndarray, bits: int, use: int) -> np.ndarray:
         """This party's share of ``c v`` modulo 2**bits (n,)."""
-        return kernel().ot_receive(
-            self.blocks, self.choices, message, bits=bits, index=self.index, domain=use
-        )
+        return kernel().ot_receive(self.blocks, self.choices, message, bits=bits, index=self.index, domain=use)
 
 
 class Pair(NamedTuple):

@@ -1,8 +1,8 @@
 """Protocols of two that run side by side.
 
-A protocol is a generator: it yields a :class:`Turn`, what it says now and how much the other side says at the same time,
-is given what came, and returns its result. Several become one by :func:`together`, which puts their turns into common
-ones, so that the number of messages is that of the longest and not of all. Nothing here knows what is said.
+A protocol is a generator: it yields a :class:`Turn`, what it says now and how much the other side says at the same
+time, is given what came, and returns its result. Several become one by :func:`together`, which puts their turns into
+common ones, so that the number of messages is that of the longest and not of all. Nothing here knows what is said.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def together(*protocols: Protocol[Any]) -> Protocol[list[Any]]:
         go_on(i, None)
     while turns:
         now = dict(turns)
-        came = yield Turn([a for turn in now.values() for a in turn.mine], [n for turn in now.values() for n in turn.theirs])
+        came = yield Turn(
+            [a for turn in now.values() for a in turn.mine], [n for turn in now.values() for n in turn.theirs]
+        )
         at = 0
         for i, turn in now.items():
             go_on(i, came[at : at + len(turn.theirs)])

@@ -1,9 +1,11 @@
-"""The mask of a wire, of which each party has a half, truncated: shares of what plan/operations/activation.py calls alpha and beta.
+"""The mask of a wire, of which each party has a half, truncated: shares of what plan/operations/activation.py calls
+alpha and beta.
 
-The server's half is s, the client's B, the mask r = s - B in a ring of w bits. With ``s' = s >> t`` and ``B' = B >> t`` of
-L = w - t bits, alpha = (s' - B') mod 2^L and beta = msb(alpha) 2^L. A dealer, who knows r, takes r >> t: here the low bits'
-borrow is left out, so that a truncated value is off by up to 1.5 units in place of one, and by none on average once the
-server adds half a unit to its mask. All else that is said of a masked wire holds as it is, of values up to 2^(w - 2) - 1.5 2^t.
+The server's half is s, the client's B, the mask r = s - B in a ring of w bits. With ``s' = s >> t`` and ``B' = B >>
+t`` of L = w - t bits, alpha = (s' - B') mod 2^L and beta = msb(alpha) 2^L. A dealer, who knows r, takes r >> t: here
+the low bits' borrow is left out, so that a truncated value is off by up to 1.5 units in place of one, and by none on
+average once the server adds half a unit to its mask. All else that is said of a masked wire holds as it is, of values
+up to 2^(w - 2) - 1.5 2^t.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """What two make of their halves of a mask is what the contract says: every array, of every operation."""
 
+import functools
+
 import numpy as np
 import pytest
 from ideal_transfers import against, ideal
@@ -57,6 +59,10 @@ def halves(alpha, length, ring):
     return alpha.astype(ring), beta.astype(ring)
 
 
+def _total(server, client, ring, name):
+    return full(server[name], ring) + full(client[name], ring)
+
+
 def masked_steps(program):
     plan = program.native[0].with_comparison("gmw")
     return [step for step in plan.steps if step.masked]
@@ -69,9 +75,7 @@ def test_every_array_is_what_the_contract_says(program):
         ring, found = elements(step.width), layout.layout(step, BATCH)
         assert {*found} <= {*server} == {*client}
 
-        def total(name):
-            return full(server[name], ring) + full(client[name], ring)
-
+        total = functools.partial(_total, server, client, ring)
         if step.op == "product":
             (a1, b1), (a2, b2) = (
                 halves(alpha_of(x, y, shift), 8 * s.itemsize - shift, ring)
@@ -104,7 +108,9 @@ def test_every_array_is_what_the_contract_says(program):
             if "u_alpha" in found:
                 np.testing.assert_array_equal(total("u_alpha")[own], u * wire.kept_of(step, alpha))
                 np.testing.assert_array_equal(total("u_beta")[own], u * wire.kept_of(step, beta))
-        for (a0, b0, c0), (a1, b1, c1) in zip(*(gmw.triples(a["window"], half["mask"], half["product"]) for half in (server, client))):
+        for (a0, b0, c0), (a1, b1, c1) in zip(
+            *(gmw.triples(a["window"], half["mask"], half["product"]) for half in (server, client))
+        ):
             np.testing.assert_array_equal(c0 ^ c1, np.resize(a0 ^ a1, b0.shape) & (b0 ^ b1))
         seen.add(a["kind"])
         if "a_alpha" in found:

@@ -9,12 +9,11 @@ from ....correlations.prepared import Shares
 from ....correlations.stream import Stream
 from ....plan import wire as sizes
 from ....plan.plan import Step
-from ....plan.ring import elements
 from .. import comparisons, splines, wires
 from ..making import Making
+from ..seeds import OPENING
 from ..transfers import Transfers, padded
 from ..turns import Protocol, Words, together, words_together
-from ..seeds import OPENING
 from ..wires import Mask, Wire, truncated, up
 
 
@@ -37,9 +36,7 @@ def words(step: Step, batch: int) -> Words:
     found = wires.words(wire)
     if n:
         is_spline = "knots" in step.attrs
-        u = comparisons.words_of_hidden(
-            n * len(sizes.points(step)), step.width, wire.above, products=not is_spline
-        )
+        u = comparisons.words_of_hidden(n * len(sizes.points(step)), step.width, wire.above, products=not is_spline)
         of_spline = splines.words(wire, n, bends=sizes.bends(step)) if is_spline else []
         found = found + words_together(u, of_spline)
     return found

@@ -1,4 +1,5 @@
-"""For a product of two private values: both masks truncated, and all products of their halves (parties/operations/product.py)."""
+"""For a product of two private values: both masks truncated, and all products of their halves
+(parties/operations/product.py)."""
 
 from __future__ import annotations
 
