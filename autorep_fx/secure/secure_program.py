@@ -93,8 +93,9 @@ class SecureProgram(Program):
                 trusted. Online it is the same; before it takes longer (docs/performance.md).
 
         Raises:
-            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; ``x`` of another shape than compiled for, empty, not
-                floating point, not finite, beyond the input range, or too large for CrypTen's number format.
+            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; ``x`` of another
+                shape than compiled for, empty, not floating point, not finite, beyond the input range, or too large for
+                CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -108,7 +109,13 @@ class SecureProgram(Program):
             return run_on_crypten(
                 self.crypten, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads
             )
-        options = {"comparison": comparison, "network": network, "timeout": timeout, "threads": threads, "dealer": dealer}
+        options = {
+            "comparison": comparison,
+            "network": network,
+            "timeout": timeout,
+            "threads": threads,
+            "dealer": dealer,
+        }
         if check_range:
             InputRange.of_plan(self.native[0]).check(_numbers(x))  # before anything is started
         with self.session(batch=len(x), **options) as session:
@@ -118,9 +125,9 @@ class SecureProgram(Program):
         """The parties, for many inputs: ``with program.session() as s: s.run(x)``.
 
         Args:
-            options: ``comparison``, ``network``, ``timeout``, ``threads`` and ``dealer`` as for :meth:`run` on the native backend;
-                ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other sizes run, too;
-                ``max_batch``, how many a run may have (None: as many as the machine's memory holds correlations for).
+            options: ``comparison``, ``network``, ``timeout``, ``threads`` and ``dealer`` as for :meth:`run` on the
+                native backend; ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other
+                sizes run, too; ``max_batch``, how many a run may have (None: as many as the machine's memory holds correlations for).
         """
         return ProgramSession(self, **options)
 
@@ -138,9 +145,7 @@ class SecureProgram(Program):
         network, maker = network_of(network), maker_of(dealer)
         return plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
 
-    def plan(
-        self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True
-    ) -> Plan:
+    def plan(self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True) -> Plan:
         """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
         return self._plan(comparison, network_of(network), 1, maker_of(dealer))
 
@@ -150,8 +155,8 @@ class SecureProgram(Program):
             raise ValueError(f"comparison must be one of {', '.join(map(repr, allowed))}, got {comparison!r}")
         if comparison not in (*maker.comparisons, "auto"):
             raise ValueError(
-                f"comparison={comparison!r} needs a dealer: its keys are made by somebody who knows the masks that they "
-                f"hide; without one it is {' or '.join(map(repr, maker.comparisons))}"
+                f"comparison={comparison!r} needs a dealer: its keys are made by somebody who knows the masks that "
+                f"they hide; without one it is {' or '.join(map(repr, maker.comparisons))}"
             )
         plan = self.native[0]
         return plan.with_comparison(quicker(plan, network, batch, maker) if comparison == "auto" else comparison)

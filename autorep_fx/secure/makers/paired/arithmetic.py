@@ -70,7 +70,7 @@ def times(
             products.append(np.zeros(n, ring))
             theirs.append((one, use))
     for i, (value, bits) in enumerate(values, 1):
-        v = value.astype(strings_of(bits))
+        v: np.ndarray = value.astype(strings_of(bits))
         share, message = pair.sent.strings(np.where(own, -v, v), bits, use + i)
         products.append(own.astype(v.dtype) * v + share)
         mine.append(message)
@@ -82,7 +82,7 @@ def times(
 
 
 def cross(
-    value: np.ndarray | None, bits: int, rows: list[Pair], *, use: int, sends: bool = True, receives: bool = True
+    value: np.ndarray, bits: int, rows: list[Pair], *, use: int, sends: bool = True, receives: bool = True
 ) -> Protocol[np.ndarray]:
     """A share of what the choices of one side, as a number, are times the value of the other; both ways, added.
 
@@ -94,7 +94,8 @@ def cross(
     """
     ring, rows = strings_of(bits), rows[:bits]
     n = len(rows[0].sent)
-    total, mine = np.zeros(n, ring), []
+    total: np.ndarray = np.zeros(n, ring)
+    mine = []
     if sends:
         for i, row in enumerate(rows):
             share, message = row.sent.strings(value.astype(strings_of(bits - i)), bits - i, use)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...link.message import HEADER_BYTES
 from ...link.network import Network
 from ...plan.plan import Plan, Step
@@ -26,7 +28,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
     for step in plan.steps:
         if step.op == "map":
             steps[step.name] = _map(step, batch, rates)
-    masked = [Job(0, index, step, None) for index, step in enumerate(plan.steps) if step.masked]
+    masked = [Job(0, index, step, np.empty(0)) for index, step in enumerate(plan.steps) if step.masked]
     for part in parts(masked, batch):
         counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
         words = [MAKING[job.step.op].words(job.step, batch) for job in part]

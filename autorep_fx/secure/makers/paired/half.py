@@ -33,11 +33,12 @@ class Job(NamedTuple):
 
     Attributes:
         inference: which of those that are prepared together.
+        number: of the step.
         half: this party's half of the mask of its wires, (N, elements).
     """
 
     inference: int
-    index: int
+    number: int
     step: Step
     half: np.ndarray
 
@@ -59,8 +60,8 @@ class TwoPartyHalf(Half):
         self._sender, self._receiver = Sender(channel, CORRELATIONS), Receiver(channel, CORRELATIONS)
 
     def setup_transfers(self) -> None:
-        """Base transfers both ways: those that the server sends first."""
-        for half in self._ordered():
+        """Base transfers both ways; what the server sends comes first, as in each extension."""
+        for half in (self._sender, self._receiver) if self.number == 0 else (self._receiver, self._sender):
             half.setup()
 
     def prepare(self, batch: int) -> Prepared:
@@ -89,7 +90,7 @@ class TwoPartyHalf(Half):
                 own = Transfers(transfers.take(count))
                 protocols.append(
                     MAKING[job.step.op].make(
-                        job.step, batch, job.half, own, self.number, job.index, streams[job.inference]
+                        job.step, batch, job.half, own, self.number, job.number, streams[job.inference]
                     )
                 )
             shares = run(together(*protocols), self.party.links[self.peer], CORRELATIONS)
@@ -98,15 +99,19 @@ class TwoPartyHalf(Half):
         return found
 
     def _transfers(self, n: int) -> Transfers:
-        indices = self._sender.index, self._receiver.index
-        found = {half: half.extend(n) for half in self._ordered()}
-        blocks, choices = found[self._receiver]
-        sent = Sent(found[self._sender], self._sender.delta, indices[0])
-        return Transfers(Pair(sent, Received(blocks, choices, indices[1])))
+        if self.number == 0:
+            sent, received = self._sent(n), self._received(n)
+        else:
+            received, sent = self._received(n), self._sent(n)
+        return Transfers(Pair(sent, received))
 
-    def _ordered(self) -> tuple[Sender | Receiver, ...]:
-        """What goes from the server to the client comes first."""
-        return (self._sender, self._receiver) if self.number == 0 else (self._receiver, self._sender)
+    def _sent(self, n: int) -> Sent:
+        index = self._sender.index
+        return Sent(self._sender.extend(n), self._sender.delta, index)
+
+    def _received(self, n: int) -> Received:
+        index = self._receiver.index
+        return Received(*self._receiver.extend(n), index)
 
 
 def waits(part: list[Job], batch: int) -> int:
@@ -117,7 +122,8 @@ def waits(part: list[Job], batch: int) -> int:
 
 def parts(jobs: list[Job], batch: int) -> Iterator[list[Job]]:
     """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
-    part, held = [], 0
+    part: list[Job] = []
+    held = 0
     for job in jobs:
         count = MAKING[job.step.op].transfers(job.step, batch)
         if part and held + count > AT_ONCE:

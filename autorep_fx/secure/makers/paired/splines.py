@@ -3,6 +3,8 @@ truncated mask."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...correlations.prepared import Shares
@@ -41,7 +43,7 @@ def products(
     rows = mask.chain.at(positions, size).rows(len(positions))
     # alpha = s' - B' + 2^L wrap: the server's a meets the client's B', which is taken off.
     own = mask.own[positions]
-    asked = [cross(v if party else -v, wire.width, rows, use=_CHAIN + i) for i, v in enumerate(a)]
+    asked: list[Protocol[Any]] = [cross(v if party else -v, wire.width, rows, use=_CHAIN + i) for i, v in enumerate(a)]
     if above:
         values = [(v, above) for v in a]
         for pair in (mask.of_wrap, mask.of_high):

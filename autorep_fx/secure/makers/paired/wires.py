@@ -76,23 +76,23 @@ class Mask(NamedTuple):
         planes: (L, words), the bits of alpha by XOR.
         alpha: in the result's ring.
         high: msb(alpha), modulo 2^(W - L), in the result's ring; 0 where that is no bit.
-        alpha2, ab: alpha^2 and 2 alpha beta - beta^2, where they are wanted.
+        alpha2, ab: alpha^2 and 2 alpha beta - beta^2; empty where they are not wanted.
         own: s' or -B'.
         wrap: a plane, by XOR: whether s' < B'.
         chain: transfers whose choices are the other's, and this party's, bits of s' or B', (L n) of them.
-        of_wrap, of_high: those whose choices are ``wrap`` and the top plane.
+        of_wrap, of_high: those whose choices are ``wrap`` and the top plane; none where ``high`` is no bit.
     """
 
     planes: np.ndarray
     alpha: np.ndarray
     high: np.ndarray
-    alpha2: np.ndarray | None
-    ab: np.ndarray | None
+    alpha2: np.ndarray
+    ab: np.ndarray
     own: np.ndarray
     wrap: np.ndarray
     chain: Pair
-    of_wrap: Pair | None
-    of_high: Pair | None
+    of_wrap: Pair
+    of_high: Pair
 
     def __repr__(self) -> str:
         return brief(self)
@@ -110,9 +110,9 @@ def truncated(wire: Wire, half: np.ndarray, transfers: Transfers, party: int) ->
     number >>= number.dtype.type(wire.shift)
     own = number.astype(ring) if party == 0 else -number.astype(ring)
     if not above:  # alpha is wider than the ring: neither the wrap nor beta is seen there
-        zero = np.zeros_like(own)
-        alpha2 = (yield from _squared(wire, own, chain, party)) if wire.squares else None
-        return Mask(bits, own, zero, alpha2, zero if wire.squares else None, own, wrap, chain, None, None)
+        zero, none = np.zeros_like(own), transfers.take(0)
+        alpha2 = (yield from _squared(wire, own, chain, party)) if wire.squares else own[:0]
+        return Mask(bits, own, zero, alpha2, zero[: len(alpha2)], own, wrap, chain, none, none)
     of_wrap, of_high = (transfers.take(size) for _ in range(2))
     yield from choose([wrap, bits[-1]], [of_wrap, of_high])
     extra = [(own, above - 1)] if wire.squares and above > 1 else []
@@ -123,7 +123,7 @@ def truncated(wire: Wire, half: np.ndarray, transfers: Transfers, party: int) ->
     )
     wraps, (high,) = [v.astype(ring) for v in found[0]], (v.astype(ring) for v in found[1])
     alpha = own + up(wraps[0], length)
-    alpha2 = ab = None
+    alpha2 = ab = own[:0]
     if wire.squares:
         alpha2 = found[2] + up(wraps[0], 2 * length) + (up(wraps[1], length + 1) if extra else ring.type(0))
         ab = -up(high, 2 * length)
@@ -149,9 +149,7 @@ def words(wire: Wire) -> Words:
 def _squared(wire: Wire, own: np.ndarray, chain: Pair, party: int) -> Protocol[np.ndarray]:
     """Shares of (s' - B')^2 = s'^2 - 2 s' B' + B'^2; own is s' or -B'. The server sends s' under the client's bits."""
     sends = party == 0
-    product = yield from cross(
-        own if sends else None, wire.width - 1, chain.rows(len(own)), use=_SQUARE, sends=sends, receives=not sends
-    )
+    product = yield from cross(own, wire.width - 1, chain.rows(len(own)), use=_SQUARE, sends=sends, receives=not sends)
     return own * own - up(product.astype(own.dtype), 1)
 
 

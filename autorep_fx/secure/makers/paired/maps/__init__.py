@@ -26,6 +26,7 @@ __all__ = [
     "decrypt",
     "encrypt",
     "prepare_weight",
+    "products",
     "public_words",
     "respond",
     "sizes",

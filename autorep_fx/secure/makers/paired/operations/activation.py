@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....correlations import layout
@@ -61,7 +63,7 @@ def make(
 def mask_shares(wire: Wire, mask: Mask) -> Shares:
     """What is shared of a wire, whole, by the names of the layout."""
     found = {"alpha": mask.alpha, "beta": up(mask.high, wire.length), "alpha2": mask.alpha2, "ab": mask.ab}
-    return {name: share[: wire.n] for name, share in found.items() if share is not None}
+    return {name: share[: wire.n] for name, share in found.items() if share.size}
 
 
 def stored(share: np.ndarray, entry: tuple[tuple[int, ...], type]) -> np.ndarray:
@@ -83,7 +85,7 @@ def _compared(
     triple_masks, products = comparisons.triples(a["window"], width, found)
     is_spline = "knots" in a
     alpha, high = (np.tile(share[positions], repeat) for share in (mask.alpha, mask.high))
-    asked = [comparisons.hidden(alpha, high, wire.above, found, party, products=not is_spline)]
+    asked: list[Protocol[Any]] = [comparisons.hidden(alpha, high, wire.above, found, party, products=not is_spline)]
     if is_spline:
         opening = stream.elements(index, OPENING, sizes.openings(step, batch), step.width)
         whole_words = np.zeros((len(opening), len(positions)), opening.dtype)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ....correlations import layout
@@ -84,17 +86,15 @@ def _products(own: list[Wire], masks: list[Mask], positions: list[np.ndarray], p
     def kept(pair: Pair, i: int) -> Pair:
         return pair.at(positions[i], len(masks[i].own))
 
-    first, second = (
-        [kept(pair, i) if pair else None for pair in (mask.of_wrap, mask.of_high)] for i, mask in enumerate(masks)
-    )
+    first, second = ([kept(pair, i) for pair in (mask.of_wrap, mask.of_high)] for i, mask in enumerate(masks))
     above1, above2 = (wire.above for wire in own)
     of_both = max(0, width - own[0].length - own[1].length)
     # The server's s1' meets the client's bits of B2', those of the second chain; its s2' those of the first.
     chains = [kept(mask.chain, i).rows(len(positions[i])) for i, mask in enumerate(masks)]
-    options = {"use": _CHAIN, "sends": party == 0, "receives": party == 1}
+    to_client = functools.partial(cross, use=_CHAIN, sends=party == 0, receives=party == 1)
     d1d2, d2d1, of_first, of_second = yield from together(
-        cross(d1, width, chains[1], **options),
-        cross(d2, width, chains[0], **options),
+        to_client(d1, width, chains[1]),
+        to_client(d2, width, chains[0]),
         _of_bits(first, [(alpha2, above1)], [(alpha2, above1), (high2, of_both)], party),
         _of_bits(second, [(d1, above2)], [(alpha1, above2)], party),
     )
@@ -111,7 +111,7 @@ def _products(own: list[Wire], masks: list[Mask], positions: list[np.ndarray], p
 
 
 def _of_bits(
-    pairs: list[Pair | None],
+    pairs: list[Pair],
     of_wrap: list[tuple[np.ndarray, int]],
     of_high: list[tuple[np.ndarray, int]],
     party: int,
@@ -119,7 +119,7 @@ def _of_bits(
     """Shares of a wire's two bits times numbers, each modulo 2**bits; 0 where bits is 0."""
     wanted = [[(v, bits) for v, bits in values if bits] for values in (of_wrap, of_high)]
     asked = [(i, times(pair.received.choices, values, pair, use=_BIT, party=party))
-             for i, (pair, values) in enumerate(zip(pairs, wanted)) if pair is not None and values]  # fmt: skip
+             for i, (pair, values) in enumerate(zip(pairs, wanted)) if values]  # fmt: skip
     found = yield from together(*(protocol for _, protocol in asked))
     shares = dict(zip((i for i, _ in asked), map(iter, found)))
     return [next(shares[i]) if bits else np.zeros_like(v)
