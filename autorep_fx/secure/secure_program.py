@@ -127,7 +127,8 @@ class SecureProgram(Program):
         Args:
             options: ``comparison``, ``network``, ``timeout``, ``threads`` and ``dealer`` as for :meth:`run` on the
                 native backend; ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other
-                sizes run, too; ``max_batch``, how many a run may have (None: as many as the machine's memory holds correlations for).
+                sizes run, too; ``max_batch``, how many a run may have (None: as many as the machine's memory holds
+                correlations for).
         """
         return ProgramSession(self, **options)
 
