@@ -48,7 +48,7 @@ class SocketChannel(Channel):
         try:
             left = self._both(left, [memoryview(header)], until)
             depth = self._open(step, header, (into,))
-            left = self._both(left, [raw(into)], until)
+            left = self._both(left, [raw(into)] if into.nbytes else [], until)  # nothing read is a peer that hung up
         except TimeoutError:
             raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
         except EOFError:
