@@ -29,7 +29,17 @@ _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsq
           "atleast_3d", "view_as_real", "view_as_complex", "cpu", "cuda"}  # fmt: skip
 #: Attributes of a tensor that are views of it.
 _VIEW_ATTRIBUTES = {"T", "mT", "H", "mH", "data", "real", "imag"}
-_VIEW_MODULES = (HoldsFor, KeptFunction, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_VIEW_MODULES = (
+    HoldsFor,
+    KeptFunction,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+)
 #: Functions of torch.nn.functional whose last argument is ``inplace``.
 _LAST_IS_INPLACE = {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "hardsigmoid",
                     "silu", "mish", "threshold", "rrelu"}  # fmt: skip

@@ -140,8 +140,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
     other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept. Arguments of
     forward() that have a default keep it, but for the first (:mod:`.arguments`). A part that is computed under
-    ``torch.no_grad()`` has no gradient in the graph either (:mod:`.gradients`); ``y += 1`` changes what shares memory with
-    ``y`` there, too (:mod:`.augmented`).
+    ``torch.no_grad()`` has no gradient in the graph either (:mod:`.gradients`). ``y += 1`` changes what shares memory
+    with ``y``, as in the model (:mod:`.augmented`).
 
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, draws random
