@@ -1,4 +1,4 @@
-"""``torch.autocast`` inside forward(): switched on it is refused (trace.py), and what else a graph leaves out is said."""
+"""``torch.autocast`` inside forward(): switched on it is refused (trace.py); what else a graph leaves out is named."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def warn_of(left_out: dict[str, torch.autocast]) -> None:
         else:
             text = (
                 "off (enabled=False), and the graph does not: under autocast, as search and finetune compute with "
-                "mixed=True and by default on a GPU, that part would be in bfloat16, too. Give mixed=False, and call the "
-                "result outside of autocast"
+                "mixed=True and by default on a GPU, that part would be in bfloat16, too. Give mixed=False, and call "
+                "the result outside of autocast"
             )
         warnings.warn(f"forward() of {where} switches torch.autocast {text}", TransformWarning, stacklevel=4)
