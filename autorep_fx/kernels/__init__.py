@@ -30,7 +30,16 @@ from .bits import (
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
 from .extension import available, available_tiers, num_threads, set_num_threads, set_tier, tier, use
-from .ot import ot_bits, ot_flip_, ot_receive, ot_send
+from .ot import (
+    expand_keys,
+    ot_bits,
+    ot_flip_,
+    ot_receive,
+    ot_send,
+    vole_fold_,
+    vole_receive,
+    vole_send,
+)
 from .prg import prg_words
 from .ring import beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
@@ -50,6 +59,7 @@ __all__ = [
     "deal_powers_",
     "deal_relu_",
     "eval_dcf",
+    "expand_keys",
     "gen_dcf",
     "linear",
     "num_threads",
@@ -68,5 +78,8 @@ __all__ = [
     "tier",
     "unpack_bits",
     "use",
+    "vole_fold_",
+    "vole_receive",
+    "vole_send",
     "window",
 ]

@@ -15,7 +15,7 @@ ciphers" (S&P 2020, ePrint 2019/074), section 7.4.
 
 from __future__ import annotations
 
-from . import reference
+from .extension import load
 
 
 def ot_bits(blocks, *, index, domain, delta=None):
@@ -23,7 +23,7 @@ def ot_bits(blocks, *, index, domain, delta=None):
 
     With delta, of `block ^ delta`: the sender has both bits of each OT, the receiver one of them.
     """
-    return reference.ot_bits(blocks, index=index, domain=domain, delta=delta)
+    return load().ot_bits(blocks, index, domain, delta)
 
 
 def ot_send(q, delta, values, *, bits, index, domain):
@@ -33,7 +33,7 @@ def ot_send(q, delta, values, *, bits, index, domain):
     `i * bits` and up of n * bits / 64 words. values (n,) and share: 32-bit numbers where bits <= 32, else 64-bit ones;
     bits 1 to 64, what lies above them in values is not looked at.
     """
-    return reference.ot_send(q, delta, values, bits=bits, index=index, domain=domain)
+    return load().ot_send(q, delta, values, bits, index, domain)
 
 
 def ot_receive(t, choices, message, *, bits, index, domain):
@@ -41,9 +41,50 @@ def ot_receive(t, choices, message, *, bits, index, domain):
 
     choices: a plane. message: as `ot_send` packs it. Returns (n,), of 32 bits where bits <= 32, else 64.
     """
-    return reference.ot_receive(t, choices, message, bits=bits, index=index, domain=domain)
+    return load().ot_receive(t, choices, message, bits, index, domain)
 
 
 def ot_flip_(q, delta, plane):
     """At the sender, make the receiver's choice `c ^ plane`: `q ^= delta` where the plane has 1."""
-    reference.ot_flip_(q, delta, plane)
+    load().ot_flip_(q, delta, plane)
+
+
+def expand_keys(seeds):
+    """AES-128 round keys, (n, 22), of the seeds, (n, 2): what `vole_receive` and `vole_send` take. Secret as those."""
+    return load().expand_keys(seeds)
+
+
+def vole_receive(keys, *, words, k, purpose, transpose):
+    """The receiver's half of 64 * words correlated OTs, from its trees: returns (blocks, choices, message).
+
+    1. Leaf x of tree t is a stream s_x, `prg_words` of its seed and `purpose`. u_t: the sum (XOR) of a tree's streams.
+    2. Row `k t + b`: the sum of those s_x of tree t whose x has bit b. Block j is column j of the 128 rows.
+    3. choices: u_0. message: u_t ^ u_0 for t >= 1.
+
+    keys: `expand_keys` of the leaves, tree after tree, 128 / k trees of 2**k, k 1, 2, 4 or 8. purpose: never twice
+    with the same keys. blocks: (64 * words, 2); where `transpose` is False, they are rows still, for `vole_fold_`.
+    Rows of `words` words are kept eight words at a time: words 0 to 7 of every row, then 8 to 15, and so on. Source:
+    SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), with the repetition code. (128 / k - 1) / 8 bytes an OT.
+    """
+    return load().vole_receive(keys, words, k, purpose, transpose)
+
+
+def vole_send(keys, delta, message, *, words, k, purpose, transpose):
+    """The sender's half: blocks q with `q = t ^ c * delta`, from the trees that lack one leaf each.
+
+    keys: as of `vole_receive`, but leaf x of tree t at place `x ^ delta_t`, delta_t being bits k t and up of delta; at
+    place 0, where nothing is known, a key that is not used.
+    """
+    return load().vole_send(keys, delta, message, words, k, purpose, transpose)
+
+
+def vole_fold_(rows, coefficients, choices=None):
+    """Hash each row, for the consistency check, and make blocks of the rows, in place.
+
+    rows: from `vole_receive` or `vole_send` without `transpose`. coefficients: (words, 2), public and random. Returns
+    tags (129, 2): of each row, and of `choices` (zero without), the sum of word times coefficient in GF(2^128), with
+    x^128 = x^7 + x^2 + x + 1, lowest power first. Two rows that were fixed before the coefficients were drawn, and
+    differ, have one tag with probability 2^-128. If `q = t ^ c * delta`, then q's tags are t's, and
+    the choices' tag is in those where delta has a 1.
+    """
+    return load().vole_fold_(rows, coefficients, choices)

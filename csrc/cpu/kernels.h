@@ -182,6 +182,58 @@ struct DealSelectArgs {
   int shift, r_bytes, share_bytes, beta_bytes;
 };
 
+// See ot/hash.h and ot/strings.h. n is a multiple of 64; blocks are n x 2 words, delta 2 (or null where it says so), a
+// plane n bits. values and share have 4 bytes a number where bits <= 32, else 8; message n bits / 64 words.
+struct OtBitsArgs {
+  const RoundKeys* key;
+  const uint64_t *blocks, *delta;  // delta may be null
+  uint64_t* plane;
+  int64_t n;
+  uint64_t index, domain;
+};
+struct OtSendArgs {
+  const RoundKeys* key;
+  const uint64_t *q, *delta;
+  const void* values;
+  void* share;
+  uint64_t* message;
+  int64_t n;
+  uint64_t index, domain;
+  int bits;
+};
+struct OtReceiveArgs {
+  const RoundKeys* key;
+  const uint64_t *t, *choices, *message;
+  void* share;
+  int64_t n;
+  uint64_t index, domain;
+  int bits;
+};
+struct OtFlipArgs {
+  uint64_t* q;
+  const uint64_t *delta, *plane;
+  int64_t n;
+};
+
+// See ot/vole.h and ot/layout.h. leaves: 128 / k trees of 2^k. The receiver has no delta, and writes choices (words)
+// and message (128 / k - 1 rows); the sender reads the message. rows: 128 rows, or their columns' blocks.
+struct VoleArgs {
+  const RoundKeys* leaves;
+  const uint64_t* delta;
+  uint64_t *rows, *choices, *message;
+  uint64_t purpose;
+  int64_t words;
+  int k;
+  bool transposed;
+};
+
+// See ot/fold.h. rows become blocks. coefficients: 2 x words; choices: words, or null; tags: 129 x 2 words.
+struct FoldArgs {
+  uint64_t *rows, *tags;
+  const uint64_t *choices, *coefficients;
+  int64_t words;
+};
+
 // Every kernel, once: the table below and each tier's copy of it (cpu/tier.h) are made from this list.
 #define AR_KERNELS(X) \
   X(beaver_square, BeaverSquareArgs) \
@@ -205,7 +257,13 @@ struct DealSelectArgs {
   X(carry_close, CarryArgs) \
   X(deal_and, DealAndArgs) \
   X(select, SelectArgs) \
-  X(deal_select, DealSelectArgs)
+  X(deal_select, DealSelectArgs) \
+  X(ot_bits, OtBitsArgs) \
+  X(ot_send, OtSendArgs) \
+  X(ot_receive, OtReceiveArgs) \
+  X(ot_flip, OtFlipArgs) \
+  X(vole, VoleArgs) \
+  X(vole_fold, FoldArgs)
 
 struct Kernels {
   const char* tier;

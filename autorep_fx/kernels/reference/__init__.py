@@ -15,7 +15,16 @@ from .bits import (
     unpack_bits,
 )
 from .dcf import dcf_words, eval_dcf, gen_dcf
-from .ot import ot_bits, ot_flip_, ot_receive, ot_send
+from .ot import (
+    expand_keys,
+    ot_bits,
+    ot_flip_,
+    ot_receive,
+    ot_send,
+    vole_fold_,
+    vole_receive,
+    vole_send,
+)
 from .prg import aes, prg_words
 from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
@@ -35,6 +44,7 @@ __all__ = [
     "deal_powers_",
     "deal_relu_",
     "eval_dcf",
+    "expand_keys",
     "gen_dcf",
     "linear",
     "ot_bits",
@@ -48,5 +58,8 @@ __all__ = [
     "relu_fss",
     "select",
     "unpack_bits",
+    "vole_fold_",
+    "vole_receive",
+    "vole_send",
     "window",
 ]

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..masked import U64
 from .bits import pack_bits, unpack_bits
-from .prg import aes
+from .common import need_apart
+from .prg import _round_keys, aes, prg_words
 
 #: The key of the fixed permutation: the first 16 bytes of SHA-256("autorep_fx: oblivious transfer").
 HASH_KEY = bytes.fromhex("1b7b0ea32d8ca8a3507bb61808d3cf90")
@@ -41,7 +42,70 @@ def ot_receive(t, choices, message, *, bits, index, domain):
 
 
 def ot_flip_(q, delta, plane):
+    need_apart({"q": q}, {"delta": delta, "plane": plane})
     q ^= delta * unpack_bits(plane[None], len(q))[:, None]
+
+
+def expand_keys(seeds):
+    return np.array([_round_keys(seed.tobytes()).reshape(-1) for seed in seeds], np.uint8).reshape(-1, 176).view(U64)
+
+
+def vole_receive(keys, *, words, k, purpose, transpose):
+    sums, rows = _leaf_sums(keys, words, k, purpose)
+    message = _chunked(sums[1:] ^ sums[0])
+    return (_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)), sums[0], message
+
+
+def vole_send(keys, delta, message, *, words, k, purpose, transpose):
+    _, rows = _leaf_sums(keys, words, k, purpose, first=1)
+    chosen = unpack_bits(delta[None], 128).reshape(-1, k, 1)
+    rows[k:] ^= (chosen[1:] * _unchunked(message, 128 // k - 1, words)[:, None]).reshape(128 - k, words)
+    return _blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)
+
+
+def vole_fold_(rows, coefficients, choices=None):
+    need_apart({"rows": rows}, {"coefficients": coefficients, "choices": choices})
+    words = len(rows) // 64
+    each = _unchunked(rows.ravel(), 128, words)
+    rows[...] = _blocks(each)
+    last = np.zeros((1, words), U64) if choices is None else choices[None]
+    return np.stack([_folded(row, coefficients) for row in [*each, *last]])
+
+
+def _leaf_sums(keys, words, k, purpose, first=0):
+    """Of each tree the sum of all leaves, and a row for each bit: the sum of the leaves whose number has it."""
+    trees = keys[:, :2].reshape(128 // k, 2**k, 2)
+    leaves = np.stack([[prg_words(seed.tobytes(), purpose, words) for seed in tree] for tree in trees])
+    number = np.arange(2**k)
+    rows = [[np.bitwise_xor.reduce(tree[number >> b & 1 == 1], 0) for b in range(k)] for tree in leaves]
+    return np.bitwise_xor.reduce(leaves[:, first:], 1), np.reshape(np.array(rows, U64), (128, words))
+
+
+def _chunked(rows):
+    """Rows eight words at a time, each time all of them; what is left over is a last, shorter time."""
+    return np.concatenate([np.zeros(0, U64), *(rows[:, i : i + 8].ravel() for i in range(0, rows.shape[1], 8))])
+
+
+def _unchunked(stream, rows, words):
+    chunks = np.split(stream, [rows * i for i in range(8, words, 8)])
+    return np.concatenate([chunk.reshape(rows, -1) for chunk in chunks], 1)
+
+
+def _blocks(rows):
+    """Column j of 128 rows is block j, row i its bit i."""
+    bits = np.stack([unpack_bits(row[None], 64 * len(row)) for row in rows], 1)
+    return pack_bits(bits.ravel(), bits=1).reshape(-1, 2)
+
+
+def _folded(row, coefficients):
+    """The sum of words times coefficients in GF(2^128), x^128 = x^7 + x^2 + x + 1."""
+    total = 0
+    for word, (low, high) in zip(row.tolist(), coefficients.tolist(), strict=True):
+        for i in range(64):
+            total ^= (low | high << 64) << i if word >> i & 1 else 0
+    for i in range(191, 127, -1):
+        total ^= (1 << i | 0x87 << i - 128) if total >> i & 1 else 0
+    return np.array([total & 2**64 - 1, total >> 64], U64)
 
 
 def _packed(values, bits):
