@@ -218,9 +218,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
         if public["plan"] is None:
             return public, None
         if public["plan version"] != native.VERSION:
-            raise FormatError(
-                f"the plan is of version {public['plan version']}, this is {native.VERSION}; {_VERSIONS}"
-            )
+            raise FormatError(f"the plan is of version {public['plan version']}, this is {native.VERSION}; {_VERSIONS}")
         check(public["plan"], _LIST, "the plan")
         steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
         plan = check_plan(native.Plan(tuple(steps)))
