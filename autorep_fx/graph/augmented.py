@@ -28,7 +28,7 @@ def settle_augmented(model: nn.Module, graph: fx.Graph) -> None:
     have in place.
     """
     order = {node: i for i, node in enumerate(graph.nodes)}
-    owner = memory_owners(model, graph)
+    owner = memory_owners(model, graph, functions=True)
     numbers: set[fx.Node] = set()
     for node in graph.nodes:
         if _gives_numbers(node, numbers):

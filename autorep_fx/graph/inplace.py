@@ -29,27 +29,18 @@ _VIEWS = {"view", "reshape", "flatten", "transpose", "permute", "squeeze", "unsq
           "atleast_3d", "view_as_real", "view_as_complex", "cpu", "cuda"}  # fmt: skip
 #: Attributes of a tensor that are views of it.
 _VIEW_ATTRIBUTES = {"T", "mT", "H", "mH", "data", "real", "imag"}
-_VIEW_MODULES = (
-    HoldsFor,
-    KeptFunction,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-)
+_VIEW_MODULES = (HoldsFor, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 #: Functions of torch.nn.functional whose last argument is ``inplace``.
 _LAST_IS_INPLACE = {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "hardsigmoid",
                     "silu", "mish", "threshold", "rrelu"}  # fmt: skip
 
 
-def _shares_memory(gm: nn.Module, node: fx.Node) -> bool:
+def _shares_memory(gm: nn.Module, node: fx.Node, functions: bool) -> bool:
     """Whether the result may live in the memory of the first operand: a view, or an in-place operation."""
     if node.op == "call_module":
         module = module_of(gm, node)
-        return isinstance(module, _VIEW_MODULES) or bool(getattr(module, "inplace", False))
+        may = isinstance(module, _VIEW_MODULES) or functions and isinstance(module, KeptFunction)
+        return may or bool(getattr(module, "inplace", False))
     if node.op not in ("call_function", "call_method"):
         return False
     if node.target is getattr:
@@ -77,15 +68,18 @@ def _name(node: fx.Node) -> str:
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
 
 
-def memory_owners(gm: nn.Module, graph: fx.Graph | None = None) -> dict[fx.Node, fx.Node]:
-    """For every node the node whose memory it may live in (itself, if it makes new memory). graph: over the modules of
-    ``gm``, where it is not that of ``gm`` itself.
+def memory_owners(gm: nn.Module, graph: fx.Graph | None = None, functions: bool = False) -> dict[fx.Node, fx.Node]:
+    """For every node the node whose memory it may live in (itself, if it makes new memory).
+
+    Args:
+        graph: over the modules of ``gm``, where it is not that of ``gm`` itself.
+        functions: whether functions of the model's own (:class:`KeptFunction`) may return what they are given.
     """
     owner: dict[fx.Node, fx.Node] = {}
     found: Any = gm.graph if graph is None else graph
     for node in found.nodes:
         sources = node.all_input_nodes
-        owner[node] = owner[sources[0]] if sources and _shares_memory(gm, node) else node
+        owner[node] = owner[sources[0]] if sources and _shares_memory(gm, node, functions) else node
     return owner
 
 

@@ -69,7 +69,33 @@ def memory_of_the_model(net, h, x):
     return h + net.steps
 
 
-SEEN = [view, alias, view_from_before, attribute, part_of_a_tuple, skip_of_a_relu, memory_of_the_model]
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -grad
+
+
+def view_of_a_function(net, h, x):
+    h = h * 1
+    y = Reversed.apply(h)
+    y += 1
+    return h
+
+
+SEEN = [
+    view,
+    view_of_a_function,
+    alias,
+    view_from_before,
+    attribute,
+    part_of_a_tuple,
+    skip_of_a_relu,
+    memory_of_the_model,
+]
 
 
 def residual(net, h, x):

@@ -183,6 +183,11 @@ def test_a_gradient_of_its_own_stays(function):
     assert torch.equal(x.grad, y.grad) and len(_sites(gm)) == 2
 
 
+def test_what_a_function_reads_is_not_overwritten_by_it():
+    net, x = _Of(lambda self, x: (lambda h: _swish(h) + h)(x * 2)), torch.linspace(-6, 6, 25)
+    assert torch.equal(_canonical(net)(x), net(x)) and len(_sites(_canonical(net))) == 1
+
+
 def test_an_expression_with_other_readers_stays():
     gm = _canonical(_Of(lambda self, x: (lambda s: x * s + s)(torch.sigmoid(x))))
     assert [gm.get_submodule(name).kind for name in _sites(gm)] == ["sigmoid"]
