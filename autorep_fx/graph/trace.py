@@ -15,13 +15,14 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import TraceError
-from . import autocast, sizes
+from . import sizes
 from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
 from .augmented import settle_augmented
-from .calibrate import device_of
+from .autocast import warn_of, watched
 from .concrete import Shaped, Values, guard
+from .devices import autocast, autocasts, device_of
 from .functions import KeptFunctions, kept_whole, put
 from .gradients import stop_gradients
 from .modes import TrainingFlag, merge
@@ -53,7 +54,7 @@ class _Tracer(fx.Tracer):
         return node
 
     def _refuse_autocast(self) -> None:
-        if torch.is_autocast_enabled(device_of(self.root).type):
+        if autocasts(device_of(self.root)):
             path = self.scope.module_path
             raise TraceError(
                 f"forward() of {described(self.root.get_submodule(path), path)} computes under torch.autocast, which a "
@@ -154,7 +155,7 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
         TransformWarning: a part switches autocast off, or on for another device, which the graph does not.
     """
     model = unwrap(model)
-    title = type(model).__name__  # copying a GraphModule loses it
+    title = class_name(model)
     try:
         model = private_copy(model)
     except TraceError:
@@ -193,7 +194,14 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm.recompile()
     for name, module in gm.named_modules():
         module.training = modes[_nearest(name, modes)]
+    gm.meta["class"] = title
     return gm
+
+
+def class_name(model: nn.Module) -> str:
+    """Of the model, also where this is what a trace made of it: a copy of a GraphModule has lost it but for this."""
+    said = model.meta.get("class") if isinstance(model, fx.GraphModule) else None
+    return said or type(model).__name__
 
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
@@ -243,7 +251,7 @@ def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
 @contextmanager
 def _as_outside(model: nn.Module) -> Iterator[None]:
     """Gradients on and autocast off, so that what forward() switches can be told."""
-    with torch.enable_grad(), torch.autocast(device_of(model).type, enabled=False):
+    with torch.enable_grad(), autocast(device_of(model), enabled=False):
         yield
 
 
@@ -256,10 +264,10 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
             _as_outside(model),
             sizes.recorded(),
             kept_whole(tracer.call_autograd_function),
-            autocast.watched(tracer.enter_autocast),
+            watched(tracer.enter_autocast),
         ):
             graph = tracer.trace(model)
-        autocast.warn_of(tracer.left_out)
+        warn_of(tracer.left_out)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()
     except TraceError:

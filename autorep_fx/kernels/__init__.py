@@ -42,6 +42,19 @@ from .ot import (
 )
 from .prg import prg_words
 from .ring import beaver_square, conv2d, linear, pack_weight, prepare_conv2d
+from .rlwe import (
+    rlwe_decrypt,
+    rlwe_encrypt,
+    rlwe_forward,
+    rlwe_inverse,
+    rlwe_noise,
+    rlwe_primes,
+    rlwe_public,
+    rlwe_respond,
+    rlwe_ternary,
+    rlwe_uniform,
+    rlwe_weight,
+)
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -72,6 +85,17 @@ __all__ = [
     "prepare_conv2d",
     "prg_words",
     "relu_fss",
+    "rlwe_decrypt",
+    "rlwe_encrypt",
+    "rlwe_forward",
+    "rlwe_inverse",
+    "rlwe_noise",
+    "rlwe_primes",
+    "rlwe_public",
+    "rlwe_respond",
+    "rlwe_ternary",
+    "rlwe_uniform",
+    "rlwe_weight",
     "select",
     "set_num_threads",
     "set_tier",

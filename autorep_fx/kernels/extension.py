@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 5
+_ABI = 6
 _extension = None
 
 

@@ -10,4 +10,5 @@ void bind_dcf(pybind11::module_& m);
 void bind_ot(pybind11::module_& m);
 void bind_prg(pybind11::module_& m);
 void bind_ring(pybind11::module_& m);
+void bind_rlwe(pybind11::module_& m);
 }  // namespace autorep

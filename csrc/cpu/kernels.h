@@ -8,6 +8,7 @@
 
 #include "compare/dcf_layout.h"
 #include "prg/key_schedule.h"
+#include "rlwe/args.h"
 
 namespace autorep {
 
@@ -258,6 +259,14 @@ struct FoldArgs {
   X(deal_and, DealAndArgs) \
   X(select, SelectArgs) \
   X(deal_select, DealSelectArgs) \
+  X(rlwe_sample, RlweSampleArgs) \
+  X(rlwe_ntt, RlweNttArgs) \
+  X(rlwe_public, RlwePublicArgs) \
+  X(rlwe_encrypt, RlweEncryptArgs) \
+  X(rlwe_decrypt, RlweDecryptArgs) \
+  X(rlwe_expand, RlweExpandArgs) \
+  X(rlwe_weight, RlweWeightArgs) \
+  X(rlwe_respond, RlweRespondArgs) \
   X(ot_bits, OtBitsArgs) \
   X(ot_send, OtSendArgs) \
   X(ot_receive, OtReceiveArgs) \
@@ -268,6 +277,7 @@ struct FoldArgs {
 struct Kernels {
   const char* tier;
   int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
+  int64_t rlwe_lanes;       // see rlwe/tables.h
 #define AR_ENTRY(name, args) void (*name)(const args&, int threads);
   AR_KERNELS(AR_ENTRY)
 #undef AR_ENTRY

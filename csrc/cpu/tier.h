@@ -24,6 +24,8 @@
 #include "ring/fir.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
+#include "rlwe/encrypt.h"
+#include "rlwe/respond.h"
 
 namespace autorep {
 namespace AR_TIER {
@@ -32,7 +34,7 @@ namespace AR_TIER {
 #define AR_STRING(x) AR_STRING_(x)
 
 #define AR_ENTRY(name, args) name,
-static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, AR_KERNELS(AR_ENTRY)};
+static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, kRlweLanes, AR_KERNELS(AR_ENTRY)};
 #undef AR_ENTRY
 
 }  // namespace AR_TIER

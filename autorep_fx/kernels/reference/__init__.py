@@ -27,6 +27,19 @@ from .ot import (
 )
 from .prg import aes, prg_words
 from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
+from .rlwe import (
+    RlweWeight,
+    rlwe_decrypt,
+    rlwe_encrypt,
+    rlwe_forward,
+    rlwe_inverse,
+    rlwe_noise,
+    rlwe_public,
+    rlwe_respond,
+    rlwe_ternary,
+    rlwe_uniform,
+    rlwe_weight,
+)
 from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
 
 __all__ = [
@@ -56,6 +69,17 @@ __all__ = [
     "prepare_conv2d",
     "prg_words",
     "relu_fss",
+    "RlweWeight",
+    "rlwe_decrypt",
+    "rlwe_encrypt",
+    "rlwe_forward",
+    "rlwe_inverse",
+    "rlwe_noise",
+    "rlwe_public",
+    "rlwe_respond",
+    "rlwe_ternary",
+    "rlwe_uniform",
+    "rlwe_weight",
     "select",
     "unpack_bits",
     "vole_fold_",
