@@ -23,6 +23,7 @@ class Paired(Maker):
     name = "paired"
     helpers = ()
     comparisons = ("gmw",)
+    together = True
 
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
         return EncryptedMaps(plan, numbers)

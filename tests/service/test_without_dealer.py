@@ -1,0 +1,236 @@
+"""A server and its clients without a dealer: as with one, and no third process."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import torch
+from services import BOUND, COMMAND, Provider, all_ended, right, until
+from torch import nn
+
+import autorep_fx as ar
+from autorep_fx.cli import main
+from autorep_fx.errors import PartyError, Refused
+from autorep_fx.secure.files import load_published, publish
+from autorep_fx.secure.link.message import CORRELATIONS, HEADER, REQUEST
+from autorep_fx.secure.link.stream import StreamChannel
+from autorep_fx.secure.makers.paired import maps
+from autorep_fx.secure.makers.table import PAIRED
+from autorep_fx.service.traffic import Load
+
+
+@pytest.fixture(scope="module")
+def alone(published, tmp_path_factory):
+    """A server for tests that leave it as it is."""
+    folder = published[0]
+    started = Provider(tmp_path_factory.mktemp("alone"), folder / "certificates", folder / "program",
+                       folder / "public", dealer=False, server__metrics="127.0.0.1:0")  # fmt: skip
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def cost(published):
+    return ar.SecureProgram.load(published[0] / "program").cost("wan", dealer=False)
+
+
+def sent(service, phase):
+    """Bytes, by the server's own count."""
+    (line,) = service.processes["server"].said("metrics")
+    text = urlopen(f"http://{line['at']}/metrics").read().decode()
+    found = re.search(rf'sent_bytes_total{{phase="{phase}"}} (\S+)', text)
+    return float(found[1]) if found else 0.0
+
+
+def test_two_processes_answer_over_tls(published, alone, tmp_path):
+    x, own = published[2][:2], published[0] / "certificates"
+    np.save(tmp_path / "x.npy", x.numpy())
+    arguments = ["ask", "--program", published[0] / "public", "--server", alone.at("server"), "--cert",
+                 own / "alice.pem", "--ca", own / "ca.pem", "--json", tmp_path / "x.npy"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", COMMAND, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert np.abs(np.array(json.loads(done.stdout)["output"]) - published[1](x).detach().numpy()).max() <= BOUND
+
+
+def test_the_bytes_that_are_counted_are_those_that_are_declared(published, alone, cost):
+    x, before = published[2][:1], {phase: sent(alone, phase) for phase in ("offline", "online")}
+    with alone.connect(depth=0) as client:
+        result = client.run(x)
+    assert right(published, result, x)
+    assert result.stats.offline.bytes_sent["client"] == cost.offline["client"]
+    assert result.stats.online.bytes_sent["client"] == cost.online["client"] + HEADER.size + 8, "and the request"
+    assert result.stats.online.rounds == cost.rounds and cost.comparison == "gmw"
+    for phase, declared in (("offline", cost.offline), ("online", cost.online)):
+        until(lambda phase=phase, size=declared["server"]: sent(alone, phase) - before[phase] == size)
+    load = Load(load_published(published[0] / "public").plan.with_comparison("gmw"), PAIRED)
+    assert load.all(1) == pytest.approx(sum([*cost.offline.values(), *cost.online.values()]) / 1e6)
+
+
+def test_what_is_missing_is_prepared_at_once_when_half_of_it_is_used(published, alone, cost, monkeypatch):
+    asked, send, x = [], StreamChannel.send_letter, published[2]
+    monkeypatch.setattr(StreamChannel, "send_letter", lambda self, **said: (asked.append(said), send(self, **said))[1])
+    with alone.connect(depth=4) as client:
+        assert client.wait() == 4
+        results = [client.run(x[:1])]
+        assert client.wait() == 3, "more than half wait still"
+        results.append(client.run(x[1:2]))
+        assert client.wait() == 4
+        results += [client.run(x[i : i + 1]) for i in range(2, 5)]
+        assert all(right(published, result, x[i : i + 1]) for i, result in enumerate(results))
+        assert right(published, client.run(x[:7]), x[:7]), "another size prepares its own"
+    wanted = [(said["prepare"], said["count"]) for said in asked if "prepare" in said]
+    assert wanted[:2] == [(1, 4), (1, 2)] and (7, 1) in wanted
+    assert results[0].stats.offline.bytes_sent["client"] < cost.offline["client"], "an equal part of what costs less"
+
+
+def test_a_server_and_a_client_that_are_set_up_differently_name_both_settings(published, alone, service, monkeypatch):
+    without = r"no dealer \(serve without --dealer\), and the client one \(ask --dealer, connect\(dealer=...\)\)"
+    with pytest.raises(PartyError, match=f"the server has {without}; both have to name the same dealer, or neither"):
+        alone.connect(dealer="127.0.0.1:1")
+    with_one = r"a dealer \(serve --dealer\), and the client none \(ask without --dealer, connect\(dealer=None\)\)"
+    with pytest.raises(PartyError, match=f"the server failed: the server has {with_one}"):
+        service.connect(dealer=None)
+    receive = StreamChannel.receive_letter
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: {
+        name: said for name, said in receive(self, **wanted).items() if name != "maker"})  # fmt: skip
+    with pytest.raises(PartyError, match=f"^client: the server has {with_one}"):  # of a version that knows no other
+        alone.connect()
+
+
+def test_a_comparison_that_needs_a_dealer_is_an_error_that_says_why(published, capsys):
+    arguments = ["serve", "--program", published[0] / "program", "--listen", "127.0.0.1:0", "--comparison", "fss"]
+    assert main([*map(str, arguments)]) == 2
+    assert "comparison='fss' needs a dealer: its keys are made by somebody who knows" in capsys.readouterr().err
+
+
+def longer(encrypt):
+    return lambda *args: [np.concatenate([words, words[:1]]) for words in encrypt(*args)]
+
+
+def test_a_ciphertext_of_another_length_spoils_its_inference_and_no_more(published, alone, monkeypatch):
+    x, encrypt = published[2][:1], maps.encrypt
+    with alone.connect(depth=0) as client:
+        assert right(published, client.run(x), x)
+        session = client._session.name
+        monkeypatch.setattr(maps, "encrypt", longer(encrypt))
+        with pytest.raises(PartyError, match="the client sent [0-9]+ bytes where [0-9]+ belong"):
+            client.run(x, timeout=0.4)
+        monkeypatch.setattr(maps, "encrypt", encrypt)
+        assert right(published, client.run(x), x) and client._session.name != session
+    until(lambda: [line[1:] for line in alone.ledger("server") if line[0] == session] == [
+        (1, "alice", "done"), (2, "alice", "burned")])  # fmt: skip
+
+
+def test_a_transfer_that_was_changed_spoils_its_inference_and_no_more(published, alone, monkeypatch):
+    x, send = published[2][:1], StreamChannel.send
+
+    def flips(self, step, *arrays):
+        if step == CORRELATIONS and self.me == "client":
+            arrays = (arrays[0].copy(), *arrays[1:])
+            arrays[0].reshape(-1).view(np.uint8)[5] ^= 1
+        send(self, step, *arrays)
+
+    with alone.connect(depth=0) as client:
+        session = client._session.name
+        monkeypatch.setattr(StreamChannel, "send", flips)
+        with pytest.raises(PartyError, match="the server failed: "):
+            client.run(x, timeout=0.4)
+        monkeypatch.undo()
+        assert right(published, client.run(x), x)
+    until(lambda: [line[1:] for line in alone.ledger("server") if line[0] == session] == [(1, "alice", "burned")])
+
+
+def test_a_link_that_is_torn_while_something_is_prepared(published, alone, monkeypatch):
+    from autorep_fx.secure.makers.paired.client import ClientHalf
+
+    x, correlate = published[2][:1], ClientHalf.correlate
+
+    def torn(self, *args):
+        self.party.links["server"].close()
+        return correlate(self, *args)
+
+    with alone.connect(depth=0, timeout=30.0) as client:
+        session = client._session.name
+        monkeypatch.setattr(ClientHalf, "correlate", torn)
+        threading.Timer(0.5, monkeypatch.undo).start()
+        assert right(published, client.run(x), x), "asked again in a new session"
+    until(lambda: ("burned",) == tuple(line[3] for line in alone.ledger("server") if line[0] == session))
+
+
+def test_an_inference_is_used_once(published, alone):
+    x = published[2][:1]
+    with alone.connect(depth=1) as client:
+        assert client.wait() == 1
+        session = client._session
+        (number,) = session.pool._ready
+        prepared = session.pool._store._held[number]
+        assert right(published, client.run(x), x)
+        with pytest.raises(PartyError, match=f"what the client prepared for inference {number} was used already"):
+            session._answering.infer(prepared, x.double().numpy())
+        session._online.send(REQUEST, np.array([number], np.int64))
+        with pytest.raises(PartyError, match=f"inference {number} is not prepared, or was used"):
+            session._online.receive(0)
+
+
+def test_a_server_that_is_killed_a_client_that_leaves_and_an_end_that_waits(published, provider, tmp_path):
+    started, x = provider(dealer=False, server__disk=True), published[2][:1]
+    with started.connect(depth=2, disk=True, state=tmp_path / "client") as client:
+        assert client.wait() == 2
+        for folder in (tmp_path / "client", started.folder / "server"):
+            until(lambda folder=folder: len([*folder.glob("prepared/*/*.sealed")]) == 2)
+        assert right(published, client.run(x), x)
+        session = client._session.name
+        started.processes["server"].kill()
+        again = threading.Timer(0.2, started.start, ("server",))
+        again.start()
+        assert right(published, client.run(x, timeout=40.0), x), "asked again in a new session"
+        again.join()
+        states = {line[3] for line in started.ledger("server") if line[0] == session}
+        assert states == {"done", "burned"}, "what waited is of nobody's use"
+    left = started.connect(depth=1)
+    left.wait()
+    number = left._session.pool.next(1, 0.0)
+    left._session._online.send(REQUEST, np.array([number], np.int64))  # and nothing more
+    for link in left._session._channels:
+        link.close()
+    until(lambda: all_ended(started.ledger("server")))
+    assert started.processes["server"].kill(signal.SIGTERM) == 0 and started.processes["server"].said("stopped")
+    lines = started.ledger("server")
+    assert len({line[:2] for line in lines}) == len(lines)
+
+
+def test_limits_are_those_with_a_dealer(published, provider, cost):
+    megabytes = sum([*cost.offline.values(), *cost.online.values()]) / 1e6
+    started, x = provider(dealer=False, server__client_held=2, server__client_megabytes=megabytes / 2), published[2]
+    with started.connect(depth=4) as client:
+        until(lambda: client.wait(0.0) == 2)
+        assert right(published, client.run(x[:1]), x[:1])
+    refused = f"'alice': {megabytes / 2:g} megabytes a second are allowed"
+    with pytest.raises(Refused, match=refused), started.connect(depth=0) as client:
+        for i in range(20):
+            client.run(x[i : i + 1], timeout=0.5)
+    with pytest.raises(Refused, match=refused):
+        for _ in range(20):  # a session begins with keys
+            started.connect(depth=0, timeout=0.5).close()
+
+
+def test_a_network_of_one_layer(published, provider, tmp_path):
+    """Its online phase has two messages, and what comes before has more."""
+    torch.manual_seed(0)
+    x, network = torch.randn(16, 6), nn.Linear(6, 3).eval()
+    ar.compile(ar.transform(network, example_inputs=x), x).save(tmp_path / "program")
+    publish(tmp_path / "program", tmp_path / "public")
+    started = Provider(tmp_path, published[0] / "certificates", tmp_path / "program", tmp_path / "public", dealer=False)
+    try:
+        with started.connect(depth=2) as client:
+            assert client.wait() == 2
+            for batch in (1, 1, 3):
+                assert (client.run(x[:batch]).output - network(x[:batch])).abs().max() <= BOUND
+    finally:
+        started.close()
