@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from torch import Tensor, fx
 
 from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
+from ..progress import Steps, stopping
 from .link.network import Network
 from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
@@ -26,6 +28,8 @@ from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
+
+log = logging.getLogger(__name__)
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -53,6 +57,7 @@ def compile(
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
     network: Network | str = "lan",
+    progress: bool | None = None,
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
@@ -86,6 +91,7 @@ def compile(
             this takes; ``print(program.plan())`` says what it is.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
+        progress: show a progress bar; None shows it on a terminal, and prints a line now and then where there is none.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
@@ -99,33 +105,41 @@ def compile(
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error)  # fmt: skip
-    original = lowered(gm, example_inputs)
-    x = example_inputs.detach().to("cpu", torch.float64)
-    x, within = _input_range(original, x, input_range, 2.0**margin_bits if ranges == "worst" else None)
-    if ranges == "worst":
-        program, reach = equalized(original, worst_case(original, within))
-        margins = Margins(0, 0)
-    else:
-        program, reach = equalized(original, calibrated(original, x))
-        reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
-        margins = Margins(margin_bits, window_margin_bits)
+    steps = Steps(log, "compile", progress)
+    with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
+        original = lowered(gm, example_inputs)
+        steps.done("lowered")
+        x = example_inputs.detach().to("cpu", torch.float64)
+        x, within = _input_range(original, x, input_range, 2.0**margin_bits if ranges == "worst" else None)
+        if ranges == "worst":
+            program, reach = equalized(original, worst_case(original, within))
+            margins = Margins(0, 0)
+        else:
+            program, reach = equalized(original, calibrated(original, x))
+            reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            margins = Margins(margin_bits, window_margin_bits)
+        steps.done("ranges are known")
 
-    unit, reached = unit_squares(program, reach)  # its values are the plan's
-    look = Look(unit, original, x)
+        unit, reached = unit_squares(program, reach)  # its values are the plan's
+        look = Look(unit, original, x)
+        known = gains(unit, x)
+        steps.done("roundings are known")
 
-    known = gains(unit, x)
+        def planned(error: float) -> Planned:
+            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known,
+                                      error=error, bounded=ranges == "worst", spline_error=spline_error,
+                                      network=network)  # fmt: skip
+            # A bound for all inputs is one for the constants that it was made with.
+            numbers = numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
+            steps.done("a plan is made")
+            return plan, numbers
 
-    def planned(error: float) -> Planned:
-        plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known, error=error,
-                                  bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
-        # A bound for all inputs is one for the constants that it was made with.
-        return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
-
-    try:
-        plan, numbers, found = precise(planned, look, max_error, precision)
-    except CompileError as error:
-        warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
-        return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+        try:
+            plan, numbers, found = precise(planned, look, max_error, precision)
+        except CompileError as error:
+            text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
+            warnings.warn(text, CompileWarning, 2)
+            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
     _check_precision(found, max_error, precision)
     return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
 

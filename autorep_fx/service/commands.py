@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -33,7 +32,6 @@ from .certificates import make_certificates
 from .client import Client
 from .client_session import Options
 from .dealer import DealerService
-from .ledger import Ledger
 from .metrics import Metrics, serve_http
 from .pool import check_store
 from .published import Pictures, seed_of, terms
@@ -85,7 +83,7 @@ def deal(args: Namespace) -> int:
     _set_up(s)
     plan = load_published(s.program).plan
     metrics = Metrics("dealer")
-    service = DealerService(plan, s, _ledger(s, "dealer"), metrics)
+    service = DealerService(plan, s, metrics)
     return _run(service, s, metrics)
 
 
@@ -102,7 +100,7 @@ def serve(args: Namespace) -> int:
     chosen = plan.with_comparison(comparison)
     metrics = Metrics("server")
     weights, model = Weights(chosen, numbers), BlindedWeights(chosen, numbers, seed_of(plan, numbers, s.state))
-    service = ServerService(plan, comparison, weights, model, s, _ledger(s, "server"), metrics, agreed)
+    service = ServerService(plan, comparison, weights, model, s, metrics, agreed)
     return _run(service, s, metrics)
 
 
@@ -138,23 +136,22 @@ def certificates(args: Namespace) -> int:
     return 0
 
 
-def _ledger(s: Listening, party: str) -> Ledger:
-    """Its owner is who listens there, so that the process that is started again at an address burns what the last one
-    left; a port of the system's choice is of this process alone."""
-    path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
-    ledger = Ledger(path, f"{party} {s.listen}" + (f" {os.getpid()}" if address_of(s.listen)[1] == 0 else ""))
-    ledger.forget(s.keep_days)
-    return ledger
-
-
 def _set_up(s: Listening) -> None:
     """Logs, one JSON object a line, and threads."""
+    said: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info]  # fmt: skip
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
-                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        processors=[*said, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )  # fmt: skip
+    lines = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=said,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+    )
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:  # the command line's: what the library says, as lines like these
+            handler.setFormatter(lines)
     if kernels.available():
         kernels.set_num_threads(s.threads)
 

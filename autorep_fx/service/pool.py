@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -18,12 +19,18 @@ from safetensors.numpy import load, save
 from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
+from ..secure.owner import Owner
+from .locks import hold, let_go, one_at_a_time
+from .private import private_folder
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
 
 #: What is added to a piece, so that a change shows.
 _TAG = 16
+
+#: Where the pools of a state are.
+_FOLDER = "prepared"
 
 
 class Store(Protocol):
@@ -69,7 +76,10 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        folder.mkdir(parents=True, mode=0o700)
+        private_folder(folder.parent)
+        with one_at_a_time(folder.parent):  # nobody takes it for one that was left before it is locked
+            folder.mkdir(mode=0o700)
+            self._lock = hold(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch
@@ -133,6 +143,7 @@ class Disk:
         for path in self._folder.iterdir():
             path.unlink()
         self._folder.rmdir()
+        let_go(self._lock)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.sealed"
@@ -142,7 +153,7 @@ class Disk:
 
 
 class Pool:
-    """What one session has prepared, by number, and how many samples each is for.
+    """What one session has prepared, by number, and how many samples each is for; of the process that prepared it.
 
     Args:
         most: how many may wait; more is an error of whoever puts them.
@@ -154,12 +165,22 @@ class Pool:
     def __init__(self, store: Store, most: int):
         self._store, self.most = store, most
         self._ready: OrderedDict[int, int] = OrderedDict()
-        self._changed = threading.Condition(threading.RLock())
+        self._owner, self._condition = Owner("what is prepared"), threading.Condition(threading.RLock())
         self._closed: PartyError | None = None
         self.used = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """Whoever looks at what waits holds it.
+
+        Raises:
+            PartyError: this is another process; a thread that it does not have may hold the lock there.
+        """
+        self._owner.check()
+        return self._condition
 
     @property
     def open(self) -> bool:
@@ -211,6 +232,7 @@ class Pool:
 
     def take(self, number: int) -> Prepared:
         """One that :meth:`next` or :meth:`has` has given."""
+        self._owner.check()  # a file would be read and deleted
         return self._store.take(number)
 
     def wait_for_work(self, there_is: Callable[[], Any], seconds: float | None = None) -> None:
@@ -229,6 +251,8 @@ class Pool:
             self._changed.notify_all()
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         self.stop(PartyError("the session is over"))
         with self._changed:
             self._ready.clear()
@@ -245,8 +269,25 @@ def prepared_pool(party: str, depth: int, state: str | os.PathLike | None, disk:
         ValueError: on disk, without a folder for it.
     """
     check_store(state, disk)
-    folder = Path(state or "") / "prepared" / secrets.token_hex(16)
+    folder = Path(state or "") / _FOLDER / secrets.token_hex(16)
     return Pool(Disk(folder, party) if disk else Memory(), depth + 1)
+
+
+def remove_left(state: str | os.PathLike) -> None:
+    """Remove the files that processes which are gone had prepared under ``state``: nobody has their keys."""
+    pools = Path(state) / _FOLDER
+    if not pools.is_dir():
+        return
+    with one_at_a_time(pools):
+        for folder in pools.iterdir():
+            try:
+                lock = hold(folder)
+            except OSError:  # another process lives that uses it, or it is none
+                continue
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                let_go(lock)
 
 
 def check_store(state: str | os.PathLike | None, disk: bool) -> None:
