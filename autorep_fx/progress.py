@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, Self
 
-from tqdm.auto import tqdm
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # in a notebook without ipywidgets a bar is text, and that is all
+    from tqdm.auto import tqdm
 
 #: Seconds between two lines about steps, of which some take milliseconds and others minutes.
 EVERY = 10.0

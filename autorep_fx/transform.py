@@ -18,6 +18,7 @@ from .forms.prices import Budget, Predicted, examples
 from .forms.search import settle
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
+from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
 from .graph.trace import trace
@@ -89,7 +90,7 @@ def transform(
         ValueError: an option of another kind or out of range; names it, the value and what is allowed.
     """
     s = TransformSettings.of(settings, options, transform)
-    fitting = Fitting(s.degree, s.fit, s.growth)
+    fitting, device = Fitting(s.degree, s.fit, s.growth), usable(s.device)
     budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network)
     if s.limits and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
@@ -103,6 +104,8 @@ def transform(
         example = partial(_first, calibration, "calibration")
     with stopping("transform was stopped; nothing is kept of it, and the same call begins anew"):
         gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
+        if device is not None:
+            gm.to(device)
         _warn(gm, model)
         if calibration is not None:
             batches = Batches(calibration, leave_out=True)

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from ..hybrid.activation import sites
 from ..secure.cost.cost import quickest
 from ..secure.link.network import NETWORKS, Network
-from ..text import brief
+from ..text import brief, number
 from .prices import sketched_costs, unreplaced_plan
 
 #: What takes more than this part of the time is no faster.
@@ -49,20 +49,16 @@ def no_faster(kept: int, total: int, times: Mapping[str, Times]) -> str | None:
     slow = {label: each for label, each in times.items() if each.online_ms > _FASTER * each.original_ms}
     if not slow:
         return None
-    on = ", ".join(f"{_number(t.online_ms)} ms in place of {_number(t.original_ms)} on {label}"
+    on = ", ".join(f"{number(t.online_ms)} ms in place of {number(t.original_ms)} on {label}"
                    for label, t in slow.items())  # fmt: skip
     best = min(slow.values(), key=lambda t: t.offline_mb / max(t.original_mb, 1e-12))  # by one comparison for both
     saved = ""
     if best.offline_mb < best.original_mb:
-        saved = f"; what it saves is offline, {_number(best.offline_mb)} MB in place of {_number(best.original_mb)}"
+        saved = f"; what it saves is offline, {number(best.offline_mb)} MB in place of {number(best.original_mb)}"
     return (
         f"{kept:,} of {total:,} ReLUs, squares at the rest, are no faster online than all ReLUs: {on}. A square "
         f"travels as a ReLU does{saved}. Lines do not travel: latency_ms= takes them where they save time"
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def planned_times(gm: fx.GraphModule, x: Tensor, network: Network) -> dict[str, Times]:

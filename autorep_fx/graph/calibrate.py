@@ -15,6 +15,7 @@ from ..errors import CalibrationError, CalibrationWarning
 from ..progress import stepwise
 from . import outliers
 from .canonicalize import site_nodes
+from .devices import device_of
 from .statistics import SiteStatistics
 from .targets import module_of, path_of
 
@@ -153,11 +154,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for m, mode in modes:
             m.training = mode
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where the parameters of ``module`` are (the CPU, if it has none)."""
-    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 class SiteWalk(fx.Interpreter):

@@ -19,8 +19,8 @@ from . import sizes
 from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
-from .calibrate import device_of
 from .concrete import Shaped, Values, guard
+from .devices import autocast, autocasts, device_of
 from .functions import KeptFunctions, kept_whole, put
 from .gradients import stop_gradients
 from .modes import TrainingFlag, merge
@@ -50,7 +50,7 @@ class _Tracer(fx.Tracer):
         return node
 
     def _refuse_autocast(self) -> None:
-        if torch.is_autocast_enabled(device_of(self.root).type):
+        if autocasts(device_of(self.root)):
             path = self.scope.module_path
             raise TraceError(
                 f"forward() of {described(self.root.get_submodule(path), path)} computes under torch.autocast, which a "
@@ -140,7 +140,7 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
             a GraphModule needs for itself.
     """
     model = unwrap(model)
-    title = type(model).__name__  # copying a GraphModule loses it
+    title = class_name(model)
     try:
         model = private_copy(model)
     except TraceError:
@@ -179,7 +179,14 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm.recompile()
     for name, module in gm.named_modules():
         module.training = modes[_nearest(name, modes)]
+    gm.meta["class"] = title
     return gm
+
+
+def class_name(model: nn.Module) -> str:
+    """Of the model, also where this is what a trace made of it: a copy of a GraphModule has lost it but for this."""
+    said = model.meta.get("class") if isinstance(model, fx.GraphModule) else None
+    return said or type(model).__name__
 
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
@@ -227,7 +234,7 @@ def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
 @contextmanager
 def _as_outside(model: nn.Module) -> Iterator[None]:
     """Gradients on and autocast off, so that what forward() switches can be told."""
-    with torch.enable_grad(), torch.autocast(device_of(model).type, enabled=False):
+    with torch.enable_grad(), autocast(device_of(model), enabled=False):
         yield
 
 

@@ -16,6 +16,7 @@ from ..forms.choose import choose_forms
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
+from ..graph.trace import class_name
 from ..hybrid.activation import known, masks_digest, relu_count, sites
 from ..hybrid.fitting import Fitting, give_lines
 from ..hybrid.positions import choose
@@ -71,6 +72,7 @@ class BudgetPoint:
         loss: what the scores say that replacing the others adds to the loss, before any training: good for an order,
             not for an accuracy.
         prices: by network.
+        masks: a digest of them.
     """
 
     forms: str
@@ -78,6 +80,7 @@ class BudgetPoint:
     lines: int
     loss: float
     prices: dict[str, Price]
+    masks: str = ""
 
     __repr__ = brief
 
@@ -220,7 +223,7 @@ def _planned(
         give_lines(gm, Fitting(degree))
         forms = ("coeffs", "line_coeffs")
     square, *line = scores_of(gm, batches, forms, progress)
-    plan = BudgetPlan(type(model).__name__, total, found, [], _x=x)
+    plan = BudgetPlan(class_name(gm), total, found, [], _x=x)
     counts = sorted({round(share * total) for share in shares}, reverse=True)
     with Steps(log, "budgets", progress, "budget", len(counts) + _LIMITS * len(line)) as steps:
         for count in counts:
@@ -228,7 +231,7 @@ def _planned(
                 there[name].set_line(None)
                 there[name].set_keep(keep)
             loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found)))
+            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found), masks_digest(gm)))
             steps.done()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)
@@ -251,7 +254,7 @@ def _with_lines(
         seen.add((forms.states, forms.counts))
         forms.apply(gm)
         lines = sum(site.lines for site in sites(gm).values())
-        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks))
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks), masks_digest(gm))
 
 
 def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:

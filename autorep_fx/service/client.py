@@ -15,6 +15,7 @@ from .. import kernels
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.files import Published, load_published
 from ..secure.link.tls import Identity
+from ..secure.owner import Owner
 from ..secure.plan.input_headroom import InputHeadroom, input_headroom
 from ..secure.plan.input_range import InputRange
 from ..secure.program.checks import is_tensor
@@ -87,14 +88,14 @@ def connect(
     identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
-                      dealer_name=dealer_name)  # fmt: skip
+                      dealer_name=dealer_name, plain=plain)  # fmt: skip
     if isinstance(program, str | os.PathLike):
         return Client(load_published(program), options, Pictures.load(program))
     return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
 
 
 class Client:
-    """See :func:`connect`. Threads may share it: they take turns.
+    """See :func:`connect`. Threads may share it: they take turns. Processes may not: a fork connects for itself.
 
     A run whose connection breaks is repeated in a new session, with other masks, while there is time; what was prepared
     for it is never used again.
@@ -104,7 +105,7 @@ class Client:
     """
 
     def __init__(self, public: Published, options: Options, pictures: Pictures | None = None):
-        self.public, self.options = public, options
+        self.public, self.options, self._owner = public, options, Owner("this client")
         self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
         self._terms = terms(public.form, pictures)
         path = None if options.state is None else Path(options.state) / "client.sqlite"
@@ -129,8 +130,9 @@ class Client:
         Raises:
             ValueError: no batch for this program, or beyond its range.
             Refused: the service is asked for too much; says when to come back.
-            PartyError: no answer in time, or none that can be trusted; names the cause.
+            PartyError: no answer in time, or none that can be trusted; names the cause. Or another process connected.
         """
+        self._owner.check()  # before any lock, which a thread that a fork has not may hold
         values = self._values(x)
         if check_range:
             self._range.check(values)
@@ -163,6 +165,7 @@ class Client:
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
+        self._owner.check()
         session, until = self._session, time.monotonic() + timeout
         while session is not None and session.pool.open and session.waiting() < session.depth:
             if time.monotonic() > until:
@@ -171,6 +174,8 @@ class Client:
         return 0 if session is None else session.waiting()
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         with self._lock:
             self._closed = True
             self._drop()

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -24,8 +25,8 @@ from ..secure.makers.dealt.client import ClientHalf
 from ..secure.parties.client import Client as Party
 from ..secure.plan.plan import COMPARISONS, Plan
 from ..secure.result import Phase, Stats
-from .addresses import address_of
-from .greeting import ask_for, new_session
+from .addresses import address_of, redirected
+from .greeting import ask_for, names_session, new_session
 from .ledger import Ledger
 from .pool import check_store, prepared_pool
 
@@ -57,6 +58,7 @@ class Options:
     cache: str | os.PathLike | None = None
     server_name: str = "server"
     dealer_name: str = "dealer"
+    plain: bool = False
 
     def __post_init__(self):
         for name, least in (("depth", 0), ("batch", 1), ("threads", 1)):
@@ -93,12 +95,12 @@ class ClientSession:
             ask_for(self._offline, "session", program, name=s.name, **terms)
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
                                                at=str)  # fmt: skip
+            _check_offer(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
-            if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
-                raise PartyError("client: the server names a comparison or a digest that there is none of")
-            chosen = plan.with_comparison(said["comparison"])
             # A balancer might send it to another replica, which does not know the session.
-            online = self._channel("server", said["at"] or s.server, s.server_name, until)
+            at = redirected(said["at"], s.identity, s.plain) if said["at"] else s.server
+            chosen = plan.with_comparison(said["comparison"])
+            online = self._channel("server", at, s.server_name, until)
             ask_for(online, "online", program, name=s.name, session=self.name)
             online.receive_letter()
             dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
@@ -273,6 +275,20 @@ class ClientSession:
         prepared = half.prepare(batch)
         self._offline_costs[number] = _phase(time.monotonic() - start, half.party)
         self.pool.put(prepared)
+
+
+def _check_offer(said: dict[str, Any]) -> None:
+    """What a server says of a session. Its name goes to the dealer and into the ledger, its digest names a file.
+
+    Raises:
+        PartyError: it cannot be.
+    """
+    if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
+        raise PartyError("client: the server names a comparison or a digest that there is none of")
+    if not names_session(said["session"]):
+        raise PartyError("client: the server gives a session a name that is none")
+    if said["depth"] < 0 or said["batch"] < 1:
+        raise PartyError(f"client: the server offers {said['depth']} prepared inferences of {said['batch']} samples")
 
 
 def _phase(seconds: float, party: Party, request: int = 0) -> Phase:

@@ -149,12 +149,20 @@ def _ledger(s: Listening, party: str) -> Ledger:
 
 def _set_up(s: Listening) -> None:
     """Logs, one JSON object a line, and threads."""
+    said: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info]  # fmt: skip
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
-                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        processors=[*said, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )  # fmt: skip
+    lines = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=said,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+    )
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:  # the command line's: what the library says, as lines like these
+            handler.setFormatter(lines)
     if kernels.available():
         kernels.set_num_threads(s.threads)
 

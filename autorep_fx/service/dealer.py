@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ..errors import PartyError, Refused
+from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.stream import StreamChannel
 from ..secure.makers.dealt.dealer import Dealer
 from ..secure.parties.party import Party
 from ..secure.plan.plan import COMPARISONS, Plan
 from .gate import PATIENCE
-from .greeting import name_of_program, refuse, tell
+from .greeting import name_in, name_of_program, names_session, refuse, tell
 from .ledger import Ledger
 from .metrics import Metrics
 from .ray_dealing import Cluster, dealt
@@ -47,13 +47,13 @@ class DealerService(Service):
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         session = letter.get("session")
-        if letter["wants"] != "session" or type(session) is not str or len(session) != 32:
+        if letter["wants"] != "session" or not names_session(session):
             refuse(channel, "a dealer takes part in sessions, and this names none")
         channel.peer = "server" if name == self.settings.server_name else "client"
         if channel.peer == "server":
             if letter.get("comparison") not in COMPARISONS:
                 refuse(channel, "there is no such comparison")
-            self._serve(channel, session, str(letter.get("client")), letter["comparison"])
+            self._serve(channel, session, name_in(channel, letter, "client"), letter["comparison"])
         else:
             self._meet(channel, session, name)
 
@@ -86,6 +86,10 @@ class DealerService(Service):
         except Refused as error:
             self.metrics.refused()
             tell(server, str(error), error.retry_after)
+        except PeerLost as error:
+            # Client and server leave whenever they like, in the middle of what is made for later, too.
+            tell(server, str(error))
+            log.info("session over", session=session, client=name, why=str(error))
         except PartyError as error:
             tell(server, str(error))
             raise
@@ -127,11 +131,11 @@ class DealerService(Service):
         """Whether there is more to do."""
         until = time.monotonic() + self.settings.idle
         while self.gate.open and time.monotonic() < until:
-            if server.wait(1.0):
-                return True
-            if client.wait(0.0):
+            if client.wait(0.0):  # it says nothing more
                 tell(server, "the client has left")
                 return False
+            if server.wait(1.0):
+                return True
         tell(server, "the dealer closes" if not self.gate.open else "the session rested too long")
         return False
 

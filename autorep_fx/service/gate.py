@@ -15,6 +15,7 @@ import structlog
 from ..errors import PartyError
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import Identity, name_of, reason_of, shake_hands, speaks_tls
+from ..secure.owner import Owner
 from .greeting import refuse
 
 #: Seconds that a newcomer has for the handshake, and then to say what it wants.
@@ -48,13 +49,19 @@ class Gate:
         self._threads: set[threading.Thread] = set()
         self._strangers: set[socket.socket] = set()
         self._lock, self._closed = threading.Lock(), threading.Event()
+        self._owner = Owner(f"the gate of this {me}")
 
     @property
     def open(self) -> bool:
         return not self._closed.is_set()
 
     def run(self) -> None:
-        """Accept until :meth:`close`."""
+        """Accept until :meth:`close`.
+
+        Raises:
+            PartyError: another process listens.
+        """
+        self._owner.check()
         while self.open:
             try:
                 connection, peer = self._listener.accept()
@@ -78,7 +85,7 @@ class Gate:
 
     def close(self, grace: float = 0.0) -> None:
         """Accept no more, hang up on strangers, and wait so long for what runs."""
-        if not self.open:
+        if not self._owner.here or not self.open:
             return
         self._closed.set()
         _shut(self._listener)  # accept returns

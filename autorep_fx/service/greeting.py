@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -11,9 +12,15 @@ from ..errors import PartyError
 from ..secure.link.channel import Channel
 from ..secure.plan.plan import VERSION as PLAN_VERSION
 from ..secure.plan.plan import Plan
+from ..text import elide
 
 #: Of what the three services say to one another.
 VERSION = 1
+
+_SESSION = re.compile("[0-9a-f]{32}")
+
+#: Characters of what somebody is called where no certificate says it, and of why somebody is turned away.
+_NAME, _WHY = 255, 500
 
 #: What else a client may say that it has, and where it has it from.
 _TERMS = {"form": "the form of the output (public.json)", "pictures": "what a picture becomes (input.json)"}
@@ -26,6 +33,19 @@ class TurnedAway(PartyError):
 def new_session() -> str:
     """The name of a session, which nobody guesses."""
     return secrets.token_hex(16)
+
+
+def names_session(said: object) -> bool:
+    """Whether it can be the name of a session."""
+    return type(said) is str and _SESSION.fullmatch(said) is not None
+
+
+def name_in(channel: Channel, letter: dict[str, Any], entry: str, default: str | None = None) -> str:
+    """Whom a letter names; a peer that names nobody, or at length, is turned away."""
+    name = letter.get(entry, default)
+    if type(name) is not str or not 0 < len(name) <= _NAME or not name.isprintable():
+        refuse(channel, f"'{entry}' has to be a name, of 1 to {_NAME} printable characters")
+    return name
 
 
 def name_of_program(plan: Plan) -> str:
@@ -74,6 +94,7 @@ def refuse(channel: Channel, why: str) -> NoReturn:
     Raises:
         TurnedAway: always.
     """
+    why = elide(why, _WHY)
     tell(channel, why)
     raise TurnedAway(f"{channel.me}: turned {channel.peer} away: {why}")
 

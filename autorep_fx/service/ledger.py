@@ -7,16 +7,18 @@ burned there when it starts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FormatError, PartyError
+from ..secure.owner import Owner
+from .private import make_private, private_file, private_folder
 
 _TABLE = """
 create table if not exists inferences (
@@ -41,7 +43,8 @@ _BEFORE = {"claimed": ("prepared",), "done": ("claimed",), "burned": ("prepared"
 
 
 class Ledger:
-    """Threads, processes of a machine, and those that one of them was started again as, may share the file.
+    """Threads, processes of a machine, and those that one of them was started again as, may share the file. A process
+    opens it for itself: a fork may not use a connection of SQLite.
 
     Args:
         path: of an SQLite file; None keeps it in memory.
@@ -49,17 +52,17 @@ class Ledger:
             with ``many``, one that several have at once, in one process or in several.
 
     Raises:
-        FormatError: the file is no ledger, is damaged, or cannot be opened; names it and the way out.
-        PartyError: by any call, the file can no longer be read or written.
+        FormatError: the file is no ledger, damaged, somebody else's, or cannot be opened; names it and the way out.
+        PartyError: by any call, the file can no longer be read or written, or another process has opened it.
     """
 
     def __init__(self, path: str | os.PathLike | None, owner: str, many: bool = False):
-        self.owner, self._lock, self._path = owner, threading.Lock(), path
+        self.owner, self._lock, self._path, self._process = owner, threading.Lock(), path, Owner("this ledger")
         if many:
             self.owner = f"{owner} {os.getpid()} {secrets.token_hex(4)}"
         try:
             if path is not None:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                _make(Path(path))
             self._base = sqlite3.connect(":memory:" if path is None else path, timeout=10, check_same_thread=False,
                                          isolation_level=None)  # fmt: skip
             # A commit is in the file when the process is killed; that the machine's power may fail matters not, as the
@@ -120,8 +123,9 @@ class Ledger:
             return found.fetchall()
 
     def close(self) -> None:
-        with self._lock:
-            self._base.close()
+        if self._process.here:
+            with self._using() as base:
+                base.close()
 
     def _burn_all(self, column: str, value: str) -> None:
         self._do(f"update inferences set state = 'burned', at = ? where {column} = ? and {_OPEN}", (time.time(), value))
@@ -147,13 +151,14 @@ class Ledger:
         with self._using() as base:
             return base.execute(command, values).rowcount
 
-    @contextmanager
+    @contextlib.contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
         """The file, for this thread alone.
 
         Raises:
-            PartyError: it can no longer be read or written.
+            PartyError: it can no longer be read or written, or another process has opened it.
         """
+        self._process.check()
         with self._lock:
             try:
                 yield self._base
@@ -176,6 +181,15 @@ class Ledger:
             f"{self._path} is no ledger, or is damaged: {why}; move it away, and a new one is begun; what "
             "was open in it is answered by nobody any more"
         )
+
+
+def _make(path: Path) -> None:
+    """A file for nobody but its owner, of whose clients and sessions it tells; SQLite's own beside it are like it."""
+    private_folder(path.parent)
+    private_file(path)
+    for beside in (path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")):
+        with contextlib.suppress(FileNotFoundError):
+            make_private(beside)
 
 
 def _lives(process: int) -> bool:

@@ -18,6 +18,8 @@ from safetensors.numpy import load, save
 from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
+from ..secure.owner import Owner
+from .private import private_folder
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
@@ -69,7 +71,7 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        folder.mkdir(parents=True, mode=0o700)
+        private_folder(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch
@@ -142,7 +144,7 @@ class Disk:
 
 
 class Pool:
-    """What one session has prepared, by number, and how many samples each is for.
+    """What one session has prepared, by number, and how many samples each is for; of the process that prepared it.
 
     Args:
         most: how many may wait; more is an error of whoever puts them.
@@ -154,12 +156,22 @@ class Pool:
     def __init__(self, store: Store, most: int):
         self._store, self.most = store, most
         self._ready: OrderedDict[int, int] = OrderedDict()
-        self._changed = threading.Condition(threading.RLock())
+        self._owner, self._condition = Owner("what is prepared"), threading.Condition(threading.RLock())
         self._closed: PartyError | None = None
         self.used = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """Whoever looks at what waits holds it.
+
+        Raises:
+            PartyError: this is another process; a thread that it does not have may hold the lock there.
+        """
+        self._owner.check()
+        return self._condition
 
     @property
     def open(self) -> bool:
@@ -211,6 +223,7 @@ class Pool:
 
     def take(self, number: int) -> Prepared:
         """One that :meth:`next` or :meth:`has` has given."""
+        self._owner.check()  # a file would be read and deleted
         return self._store.take(number)
 
     def wait_for_work(self, there_is: Callable[[], Any], seconds: float | None = None) -> None:
@@ -229,6 +242,8 @@ class Pool:
             self._changed.notify_all()
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         self.stop(PartyError("the session is over"))
         with self._changed:
             self._ready.clear()

@@ -22,6 +22,7 @@ from ..secure.program.checks import Check, check_attrs, whole
 from ..secure.program.outputs import Form
 from ..secure.program.step_json import LONGEST, digest, loads
 from ..text import brief
+from .private import make_private, private_folder
 
 _INPUT = "input.json"
 
@@ -162,7 +163,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
     hides one message.
 
     Raises:
-        FormatError: the file is damaged.
+        FormatError: the file is damaged, or somebody else's.
     """
     if state is None:
         return os.urandom(16)
@@ -171,7 +172,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
         for array in (numbers[name].weight, numbers[name].constant):
             found.update(name.encode() + b"\0" + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
     path = Path(state) / f"{found.hexdigest()[:32]}.seed"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     seed, partial = os.urandom(16), path.with_suffix(f".{os.urandom(4).hex()}")
     try:
         with files.create(partial) as file:
@@ -180,6 +181,7 @@ def seed_of(plan: Plan, numbers: Mapping[str, Numbers], state: str | os.PathLike
             os.fsync(file.fileno())
         os.link(partial, path)  # the first of several replicas decides
     except FileExistsError:
+        make_private(path)
         seed = path.read_bytes()
     finally:
         partial.unlink(missing_ok=True)

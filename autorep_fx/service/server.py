@@ -73,6 +73,8 @@ class ServerService(Service):
     ):
         self.plan, self.comparison, self.terms = plan.with_comparison(comparison), comparison, terms
         self.weights, self.model = weights, model
+        if settings.advertise:
+            address_of(settings.advertise)  # before a client is told
         self.load, self.blinded = Load(self.plan), digest(model.blinded())
         self._sessions: dict[str, _Session] = {}
         super().__init__("server", plan, settings, ledger, metrics, settings.dealer)

@@ -6,7 +6,7 @@ from ..secure.link.stream import StreamChannel
 from ..secure.plan.plan import Plan
 from .addresses import address_of
 from .gate import Gate
-from .greeting import asked, check_program, name_of_program, refuse
+from .greeting import asked, check_program, name_in, name_of_program, refuse
 from .ledger import Ledger
 from .limits import Limits
 from .metrics import Metrics
@@ -52,4 +52,4 @@ class Service:
         letter = asked(channel, name)
         self.gate.welcome(channel)
         check_program(channel, letter, self.program)
-        self.handle(channel, name or str(letter.get("name", "client")), letter)
+        self.handle(channel, name or name_in(channel, letter, "name", "client"), letter)

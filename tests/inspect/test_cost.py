@@ -10,6 +10,11 @@ import torch
 import autorep_fx as ar
 from autorep_fx import progress
 from autorep_fx.errors import BudgetError
+from autorep_fx.hybrid.activation import masks_digest
+from autorep_fx.inspect.cost import Total
+from autorep_fx.inspect.html import _agreeing
+from autorep_fx.inspect.table import megabytes, milliseconds
+from autorep_fx.inspect.words import difference
 from autorep_fx.models import resnet_cifar
 
 PIXELS = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -89,6 +94,64 @@ def test_table_and_json(report):
     assert max(map(len, text.splitlines())) <= 120
     found = json.loads(json.dumps(report.to_dict()))["costs"]
     assert [cost["label"] for cost in found] == ["wan", "loopback", "lan"]
+
+
+def test_the_difference_and_the_dearest_layers_are_said_first(report, tmp_path):
+    cost = report.costs[0]
+    difference, dearest = report.words
+    assert f"takes {milliseconds(cost.total.seconds)} ms and {cost.total.rounds} rounds on wan" in difference
+    assert (
+        f"every activation kept ({milliseconds(cost.original.seconds)} ms, {cost.original.rounds} rounds)" in difference
+    )
+    assert (
+        f"{megabytes(cost.total.offline)} MB are sent, in place of {megabytes(cost.original.offline)} MB" in difference
+    )
+    slowest = sorted(cost.layers, key=lambda layer: -layer.seconds)[:3]
+    assert all(f"{layer.name} ({milliseconds(layer.seconds)} ms)" in dearest for layer in slowest)
+    assert " ".join(str(report).split()).startswith(" ".join([str(report).splitlines()[0], difference, dearest]))
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert page.index(difference) < page.index(dearest) < page.index("<section")
+
+
+@pytest.mark.parametrize("seconds, said", [
+    (0.5, "takes 500 ms and 9 rounds on wan, as long as with every activation kept (501 ms, 20 rounds)."),
+    (0.1, "takes 100 ms and 9 rounds on wan, 5.0 times faster than with every activation kept (501 ms, 20 rounds)."),
+    (0.6, "takes 600 ms and 9 rounds on wan, longer than with every activation kept (501 ms, 20 rounds)."),
+])  # fmt: skip
+def test_faster_or_not_is_said_as_it_is(report, seconds, said):
+    now, original = Total(9, 0, 2_000_000, seconds, 0.0, 0.0), Total(20, 0, 8_000_000, 0.501, 0.0, 0.0)
+    text = difference(replace(report.costs[0], total=now, original=original))
+    assert text == f"A private inference {said} Offline 2.00 MB are sent, in place of 8.00 MB."
+    alone = difference(replace(report.costs[0], total=now, original=None))
+    assert (
+        alone
+        == f"A private inference takes {milliseconds(seconds)} ms and 9 rounds on wan, and 2.00 MB are sent offline."
+    )
+
+
+def test_one_thing_has_one_number_on_a_page(model, tmp_path):
+    """Limits are met by a plan of the calibration, budgets are drafts, the report's plan is of its own examples."""
+    limited = ar.transform(model, calibration=PIXELS, offline_mb=0.5, network="wan", progress=False)
+    x = 1.5 * torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+    plan = ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
+    plan.reach("all", ar.transform(model, example_inputs=PIXELS), 0.98)
+    plan.reach("limited", limited, 0.97)
+    plan.points.append(replace(plan.points[-1], masks=masks_digest(limited)))  # a budget that comes to the same masks
+    report = ar.inspect(limited, x, network="wan")
+    assert report.predicted["offline_mb"] != report.costs[0].total.offline / 1e6
+    shown = _agreeing(plan, report)
+    for cost in report.costs:
+        if cost.label in plan.networks:
+            for found, total in ((shown.points[0], cost.original), (shown.reached[0], cost.original),
+                                 (shown.reached[1], cost.total), (shown.points[-1], cost.total)):  # fmt: skip
+                price = found.prices[cost.label]
+                assert (price.seconds, price.rounds, price.online, price.offline) == (
+                    total.seconds, total.rounds, total.online, total.offline
+                )  # fmt: skip
+    assert shown.points[1:-1] == plan.points[1:-1] and plan.reached[1].prices != shown.reached[1].prices
+    for text in (report.to_html(tmp_path / "page.html", plan=plan).read_text(), str(report)):
+        assert "planned:" not in text
+    assert "planned:" in str(ar.inspect(limited))
 
 
 def test_without_a_program_there_is_no_cost(hybrid):

@@ -119,6 +119,8 @@ def test_other_weights_have_another_pad(published, tmp_path):
     assert seed_of(plan, numbers, tmp_path) == seed and len(seed) == 16
     (file,) = tmp_path.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o640)
+    assert seed_of(plan, numbers, tmp_path) == seed and file.stat().st_mode & 0o777 == 0o600
     name = next(name for name, own in numbers.items() if own.weight is not None)
     numbers[name].weight.flat[0] += 1
     assert seed_of(plan, numbers, tmp_path) != seed

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 
 import pytest
-from forks import FORKS
+from forks import FORKS, said_in_a_fork
 
 from autorep_fx.errors import FormatError, PartyError
 from autorep_fx.service.ledger import Ledger
@@ -100,6 +100,67 @@ def test_threads_and_processes_claim_a_number_once(tmp_path):
     for each in others + threads:
         each.join(60)
     assert len(won) == 3 and sum(won) + found.get() + found.get() == 50
+
+
+def test_a_fork_opens_a_ledger_for_itself(tmp_path):
+    ledger = Ledger(tmp_path / "ledger", "client", many=True)
+    ledger.prepare("s", 1, "alice")
+    with ledger._lock:  # of a thread that a fork does not have
+        *said, closed, own = said_in_a_fork(
+            lambda: ledger.claim("s", 1), lambda: ledger.burn("s"), lambda: ledger.prepare("s", 2, "alice"),
+            ledger.lines, lambda: ledger.forget(1), ledger.close,
+            lambda: Ledger(tmp_path / "ledger", "client", many=True).lines(),
+        )  # fmt: skip
+    assert all("this ledger belongs to the process that started it" in each for each in said), said
+    assert closed == own == ""
+    ledger.claim("s", 1)
+    assert states(ledger) == {1: "claimed"}
+
+
+def modes(folder):
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
+def test_a_ledger_and_its_folders_are_its_owner_s_alone(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        ledger = Ledger(tmp_path / "home" / "state" / "ledger", "server")
+        ledger.prepare("s", 1, "alice")
+        assert modes(tmp_path / "home" / "state") == {"ledger": 0o600, "ledger-wal": 0o600, "ledger-shm": 0o600}
+        assert modes(tmp_path)["home"] == modes(tmp_path / "home")["state"] == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_a_ledger_of_an_earlier_version_is_closed_to_others(tmp_path, caplog, monkeypatch):
+    path = tmp_path / "ledger"
+    first = Ledger(path, "one")
+    first.prepare("s", 1, "alice")
+    for each in tmp_path.iterdir():
+        each.chmod(0o644)
+    Ledger(path, "two").close()
+    assert {*modes(tmp_path).values()} == {0o600} and len(caplog.messages) == 3
+    assert f"{path} was open to others (mode 644), who may have read it" in caplog.messages[0]
+    caplog.clear()
+    Ledger(path, "two").close()
+    assert not caplog.messages and states(first) == {1: "prepared"}
+    path.chmod(0o664)
+
+    def chmod(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.chmod", chmod)
+    with pytest.raises(FormatError, match="ledger is open to others .mode 664., and cannot be closed: Operation not"):
+        Ledger(path, "three")
+
+
+def test_a_folder_that_others_may_write_to_is_warned_of(tmp_path, caplog):
+    for mode, told in ((0o755, 0), (0o1777, 0), (0o775, 1)):
+        tmp_path.chmod(mode)
+        Ledger(tmp_path / "ledger", "server").close()
+        assert len(caplog.messages) == told and tmp_path.stat().st_mode & 0o1777 == mode
+    assert f"others may write to {tmp_path}, and replace what lies there: chmod go-w" in caplog.messages[0]
 
 
 def test_what_is_no_ledger(tmp_path):

@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from forks import said_in_a_fork
 
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.correlations.prepared import Prepared
 from autorep_fx.service import pool as pool_module
-from autorep_fx.service.pool import Disk, Memory, Pool
+from autorep_fx.service.pool import Disk, Memory, Pool, prepared_pool
 
 
 def prepared(number, batch=1):
@@ -64,6 +65,27 @@ def test_files_can_be_read_by_nobody_else_and_not_be_exchanged(tmp_path):
         store.take(2)
     with pytest.raises(PartyError, match="2.sealed is gone"):
         store.take(2)
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_fork_takes_nothing_of_what_its_parent_has_prepared(kind, tmp_path):
+    pool = Pool(stores(tmp_path)[kind], most=2)
+    for number in (1, 2):
+        pool.put(prepared(number))
+    assert pool.next(1, 0.0) == 1
+    with pool._condition:  # of a thread that a fork does not have
+        *said, closed = said_in_a_fork(
+            lambda: pool.take(1), lambda: pool.next(1, 0.0), lambda: pool.has(2, 0.0), lambda: pool.put(prepared(3)),
+            lambda: pool.count(1), pool.wake, pool.close,
+        )  # fmt: skip
+    assert all("what is prepared belongs to the process that started it" in each for each in said), said
+    assert closed == "" and pool.take(1).take() and pool.has(2, 0.0) and pool.take(2).take()
+
+
+def test_the_folder_above_is_its_owner_s_alone_too(tmp_path):
+    prepared_pool("client", 1, tmp_path / "home", True)
+    for folder in (tmp_path / "home", tmp_path / "home" / "prepared", *(tmp_path / "home" / "prepared").iterdir()):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def damages(data, first, rng):

@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from forks import said_in_a_fork
 from safetensors.numpy import load_file, save_file
 from services import BOUND, COMMAND, all_ended, right, until
 
@@ -24,7 +31,8 @@ from autorep_fx.secure.link import tls
 from autorep_fx.secure.link.message import HEADER, LETTER
 from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tls import Identity
-from autorep_fx.service import greeting
+from autorep_fx.service import client_session, greeting
+from autorep_fx.service.addresses import address_of
 from autorep_fx.service.certificates import make_certificates
 from autorep_fx.service.client import Client
 from autorep_fx.service.client_session import Options
@@ -289,6 +297,101 @@ def test_a_server_that_repeats_a_number_or_a_digest_that_is_a_path(published, se
         service.connect()
 
 
+@pytest.mark.parametrize("said, message", [
+    ({"at": "somewhere"}, "says that it is at 'somewhere', which is not HOST:PORT"),
+    ({"session": "../x"}, "gives a session a name that is none"),
+    ({"depth": -3}, "offers -3 prepared inferences of 64 samples"),
+    ({"batch": 0}, "offers 4 prepared inferences of 0 samples"),
+])  # fmt: skip
+def test_a_server_s_offer_is_looked_at(said, message, published, service, monkeypatch):
+    receive = StreamChannel.receive_letter
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        (said if "weights" in wanted else {}))  # fmt: skip
+    with pytest.raises(PartyError, match=message):
+        service.connect()
+
+
+def test_a_client_that_is_sent_elsewhere_connects_with_the_same_certificates(published, service, monkeypatch):
+    receive, connect, asked = StreamChannel.receive_letter, tls.connect, []
+    at = service.at("server").replace("127.0.0.1", "localhost")
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        ({"at": at} if "at" in wanted else {}))  # fmt: skip
+    monkeypatch.setattr(client_session, "connect", lambda *args: (asked.append(args), connect(*args))[1])
+    with service.connect() as client:
+        assert right(published, client.run(published[2][:1]), published[2][:1])
+    wanted = [service.at("server"), at, service.at("dealer")]
+    assert [where for where, *_ in asked] == [address_of(each) for each in wanted]
+    assert len({id(identity) for _, identity, *_ in asked}) == 1 and asked[0][1] is not None
+    assert [expected for *_, expected, _ in asked] == ["server", "server", "dealer"]
+
+
+def test_a_fork_may_not_use_its_parent_s_client(published, service):
+    x, values = published[2], published[2][:1].double().numpy()
+    with service.connect(depth=2) as client:
+        assert client.wait() == 2
+        session = client._session
+        with client._lock:  # of a thread that a fork does not have
+            *said, closed = said_in_a_fork(
+                lambda: client.run(x[:1]), client.wait, lambda: session.run(values, time.monotonic() + 5),
+                lambda: session.pool.take(1), session.waiting, lambda: session._preparing.prepare(1),
+                lambda: session._answering.infer(session.pool._store._held[1], values), client.close,
+            )  # fmt: skip
+        assert all("belongs to the process that started it" in each for each in said), said
+        assert said[0].startswith("PartyError: this client belongs") and closed == ""
+        for i in range(2):
+            assert right(published, client.run(x[i : i + 1]), x[i : i + 1]) and client._session is session
+
+
+def short_lived(folder, seconds):
+    """A certificate of alice's for so long, beside ``ca.pem``."""
+    path = folder / "short.pem"
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    (key, now), name = (ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)), x509.NameAttribute
+    made = (
+        x509.CertificateBuilder(authority.subject, x509.Name([name(NameOID.COMMON_NAME, "alice")]), key.public_key(),
+                                x509.random_serial_number(), now - timedelta(hours=1), now + timedelta(seconds=seconds))
+        .add_extension(x509.BasicConstraints(False, None), critical=True).sign(signer, hashes.SHA256())
+    )  # fmt: skip
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))  # fmt: skip
+    path.chmod(0o600)
+    return path
+
+
+def test_a_session_ends_with_its_client_s_certificate(published, service, tmp_path):
+    x, folder = published[2], published[0] / "certificates"
+    tls = (short_lived(folder, 3), folder / "ca.pem")
+
+    def ended(who, session):
+        return all_ended([line for line in service.ledger(who) if line[0] == session])
+
+    with ar.connect(published[0] / "public", server=service.at("server"), dealer=service.at("dealer"), tls=tls,
+                    timeout=10.0) as client:  # fmt: skip
+        assert right(published, client.run(x[:1]), x[:1])
+        session = client._session.name
+        assert client.wait() == 1 and not ended("server", session)
+        until(lambda: ended("server", session) and ended("dealer", session))
+        start = time.monotonic()
+        with pytest.raises(PartyError, match="certificate expired"):
+            client.run(x[:1])
+        assert time.monotonic() - start < 5, "asking again helps nobody"
+        tls[0].write_bytes((folder / "alice.pem").read_bytes())
+        assert right(published, client.run(x[:1]), x[:1]), "it reads its certificate again"
+
+
+def test_a_client_asks_no_server_and_prepares_with_no_dealer_whose_certificate_has_run_out(published, service):
+    x = published[2]
+    for link in (-2, -1, 0):  # online, the dealer's, offline
+        with service.connect(depth=1) as client:
+            client.wait()
+            session = client._session
+            session._channels[link].expires = time.time()
+            for i in range(3):
+                assert right(published, client.run(x[i : i + 1]), x[i : i + 1])
+            assert client._session is not session, "a new one, as another certificate may be there"
+
+
 def test_a_run_that_is_interrupted_leaves_nothing_to_the_next(published, service, monkeypatch):
     from autorep_fx.secure.parties.client import Client as Party
 
@@ -325,6 +428,31 @@ def test_logs_say_nothing_secret(service):
         assert {key for line in process.lines for key in line} <= {
             "event", "level", "timestamp", "at", "session", "client", "peer", "name", "why", "signal", "exception"
         }  # fmt: skip
+
+
+def test_a_dealer_warns_of_nothing_after_sessions_that_end_as_they_should(published, provider):
+    started, x = provider(), published[2]
+    for i in range(6):  # in the middle of what is prepared for the next run, and after it
+        with started.connect(depth=2) as client:
+            client.run(x[i : i + 1])
+            if i % 2:
+                client.wait()
+    with started.connect() as client:
+        client.wait()
+        assert started.processes["server"].kill(signal.SIGTERM) == 0
+    dealer = started.processes["dealer"]
+    until(lambda: all_ended(started.ledger("dealer")))
+    dealer.kill(signal.SIGTERM)
+    assert len(dealer.said("session")) == 7 and dealer.said("stopped")
+    assert [line for line in dealer.lines if line["level"] != "info"] == []
+
+
+def test_what_the_library_warns_of_is_a_line_like_all_others(provider, tmp_path):
+    folder = tmp_path / "provider0" / "server"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    warned = [line for line in provider().processes["server"].lines if line.get("level") == "warning"]
+    assert [line["event"].partition(" to ")[0] for line in warned] == ["others may write"]
 
 
 def test_limits_are_refusals_that_say_when(published, provider):
@@ -381,6 +509,20 @@ def test_a_service_says_what_is_wrong_with_its_settings(published, tmp_path, cap
         (["deal", "--program", tmp_path, "--listen", "127.0.0.1:0"], "no program at"),
         (["serve", "--program", folder / "public", "--listen", "127.0.0.1:0", "--dealer", "x"], "no server's part at"),
         (["deal", "--program", folder / "public", "--listen", "127.0.0.1:0", "--timeout", "-1"], "timeout: "),
+        (
+            [
+                "serve",
+                "--program",
+                folder / "program",
+                "--listen",
+                "127.0.0.1:0",
+                "--dealer",
+                "127.0.0.1:1",
+                "--advertise",
+                "here",
+            ],
+            "'here' is not HOST:PORT",
+        ),
     ):
         assert main([*map(str, arguments)]) == 2
         assert message in capsys.readouterr().err
