@@ -62,7 +62,7 @@ class SocketChannel(Channel):
         if not self._owner.here:
             return
         with contextlib.suppress(OSError):  # the peer was quicker
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket's own takes TLS off first
         self._socket.close()
 
     def _until(self) -> float:
