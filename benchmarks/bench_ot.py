@@ -80,3 +80,27 @@ def test_strings(benchmark, measure, one_thread, rng, side, bits, row):
             got = measure(lambda: kernels.ot_receive(blocks, choices, message, **tweak), n=N, tier=row)
             want = reference.ot_receive(blocks[:64], choices[:1], message[:bits], **tweak)
             np.testing.assert_array_equal(got[:64], want)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("what", ["trees_full", "trees_lacking", "block_fold", "lpn_"])
+def test_ferret(benchmark, measure, one_thread, rng, what, row):
+    """What one transfer takes of each; the matrix with the vector of the parameters in use."""
+    benchmark.group = what
+    if row == "memory copy":
+        return copy_row(measure, rng)
+    key, depth = bytes(range(16)), 11
+    roots, delta, missing = words(rng, N >> depth, 2), words(rng, 2), words(rng, N >> depth) >> np.uint64(64 - depth)
+    leaves, sums = kernels.trees_full(roots, delta, key=key, depth=depth)
+    vector = words(rng, 7 << 15, 2)
+    calls = {
+        "trees_full": lambda: kernels.trees_full(roots, delta, key=key, depth=depth)[0],
+        "trees_lacking": lambda: kernels.trees_lacking(sums, missing, key=key),
+        "block_fold": lambda: kernels.block_fold(leaves, seed=key, first=0),
+        "lpn_": lambda: kernels.lpn_(leaves, vector, seed=key, first=0),
+    }
+    want = reference.trees_full(roots, delta, key=key, depth=depth)[0]
+    with kernels.use(tier=row):
+        got = measure(calls[what], n=N, tier=row)
+    if what == "trees_full":
+        np.testing.assert_array_equal(got, want)

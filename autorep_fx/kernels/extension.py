@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 6
+_ABI = 7
 _extension = None
 
 

@@ -88,3 +88,44 @@ def vole_fold_(rows, coefficients, choices=None):
     the choices' tag is in those where delta has a 1.
     """
     return load().vole_fold_(rows, coefficients, choices)
+
+
+def trees_full(roots, delta, *, key, depth):
+    """Correlated trees of 2**depth leaves (depth 1 to 16), all known: returns (leaves, sums).
+
+    1. The first level: a tree's root (of `roots`, (trees, 2)), and the root ^ delta.
+    2. Left child of x: `H(x) = p(s(x)) ^ s(x)`, p AES-128 under `key` (16 bytes, public), s(low, high) =
+       (high, low ^ high). Right child: `H(x) ^ x`. So every level adds up to delta.
+    3. The lowest bit of every leaf becomes 0.
+
+    sums: (trees, depth, 2), of the left nodes of each level. leaves: (trees * 2**depth, 2). Source: Guo et al.,
+    "Half-tree" (EUROCRYPT 2023, ePrint 2022/1431), the correlated tree.
+    """
+    return load().trees_full(key, roots, delta, depth)
+
+
+def trees_lacking(sums, missing, *, key):
+    """The leaves of the same trees for who lacks one leaf of each.
+
+    sums: (trees, depth, 2), of each level's nodes on the side where the path to the missing leaf does not go.
+    missing: (trees,), numbers of leaves, secret. In a missing leaf's place is `leaf ^ delta`, its lowest bit 1.
+    """
+    return load().trees_lacking(key, sums, missing)
+
+
+def lpn_(blocks, vector, *, seed, first):
+    """To block i add ten blocks of the vector: row `first + i` of a public random matrix that has ten ones a row.
+
+    blocks: (n, 2), in place; first: a multiple of 64. vector: (size, 2). The places of 64 rows are 640 numbers of 32
+    bits, r, from words 320 (row / 64) and up of `prg_words(seed, 0, ...)`: entry `r * size >> 32`.
+    """
+    load().lpn_(blocks, vector, seed, first)
+
+
+def block_fold(blocks, *, seed, first):
+    """A hash of blocks that is linear over GF(2^128), x^128 = x^7 + x^2 + x + 1: the sum of block i times coefficient
+    `first + i`; and the sum of the coefficients of blocks whose lowest bit is 1. (2, 2).
+
+    Coefficient i is words 2 i and 2 i + 1 of `prg_words(seed, 0, ...)`, public.
+    """
+    return load().block_fold(blocks, seed, first)

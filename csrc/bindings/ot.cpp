@@ -163,6 +163,75 @@ py::array vole_fold(const py::object& rows_, const py::object& coefficients_, co
   return tags;
 }
 
+// (trees, size, 2) words.
+py::array cube_of(const py::object& value, const char* name) {
+  const py::array a = ring64(value, name);
+  if (a.ndim() != 3 || a.shape(2) != 2) bad_value(name, "expected shape (trees, n, 2), got " + shape_text(shape_of(a)));
+  return a;
+}
+
+enum : int64_t { kDeepest = 16 };
+
+py::tuple trees_full(const py::bytes& key_, const py::object& roots_, const py::object& delta_, Whole depth) {
+  const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
+  const py::array roots = ring64(roots_, "roots"), delta = exactly(delta_, "delta", {2});
+  if (roots.ndim() != 2 || roots.shape(1) != 2)
+    bad_value("roots", "expected shape (trees, 2), got " + shape_text(shape_of(roots)));
+  need_range(depth, "depth", 1, kDeepest);
+  const py::ssize_t n = roots.shape(0);
+  py::array sums = new_array({n, depth, 2}, false, 8), leaves = new_array({n << depth, 2}, false, 8);
+  TreesArgs a{};
+  a.key = &key, a.roots = data<uint64_t>(roots), a.delta = data<uint64_t>(delta), a.trees = n;
+  a.sums = mutable_data<uint64_t>(sums), a.leaves = mutable_data<uint64_t>(leaves), a.depth = static_cast<int>(depth);
+  {
+    py::gil_scoped_release release;
+    kernels().trees(a, threads_for(n << depth, 1 << 13));
+  }
+  return py::make_tuple(leaves, sums);
+}
+
+py::array trees_lacking(const py::bytes& key_, const py::object& sums_, const py::object& missing_) {
+  const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
+  const py::array sums = cube_of(sums_, "sums"), missing = exactly(missing_, "missing", {sums.shape(0)});
+  const int64_t n = sums.shape(0), depth = sums.shape(1);
+  need_range(depth, "sums (levels)", 1, kDeepest);
+  py::array leaves = new_array({n << depth, 2}, false, 8);
+  TreesArgs a{};
+  a.key = &key, a.missing = data<uint64_t>(missing), a.sums = const_cast<uint64_t*>(data<uint64_t>(sums)), a.trees = n;
+  a.leaves = mutable_data<uint64_t>(leaves), a.depth = static_cast<int>(depth);
+  py::gil_scoped_release release;
+  kernels().trees(a, threads_for(n << depth, 1 << 13));
+  return leaves;
+}
+
+void lpn(const py::object& blocks_, const py::object& vector_, const py::bytes& seed, Whole first) {
+  const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
+  py::array blocks = in_place(blocks_, "blocks", shape_of(blocks_of(blocks_, "blocks")), 8);
+  const py::array vector = ring64(vector_, "vector");
+  if (vector.ndim() != 2 || vector.shape(1) != 2)
+    bad_value("vector", "expected shape (n, 2), got " + shape_text(shape_of(vector)));
+  need_range(vector.shape(0), "vector (length)", 1, INT32_MAX);
+  need_range(first, "first", 0, int64_t(1) << 40);
+  need_whole_words(first, "first");
+  need_apart({{blocks, "blocks"}}, {{vector, "vector"}});
+  LpnArgs a{};
+  a.key = &key, a.vector = data<uint64_t>(vector), a.blocks = mutable_data<uint64_t>(blocks);
+  a.size = vector.shape(0), a.first = first, a.n = blocks.shape(0);
+  py::gil_scoped_release release;
+  kernels().lpn(a, ot_threads(a.n));
+}
+
+py::array block_fold(const py::object& blocks_, const py::bytes& seed, Whole first) {
+  const RoundKeys key = expand_key(need_16_bytes(seed, "seed"));
+  const py::array blocks = blocks_of(blocks_, "blocks");
+  need_range(first, "first", 0, int64_t(1) << 40);
+  py::array tags = new_array({2, 2}, false, 8);
+  const BlockFoldArgs a{&key, data<uint64_t>(blocks), mutable_data<uint64_t>(tags), first, blocks.shape(0)};
+  py::gil_scoped_release release;
+  kernels().block_fold(a, ot_threads(a.n));
+  return tags;
+}
+
 }  // namespace
 
 void bind_ot(py::module_& m) {
@@ -174,6 +243,10 @@ void bind_ot(py::module_& m) {
   m.def("vole_receive", &vole_receive);
   m.def("vole_send", &vole_send);
   m.def("vole_fold_", &vole_fold);
+  m.def("trees_full", &trees_full);
+  m.def("trees_lacking", &trees_lacking);
+  m.def("lpn_", &lpn);
+  m.def("block_fold", &block_fold);
 }
 
 }  // namespace autorep

@@ -235,6 +235,33 @@ struct FoldArgs {
   int64_t words;
 };
 
+// See ot/trees.h. sums: trees x depth x 2 words; leaves: trees x 2^depth x 2. Full trees, from roots and delta, write
+// their sums; those that lack a leaf, whose numbers are secret, read them, and have neither.
+struct TreesArgs {
+  const RoundKeys* key;
+  const uint64_t *roots, *delta, *missing;
+  uint64_t *sums, *leaves;
+  int64_t trees;
+  int depth;
+};
+
+// See ot/lpn.h. Row `first` + i of the matrix times the vector, of `size` blocks, is added to block i; first and n are
+// multiples of 64.
+struct LpnArgs {
+  const RoundKeys* key;
+  const uint64_t* vector;
+  uint64_t* blocks;
+  int64_t size, first, n;
+};
+
+// n is a multiple of 64; tags: 2 x 2 words.
+struct BlockFoldArgs {
+  const RoundKeys* key;
+  const uint64_t* blocks;
+  uint64_t* tags;
+  int64_t first, n;
+};
+
 // Every kernel, once: the table below and each tier's copy of it (cpu/tier.h) are made from this list.
 #define AR_KERNELS(X) \
   X(beaver_square, BeaverSquareArgs) \
@@ -272,7 +299,10 @@ struct FoldArgs {
   X(ot_receive, OtReceiveArgs) \
   X(ot_flip, OtFlipArgs) \
   X(vole, VoleArgs) \
-  X(vole_fold, FoldArgs)
+  X(vole_fold, FoldArgs) \
+  X(trees, TreesArgs) \
+  X(lpn, LpnArgs) \
+  X(block_fold, BlockFoldArgs)
 
 struct Kernels {
   const char* tier;

@@ -34,13 +34,12 @@ AR_INLINE void fold_row(const uint64_t* row, const uint64_t* low, const uint64_t
 }
 
 static inline void reduce_row(const Folded& f, uint64_t* tag) {
-  uint64_t t[3] = {};
+  uint64_t t[4] = {};
   for (int w = 0; w < kProductWords; w += 2) {
     t[0] ^= f.low[w], t[1] ^= f.low[w + 1] ^ f.high[w], t[2] ^= f.high[w + 1];
   }
-  const uint64_t h = t[2];
-  tag[0] ^= t[0] ^ h ^ h << 1 ^ h << 2 ^ h << 7;
-  tag[1] ^= t[1] ^ h >> 63 ^ h >> 62 ^ h >> 57;
+  reduce256(t);
+  tag[0] ^= t[0], tag[1] ^= t[1];
 }
 
 static void vole_fold(const FoldArgs& a, int threads) {

@@ -4,7 +4,7 @@
 // multiparty computation from fixed-key block ciphers" (S&P 2020, ePrint 2019/074).
 #pragma once
 #include "cpu/kernels.h"
-#include "prg/aes.h"
+#include "prg/blocks.h"
 
 namespace autorep {
 namespace AR_TIER {
@@ -26,13 +26,6 @@ struct Tweaks {
     for (int i = 0; i < kAesVectors; ++i) next[i] += step;
   }
 };
-
-// A block in every place of a vector.
-AR_INLINE Blocks broadcast(const uint64_t* block) {
-  uint64_t words[2 * kBlocksPerVector];
-  for (int b = 0; b < kBlocksPerVector; ++b) words[2 * b] = block[0], words[2 * b + 1] = block[1];
-  return load<Blocks>(words);
-}
 
 // y[i] = H(x[i]; tweaks).
 AR_INLINE void tweaked_hash(const RoundKeys& key, const Tweaks& tweaks, const Blocks* x, Blocks* y) {
@@ -69,8 +62,7 @@ AR_INLINE void hash_group(const RoundKeys& key, Tweaks tweaks, const uint64_t* b
 }
 
 static void ot_bits(const OtBitsArgs& a, int threads) {
-  const uint64_t none[2] = {0, 0};
-  const Blocks shift = broadcast(a.delta ? a.delta : none);
+  const Blocks shift = a.delta ? constant(a.delta[0], a.delta[1]) : Blocks{};
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t begin = 0; begin < a.n; begin += kOtGroup) {
     const int64_t have = min64(kOtGroup, a.n - begin);

@@ -43,8 +43,8 @@ static inline void unpack64(const uint64_t* in, int bits, uint64_t* v) {
 
 template <class T>
 static void ot_send_typed(const OtSendArgs& a, int threads) {
-  const uint64_t mask = low_mask(a.bits), none[2] = {0, 0};
-  const Blocks unshifted = broadcast(none), shift = broadcast(a.delta);
+  const uint64_t mask = low_mask(a.bits);
+  const Blocks shift = constant(a.delta[0], a.delta[1]);
   const T* values = static_cast<const T*>(a.values);
   T* share = static_cast<T*>(a.share);
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -52,7 +52,7 @@ static void ot_send_typed(const OtSendArgs& a, int threads) {
     const int64_t have = min64(kOtGroup, a.n - begin);
     alignas(64) uint64_t zero[kOtGroup], one[kOtGroup];
     const Tweaks tweaks(a.index + uint64_t(begin), a.domain);
-    hash_group(*a.key, tweaks, a.q + 2 * begin, have, unshifted, zero);
+    hash_group(*a.key, tweaks, a.q + 2 * begin, have, Blocks{}, zero);
     hash_group(*a.key, tweaks, a.q + 2 * begin, have, shift, one);
     for (int64_t i = 0; i < have; ++i) {
       one[i] = (zero[i] - one[i] + values[begin + i]) & mask;
@@ -68,14 +68,13 @@ static void ot_send(const OtSendArgs& a, int threads) {
 
 template <class T>
 static void ot_receive_typed(const OtReceiveArgs& a, int threads) {
-  const uint64_t mask = low_mask(a.bits), none[2] = {0, 0};
-  const Blocks unshifted = broadcast(none);
+  const uint64_t mask = low_mask(a.bits);
   T* share = static_cast<T*>(a.share);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t begin = 0; begin < a.n; begin += kOtGroup) {
     const int64_t have = min64(kOtGroup, a.n - begin);
     alignas(64) uint64_t mine[kOtGroup];
-    hash_group(*a.key, Tweaks(a.index + uint64_t(begin), a.domain), a.t + 2 * begin, have, unshifted, mine);
+    hash_group(*a.key, Tweaks(a.index + uint64_t(begin), a.domain), a.t + 2 * begin, have, Blocks{}, mine);
     for (int64_t w = 0; w < have / 64; ++w) {
       uint64_t packed[65], sent[64];
       memcpy(packed, a.message + (begin / 64 + w) * a.bits, size_t(a.bits) * 8);

@@ -184,6 +184,75 @@ def test_folding_multiplies_in_the_field(tier):
     assert kernels.vole_fold_(rows, np.array([[0, 2**63]], np.uint64))[7].tolist() == [3 << 62, 0x87 >> 2]
 
 
+SEED = bytes(range(16))
+
+
+def grown(ring, count, depth):
+    """(leaves, delta, what the party that lacks leaves has of them, the leaves' numbers)."""
+    roots, delta = ring((count, 2)), ring((6, 2))[5] | np.array([1, 0], np.uint64)
+    leaves, sums = kernels.trees_full(roots, delta, key=SEED, depth=depth)
+    missing = ring(count) % np.uint64(2**depth)
+    left = missing[:, None] >> np.arange(depth, dtype=np.uint64)[::-1] & np.uint64(1)  # 1: the sibling is on the left
+    return leaves, delta, kernels.trees_lacking(sums ^ (delta * (1 - left)[..., None]), missing, key=SEED), missing
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11])
+def test_trees_equal_reference(tier, ring, count, depth):
+    roots, delta, missing = ring((count, 2)), ring((6, 2))[5], ring(count) % np.uint64(2**depth)
+    got = kernels.trees_full(roots, delta, key=SEED, depth=depth)
+    for x, y in zip(got, reference.trees_full(roots, delta, key=SEED, depth=depth), strict=True):
+        np.testing.assert_array_equal(x, y)
+    lacking = kernels.trees_lacking(got[1], missing, key=SEED)
+    np.testing.assert_array_equal(lacking, reference.trees_lacking(got[1], missing, key=SEED))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 11])
+def test_all_leaves_but_one_are_the_same_and_that_one_differs_by_delta(tier, ring, depth):
+    leaves, delta, lacking, missing = grown(ring, 6, depth)
+    at = (np.arange(6) << depth) + missing.astype(np.int64)
+    leaves[at] ^= delta
+    np.testing.assert_array_equal(lacking, leaves)
+    assert (np.flatnonzero(lacking[:, 0] & np.uint64(1)) == at).all()
+
+
+@pytest.mark.parametrize("n", [0, 64, 128, 1152])
+@pytest.mark.parametrize("size, first", [(1, 0), (77, 64), (5000, 640)])
+def test_adding_a_sparse_matrix_equals_reference(tier, ring, n, size, first):
+    blocks, vector = ring((n, 2)), ring((size, 2))
+    want = blocks.copy()
+    reference.lpn_(want, vector, seed=SEED, first=first)
+    kernels.lpn_(blocks, vector, seed=SEED, first=first)
+    np.testing.assert_array_equal(blocks, want)
+
+
+def test_a_long_vector_is_added_alike_in_parts(tier, ring):
+    blocks, vector = ring((3200, 2)), ring((100, 2))
+    parts = blocks.copy()
+    kernels.lpn_(blocks, vector, seed=SEED, first=0)
+    for part in (slice(0, 64), slice(64, 1600), slice(1600, 3200)):
+        kernels.lpn_(parts[part], vector, seed=SEED, first=part.start)
+    np.testing.assert_array_equal(blocks, parts)
+
+
+@pytest.mark.parametrize("n", [0, 64, 128, 320])
+@pytest.mark.parametrize("first", [0, 5, 1000])
+def test_folding_blocks_equals_reference(tier, ring, n, first):
+    blocks = ring((n, 2))
+    got = kernels.block_fold(blocks, seed=SEED, first=first)
+    np.testing.assert_array_equal(got, reference.block_fold(blocks, seed=SEED, first=first))
+
+
+def test_folding_blocks_is_linear_and_adds_up(tier, ring):
+    a, b = ring((640, 2)), ring((1280, 2))[640:]
+    whole = kernels.block_fold(a ^ b, seed=SEED, first=64)
+    np.testing.assert_array_equal(
+        whole, kernels.block_fold(a, seed=SEED, first=64) ^ kernels.block_fold(b, seed=SEED, first=64)
+    )
+    parts = kernels.block_fold(a[:192], seed=SEED, first=64) ^ kernels.block_fold(a[192:], seed=SEED, first=256)
+    np.testing.assert_array_equal(kernels.block_fold(a, seed=SEED, first=64), parts)
+
+
 def test_threads(ring):
     n = 64 * 513
     keys, punctured, delta = trees(4)
@@ -198,7 +267,10 @@ def test_threads(ring):
         got = kernels.ot_receive(t, choices, sent, bits=17, index=0, domain=0)
         bits = kernels.ot_bits(q, index=0, domain=1)
         kernels.ot_flip_(q, delta, choices)
-        return t, choices, message, q, *tags, share, sent, got, bits
+        leaves, sums = kernels.trees_full(values.view(np.uint64)[:64].reshape(32, 2), delta, key=SEED, depth=10)
+        fold = kernels.block_fold(leaves, seed=SEED, first=0)
+        kernels.lpn_(leaves, t, seed=SEED, first=0)
+        return t, choices, message, q, *tags, share, sent, got, bits, leaves, sums, fold
 
     with kernels.use(threads=1):
         want = all_of_them()
@@ -236,6 +308,15 @@ VOLE = dict(words=2, k=4, purpose=0, transpose=True)
         (lambda: kernels.vole_receive(KEYS, **{**VOLE, "words": -1}), ValueError, "words"),
         (lambda: kernels.vole_send(KEYS, DELTA, Q[:61, 0], **VOLE), ValueError, "message"),
         (lambda: kernels.vole_send(KEYS, Q, Q[:62, 0], **VOLE), ValueError, "delta"),
+        (lambda: kernels.trees_full(Q, DELTA, key=SEED, depth=17), ValueError, "depth"),
+        (lambda: kernels.trees_full(DELTA, DELTA, key=SEED, depth=3), ValueError, "roots"),
+        (lambda: kernels.trees_full(Q, DELTA, key=b"short", depth=3), ValueError, "key"),
+        (lambda: kernels.trees_lacking(Q, Q[:, 0].copy(), key=SEED), ValueError, "sums"),
+        (lambda: kernels.trees_lacking(Q.reshape(32, 4, 2), Q[:31, 0].copy(), key=SEED), ValueError, "missing"),
+        (lambda: kernels.lpn_(Q.copy(), Q, seed=SEED, first=3), ValueError, "first"),
+        (lambda: kernels.lpn_(Q.copy(), Q[:0], seed=SEED, first=0), ValueError, "vector"),
+        (lambda: kernels.lpn_(Q, Q[:3], seed=SEED, first=0), ValueError, "blocks: must not overlap vector"),
+        (lambda: kernels.block_fold(Q[:3], seed=SEED, first=0), ValueError, "blocks"),
         (lambda: kernels.vole_fold_(Q, Q[:3]), ValueError, "coefficients"),
         (lambda: kernels.vole_fold_(Q, Q[:2].copy(), Q[:3, 0]), ValueError, "choices"),
         (lambda: kernels.vole_fold_(Q, Q[:2]), ValueError, "rows: must not overlap coefficients"),

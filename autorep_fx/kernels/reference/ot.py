@@ -72,6 +72,56 @@ def vole_fold_(rows, coefficients, choices=None):
     return np.stack([_folded(row, coefficients) for row in [*each, *last]])
 
 
+def trees_full(roots, delta, *, key, depth):
+    nodes, sums = np.stack([roots, roots ^ delta], 1), [roots]
+    for _ in range(1, depth):
+        nodes = _children(nodes, key)
+        sums.append(np.bitwise_xor.reduce(nodes[:, ::2], 1))
+    nodes[..., 0] &= ~U64(1)
+    return nodes.reshape(-1, 2), np.stack(sums, 1)
+
+
+def trees_lacking(sums, missing, *, key):
+    every, depth = np.arange(len(sums)), sums.shape[1]
+    missing = missing.astype(np.int64)
+    nodes = np.zeros((len(sums), 2, 2), U64)
+    for level in range(depth):
+        here = missing >> (depth - 1 - level)
+        if level:
+            nodes = _children(nodes, key)
+        nodes[every, here] = nodes[every, here ^ 1] = 0
+        side = nodes.reshape(len(sums), -1, 2, 2)[every, :, (here ^ 1) & 1]
+        nodes[every, here ^ 1] = sums[:, level] ^ np.bitwise_xor.reduce(side, 1)
+    nodes[every, missing] = np.bitwise_xor.reduce(nodes, 1)
+    nodes[..., 0] &= ~U64(1)
+    nodes[every, missing, 0] |= U64(1)
+    return nodes.reshape(-1, 2)
+
+
+def lpn_(blocks, vector, *, seed, first):
+    need_apart({"blocks": blocks}, {"vector": vector})
+    random = prg_words(seed, 0, (first + len(blocks)) * 5)[first * 5 :].view(np.uint32)
+    entries = random.astype(U64) * U64(len(vector)) >> U64(32)
+    blocks ^= np.bitwise_xor.reduce(vector[entries.reshape(-1, 10)], 1)
+
+
+def block_fold(blocks, *, seed, first):
+    coefficients = prg_words(seed, 0, (first + len(blocks), 2))[first:]
+    marked = np.bitwise_xor.reduce(coefficients * (blocks[:, :1] & U64(1)), 0)
+    total = _folded(blocks[:, 0], coefficients)
+    return np.stack([total ^ _times_x64(_folded(blocks[:, 1], coefficients)), marked])
+
+
+def _times_x64(element):
+    return _folded(element, np.array([[0, 1], [0x87, 0]], U64))  # x^64, and x^64 x^64
+
+
+def _children(nodes, key):
+    mixed = np.stack([nodes[..., 1], nodes[..., 0] ^ nodes[..., 1]], -1)
+    left = aes(key, mixed) ^ mixed
+    return np.stack([left, left ^ nodes], 2).reshape(len(nodes), -1, 2)
+
+
 def _leaf_sums(keys, words, k, purpose, first=0):
     """Of each tree the sum of all leaves, and a row for each bit: the sum of the leaves whose number has it."""
     trees = keys[:, :2].reshape(128 // k, 2**k, 2)

@@ -2,16 +2,19 @@
 
 import threading
 
+import lpn_bits
 import numpy as np
 import pytest
 
 from autorep_fx import kernels
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.link.local import LocalChannel, local_pair
-from autorep_fx.secure.makers.paired.ot import Receiver, Sender, SoftSpoken, base, trees
+from autorep_fx.secure.makers.paired.ot import Ferret, Noise, Receiver, Sender, SoftSpoken, base, ferret, trees
 
 STEP = 7
-KINDS = [SoftSpoken(), SoftSpoken(k=2), SoftSpoken(checked=False)]
+#: Far too small to be safe, and quick.
+SMALL = Ferret(Noise(weight=128, depth=6, unknowns=1024))
+KINDS = [SoftSpoken(), SoftSpoken(k=2), SoftSpoken(checked=False), SMALL]
 
 
 def together(*calls):
@@ -51,7 +54,7 @@ class Tampering(LocalChannel):
         super().send(step, *arrays)
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=repr)
+@pytest.fixture(scope="module", params=KINDS, ids=str)
 def session(request):
     sender, receiver, channels = pair(request.param)
     together(sender.setup, receiver.setup)
@@ -63,7 +66,7 @@ def extend(sender, receiver, n):
     return q, t, choices
 
 
-@pytest.mark.parametrize("n", [64, 128, 448, 4096])
+@pytest.mark.parametrize("n", [64, 128, 448, 4096, 20_032])
 def test_blocks_differ_by_the_choice_times_delta(session, n):
     sender, receiver, _ = session
     before = sender.index
@@ -76,7 +79,7 @@ def test_blocks_differ_by_the_choice_times_delta(session, n):
 
 def test_what_is_said_is_what_is_declared(session):
     sender, receiver, channels = session
-    for n in (64, 640):
+    for n in (64, 640, 12_800):
         index = sender.index
         for channel in channels:
             channel.reset()
@@ -85,7 +88,7 @@ def test_what_is_said_is_what_is_declared(session):
             assert (channel.bytes_sent, channel.messages_sent) == (said.bytes, said.messages)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, SoftSpoken(k=1), SoftSpoken(k=8)], ids=repr)
+@pytest.mark.parametrize("kind", [*KINDS, SoftSpoken(k=1), SoftSpoken(k=8)], ids=str)
 def test_what_the_set_up_says_is_what_is_declared(kind):
     sender, receiver, channels = pair(kind)
     together(sender.setup, receiver.setup)
@@ -249,6 +252,115 @@ def test_what_is_shown_has_no_secrets(session):
     sender, receiver, _ = session
     for shown in (repr(sender), repr(receiver)):
         assert "transfers" in shown and str(int(sender.delta[0])) not in shown
+
+
+# ------------------------------------------------------------------------------------------------------ Ferret
+
+
+def test_sums_of_trees_that_do_not_fit_end_the_session(monkeypatch):
+    sender, receiver, _ = pair(SMALL)
+    together(sender.setup, receiver.setup)
+    honest = kernels.trees_full
+
+    def deviate(*arguments, **options):
+        leaves, sums = honest(*arguments, **options)
+        sums[3, 2, 1] ^= np.uint64(8)  # whichever way the path goes: what left is wrong, right is
+        return leaves, sums
+
+    monkeypatch.setattr(kernels, "trees_full", deviate)
+    with pytest.raises(PartyError, match="server: the client does not follow the protocol"):
+        extend(sender, receiver, 64)
+    with pytest.raises(PartyError, match="not set up, or failed"):
+        receiver.extend(64)
+
+
+def test_leaves_that_are_not_those_of_the_trees_end_the_session(monkeypatch):
+    sender, receiver, _ = pair(SMALL)
+    together(sender.setup, receiver.setup)
+    honest = kernels.trees_full
+
+    def deviate(*arguments, **options):
+        leaves, sums = honest(*arguments, **options)
+        leaves[77, 0] ^= np.uint64(2)
+        return leaves, sums
+
+    monkeypatch.setattr(kernels, "trees_full", deviate)
+    with pytest.raises(PartyError, match="does not follow the protocol"):
+        extend(sender, receiver, 64)
+
+
+def test_the_noise_is_one_choice_in_each_block():
+    sender, receiver, _ = pair(SMALL)
+    together(sender.setup, receiver.setup)
+    seen = []
+    half, honest = receiver._half, receiver._half._fold
+
+    def fold(leaves, coefficients, vector):
+        seen.append(leaves[:, 0] & np.uint64(1))
+        return honest(leaves, coefficients, vector)
+
+    half._fold = fold
+    extend(sender, receiver, 64)
+    assert (seen[0].reshape(SMALL.noise.weight, -1).sum(1) == 1).all()
+    places = seen[0].reshape(SMALL.noise.weight, -1).argmax(1)
+    assert len(np.unique(places)) > 40  # of 64, 128 times
+
+
+def test_blocks_that_are_handed_out_are_not_used_again():
+    """The next round's own lie apart: whoever flips choices changes nothing of it."""
+    sender, receiver, _ = pair(SMALL)
+    together(sender.setup, receiver.setup)
+    for _ in range(4):
+        q, t, choices = extend(sender, receiver, 4096)
+        kernels.ot_flip_(t, sender.delta, choices)
+        np.testing.assert_array_equal(q, t)
+        q[:] = t[:] = 0
+
+
+def test_powers_add_up_in_the_field():
+    rng = np.random.default_rng(1)
+    blocks = rng.integers(0, 2**64, (128, 2), dtype=np.uint64)
+    blocks[2:] = 0
+    low, high = (int(b[0]) | int(b[1]) << 64 for b in blocks[:2])
+    want = low ^ high << 1
+    want = want & 2**128 - 1 ^ (0x87 if want >> 128 else 0)
+    got = ferret._powers(blocks)
+    assert int(got[0]) | int(got[1]) << 64 == want
+
+
+@pytest.mark.parametrize("attack", [lpn_bits.algebraic, lpn_bits.information_set, lpn_bits.own_rows])
+def test_the_noise_is_safe_against_what_is_known(attack):
+    noise = ferret.SAFE
+    assert attack(noise.weight, 2**noise.depth, noise.unknowns, ones=10) >= 145
+    assert lpn_bits.own_rows(noise.weight, 2**noise.depth, noise.unknowns, 10, share=0.6) >= 135
+
+
+def test_the_parameters_of_the_paper_are_not():
+    assert lpn_bits.algebraic(4971, 2**11, 124_000, ones=10) < 75
+    assert lpn_bits.own_rows(4971, 2**11, 124_000, ones=10) < 92
+
+
+def test_a_safe_round_costs_a_tenth_of_a_byte_a_transfer():
+    kind = Ferret()
+    made = kind.noise.made - kind.noise.used
+    both = kind.extension_said(made)
+    assert sum(said.bytes for said in both) / made < 0.1
+    assert kind.extension_said(64, made) == both and kind.extension_said(64, 64)[0].bytes == 0
+
+
+@pytest.mark.parametrize("noise", [Noise(3, 6, 1024), Noise(64, 3, 1024), Noise(64, 7, 1023)])
+def test_noise_that_does_not_fit_is_refused(noise):
+    with pytest.raises(ValueError, match="noise: a round"):
+        Ferret(noise)
+
+
+@pytest.mark.slow
+def test_a_round_of_safe_noise():
+    sender, receiver, _ = pair(Ferret())
+    together(sender.setup, receiver.setup)
+    q, t, choices = extend(sender, receiver, 2**20)
+    kernels.ot_flip_(t, sender.delta, choices)
+    np.testing.assert_array_equal(q, t)
 
 
 # ---------------------------------------------------------------------------------------------- base transfers

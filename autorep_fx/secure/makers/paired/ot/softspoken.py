@@ -92,12 +92,16 @@ class SoftSpoken(Kind):
 
 
 class _Half:
-    """What both halves have in common."""
+    """What both halves have in common.
+
+    Attributes:
+        session: a public name that both parties' randomness went into.
+    """
 
     def __init__(self, kind: SoftSpoken, channel: Channel, step: int, sender: str, receiver: str):
         self.kind, self.channel, self.step, self.index = kind, channel, step, 0
         self._direction = f"{sender}>{receiver}".encode()
-        self._session, self._extensions = b"", 0
+        self.session, self._extensions = b"", 0
         self._keys: np.ndarray | None = None
 
     def __repr__(self) -> str:
@@ -116,14 +120,14 @@ class _Half:
 
     def _tags(self, rows: np.ndarray, message: np.ndarray, choices: np.ndarray | None) -> np.ndarray:
         """Hashes of all rows, which become blocks."""
-        transcript = hashlib.sha256(self._session + self._extensions.to_bytes(8, "little"))
+        transcript = hashlib.sha256(self.session + self._extensions.to_bytes(8, "little"))
         transcript.update(message.data)
         coefficients = kernel().prg_words(transcript.digest()[:16], 0, (len(rows) // 64, 2))
         coefficients[-_HIDING:] = [[1, 0], [0, 1]]
         return kernel().vole_fold_(rows, coefficients, choices)
 
     def _digest(self, tags: np.ndarray) -> np.ndarray:
-        digest = hashlib.blake2b(tags.tobytes(), digest_size=8 * _DIGEST, key=self._session)
+        digest = hashlib.blake2b(tags.tobytes(), digest_size=8 * _DIGEST, key=self.session)
         return np.frombuffer(digest.digest(), U64)
 
 
@@ -136,11 +140,11 @@ class SoftSender(_Half, SendingHalf):
         k, offered = self.kind.k, np.empty(base.POINT, np.uint8)
         self.channel.receive(self.step, offered)
         opposite = U64(1) - trees.path(self.delta, k)
-        points, keys, self._session = base.choose(offered.tobytes(), opposite, self._direction)
+        points, keys, self.session = base.choose(offered.tobytes(), opposite, self._direction)
         self.channel.send(self.step, points)
         said = [np.empty(n, U64) for n in trees.message_words(k)]
         self.channel.receive(self.step, *said)
-        seeds = trees.grow(keys, self.delta, k, self._session, said)
+        seeds = trees.grow(keys, self.delta, k, self.session, said)
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
     def extend(self, n: int) -> np.ndarray:
@@ -173,8 +177,8 @@ class SoftReceiver(_Half, ReceivingHalf):
         self.channel.send(self.step, np.frombuffer(offered, np.uint8))
         points = np.empty((128, base.POINT), np.uint8)
         self.channel.receive(self.step, points)
-        keys, self._session = base.both_keys(secret, offered, points, self._direction)
-        seeds, said = trees.plant(keys, self.kind.k, self._session)
+        keys, self.session = base.both_keys(secret, offered, points, self._direction)
+        seeds, said = trees.plant(keys, self.kind.k, self.session)
         self.channel.send(self.step, *said)
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
