@@ -28,7 +28,7 @@ from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .loaders import Loader, check_classes
 from .methods import Method
-from .objective import objective
+from .objective import logits_of, objective
 from .ranges import RangeWatch, with_excess
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,7 @@ class Loop:
         if self.features:
             (output, mine), (target, theirs) = output, target
         check_classes(labels, output, where)
+        target = None if target is None else logits_of(target, output)
         loss = objective(output, labels, target, s.temperature) + s.growth_weight * excess
         if self.features:
             loss = loss + s.feature_weight * self.feature_loss(mine, theirs)

@@ -61,7 +61,8 @@ def search(
             each rank its own part.
         val_loader: batches for the accuracy of each epoch.
         teacher: the unreplaced network, to distil from; runs in eval mode and is not changed (where it is on another
-            device, a copy does it).
+            device, a copy does it). Of a dict that it returns "logits" count, of another or a tuple the one tensor that
+            has the shape of what ``gm`` returns.
         on_epoch: called after every epoch (on rank 0), behind its checkpoint, with a plain dict: ``epoch`` (from 1),
             ``epochs``, ``loss``, ``accuracy``, ``relus``, and ``val_accuracy`` where there is a ``val_loader``:
             ``on_epoch=wandb.log`` is all that Weights & Biases needs.

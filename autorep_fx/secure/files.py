@@ -42,6 +42,7 @@ _PUBLIC, _SERVER = "public.json", "server-*.safetensors"
 #: Where the server's file keeps what, and what a user does about one that is damaged.
 _REAL, _WEIGHT, _CONSTANT = "real/", "weight/", "constant/"
 _WAY_OUT = "compile the model again"
+_VERSIONS = f"{_WAY_OUT} if the file is the older one, install a newer autorep_fx here if it is the newer"
 
 _TABLE = Check("a table", lambda v, _: type(v) is dict)
 _LIST = Check("a list", lambda v, _: type(v) is list)
@@ -208,7 +209,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     if type(public) is not dict or public.get("format") != _FORMAT:
         raise FormatError(f"{path} is not a program of autorep_fx")
     if public.get("version") != _VERSION:
-        raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; compile the model again")
+        raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; {_VERSIONS}")
     with _named(path):
         if {*public} != {"format", "version", "input", "output", "plan version", "plan"}:
             raise FormatError("does not have the entries of a program")
@@ -217,9 +218,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
         if public["plan"] is None:
             return public, None
         if public["plan version"] != native.VERSION:
-            raise FormatError(
-                f"the plan is of version {public['plan version']}, this is {native.VERSION}; compile the model again"
-            )
+            raise FormatError(f"the plan is of version {public['plan version']}, this is {native.VERSION}; {_VERSIONS}")
         check(public["plan"], _LIST, "the plan")
         steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
         plan = check_plan(native.Plan(tuple(steps)))

@@ -26,6 +26,7 @@ from .addresses import identity_of
 from .client_session import ClientSession, Options
 from .greeting import name_of_program
 from .ledger import Ledger
+from .pool import remove_left
 from .published import Pictures, terms
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def connect(
         ValueError: an address or a number out of range.
         PartyError: server or dealer cannot be reached or trusted, or have another version or program, or the server
             another ``input.json``.
-        Refused: too many sessions; says when to come back.
+        Refused: too many sessions or megabytes; says when to come back.
     """
     cert, ca = (None, None) if not tls or isinstance(tls, Identity) else tls
     identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
@@ -108,7 +109,10 @@ class Client:
         self.public, self.options, self._owner = public, options, Owner("this client")
         self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
         self._terms = terms(public.form, pictures)
-        path = None if options.state is None else Path(options.state) / "client.sqlite"
+        path = None
+        if options.state is not None:
+            path = Path(options.state) / "client.sqlite"
+            remove_left(options.state)
         self._ledger = Ledger(path, "client", many=True)
         self._lock, self._closed = threading.Lock(), False
         self._session: ClientSession | None = None

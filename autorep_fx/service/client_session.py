@@ -130,6 +130,7 @@ class ClientSession:
             return self._answer(values, until)
         finally:
             self._busy = False
+            self._refused.clear()  # one is used, so another one may be allowed
             self.pool.wake()
 
     def _answer(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -33,7 +32,6 @@ from .certificates import make_certificates
 from .client import Client
 from .client_session import Options
 from .dealer import DealerService
-from .ledger import Ledger
 from .metrics import Metrics, serve_http
 from .pool import check_store
 from .published import Pictures, seed_of, terms
@@ -85,7 +83,7 @@ def deal(args: Namespace) -> int:
     _set_up(s)
     plan = load_published(s.program).plan
     metrics = Metrics("dealer")
-    service = DealerService(plan, s, _ledger(s, "dealer"), metrics)
+    service = DealerService(plan, s, metrics)
     return _run(service, s, metrics)
 
 
@@ -102,7 +100,7 @@ def serve(args: Namespace) -> int:
     chosen = plan.with_comparison(comparison)
     metrics = Metrics("server")
     weights, model = Weights(chosen, numbers), BlindedWeights(chosen, numbers, seed_of(plan, numbers, s.state))
-    service = ServerService(plan, comparison, weights, model, s, _ledger(s, "server"), metrics, agreed)
+    service = ServerService(plan, comparison, weights, model, s, metrics, agreed)
     return _run(service, s, metrics)
 
 
@@ -136,15 +134,6 @@ def certificates(args: Namespace) -> int:
     for path in make_certificates(args.out, args.names):
         print(path)
     return 0
-
-
-def _ledger(s: Listening, party: str) -> Ledger:
-    """Its owner is who listens there, so that the process that is started again at an address burns what the last one
-    left; a port of the system's choice is of this process alone."""
-    path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
-    ledger = Ledger(path, f"{party} {s.listen}" + (f" {os.getpid()}" if address_of(s.listen)[1] == 0 else ""))
-    ledger.forget(s.keep_days)
-    return ledger
 
 
 def _set_up(s: Listening) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
 from ..secure.owner import Owner
+from .locks import hold, let_go, one_at_a_time
 from .private import private_folder
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
@@ -26,6 +28,9 @@ _PIECE = 2**28
 
 #: What is added to a piece, so that a change shows.
 _TAG = 16
+
+#: Where the pools of a state are.
+_FOLDER = "prepared"
 
 
 class Store(Protocol):
@@ -71,7 +76,10 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        private_folder(folder)
+        private_folder(folder.parent)
+        with one_at_a_time(folder.parent):  # nobody takes it for one that was left before it is locked
+            folder.mkdir(mode=0o700)
+            self._lock = hold(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch
@@ -135,6 +143,7 @@ class Disk:
         for path in self._folder.iterdir():
             path.unlink()
         self._folder.rmdir()
+        let_go(self._lock)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.sealed"
@@ -260,8 +269,25 @@ def prepared_pool(party: str, depth: int, state: str | os.PathLike | None, disk:
         ValueError: on disk, without a folder for it.
     """
     check_store(state, disk)
-    folder = Path(state or "") / "prepared" / secrets.token_hex(16)
+    folder = Path(state or "") / _FOLDER / secrets.token_hex(16)
     return Pool(Disk(folder, party) if disk else Memory(), depth + 1)
+
+
+def remove_left(state: str | os.PathLike) -> None:
+    """Remove the files that processes which are gone had prepared under ``state``: nobody has their keys."""
+    pools = Path(state) / _FOLDER
+    if not pools.is_dir():
+        return
+    with one_at_a_time(pools):
+        for folder in pools.iterdir():
+            try:
+                lock = hold(folder)
+            except OSError:  # another process lives that uses it, or it is none
+                continue
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                let_go(lock)
 
 
 def check_store(state: str | os.PathLike | None, disk: bool) -> None:

@@ -26,7 +26,6 @@ from ..secure.plan.plan import Plan
 from .addresses import address_of
 from .gate import PATIENCE
 from .greeting import TurnedAway, ask_for, check_terms, new_session, refuse, tell
-from .ledger import Ledger
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
 from .service import Service
@@ -48,6 +47,7 @@ class _Session:
     pool: Pool
     free: threading.Lock = field(default_factory=threading.Lock)  # until its second connection comes
     over: threading.Event = field(default_factory=threading.Event)
+    held: dict[int, int] = field(default_factory=dict)  # samples of what is prepared, by number
 
 
 class ServerService(Service):
@@ -67,7 +67,6 @@ class ServerService(Service):
         weights: Weights,
         model: BlindedWeights,
         settings: Serve,
-        ledger: Ledger,
         metrics: Metrics,
         terms: Mapping[str, str],
     ):
@@ -77,7 +76,11 @@ class ServerService(Service):
             address_of(settings.advertise)  # before a client is told
         self.load, self.blinded = Load(self.plan), digest(model.blinded())
         self._sessions: dict[str, _Session] = {}
-        super().__init__("server", plan, settings, ledger, metrics, settings.dealer)
+        super().__init__("server", plan, settings, metrics, settings.dealer)
+        if not self.limits.ever(self.load.once):
+            log.warning("no client can fetch what blinds the weights",
+                        why=f"it has {self.load.once:.3g} megabytes, and ten seconds of megabytes, or of "
+                        "client_megabytes, are less")  # fmt: skip
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         channel.peer = "client"
@@ -150,18 +153,23 @@ class ServerService(Service):
         half = ServerHalf(party, self.model)
         half.share_seeds()
         if client.receive_letter(weights=bool)["weights"]:
+            self.limits.traffic(session.client, self.load.once)
             half.send_weights()
+            self.metrics.sent("setup", client.bytes_sent)
         while self._next(client, session):
             batch = client.receive_letter(prepare=int)["prepare"]
             self.check_batch(client, batch)
+            number = half.inference + 1
             try:
                 if len(session.pool) > s.depth:
                     raise Refused(f"{len(session.pool)} prepared inferences wait, and {s.depth} may", 1.0)
+                self.limits.hold(session.client, batch)
+                session.held[number] = batch
                 self.limits.inference(session.client, batch, self.load.all(batch))
-                number = half.inference + 1
                 dealer.send_letter(prepare=number, batch=batch)
                 dealer.receive_letter()
             except Refused as error:
+                self._release(session, number)
                 self.metrics.refused()
                 client.send_fault(str(error), error.retry_after)
                 continue
@@ -192,7 +200,12 @@ class ServerService(Service):
         session.over.set()
         self.metrics.waiting(-len(session.pool))
         session.pool.close()
+        for number in list(session.held):
+            self._release(session, number)
         self.ledger.burn(session.name)
+
+    def _release(self, session: _Session, number: int) -> None:
+        self.limits.release(session.client, session.held.pop(number, 0))
 
     # --- the second connection: answers ------------------------------------------------------------------------------
 
@@ -224,10 +237,13 @@ class ServerService(Service):
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
+            if session.over.is_set():
+                raise PeerLost(f"it asked for inference {number} when the session was over")
             refuse(client, f"inference {number} is not prepared, or was used")
         self.metrics.waiting(-1)
         session.pool.used = time.monotonic()
         self.ledger.claim(session.name, number)  # before a byte of it goes out
+        samples = session.held.pop(number, 0)  # which are held until it is answered, also if the session ends now
         try:
             start = time.monotonic()
             client.deadline = start + self.settings.timeout
@@ -235,8 +251,11 @@ class ServerService(Service):
         except BaseException as error:
             self.ledger.burn(session.name, number)
             self.metrics.failed()
+            client.deadline = float("inf")  # it is told that it was too slow
             tell(client, str(error) if isinstance(error, PartyError) else "an error of the server's; its log has it")
             raise
+        finally:
+            self.limits.release(session.client, samples)
         client.deadline = float("inf")
         self.ledger.done(session.name, number)
         self.metrics.inference("online", time.monotonic() - start, party.count().total_bytes)

@@ -20,6 +20,7 @@ import autorep_fx as ar
 from autorep_fx.cli import main
 from autorep_fx.errors import FormatError
 from autorep_fx.service.ledger import Ledger
+from autorep_fx.service.locks import hold_place, let_go
 from autorep_fx.service.published import Pictures, seed_of
 from autorep_fx.service.settings import Deal, Serve, read
 
@@ -245,6 +246,36 @@ class Balancer:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+def test_who_starts_a_service_a_second_time_is_told_and_breaks_nothing(published, provider, capsys):
+    started, x = provider(server__metrics=f"127.0.0.1:{free_port()}"), published[2]
+    with started.connect(depth=3) as client:
+        client.wait()
+        until(lambda: len(started.ledger("server")) == 3)
+        for name in ("server", "dealer"):
+            arguments = started.arguments(name)
+            assert main(arguments) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and f"listen: cannot listen on {started.at(name)}: another process has" in said
+        (metrics,) = started.processes["server"].said("metrics")
+        where = ["--listen", "127.0.0.1:0", "--metrics", metrics["at"]]
+        assert main(["deal", "--program", str(published[0] / "public"), *where]) == 2
+        assert f"metrics: cannot listen on {metrics['at']}: another process has it" in capsys.readouterr().err
+        assert [state for *_, state in started.ledger("server")] == ["prepared"] * 3
+        session = client._session.name
+        assert (client.run(x[:1]).output - published[1](x[:1])).abs().max() < 2e-3 and client._session.name == session
+
+
+def test_two_processes_with_a_port_each_of_its_own_are_not_the_same_owner_of_a_state(published, tmp_path, capsys):
+    """As of containers that share a volume: both may listen, and one of them would burn what the other has prepared."""
+    at = f"127.0.0.1:{free_port()}"
+    place = hold_place(tmp_path, f"dealer {at}")
+    arguments = ["deal", "--program", published[0] / "public", "--listen", at, "--state", tmp_path]
+    assert main([*map(str, arguments)]) == 2
+    assert f"state: process {os.getpid()} is 'dealer {at}'" in capsys.readouterr().err
+    assert not (tmp_path / "dealer.sqlite").exists()
+    let_go(place)
 
 
 def test_replicas_behind_a_balancer_share_the_ledger(published, tmp_path):

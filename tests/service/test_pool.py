@@ -1,17 +1,18 @@
 """Prepared inferences in memory and on disk: what was put in comes out, once."""
 
+import os
 import random
 import threading
 import time
 
 import numpy as np
 import pytest
-from forks import said_in_a_fork
+from forks import FORKS, said_in_a_fork
 
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.correlations.prepared import Prepared
 from autorep_fx.service import pool as pool_module
-from autorep_fx.service.pool import Disk, Memory, Pool, prepared_pool
+from autorep_fx.service.pool import Disk, Memory, Pool, prepared_pool, remove_left
 
 
 def prepared(number, batch=1):
@@ -65,6 +66,28 @@ def test_files_can_be_read_by_nobody_else_and_not_be_exchanged(tmp_path):
         store.take(2)
     with pytest.raises(PartyError, match="2.sealed is gone"):
         store.take(2)
+
+
+def prepare_and_die(state):
+    for number in (1, 2):
+        prepared_pool("client", 1, state, True).put(prepared(number))
+    os._exit(9)
+
+
+def test_files_of_a_process_that_is_gone_are_removed_and_no_others(tmp_path):
+    pool = prepared_pool("client", 1, tmp_path, True)
+    pool.put(prepared(3))
+    dead = FORKS.Process(target=prepare_and_die, args=(tmp_path,))
+    dead.start()
+    dead.join(60)
+    (tmp_path / "prepared" / "notes.txt").write_text("of somebody else")
+    assert dead.exitcode == 9 and len([*tmp_path.glob("prepared/*/*.sealed")]) == 3
+    remove_left(tmp_path)
+    assert [file.name for file in tmp_path.glob("prepared/*/*")] == ["3.sealed"]
+    assert pool.next(3, 0.0) is None and pool.next(1, 0.0) == 3 and pool.take(3).inference == 3
+    pool.close()
+    assert [each.name for each in (tmp_path / "prepared").iterdir()] == ["notes.txt"]
+    remove_left(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])

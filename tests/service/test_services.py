@@ -28,10 +28,10 @@ from autorep_fx.cli import main
 from autorep_fx.errors import FormatError, PartyError, Refused
 from autorep_fx.secure.files import load_published
 from autorep_fx.secure.link import tls
-from autorep_fx.secure.link.message import HEADER, LETTER
+from autorep_fx.secure.link.message import HEADER, LETTER, REQUEST
 from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tls import Identity
-from autorep_fx.service import client_session, greeting
+from autorep_fx.service import client_session, gate, greeting
 from autorep_fx.service.addresses import address_of
 from autorep_fx.service.certificates import make_certificates
 from autorep_fx.service.client import Client
@@ -479,6 +479,126 @@ def test_limits_are_refusals_that_say_when(published, provider):
             client.run(x[:9])
 
 
+def test_what_blinds_the_weights_counts_into_the_megabytes(published, provider, tmp_path):
+    """Ten seconds' worth is enough for two of them; a session that has it in its cache draws nothing."""
+    started = provider(server__client_megabytes=0.001)
+    for cache in (tmp_path, tmp_path, None):
+        started.connect(depth=0, cache=cache).close()
+    with pytest.raises(Refused, match="'alice': 0.001 megabytes a second are allowed") as refused:
+        for _ in range(2):
+            started.connect(depth=0).close()
+    assert 0 < refused.value.retry_after < 5
+    started.connect("bob", depth=0).close()
+
+
+def test_a_service_of_which_no_client_could_fetch_it_says_so(published, provider):
+    started = provider(server__megabytes=0.0001)
+    (line,) = started.processes["server"].said("no client can fetch what blinds the weights")
+    megabytes = ar.SecureProgram.load(published[0] / "program").cost("wan").setup["server"] / 1e6
+    assert line["why"].startswith(f"it has {megabytes:.3g} megabytes")
+    with pytest.raises(Refused, match="are more than all clients may ever have"):
+        started.connect(depth=0, timeout=1.0)
+
+
+def test_a_session_has_so_many_inferences_waiting_whatever_its_client_asks_for(published, service):
+    with service.connect(depth=9) as client:
+        assert client._session.depth == 4, "as the server has said"
+        client._session.depth = 9
+        refusals = client._session._refused
+        until(lambda: refusals)
+        assert "5 prepared inferences wait, and 4 may" in str(refusals[1][0]), "and one that is asked for at once"
+        assert client.wait(0.0) == 5
+
+
+def test_what_a_client_makes_the_server_hold_is_counted_in_samples(published, provider):
+    started, x = provider(server__client_held=8), published[2]
+    with started.connect(depth=2, batch=8) as client, started.connect(depth=0) as same:
+        until(lambda: client._session._refused)
+        assert client.wait(0.0) == 1, "8 samples, and no second inference"
+        with pytest.raises(Refused, match="correlations of 8 samples wait for 'alice', and 8 may"):
+            same.run(x[:1], timeout=0.8)
+        with started.connect("bob") as other:
+            assert right(published, other.run(x[:8]), x[:8])
+        refused = client._session._refused
+        refused.clear()
+        until(lambda: refused)
+        refused[8] = refused[8][0], time.monotonic() + 60
+        assert right(published, client.run(x[:8]), x[:8])
+        until(lambda: client.wait(0.0) == 1)  # what is used makes room at once, whenever it was to come back
+    with started.connect(depth=0) as client:
+        for i in range(3):
+            assert right(published, client.run(x[i : i + 8]), x[i : i + 8]), "sessions that are over hold nothing"
+
+
+def test_what_a_client_makes_the_dealer_hold_is_counted_too(published, provider, monkeypatch):
+    from autorep_fx.secure.makers.dealt.client import ClientHalf
+
+    started, x = provider(server__client_held=1000), published[2]
+    prepare, stalled, go_on = ClientHalf.prepare, threading.Event(), threading.Event()
+
+    def stalls(self, batch):
+        if batch == 64:
+            stalled.set()
+            go_on.wait(20)
+        return prepare(self, batch)
+
+    monkeypatch.setattr(ClientHalf, "prepare", stalls)
+    with started.connect(depth=1, batch=64) as client, started.connect(depth=0) as same:
+        assert stalled.wait(10)
+        with pytest.raises(Refused, match="the dealer refuses: correlations of 64 samples wait for 'alice', and 64"):
+            same.run(x[:1], timeout=0.8)
+        go_on.set()
+        assert client.wait() == 1
+        assert right(published, same.run(x[:1]), x[:1])
+
+
+def test_a_place_at_the_dealer_is_free_as_soon_as_its_server_gives_it_up(published, provider):
+    started = provider(dealer__client_sessions=1)
+    program = greeting.name_of_program(load_published(published[0] / "public").plan)
+    for comes in (False, True):  # to the dealer, where it says no more
+        link = channel(started, published)
+        greeting.ask_for(link, "session", program)
+        session = link.receive_letter(session=str)["session"]
+        if comes:
+            other = channel(started, published, "dealer")
+            greeting.ask_for(other, "session", program, session=session)
+            other.receive_letter()
+        with pytest.raises(Refused, match="the dealer refuses: 'alice' has 1 sessions"):
+            started.connect(timeout=0.5)
+        link.close()
+        until(lambda: comes_in(started), gate.PATIENCE / 2)
+    other.close()
+
+
+def comes_in(started) -> bool:
+    try:
+        started.connect(depth=0).close()
+    except Refused:
+        return False
+    return True
+
+
+def test_a_session_that_rests_ends(published, provider):
+    started, x = provider(idle=0.5, grace=0.5), published[2]
+    with started.connect() as client:
+        client.wait()
+        session = client._session.name
+        until(lambda: started.ledger("server") and all_ended(started.ledger("server")), 5)
+        assert right(published, client.run(x[:1]), x[:1]) and client._session.name != session, "the next run opens one"
+
+
+def test_an_inference_has_so_many_seconds(published, provider):
+    started = provider(server__timeout=2.0)
+    with started.connect() as client:
+        client.wait()
+        session = client._session
+        number = session.pool.next(1, 0.0)
+        session._online.send(REQUEST, np.array([number], np.int64))  # and nothing more
+        with pytest.raises(PartyError, match="the client sent nothing, or too little, for 2 s"):
+            session._online.receive(0)
+        until(lambda: (session.name, number, "alice", "burned") in started.ledger("server"), 5)
+
+
 def test_gmw_and_large_messages(published, provider):
     started, x = provider(server__comparison="gmw"), published[2]
     with started.connect(batch=32, threads=2) as client:
@@ -494,8 +614,8 @@ def test_prepared_inferences_on_disk(published, provider, tmp_path):
     with started.connect(depth=2, disk=True, state=tmp_path / "client") as client:
         assert client.wait() == 2
         for folder in (tmp_path / "client", started.folder / "server"):
-            files = [*folder.glob("prepared/*/*.sealed")]
-            assert len(files) == 2 and all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+            until(lambda folder=folder: len([*folder.glob("prepared/*/*.sealed")]) == 2)
+            assert all(file.stat().st_mode & 0o777 == 0o600 for file in folder.glob("prepared/*/*"))
         assert right(published, client.run(x[:1]), x[:1])
     for folder in (tmp_path / "client", started.folder / "server"):
         until(lambda folder=folder: not [*folder.glob("prepared/*/*")])

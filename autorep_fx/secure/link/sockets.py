@@ -48,7 +48,7 @@ class SocketChannel(Channel):
         try:
             left = self._both(left, [memoryview(header)], until)
             depth = self._open(step, header, (into,))
-            left = self._both(left, [raw(into)], until)
+            left = self._both(left, [raw(into)] if into.nbytes else [], until)  # nothing read is a peer that hung up
         except TimeoutError:
             raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
         except EOFError:
@@ -62,7 +62,7 @@ class SocketChannel(Channel):
         if not self._owner.here:
             return
         with contextlib.suppress(OSError):  # the peer was quicker
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket's own takes TLS off first
         self._socket.close()
 
     def _until(self) -> float:

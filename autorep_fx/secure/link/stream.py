@@ -21,6 +21,9 @@ _RECORD = 2**14 - HEADER_BYTES
 #: many may stay without an answer.
 _IDLE, _BETWEEN, _QUESTIONS = 30, 10, 3
 
+#: What the system says of a peer that has hung up; always, or (Linux) if it is asked.
+_HUNG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+
 #: What OpenSSL calls it when the peer does not believe a certificate.
 _ALERT = re.compile("_ALERT_(.*CERTIFICATE|UNKNOWN_CA)")
 
@@ -57,6 +60,15 @@ class StreamChannel(SocketChannel):
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(None if seconds is None else 1000 * seconds))
+
+    def gone(self, seconds: float = 0.0) -> bool:
+        """Whether the peer has hung up, or does within so many seconds; what it has sent before may wait unread."""
+        poll = select.poll()
+        try:
+            poll.register(self._socket, _HUNG_UP)
+        except ValueError:  # it is closed
+            return True
+        return bool(poll.poll(1000 * seconds))
 
     def _until(self) -> float:
         self._check_date()

@@ -108,6 +108,19 @@ def test_exchange_sends_both_ways_at_once(kind, size):
 
 
 @KINDS
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_an_exchange_in_which_one_side_says_nothing(kind, size):
+    a, b = pair(kind)
+    mine, nothing = np.full(size, 1, np.uint64), np.empty(0, np.uint64)
+    got = np.empty_like(mine)
+    thread = threading.Thread(target=b.exchange, args=(1, nothing, got))
+    thread.start()
+    a.exchange(1, mine, np.empty(0, np.uint64))
+    thread.join(5)
+    assert (got == 1).all() and a.clock.depth == b.clock.depth == 1
+
+
+@KINDS
 def test_wrong_length_and_wrong_step(kind):
     a, b = pair(kind)
     a.send(1, np.zeros(3, np.uint64))

@@ -16,7 +16,7 @@ keeps, and sees the same.
 
 from .client import decrypt, encrypt
 from .keys import ClientKey, PublicKey, public_words
-from .messages import sizes
+from .messages import products, sizes
 from .server import Weight, prepare_weight, respond
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "decrypt",
     "encrypt",
     "prepare_weight",
+    "products",
     "public_words",
     "respond",
     "sizes",

@@ -26,6 +26,13 @@ def sizes(step: Step, batch: int) -> tuple[int, int]:
     return SEED_WORDS + _words(sent, step.width + 32 * low_words(step)), _words(answered, step.width + 8)
 
 
+def products(step: Step, batch: int) -> int:
+    """Polynomials that the server multiplies by each other: what a map takes it, more or less."""
+    of = field(step, batch)
+    p = of.packing
+    return p.sets(batch * of.repeats) * p.groups * p.input_sets * p.output_sets
+
+
 def _words(count: int, bits: int) -> int:
     return count * bits // 64
 
