@@ -17,11 +17,12 @@ from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import connect
 from ..secure.makers.maker import Maker
+from ..secure.makers.table import DEALT, MAKERS
 from ..secure.parties.client import Client as Party
 from ..secure.plan.plan import Plan
 from ..secure.result import Phase, Stats
 from .addresses import address_of, redirected
-from .greeting import ask_for, clash_of_makers, names_session
+from .greeting import ask_for, names_session, one_without_dealer
 from .ledger import Ledger
 from .options import Options
 from .pool import prepared_pool
@@ -53,14 +54,14 @@ class ClientSession:
         self.torn = self._busy = False
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
-        s, preparing = options, at_client(options.dealer)(options)
-        self._maker = preparing.maker
+        s, preparing = options, at_client(options.dealer is not None)(options)
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", program, name=s.name, maker=self._maker.name, **terms)
+            ask_for(self._offline, "session", program, name=s.name, dealer=s.dealer is not None, **terms)
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, at=str,
                                                **preparing.offered)  # fmt: skip
+            self._maker = _maker_of(said, s.dealer is not None)
             _check_offer(said, self._maker)
             preparing.check(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
@@ -74,7 +75,7 @@ class ClientSession:
             party = Party(chosen, server=self._offline, **links)
             self._preparing = self._maker.client(party)
             preparing.begin(self._preparing, self._offline, said)
-            party.start_counting()
+            party.start_counting()  # chains of messages begin anew
             self._answering = Party(chosen, server=online)
             self._online = online
             for channel in self._channels:
@@ -229,14 +230,26 @@ class ClientSession:
             self.pool.put(prepared)
 
 
+def _maker_of(said: dict[str, Any], dealer: bool) -> Maker:
+    """The one that a server names; a version that names none has a dealer.
+
+    Raises:
+        PartyError: there is none of that name, or only one of the two has a dealer.
+    """
+    maker = MAKERS.get(str(said.get("maker", DEALT.name)))
+    if maker is None:
+        raise PartyError("client: the server names a maker of correlations that there is none of here")
+    if (theirs := bool(maker.helpers)) != dealer:
+        raise PartyError(f"client: {one_without_dealer(theirs, dealer)}")
+    return maker
+
+
 def _check_offer(said: dict[str, Any], maker: Maker) -> None:
     """What a server says of a session. Its name goes into the ledger, and to those who take part.
 
     Raises:
         PartyError: it cannot be.
     """
-    if (why := clash_of_makers(said.get("maker"), maker.name)) is not None:
-        raise PartyError(f"client: {why}")
     if said["comparison"] not in maker.comparisons:
         raise PartyError("client: the server names a comparison that there is none of")
     if not names_session(said["session"]):

@@ -24,6 +24,7 @@ from ..arrays import read_array
 from ..secure.cost.cost import quicker
 from ..secure.files import load_published, load_served
 from ..secure.link.network import network_of
+from ..secure.makers.table import maker_of
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import COMPARISONS
 from .addresses import address_of
@@ -94,13 +95,15 @@ def serve(args: Namespace) -> int:
     _set_up(s)
     public, numbers = load_served(s.program)
     plan, agreed = public.plan, terms(public.form, Pictures.load(s.program))
-    kind = at_server(s.dealer)
-    comparison = quicker(plan, network_of(s.network), 1, kind.maker) if s.comparison == "auto" else s.comparison
+    network = network_of(s.network)
+    maker = maker_of(s.dealer is not None, network)
+    comparison = quicker(plan, network, 1, maker) if s.comparison == "auto" else s.comparison
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
-    kind.maker.check_comparison(comparison)
+    maker.check_comparison(comparison)
     metrics, weights = Metrics("server"), Weights(plan.with_comparison(comparison), numbers)
-    service = ServerService(plan, weights, kind(plan, comparison, numbers, s), s, metrics, agreed)
+    preparing = at_server(s.dealer is not None)(maker, plan, comparison, numbers, s)
+    service = ServerService(plan, weights, preparing, s, metrics, agreed)
     return _run(service, s, metrics)
 
 

@@ -19,7 +19,6 @@ from ..secure.link.stream import StreamChannel
 from ..secure.makers.dealt.blinded_weights import BlindedWeights, digest, empty_blinded
 from ..secure.makers.dealt.client import ClientHalf
 from ..secure.makers.dealt.server import ServerHalf
-from ..secure.makers.table import DEALT
 from ..secure.plan.plan import Plan
 from ..secure.plan.server_numbers import Numbers
 from . import preparing
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class AtServer(preparing.AtServer):
-    maker = DEALT
+    dealer = True
     begins = ("server",)
     beginning = "fetch what blinds the weights"
 
@@ -71,7 +70,6 @@ class AtServer(preparing.AtServer):
 
 
 class AtClient(preparing.AtClient):
-    maker = DEALT
     offered = {"weights": str}
 
     def check(self, said: Mapping[str, Any]) -> None:

@@ -25,14 +25,11 @@ _NAME, _WHY = 255, 500
 #: What else a client may say that it has, and where it has it from.
 _TERMS = {"form": "the form of the output (public.json)", "pictures": "what a picture becomes (input.json)"}
 
-#: How a server and a client are set up for each maker of correlations.
+#: How a server and a client are set up that have a dealer, and that have none.
 _SETTINGS = {
-    "dealt": ("a dealer (serve --dealer)", "one (ask --dealer, connect(dealer=...))"),
-    "paired": ("no dealer (serve without --dealer)", "none (ask without --dealer, connect(dealer=None))"),
+    True: ("a dealer (serve --dealer)", "one (ask --dealer, connect(dealer=...))"),
+    False: ("no dealer (serve without --dealer)", "none (ask without --dealer, connect(dealer=None))"),
 }
-
-#: The maker of whoever names none: earlier versions have no other.
-_UNNAMED = "dealt"
 
 
 class TurnedAway(PartyError):
@@ -91,23 +88,18 @@ def check_terms(channel: Channel, letter: dict[str, Any], terms: Mapping[str, st
             refuse(channel, f"{_TERMS[name]} is another one here; fetch the public part again")
 
 
-def clash_of_makers(server: object, client: object) -> str | None:
-    """Why a server and a client cannot prepare together, by what each says of its maker in a letter; None if they
-    can."""
-    makers = [_UNNAMED if said is None else said for said in (server, client)]
-    if makers[0] == makers[1]:
-        return None
-    has, have = (
-        _SETTINGS[maker][i] if isinstance(maker, str) and maker in _SETTINGS else f"a maker called {str(maker)[:60]!r}"
-        for i, maker in enumerate(makers)
-    )
+def one_without_dealer(server: bool, client: bool) -> str:
+    """Why a server and a client cannot prepare together, of whom one has a dealer and the other none."""
+    has, have = _SETTINGS[server][0], _SETTINGS[client][1]
     return f"the server has {has}, and the client {have}; both have to name the same dealer, or neither one"
 
 
-def check_maker(channel: Channel, letter: dict[str, Any], mine: str) -> None:
-    """Turn a client away that is to prepare in another way than this server."""
-    if (why := clash_of_makers(mine, letter.get("maker"))) is not None:
-        refuse(channel, why)
+def check_dealer(channel: Channel, letter: dict[str, Any], mine: bool) -> None:
+    """Turn a client away that has a dealer where this server has none, or the other way round. One that does not say
+    is of a version that always has one."""
+    theirs = letter.get("dealer", True) is not False
+    if theirs != mine:
+        refuse(channel, one_without_dealer(mine, theirs))
 
 
 def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:

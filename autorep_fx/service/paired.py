@@ -7,19 +7,18 @@ from typing import Any
 
 from ..secure.link.stream import StreamChannel
 from ..secure.makers.maker import Half
-from ..secure.makers.table import PAIRED
 from ..secure.plan.plan import Plan
 from ..secure.plan.server_numbers import Numbers
 from . import preparing
 
 
 class AtServer(preparing.AtServer):
-    maker = PAIRED
+    dealer = False
     begins = ("client", "server")
     beginning = "exchange what a session begins with"
 
     def _made(self, plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Any, dict[str, Any]]:
-        return PAIRED.model(plan.with_comparison(self.comparison), numbers), {}
+        return self.maker.model(plan.with_comparison(self.comparison), numbers), {}
 
     def meet(self, program: str, session: str, client: str, draw: preparing.Draw) -> dict[str, StreamChannel]:
         draw()  # every session begins anew
@@ -30,7 +29,5 @@ class AtServer(preparing.AtServer):
 
 
 class AtClient(preparing.AtClient):
-    maker = PAIRED
-
     def begin(self, half: Half, server: StreamChannel, said: Mapping[str, Any]) -> None:
         half.setup()

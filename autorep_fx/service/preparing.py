@@ -1,5 +1,5 @@
 """What server and client do beside the halves of their maker, so that inferences are prepared: whom else they talk to,
-and what a session begins with. A maker has a file here, with a class for each, and a line in table.py.
+and what a session begins with. There is a file for makers with a dealer, and one for those without; table.py has both.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ class AtServer(ABC):
     """Of a server, for all of its sessions.
 
     Args:
+        maker: of correlations.
         plan: as it was published; comparison: of its sessions.
 
     Attributes:
+        dealer: whether there is one.
         begins: who sends what a session begins with and the megabytes of a client count.
         beginning: what a client does then.
         model: what the maker has made of the weights.
         offer: what a client is told when it opens a session.
     """
 
-    maker: ClassVar[Maker]
+    dealer: ClassVar[bool]
     begins: ClassVar[tuple[str, ...]]
     beginning: ClassVar[str]
 
-    def __init__(self, plan: Plan, comparison: str, numbers: Mapping[str, Numbers], settings: Serve):
-        self.settings, self.comparison = settings, comparison
+    def __init__(self, maker: Maker, plan: Plan, comparison: str, numbers: Mapping[str, Numbers], settings: Serve):
+        self.maker, self.settings, self.comparison = maker, settings, comparison
         self.model, self.offer = self._made(plan, numbers)
 
     @abstractmethod
@@ -78,7 +80,6 @@ class AtClient(ABC):
         offered: entries of the letter in which the server opens a session, with their types.
     """
 
-    maker: ClassVar[Maker]
     offered: ClassVar[dict[str, type]] = {}
 
     def __init__(self, options: Options):

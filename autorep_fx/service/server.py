@@ -22,7 +22,7 @@ from ..secure.parties.server import Server
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import Plan
 from .addresses import address_of
-from .greeting import TurnedAway, check_maker, check_terms, new_session, refuse, tell
+from .greeting import TurnedAway, check_dealer, check_terms, new_session, refuse, tell
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
 from .preparing import AtServer
@@ -83,7 +83,7 @@ class ServerService(Service):
             refuse(channel, f"'{name}' is no client's name")
         if letter["wants"] == "session":
             check_terms(channel, letter, self.terms)
-            check_maker(channel, letter, self.preparing.maker.name)
+            check_dealer(channel, letter, self.preparing.dealer)
             self._offline(channel, name)
         elif letter["wants"] == "online":
             self._online(channel, name, str(letter.get("session")))
@@ -134,7 +134,7 @@ class ServerService(Service):
         half = maker.server(party, self.preparing.model)
         self.preparing.begin(half, client, partial(self._draw, session))
         self.metrics.sent("setup", client.bytes_sent)
-        party.start_counting()
+        party.start_counting()  # chains of messages begin anew
         while self._next(client, session):
             letter = client.receive_letter(prepare=int)
             batch = letter["prepare"]

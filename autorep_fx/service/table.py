@@ -1,15 +1,13 @@
-"""What a service does for its maker of correlations."""
+"""What server and client do to prepare, with a dealer and without one."""
 
 from __future__ import annotations
 
 from . import dealt, paired, preparing
 
 
-def at_server(dealer: str | None) -> type[preparing.AtServer]:
-    """With a dealer at an address, or without one."""
-    return paired.AtServer if dealer is None else dealt.AtServer
+def at_server(dealer: bool) -> type[preparing.AtServer]:
+    return dealt.AtServer if dealer else paired.AtServer
 
 
-def at_client(dealer: str | None) -> type[preparing.AtClient]:
-    """As :func:`at_server`."""
-    return paired.AtClient if dealer is None else dealt.AtClient
+def at_client(dealer: bool) -> type[preparing.AtClient]:
+    return dealt.AtClient if dealer else paired.AtClient
