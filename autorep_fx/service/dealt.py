@@ -40,10 +40,13 @@ class AtServer(preparing.AtServer):
     begins = ("server",)
     beginning = "fetch what blinds the weights"
 
+    def __init__(self, *made: Any):
+        super().__init__(*made)
+        self._identity = self.settings.identity(self.settings.dealer)
+
     def _made(self, plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Any, dict[str, Any]]:
-        s = self.settings
-        self._identity = s.identity(s.dealer)
-        model = BlindedWeights(plan.with_comparison(self.comparison), numbers, seed_of(plan, numbers, s.state))
+        seed = seed_of(plan, numbers, self.settings.state)
+        model = BlindedWeights(plan.with_comparison(self.comparison), numbers, seed)
         return model, {"weights": digest(model.blinded())}
 
     def meet(self, program: str, session: str, client: str, draw: preparing.Draw) -> dict[str, StreamChannel]:

@@ -75,6 +75,44 @@ def test_the_bytes_that_are_counted_are_those_that_are_declared(published, alone
     assert load.all(1) == pytest.approx(sum([*cost.offline.values(), *cost.online.values()]) / 1e6)
 
 
+def test_clients_at_once_prepare_beside_one_another(published, alone):
+    x, answers = published[2], []
+
+    def ask(name):
+        with alone.connect(name, depth=2, timeout=40.0) as client:
+            answers.extend(right(published, client.run(x[i : i + 1]), x[i : i + 1]) for i in range(4))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in ("alice", "bob", "alice")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [True] * 12
+
+
+@pytest.mark.parametrize("said, message", [
+    ({"count": 3}, "the server prepares other than 1 to 2 inferences at once"),
+    ({"count": 0}, "the server prepares other than 1 to 2 inferences at once"),
+    ({"count": "2"}, "the server prepares other than 1 to 2 inferences at once"),
+    ({"number": 2}, "the server numbers an inference 2 where 1 belongs"),
+])  # fmt: skip
+def test_what_a_server_says_it_prepares_is_looked_at(said, message, published, alone, monkeypatch):
+    receive = StreamChannel.receive_letter
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        (said if "number" in wanted else {}))  # fmt: skip
+    with alone.connect(depth=2) as client, pytest.raises(PartyError, match=message):
+        client.run(published[2][:1], timeout=0.4)
+
+
+@pytest.mark.parametrize("maker", ["another", ["paired"], 7])
+def test_a_maker_that_there_is_none_of_is_an_error(maker, alone, monkeypatch):
+    receive = StreamChannel.receive_letter
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        {"maker": maker})  # fmt: skip
+    with pytest.raises(PartyError, match="the server names a maker of correlations that there is none of here"):
+        alone.connect()
+
+
 def test_a_server_on_a_slow_network_has_its_clients_prepare_with_fewer_bytes(published, provider):
     started, x = provider(dealer=False), published[2][:1]
     program = ar.SecureProgram.load(published[0] / "program")
