@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -15,12 +15,13 @@ from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
 from .planner.bias_correction import centered
 from .planner.equalize import equalized
-from .planner.extreme_inputs import probes
+from .planner.extreme_inputs import of_range, probes
+from .planner.extreme_room import extremes, roomy
 from .planner.fold_squares import unit_squares
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
-from .planner.precise import Planned, precise
+from .planner.precise import Found, Planned, precise
 from .planner.precision import Look, Precision
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
@@ -30,14 +31,18 @@ from .secure_program import SecureProgram
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
 
+#: What a program has room for.
+RANGES = ("calibrated", "extreme", "worst")
+
 #: Artificial pictures may reach so many bits further than the examples; what takes more is told apart by statistics.
 _PROBE_BITS = 4
 
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
 
-#: Values and factors get the bits that they need, and no more where that costs anything.
-_LIMITS = Limits(value=20, factor=20)
+#: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
+#: reached: where that is a bound for all inputs, those of the examples are far below.
+_LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
 
 
 def compile(
@@ -47,7 +52,7 @@ def compile(
     frac_bits: int = 16,
     ranges: str = "calibrated",
     margin_bits: int = 2,
-    window_margin_bits: int = 1,
+    window_margin_bits: int = 2,
     input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     max_error: float = 0.02,
     precision: float | None = None,
@@ -111,18 +116,30 @@ def compile(
         margins = Margins(margin_bits, window_margin_bits)
 
     unit, reached = unit_squares(program, reach)  # its values are the plan's
-    look = Look(unit, original, x)
-
+    look = Look(unit, original, x, of_range(within, x))
     known = gains(unit, x)
+    extreme = None if ranges == "worst" else extremes(unit, reached, within, x, margins)
 
-    def planned(error: float) -> Planned:
-        plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known, error=error,
-                                  bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
-        # A bound for all inputs is one for the constants that it was made with.
-        return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
+    def planned(reached: Reach) -> Callable[[float], Planned]:
+        def for_error(error: float) -> Planned:
+            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_WORST if ranges == "worst" else _LIMITS,
+                                      gains=known, error=error,                                      extremes=extreme and extreme.windows,
+                                      bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
+            # A bound for all inputs is one for the constants that it was made with.
+            return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
+
+        return for_error
+
+    def made(reached: Reach) -> Found:
+        return precise(planned(reached), look, max_error, precision)
 
     try:
-        plan, numbers, found = precise(planned, look, max_error, precision)
+        if ranges == "worst":
+            plan, numbers, found = made(reached)
+        else:
+            plan, numbers, found = roomy(
+                made, extreme, lambda found: found[2].holds(max_error, precision), network, ranges == "extreme"
+            )
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
@@ -137,8 +154,8 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
-    if ranges not in ("calibrated", "worst"):
-        raise ValueError(f"ranges must be 'calibrated' or 'worst', got {ranges!r}")
+    if ranges not in RANGES:
+        raise ValueError(f"ranges must be one of {', '.join(map(repr, RANGES))}, got {ranges!r}")
     for name, bits in (("margin_bits", margin_bits), ("window_margin_bits", window_margin_bits)):
         if isinstance(bits, bool) or bits not in range(17):
             raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
@@ -196,18 +213,26 @@ def _with_probes(
 
     The pictures are extremes: they need room, and no margin beyond it.
     """
-    extremes = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    fit = growth(program, reach, extremes) <= 2.0**_PROBE_BITS
+    pictures = torch.from_numpy(probes(within, tuple(x.shape[1:])))
+    fit = growth(program, reach, pictures) <= 2.0**_PROBE_BITS
     if fit.any():
-        found = calibrated(program, extremes[torch.from_numpy(fit)])
+        found = calibrated(program, pictures[torch.from_numpy(fit)])
         reach = larger(reach, {name: value * 2.0**-margin for name, value in found.items()})
     if fit.all():
         return reach, within
-    return reach, within.with_statistics(x.numpy(), extremes[torch.from_numpy(~fit)].numpy())
+    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy())
 
 
 def _check_precision(found: Precision, max_error: float, standard_error: float | None) -> None:
     if found.error <= max_error:
+        if found.beyond(max_error) > 1:
+            warnings.warn(
+                f"fixed point is off by up to {found.elsewhere:.2%} of the output on noise and patterns of the whole input "
+                f"range (max_error={max_error:.2%}, of which it may be two and a half times as much); nothing more "
+                "precise has room",
+                CompileWarning,
+                3,
+            )
         if standard_error is not None and found.standard_error > standard_error:
             warnings.warn(
                 f"fixed point has a standard error of {found.standard_error:.2%} (precision={standard_error:.2%}), "

@@ -11,12 +11,12 @@ from .table import SOURCES
 
 
 def build(program: Program, reach: Reach, limits: Limits, margins: Margins, whole: frozenset[str] = frozenset(),
-          gains: Gains = UNKNOWN) -> Nodes:  # fmt: skip
+          gains: Gains = UNKNOWN, extremes: Reach | None = None) -> Nodes:  # fmt: skip
     """The nodes of a program, in order.
 
-    whole: sites of which all positions travel, also where some are lines.
+    whole: sites of which all positions travel, also where some are lines. extremes: what windows are to have room for.
     """
-    b, public = Builder(program, reach, limits, margins, whole, gains), program.public
+    b, public = Builder(program, reach, limits, margins, whole, gains, extremes), program.public
     scale = whole_bits(b.reach(public.input))
     b.add(Node(public.input, "input", [], public.input_shape, bits=0, most=limits.input + max(scale, 0), scale=scale,
                gain=gains.rounded(public.input)))  # fmt: skip

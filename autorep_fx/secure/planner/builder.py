@@ -20,12 +20,12 @@ _LEAST = 2.0**-6
 class Builder:
     """The nodes that are there so far, and what there is to know of the program that they are of.
 
-    whole: sites of which all positions travel, also where some are lines.
+    whole: sites of which all positions travel, also where some are lines. extremes: what windows are to have room for.
     """
 
     def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins,
-                 whole: frozenset[str] = frozenset(), gains: Gains = UNKNOWN):  # fmt: skip
-        self.whole, self.gains = whole, gains
+                 whole: frozenset[str] = frozenset(), gains: Gains = UNKNOWN, extremes: Reach | None = None):  # fmt: skip
+        self.whole, self.gains, self.extremes = whole, gains, extremes or {}
         self.program, self.channels, self.limits, self.margins = program, reach, limits, margins
         self.known = {name: float(found.max(initial=0.0)) for name, found in reach.items()}
         self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
@@ -81,10 +81,15 @@ class Builder:
         return self.add(Node(name, "map", [x], self.nodes[x].shape, attrs, bits=0, most=self.limits.weight,
                              scale=_weight_scale(weight), weight=weight, gain=gain))  # fmt: skip
 
-    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float,
+    def extreme(self, name: str) -> np.ndarray:
+        """By channel, as ``channels``; zeros where nothing is known."""
+        return self.extremes.get(name, np.zeros_like(self.channels[name]))
+
+    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float, extreme: float,
                    gain: np.ndarray | None) -> str:  # fmt: skip
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
-                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, gain=gain))  # fmt: skip
+                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, extreme=extreme,
+                             gain=gain))  # fmt: skip
 
     def takes_factors(self, name: str) -> bool:
         """Whether the channels of a value can be multiplied at no cost of room: it comes from weights, or is a sum of

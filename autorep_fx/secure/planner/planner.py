@@ -68,6 +68,7 @@ def make_plan(
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
     gains: Gains = UNKNOWN,
+    extremes: Reach | None = None,
     error: float = 0.02,
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
@@ -82,6 +83,7 @@ def make_plan(
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
         gains: what roundings do to the output.
+        extremes: what inputs reach that are made for it, as ``reach``: windows get room for it where the ring has it.
         error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
             for the bits that this takes, wires are wider and truncations are added.
         useful: significant bits of values and weights whose gain is not known.
@@ -96,7 +98,7 @@ def make_plan(
     means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
 
     def built(whole: set[str]) -> dict[str, Node]:
-        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains)
+        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains, extremes)
 
     best: dict[str, Node] = {}
     for less in np.arange(_LOOSE, -_STEP, -_STEP):

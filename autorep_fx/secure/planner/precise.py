@@ -44,7 +44,7 @@ def precise(
         tried.append((plan, numbers, look.at(plan, numbers)))
         if tried[-1][2].holds(max_error, standard_error):
             return tried[-1] if standard_error is not None else _finer(planned, look, tried[-1], asked * _STEP**k)
-    return min(tried, key=lambda each: each[2].error)
+    return min(tried, key=lambda each: each[2].beyond(max_error))
 
 
 def _finer(planned: Callable[[float], Planned], look: Look, found: Found, error: float) -> Found:
