@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, fx
@@ -16,7 +16,7 @@ from .plan.input_range import InputRange, has_channels
 from .planner.bias_correction import centered
 from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
-from .planner.extreme_room import extremes, roomy
+from .planner.extreme_room import Allowed, extremes, roomy, up_to
 from .planner.fold_squares import unit_squares
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
@@ -104,42 +104,44 @@ def compile(
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error)  # fmt: skip
-    original = lowered(gm, example_inputs)
+    original, worst = lowered(gm, example_inputs), ranges == "worst"
     x = example_inputs.detach().to("cpu", torch.float64)
-    x, within = _input_range(original, x, input_range, 2.0**margin_bits if ranges == "worst" else None)
-    if ranges == "worst":
+    x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
+    if worst:
         program, reach = equalized(original, worst_case(original, within))
-        margins = Margins(0, 0)
+        margins, limits = Margins(0, 0), _WORST
     else:
         program, reach = equalized(original, calibrated(original, x))
         reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
-        margins = Margins(margin_bits, window_margin_bits)
+        margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
 
     unit, reached = unit_squares(program, reach)  # its values are the plan's
     look = Look(unit, original, x, of_range(within, x))
     known = gains(unit, x)
-    extreme = None if ranges == "worst" else extremes(unit, reached, within, x, margins)
+    extreme = None if worst else extremes(unit, reached, within, x, margins)
 
-    def planned(reached: Reach) -> Callable[[float], Planned]:
-        def for_error(error: float) -> Planned:
-            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_WORST if ranges == "worst" else _LIMITS,
-                                      gains=known, error=error,                                      extremes=extreme and extreme.windows,
-                                      bounded=ranges == "worst", spline_error=spline_error, network=network)  # fmt: skip
+    def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
+        def planned(error: float) -> Planned:
+            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known, error=error,
+                                      extremes=extreme and extreme.windows, bounded=worst, spline_error=spline_error,
+                                      network=network)  # fmt: skip
+            if not allowed(plan):
+                raise CompileError("it takes longer than it may")
             # A bound for all inputs is one for the constants that it was made with.
-            return plan, numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
+            return plan, numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
 
-        return for_error
+        return precise(planned, look, max_error, precision)
 
-    def made(reached: Reach) -> Found:
-        return precise(planned(reached), look, max_error, precision)
+    def holds(found: Precision) -> bool:
+        return found.holds(max_error, precision)
 
     try:
-        if ranges == "worst":
+        if extreme is None:
             plan, numbers, found = made(reached)
+        elif ranges == "extreme":
+            plan, numbers, found = made(up_to(extreme))
         else:
-            plan, numbers, found = roomy(
-                made, extreme, lambda found: found[2].holds(max_error, precision), network, ranges == "extreme"
-            )
+            plan, numbers, found = roomy(made, holds, extreme, network)
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))

@@ -25,13 +25,17 @@ from ..rates import Rates
 from .ascents import ascents
 from .node import Margins
 from .precise import Found
+from .precision import Precision
 from .ranges import ROUNDED, worst_case
 from .reach import Reach
 
 log = logging.getLogger(__name__)
 
 #: How many bits of the rings more than plain inputs take are tried, in this order; and the most, whatever it costs.
-_BITS, _MOST = (6, 5, 4, 3, 2, 1), 16
+_BITS, MOST = (6, 3, 1), 16
+
+#: Whether a plan may be taken.
+Allowed = Callable[[Plan], bool]
 
 #: Part of the predicted online time that room for extreme inputs may take.
 _SHARE = 0.04
@@ -69,49 +73,35 @@ def extremes(program: Program, reach: Reach, within: InputRange, examples: Tenso
     return Extremes(reach, rings, windows)
 
 
-def roomy(
-    made: Callable[[Reach], Found],
-    extremes: Extremes,
-    holds: Callable[[Found], bool],
-    network: Network | str,
-    dearer: bool,
-) -> Found:
+def roomy(made: Callable[[Reach, Allowed], Found], holds: Callable[[Precision], bool], extremes: Extremes,
+          network: Network | str) -> Found:  # fmt: skip
     """The plan with most room in the rings, of those that take little longer than the one for plain inputs and are
-    as precise as asked for, if that is.
+    as precise as is asked for, if that is.
 
-    dearer: with all of it, however long it takes.
+    made: the plan for what is reached, if it is allowed. holds: whether one is precise enough.
 
     Raises:
-        CompileError: there is no room.
+        CompileError: there is no room for plain inputs.
     """
-    if dearer:
-        return made(_up_to(extremes, _MOST))
-    plain, last = made(extremes.plain), extremes.plain
+    plain, last = made(extremes.plain, lambda plan: True), extremes.plain
     limit = (1 + _SHARE) * _seconds(plain[0], network)
     for bits in _BITS:
-        reach = _up_to(extremes, bits)
+        reach = up_to(extremes, bits)
         if all(np.array_equal(reach[name], last[name]) for name in reach):
             continue
         last = reach
         try:
-            found = made(reach)
-        except CompileError:
+            found = made(reach, lambda plan: _seconds(plan, network) <= limit)
+        except CompileError as error:
+            log.debug("no room for %d bits more in the rings: %s", bits, error)
             continue
-        log.debug(
-            "%d bits of room: %.4g of the time, error %.3g of %.3g",
-            bits,
-            _seconds(found[0], network) / limit * (1 + _SHARE),
-            found[2].error,
-            plain[2].error,
-        )
-        if _seconds(found[0], network) <= limit and (
-            holds(found) or not holds(plain) and found[2].error <= plain[2].error
-        ):
+        if holds(found[2]) or not holds(plain[2]) and found[2].error <= plain[2].error:
             return found
     return plain
 
 
-def _up_to(extremes: Extremes, bits: int) -> Reach:
+def up_to(extremes: Extremes, bits: int = MOST) -> Reach:
+    """What is reached in the rings, and at most so many bits more than plain inputs reach."""
     return {name: np.minimum(extremes.rings[name], value * 2.0**bits) for name, value in extremes.plain.items()}
 
 
