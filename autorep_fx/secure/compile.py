@@ -13,16 +13,17 @@ from ..graph.outliers import outlying
 from .link.network import Network
 from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
+from .plan.plan import Plan
 from .planner.bias_correction import centered
 from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
-from .planner.extreme_room import Allowed, extremes, roomy, up_to
+from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
-from .planner.precision import Look, Precision
+from .planner.precision import ELSEWHERE, Look, Precision
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
@@ -123,14 +124,17 @@ def compile(
     def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
         def planned(error: float) -> Planned:
             plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known, error=error,
-                                      extremes=extreme and extreme.windows, bounded=worst, spline_error=spline_error,
+                                      extremes=extreme, bounded=worst, spline_error=spline_error,
                                       network=network)  # fmt: skip
             if not allowed(plan):
                 raise CompileError("it takes longer than it may")
             # A bound for all inputs is one for the constants that it was made with.
             return plan, numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
 
-        return precise(planned, look, max_error, precision)
+        return precise(planned, look, max_error, precision, missing)
+
+    def missing(plan: Plan) -> float:
+        return lacks(plan, extreme, margins) if extreme else 0.0
 
     def holds(found: Precision) -> bool:
         return found.holds(max_error, precision)
@@ -139,9 +143,9 @@ def compile(
         if extreme is None:
             plan, numbers, found = made(reached)
         elif ranges == "extreme":
-            plan, numbers, found = made(up_to(extreme))
+            plan, numbers, found = made(up_to(reached, extreme))
         else:
-            plan, numbers, found = roomy(made, holds, extreme, network)
+            plan, numbers, found = roomy(made, missing, holds, reached, extreme, network)
     except CompileError as error:
         warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
         return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
@@ -229,9 +233,9 @@ def _check_precision(found: Precision, max_error: float, standard_error: float |
     if found.error <= max_error:
         if found.beyond(max_error) > 1:
             warnings.warn(
-                f"fixed point is off by up to {found.elsewhere:.2%} of the output on noise and patterns of the whole input "
-                f"range (max_error={max_error:.2%}, of which it may be two and a half times as much); nothing more "
-                "precise has room",
+                f"fixed point is off by up to {found.elsewhere:.2%} of the output on noise and patterns of the whole "
+                f"input range, where max_error={max_error:.2%} allows {ELSEWHERE * max_error:.2%}; nothing more precise "
+                "has room",
                 CompileWarning,
                 3,
             )

@@ -22,7 +22,8 @@ def build_hybrid(b: Builder, step: Step) -> None:
     channels = np.maximum(b.channels[x], b.floor * (b.known[x] == 0))
     site = site_of(b.program, step, channels)
     private = len(site.replaced) > 0
-    kept, extreme = _compared(site, channels, b.reach(x)), _compared(site, b.extreme(x), float(b.extreme(x).max()))
+    kept = _compared(site, channels, b.reach(x))
+    extreme = _compared(site, b.compared(x), float(b.compared(x).max(initial=0.0)))
     lines = None if step.name in b.whole else lines_of(site, b.takes_factors(x))
     if lines is not None:
         build_lines(b, step.name, site, lines, x, channels, kept, extreme)
@@ -31,7 +32,7 @@ def build_hybrid(b: Builder, step: Step) -> None:
     if len(site.kept) and site.kind in EXACT and EXACT[site.kind].slope == "private":
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
-    b.activation(name, x, site, b.reach(x), kept, extreme, b.gains.site(step.name))
+    b.activation(name, x, site, b.reach(x), kept, b.extreme(x), extreme, b.gains.site(step.name))
     if private and site.unit:
         b.add(Node(end, "constant", [name], step.shape, site=site))
     elif private:

@@ -52,7 +52,8 @@ def build_max_pool(b: Builder, step: Step) -> None:
         )
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
                           scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach,
-                          extreme=2 * float(b.extreme(step.inputs[0]).max(initial=0.0)),
+                          extreme=2 * b.extreme(step.inputs[0]),
+                          extreme_kept=2 * float(b.compared(step.inputs[0]).max(initial=0.0)),
                           gain=b.gains.truncated(name)))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
         if size % 2:

@@ -41,8 +41,8 @@ from .known_gains import UNKNOWN, Gains
 from .names import CUT
 from .node import Limits, Margins, Node
 from .planned import Chosen
-from .reach import Reach
-from .room import NoRoom
+from .reach import Extremes, Reach
+from .room import NoRoom, give_up
 from .truncate_at import cut, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def make_plan(
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
     gains: Gains = UNKNOWN,
-    extremes: Reach | None = None,
+    extremes: Extremes | None = None,
     error: float = 0.02,
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
@@ -83,7 +83,7 @@ def make_plan(
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
         gains: what roundings do to the output.
-        extremes: what inputs reach that are made for it, as ``reach``: windows get room for it where the ring has it.
+        extremes: what inputs reach that are made for it: there is room for it where nothing else is worse for that.
         error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
             for the bits that this takes, wires are wider and truncations are added.
         useful: significant bits of values and weights whose gain is not known.
@@ -172,6 +172,8 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                 return nodes
             except NoRoom as error:
                 failed = error
+                if give_up(error):
+                    continue
                 if error.node.wire < widths[-1]:
                     place = _cheaper_place(nodes, margins, error.node, means.network)
                     if place is not None:

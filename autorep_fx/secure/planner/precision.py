@@ -23,7 +23,10 @@ _SAME_CLASS, STANDARD_ERROR, _FINE = 0.995, 0.02, 0.005
 
 #: What an input of the whole range may be off by, as a part of its own output, for each part that ``max_error`` allows.
 #: An output that is much smaller than the others' is no measure: at least so much of their median is.
-_ELSEWHERE, _SMALLEST = 2.5, 2.0**-4
+ELSEWHERE, _SMALLEST = 2.5, 2.0**-4
+
+#: What is off by no more than this many times as much is as good: another draw may be.
+_AS_GOOD = 1.1
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,15 @@ class Precision:
             return self.standard_error <= STANDARD_ERROR and same
         return self.standard_error <= standard_error
 
+    def as_good_as(self, other: Precision) -> bool:
+        """Whether nothing is off by more than a tenth more."""
+        pairs = ((self.error, other.error), (self.standard_error, other.standard_error),
+                 (self.elsewhere, other.elsewhere), (1 - self.same_class, 1 - other.same_class))  # fmt: skip
+        return all(own <= _AS_GOOD * others for own, others in pairs)
+
     def beyond(self, max_error: float) -> float:
         """The largest difference, on examples or elsewhere, as a part of what ``max_error`` allows."""
-        return max(self.error, self.elsewhere / _ELSEWHERE) / max_error
+        return max(self.error, self.elsewhere / ELSEWHERE) / max_error
 
 
 class Look:

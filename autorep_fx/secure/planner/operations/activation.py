@@ -30,7 +30,7 @@ from ..source import Source
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
     square, offset = site_form(nodes, node)
-    check_room(node, given[0], max(node.reach + offset, node.reach_kept), margins)
+    check_room(node, given[0], max(node.reach + offset, node.reach_kept, node.extreme), margins)
     f = min(node.frac_bits, given[0])
     return f + align(node, f, square)
 
@@ -100,8 +100,8 @@ def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers | None]:
 
 def _window(node: Node, f: int, shift: int, margin: int) -> int:
     """Bits of the comparisons: for extreme inputs as many as the ring has, where what those reach is known."""
-    if node.extreme:
-        bits = min(whole_bits(node.extreme), node.wire - 2 - shift - f)
+    if node.extreme_kept:
+        bits = min(whole_bits(node.extreme_kept), node.wire - 2 - shift - f)
     else:
         bits = whole_bits(node.reach_kept) + margin
     return max(f + bits + 1, 4)
