@@ -114,7 +114,7 @@ class _Climb:
                 if target in values:
                     break
                 values[step.name] = OPS[step.op](step, program.secrets(step), *(values[name] for name in step.inputs))
-            largest = (values[target].flatten(1) * signs[:, None]).amax(1)
+            largest = (values[target].reshape(len(x), -1) * signs[:, None]).amax(1)
             (slope,) = torch.autograd.grad(largest.sum(), values[program.public.input], allow_unused=True)
         found = {name: by_channel(value.detach().nan_to_num(nan=math.inf)) for name, value in values.items()}
         most = float(torch.finfo(torch.float32).max)
