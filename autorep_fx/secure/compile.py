@@ -67,11 +67,15 @@ def compile(
         example_inputs: a batch (N, ...) of typical inputs, some dozens or more; the program runs batches of any size.
         frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
         ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, and
-            artificial pictures at the ends of the input range, times 2**margin_bits. An input in the range whose inner
-            values go further gives a wrong answer; docs/security.md says how often that is. "worst": what no input in
-            the range can exceed, roundings included; it grows with every layer and soon leaves no room.
-        margin_bits: see ``ranges``; 0 to 16.
-        window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16.
+            artificial pictures at the ends of the input range, times 2**margin_bits, and what gradient ascent on the
+            model finds in that range, as far as it costs no precision and a twentieth of the online time at most. An
+            input in the range whose inner values go further gives a wrong answer; docs/security.md says how often that
+            is. "extreme": all that gradient ascent finds, whatever that costs (``program.cost()`` says what). "worst":
+            what no input in the range can exceed, roundings included; it grows with every layer and soon leaves no
+            room.
+        margin_bits: see ``ranges``; 0 to 16. Of what gradient ascent finds, one and a half bits less.
+        window_margin_bits: the same for the comparisons of kept activations, whose keys grow with every bit; 0 to 16.
+            Of what gradient ascent finds, one bit less.
         input_range: the smallest and the largest value that an input may have, each a number or one for each channel
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
             span wider on either side. Where axis 1 is no channel but time, rows or features (what the first layers make
@@ -79,8 +83,9 @@ def compile(
             those of features in several units do. With ranges="worst", plus and minus the largest |x| of the examples,
             times 2**margin_bits.
         max_error: how far fixed point may be off on the examples at most, as a part of how far outputs of different
-            samples lie apart. Where nothing is enough there is a warning that names the step; beyond ten times that the
-            program is refused.
+            samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
+            part of their own output. Where nothing is enough there is a warning that names the step; beyond ten times
+            that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
@@ -234,8 +239,8 @@ def _check_precision(found: Precision, max_error: float, standard_error: float |
         if found.beyond(max_error) > 1:
             warnings.warn(
                 f"fixed point is off by up to {found.elsewhere:.2%} of the output on noise and patterns of the whole "
-                f"input range, where max_error={max_error:.2%} allows {ELSEWHERE * max_error:.2%}; nothing more precise "
-                "has room",
+                f"input range, where max_error={max_error:.2%} allows {ELSEWHERE * max_error:.2%}; nothing more "
+                "precise has room",
                 CompileWarning,
                 3,
             )

@@ -35,8 +35,9 @@ log = logging.getLogger(__name__)
 #: How many bits of the rings beyond those of plain inputs are tried to be had, in this order; and the most.
 _BITS, _MOST = (6, 2), 16
 
-#: Rings keep so many bits of their margin for what exceeds the ascents, windows all but one.
-_SPARE = 0.5
+#: For what exceeds the ascents rings keep all but so many bits of their margin, and at least half a bit; windows all
+#: but one.
+_TAKEN, _LEAST = 1.5, 0.5
 
 #: Part of the predicted online time that wider wires and truncations may take.
 _SHARE = 0.04
@@ -53,7 +54,8 @@ def extremes(program: Program, reach: Reach, within: InputRange, examples: Tenso
         most, bound = found[name] * ROUNDED, bounds[name] * ROUNDED
         room = np.maximum(plain * 2.0**margins.window, most * 2.0 ** max(margins.window - 1, 0))
         windows[name] = np.fmin(room, bound)
-        room = np.fmin(most * 2.0 ** min(margins.ring, _SPARE), bound) * 2.0**-margins.ring
+        spare = max(margins.ring - _TAKEN, min(margins.ring, _LEAST))
+        room = np.fmin(most * 2.0**spare, bound) * 2.0**-margins.ring
         rings[name] = np.minimum(np.maximum(plain, room), plain * 2.0**_MOST)
     return Extremes(rings, windows)
 

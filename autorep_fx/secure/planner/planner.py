@@ -7,7 +7,8 @@ truncated to f again. There, with the calibrated reach and the margin, |y| 2**F 
 32 bits. Each rounding's effect on the output is known (noise_gains.py), so everything starts with bits that add equal
 parts of the error that is asked for (bit_allocation.py), at first of sixteen times that, all wires at 32 bits. Where
 that finds no room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it,
-whichever takes less time on the network that the plan is for (cut_or_widen.py). Where it does not fit into 64 because
+whichever takes less time on the network that the plan is for (cut_or_widen.py). Room that is there for extreme inputs
+alone is given up before that, wire by wire. Where it does not fit into 64 because
 several maps follow one another, a site between them of which some positions travel has all of them travel; if there is
 none, one truncation (a message each way) is put between them; where that does not help either, an error names the
 layer. Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still

@@ -108,7 +108,9 @@ class Look:
     def _elsewhere(self, found: Tensor) -> float:
         if not found.numel():
             return 0.0
-        off, largest = ((v.abs().flatten(1).amax(1)) for v in (found - self.truth_of_others, self.truth_of_others))
+        off, largest = (
+            v.abs().reshape(len(v), -1).amax(1) for v in (found - self.truth_of_others, self.truth_of_others)
+        )
         largest = largest.clamp(min=_SMALLEST * float(largest.median()))
         return float(torch.where(off > 0, off / largest.clamp_min(1e-300), 0.0).max())
 
