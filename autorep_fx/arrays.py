@@ -21,7 +21,7 @@ def read_array(path: Path) -> np.ndarray:
         raise FileNotFoundError(f"no such array: {path}")
     try:
         found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError) as error:
         raise ValueError(f"{path} is no array of NumPy: {error}") from None
     if not isinstance(found, np.ndarray):
         raise ValueError(f"{path} has several arrays; give an .npy file")

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the network and the report")
     demo.add_argument("--relu-budget", type=int, default=512, help="ReLUs per image that stay, of 8,192")
+    demo.add_argument("--latency-ms", type=float, default=250.0, help="what a second network may take over a WAN")
     demo.add_argument("--images", type=int, default=360, help="test images to answer privately, 1 to 360")
     demo.set_defaults(run=_demo)
     imagenet = commands.add_parser(
@@ -54,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (AutorepError, ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"{parser.prog}: interrupted{f': {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return 130
 
 
@@ -96,7 +97,12 @@ def _demo(args: argparse.Namespace) -> int:
 
     if not 1 <= args.images <= 360:
         raise ValueError(f"--images must be 1 to 360, got {args.images}")
-    rows, report = demo.run(args.out, args.relu_budget, args.images)
+    try:
+        rows, report = demo.run(args.out, args.relu_budget, args.latency_ms, args.images)
+    except KeyboardInterrupt:
+        kept = f"with the network in {args.out}, if it was trained already"
+        print(f"autorep_fx: interrupted; the same command begins anew, {kept}", file=sys.stderr)
+        return 130
     print(demo.text(rows))
     print(f"\nReport: {report}")
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import Tensor, fx, nn
 from . import models
 from .arrays import read_array, read_tensor
 from .errors import FormatError
-from .hybrid.serialize import load, save
+from .hybrid.serialize import is_saved, load, save
 from .inspect import inspect, monitor, plan_budgets
 from .secure.compile import compile
 from .secure.cost.cost import Cost
@@ -112,14 +114,15 @@ def transform_model(args: Namespace) -> int:
 
 
 def compile_model(args: Namespace) -> int:
+    labels = [] if args.labels is None else _text(args.labels).splitlines()
+    pictures = Pictures(args.size, args.mean, args.std, labels)
     x = read_tensor(args.examples)
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         network = transform(network, example_inputs=x[:1])
     program = compile(network, x, network=args.network)
     program.save(args.out)
-    labels = [] if args.labels is None else _text(args.labels).splitlines()
-    Pictures(args.size, args.mean, args.std, labels).save(args.out)
+    pictures.save(args.out)
     _print_cost(program.cost(args.network), args)
     return 0
 
@@ -183,24 +186,25 @@ def _network(args: Namespace) -> nn.Module:
         return model.eval()
     if not args.weights.is_file():
         raise FileNotFoundError(f"no such weights: {args.weights}")
-    try:
+    state = None if is_saved(args.weights) else _state(args.weights)
+    if state is None:
         return load(model, args.weights).eval()
-    except FormatError as error:
-        state = _state(args.weights)
-        if state is None:
-            raise
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as mismatch:
-            why = str(mismatch).splitlines()[-1].strip()
-            raise FormatError(f"{args.weights} is of another model: {why}") from error
-        return model.eval()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as mismatch:
+        why = str(mismatch).splitlines()[-1].strip()
+        raise FormatError(f"{args.weights} is of another model: {why}") from mismatch
+    return model.eval()
 
 
 def _model(name: str) -> nn.Module:
-    """``package.module:factory``, or a name of :mod:`autorep_fx.models`, each with arguments: ``resnet_cifar(20)``."""
+    """``package.module:factory``, of the working directory, too, or a name of :mod:`autorep_fx.models`, each with
+    arguments: ``resnet_cifar(20)``.
+    """
     name, _, given = name.partition("(")
     module, _, attribute = name.rpartition(":")
+    if module and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as of python -m, which the installed command does not do
     try:
         factory = getattr(importlib.import_module(module) if module else models, attribute)
     except (ImportError, AttributeError, ValueError) as error:

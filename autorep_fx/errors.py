@@ -59,3 +59,7 @@ class TransformWarning(UserWarning):
 
 class CompileWarning(UserWarning):
     """A program was compiled, and there is something that its user should know."""
+
+
+class FormatWarning(UserWarning):
+    """A file was read, and damage to it could not have been seen."""

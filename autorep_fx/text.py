@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
+
+#: In place of a number that is not known.
+UNKNOWN = "-"
 
 #: Characters between two columns, and the narrowest that a first column becomes to keep a table's width.
 _GAP, _NARROW = 2, 12
@@ -45,6 +49,19 @@ def table(
     dashes = ["-" * (full if width is None else min(full, width))]
     head, *body = map(line, rows)
     return "\n".join([head, *(dashes if rule else []), *body, *(dashes if totals else []), *map(line, totals)])
+
+
+def number(value: float | None) -> str:
+    """Three significant digits at most, without an exponent where that is short."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    size = abs(value)
+    if size < 1e-12:  # what is left of a zero
+        return "0"
+    if size >= 99_999.5 or size < 5e-4:
+        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3
+    return f"{value:.{digits}f}"
 
 
 def elide(text: str, width: int) -> str:

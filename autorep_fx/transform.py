@@ -13,17 +13,21 @@ from torch import Tensor, fx, nn
 
 from .errors import BudgetError, TransformWarning
 from .forms.choose import Forms, choose_forms
+from .forms.faster import has_squares, no_faster, planned_times
 from .forms.prices import Budget, Predicted, examples
 from .forms.search import settle
 from .graph.calibrate import Batches, SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
+from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
 from .graph.trace import trace
-from .hybrid.activation import HybridActivation, hybridize, sites
+from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
 from .hybrid.scores import scores_of
+from .progress import stopping
+from .secure.link.network import network_of
 from .settings import TransformSettings
 from .settings.keywords import TransformKeywords
 from .settings.options import takes
@@ -46,13 +50,14 @@ def transform(
     result computes bit for bit what the model computes, in train and eval mode. With it, each site gets the polynomial
     of least squared error under what arrives there (DaPa). With ``relu_budget`` as well, exactly that many elements per
     sample keep their activation, those with the largest expected effect on the loss; the polynomials are then fitted
-    over the replaced positions only, site after site, to what arrives there behind the polynomials before it.
+    over the replaced positions only, site after site, to what arrives there behind the polynomials before it. A square
+    travels as a ReLU does, so a count saves offline bytes; where it saves no time online, a warning of the log says so.
 
     With ``latency_ms`` or ``offline_mb`` in place of ``relu_budget`` a replaced position takes a square or a line, and
     what is kept, squared and lined is what costs the least loss within the limits, by the prices of the plan that
     :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
     (:mod:`~autorep_fx.forms.choose`). What that plan predicts of the result is logged, is in
-    ``result.meta["predicted"]``, and is within the limits.
+    ``result.meta["predicted"]``, and is within the limits; where all of them may stay, the log says that.
 
     ``reconstruct=True`` is for whoever cannot train: polynomials, weights and biases are fitted, layer after layer, by
     least squares to what the model has there (:mod:`~autorep_fx.hybrid.reconstruct`), without labels. It takes some
@@ -78,13 +83,14 @@ def transform(
     Raises:
         TraceError: the model cannot be traced.
         CalibrationError: calibration data that are empty, not finite, or do not fit the model.
-        BudgetError: a budget out of range, two kinds of budgets, or one without calibration.
+        BudgetError: a budget out of range, two kinds of budgets, or one without calibration; a limit below what lines
+            alone take, with what still sends and what would help.
         CompileError: with a limit: the native runtime cannot run the model.
         TypeError: an option that there is not; names the nearest.
         ValueError: an option of another kind or out of range; names it, the value and what is allowed.
     """
     s = TransformSettings.of(settings, options, transform)
-    fitting = Fitting(s.degree, s.fit, s.growth)
+    fitting, device = Fitting(s.degree, s.fit, s.growth), usable(s.device)
     budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network)
     if s.limits and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
@@ -96,20 +102,24 @@ def transform(
         example = partial(_first, [example_inputs], "example_inputs")
     elif calibration is not None:
         example = partial(_first, calibration, "calibration")
-    gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
-    _warn(gm, model)
-    if calibration is not None:
-        batches = Batches(calibration, leave_out=True)
-        fit_all(gm, batches, fitting, s.progress)
-        refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
-        if s.relu_budget is not None:
-            choose_positions(gm, batches, int(s.relu_budget), s.granularity, s.progress)
-            refit(gm, batches)
-        elif budget is not None:
-            give_lines(gm, fitting)
-            gm = _within(gm, batches, budget, refit, s)
-    elif example_inputs is not None:
-        learn_shapes(gm, example_inputs)
+    with stopping("transform was stopped; nothing is kept of it, and the same call begins anew"):
+        gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
+        if device is not None:
+            gm.to(device)
+        _warn(gm, model)
+        if calibration is not None:
+            batches = Batches(calibration, leave_out=True)
+            fit_all(gm, batches, fitting, s.progress)
+            refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
+            if s.relu_budget is not None:
+                choose_positions(gm, batches, int(s.relu_budget), s.granularity, s.progress)
+                refit(gm, batches)
+                _say_where_no_faster(gm, batches, s)
+            elif budget is not None:
+                give_lines(gm, fitting)
+                gm = _within(gm, batches, budget, refit, s)
+        elif example_inputs is not None:
+            learn_shapes(gm, example_inputs)
     return gm
 
 
@@ -128,9 +138,27 @@ def _within(
 
     choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
     predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, s.progress)
-    log.info("%s", predicted)
+    if all(site.kept == site.total for site in sites(found).values()):
+        limits = " with ".join(f"{name}={limit:g}" for name, limit in zip(budget.resources, budget.limits))
+        log.info("%s is met with everything kept: %s", limits, predicted)
+    else:
+        log.info("%s", predicted)
     predicted.note(found)
     return found
+
+
+def _say_where_no_faster(gm: fx.GraphModule, batches: Batches, s: TransformSettings) -> None:
+    """Whoever counts ReLUs to save time learns where that does not."""
+    if not has_squares(gm):
+        return
+    try:
+        times = planned_times(gm, next(iter(batches))[0], network_of(s.network))
+    except Exception as error:  # noqa: BLE001  (two parties may never run it; compile says what is in the way)
+        log.debug("what it takes online is unknown: %s", error)
+        return
+    text = no_faster(relu_count(gm), sum(site.total for site in sites(gm).values()), times)
+    if text is not None:
+        log.warning("%s", text)
 
 
 def _warn(gm: fx.GraphModule, model: nn.Module) -> None:

@@ -20,6 +20,15 @@ _KERNELS = [
     ("`relu_fss`, M/s (2^16)", "test_relu_fss[{}-65536]", "M/s"),
     ("bit-sliced sign, 20 bits, M/s (2^16)", "test_sign[{}-65536]", "M/s"),
     ("`select`, ns an element (2^16)", "test_select[{}-65536]", "ns"),
+    ("OT extension, k = 4, `vole_receive`, ns an OT (2^16)", "test_extension[receive-4-{}]", "ns"),
+    ("the same, `vole_send`", "test_extension[send-4-{}]", "ns"),
+    ("Ferret, `trees_full`, ns an OT (2^16)", "test_ferret[trees_full-{}]", "ns"),
+    ("`trees_lacking`, the same", "test_ferret[trees_lacking-{}]", "ns"),
+    ("`block_fold`, the same", "test_ferret[block_fold-{}]", "ns"),
+    ("`lpn_`, the same", "test_ferret[lpn_-{}]", "ns"),
+    ("`ot_bits`, ns an OT (2^16)", "test_ot_bits[{}]", "ns"),
+    ("`ot_send`, 17 bits, the same", "test_strings[send-17-{}]", "ns"),
+    ("`ot_receive`, 17 bits, the same", "test_strings[receive-17-{}]", "ns"),
     ("`prg_words`, GB/s", "test_prg[{}-1048576]", "GB/s"),
 ]
 _ROWS = ["avx512", "avx2", "portable", "torch int64", "numpy", "memory copy"]

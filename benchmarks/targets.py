@@ -39,6 +39,9 @@ def lines(results):
         seconds = median(f"test_sign[avx512-{size}]")
         if seconds:
             yield f"bit-sliced sign, n={size}: {size / seconds / 1e6:.0f} M/s (at least 100)"
+    extension, bit = median("test_extension[receive-4-avx512]"), median("test_ot_bits[avx512]")
+    if extension and bit:
+        yield f"OT extension, k = 4, and a bit, avx512: {(extension + bit) / 2**16 * 1e9:.2f} ns an OT (at most 7.5)"
     # Two threads are as fast as the busier core lets them be: the fastest round is the one with both cores free.
     names = [f"test_{kind}_threads[" for kind in ("conv", "activation", "sign")]
     for name in (*names, "test_dcf_threads[gen-", "test_dcf_threads[eval-"):

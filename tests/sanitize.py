@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds the kernels with the address and undefined-behaviour sanitizers and runs under them what uses them.
 
-That is the tests of the kernels, those of the parties (threads of one process), and sessions of three processes on both
-networks of secure/soak.py. The build goes to build/sanitize; the installed extension stays as it is.
+That is the tests of the kernels, those of parties and makers (threads of one process), and sessions of three processes
+on both networks of secure/soak.py. The build goes to build/sanitize; the installed extension stays as it is.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
 RUNS = [
-    ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels", "tests/secure/parties"],
+    ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels", "tests/secure/parties", "tests/secure/makers"],
     ["tests/secure/soak.py", "--sessions", "8"],
 ]
 

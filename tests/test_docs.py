@@ -128,6 +128,26 @@ def test_files_that_texts_name_exist():
     assert not missing, "\n".join(missing)
 
 
+def test_the_table_of_limits_has_each_option_its_default_and_tests_that_there_are():
+    from autorep_fx.service import gate, metrics
+    from autorep_fx.service.settings import Deal, Serve
+
+    table = (DOCS / "deployment.md").read_text().split("## What is counted", 1)[1].split("\n## ", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", table, re.M)]
+    limits = {f"--{name.replace('_', '-')}": field.default for name, field in Serve.model_fields.items()
+              if type(field.default) in (int, float) and name not in ("threads", "grace", "keep_days")}  # fmt: skip
+    told = {option.strip("`"): default for _, _, option, default, *_ in rows[2:] if option}
+    assert told == {option: f"{default:g}" for option, default in limits.items()}
+    assert {*Deal.model_fields} <= {*Serve.model_fields, "ray"}, "those of the dealer are among them"
+    rest = [float(default) for _, _, option, default, *_ in rows[2:] if default and not option]
+    assert rest == [gate.PATIENCE, metrics._MOST, metrics._SILENT]
+    tests = {
+        name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    for counted, *_, shown in rows[2:]:
+        assert counted.startswith("**") or (named := re.findall(r"`(test_\w+)`", shown)) and {*named} <= tests, counted
+
+
 @pytest.fixture
 def speed_table(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

@@ -10,7 +10,7 @@ ROOT = Path(autorep_fx.__file__).parent
 #: From the ground to the roof; names of files or folders, the longest match counts. A file imports from its own line
 #: or from lines above it.
 LAYERS = [
-    ["errors", "text", "progress", "secure.link.network"],
+    ["errors", "text", "progress", "content", "secure.link.network", "secure.owner"],
     ["settings"],
     ["kernels"],
     ["graph"],

@@ -1,6 +1,10 @@
 """Commands on a model, from weights to a program's cost; each mistake is one line that says what it is."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 import autorep_fx as ar
 from autorep_fx.cli import main
 
+ROOT = Path(__file__).resolve().parents[1]
 MODEL = "resnet_cifar(8, 10, 1)"
 
 
@@ -107,3 +112,23 @@ def test_help_has_an_example(capsys):
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0 and f"python -m autorep_fx {command} " in capsys.readouterr().out
+
+
+def test_a_model_of_the_working_directory_is_found_by_the_installed_command(tmp_path):
+    """Whose first place to look is the folder that it is installed in."""
+    (tmp_path / "mynet.py").write_text("from torch import nn\n\n\ndef MyCNN(n):\n    return nn.Sequential(nn.ReLU())\n")
+    code = "import sys; sys.path[0] = '/nowhere'; from autorep_fx.cli import main; sys.exit(main(sys.argv[1:]))"
+    found = subprocess.run([sys.executable, "-c", code, "inspect", "mynet:MyCNN(3)"], cwd=tmp_path, text=True,
+                           capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "1 site" in found.stdout or "ReLU" in found.stdout
+
+
+def test_a_damaged_file_is_not_taken_for_plain_weights(files, tmp_path, capsys):
+    model = ar.models.resnet_cifar(8, 10, 1)
+    ar.save(ar.transform(model), tmp_path / "net.safetensors")
+    data = bytearray((tmp_path / "net.safetensors").read_bytes())
+    data[-5] ^= 4
+    (tmp_path / "net.safetensors").write_bytes(data)
+    assert main(["inspect", MODEL, "--weights", str(tmp_path / "net.safetensors")]) == 2
+    assert "net.safetensors is damaged: its content is not what was written" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """transform() on networks in many idioms: nothing kept back, nothing changed, every promise of its docstring."""
 
 import copy
+import logging
 import pickle
+import re
 import warnings
 
 import pytest
@@ -10,7 +12,9 @@ from architectures import ARCHITECTURES, PlainModules, SharedActivation, build, 
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx import progress
 from autorep_fx.errors import BudgetError, CalibrationError, CompileWarning, TransformWarning
+from autorep_fx.forms.prices import Budget
 
 KINDS = [kind for kind, _ in ARCHITECTURES]
 
@@ -246,10 +250,42 @@ def test_limits_hold_by_the_plan_of_the_result(limits, granularity):
     assert ar.inspect(gm).predicted is None  # that was of other masks
 
 
-def test_a_limit_that_everything_fits_in_keeps_everything():
+def test_a_limit_that_everything_fits_in_keeps_everything_and_says_so(caplog):
     model, x = small()
-    gm = ar.transform(model, calibration=x, latency_ms=1e5, network="wan")
+    with caplog.at_level(logging.INFO, "autorep_fx.transform"):
+        gm = ar.transform(model, calibration=x, latency_ms=1e5, network="wan")
     assert torch.equal(gm.eval()(x), model(x)) and ar.relu_count(gm) == 404
+    assert re.fullmatch(r"latency_ms=100000 is met with everything kept: [\d.]+ ms online at .*", caplog.messages[-1])
+
+
+def test_a_choice_logs_what_it_comes_to_and_no_sketch_of_it(caplog):
+    model, x = small()
+    with caplog.at_level(logging.INFO, "autorep_fx"):
+        gm = ar.transform(model, calibration=x, latency_ms=105, network="wan")
+    found, said = gm.meta["predicted"], [r.getMessage() for r in caplog.records if r.name != "autorep_fx.secure.rates"]
+    assert said == [f"{found['latency_ms']:.3g} ms online at 40 ms round trip and 100 Mbit/s, "
+                    f"{found['rounds']} rounds, {found['offline_mb']:.3g} MB offline"]  # fmt: skip
+
+
+def test_a_choice_prints_a_line_a_plan_where_there_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    model, x = small()
+    ar.transform(model, calibration=x, latency_ms=105, network="wan")
+    said = capsys.readouterr().err
+    assert "calibrate, batch 1 of 1\n" in said and "score, batch 1 of 1\n" in said
+    assert re.search(r"^choice of forms, plan 1: [\d.]+ ms online at .*, (within|beyond) the limits$", said, re.M)
+    ar.transform(model, calibration=x, latency_ms=105, network="wan", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_choice_that_is_stopped_says_that_nothing_is_kept(monkeypatch):
+    def stopped(self, gm, x):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Budget, "predicted", stopped)
+    model, x = small()
+    with pytest.raises(KeyboardInterrupt, match="^transform was stopped; nothing is kept of it, .* begins anew$"):
+        ar.transform(model, calibration=x, latency_ms=105, network="wan")
 
 
 @pytest.mark.parametrize("wrong, message", [

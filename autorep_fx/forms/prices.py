@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ from ..secure.planner.precise import FIRST_ERROR, finer_with_same_wires
 from ..secure.planner.ranges import calibrated
 from ..secure.rates import Rates
 from .choose import Price, Prices
+from .senders import Sender, senders
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +60,19 @@ class Predicted:
         latency_ms: online, on ``network``.
         offline_mb: megabytes that all parties send offline.
         rounds: one-way messages that wait for one another.
+        senders: what sends anything, where that is known.
     """
 
     latency_ms: float
     offline_mb: float
     rounds: int
     network: Network
+    senders: tuple[Sender, ...] = field(default=(), repr=False, compare=False)
 
     def note(self, gm: fx.GraphModule) -> dict[str, Any]:
         """Leave it in ``gm.meta["predicted"]``, for as long as the masks are these; what is left there."""
-        gm.meta["predicted"] = {**asdict(self), "masks": masks_digest(gm)}
+        found = {name: value for name, value in asdict(self).items() if name != "senders"}
+        gm.meta["predicted"] = {**found, "masks": masks_digest(gm)}
         return gm.meta["predicted"]
 
     def __str__(self) -> str:
@@ -135,7 +139,9 @@ class Budget:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about precision: whoever compiles is told
-            return _predicted(compile(gm, x, network=self.network).cost(self.network))
+            program = compile(gm, x, network=self.network, progress=False)
+        cost = program.cost(self.network)
+        return _predicted(cost, senders(gm, program.native[0], cost))
 
     def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
         """By a draft of that plan, in a fraction of the time."""
@@ -151,8 +157,8 @@ class Budget:
         return [drafts.prices(resource) for resource in self.resources]
 
 
-def _predicted(cost: Cost) -> Predicted:
-    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network)
+def _predicted(cost: Cost, found: tuple[Sender, ...] = ()) -> Predicted:
+    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network, found)
 
 
 def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network]) -> list[Cost]:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError, CompileError
+from ..progress import Steps
 from ..text import brief
 from .choose import CLOSED, LINES, SQUARES, Forms
 from .prices import Budget, Predicted
+from .senders import advice
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def settle(
         CompileError: no choice within the limits can be run.
     """
     search = _Search(budget, choose, sketch, plan, progress)
-    with search.bar:
+    with search.steps:
         search.look(choose(search.limits, states=None))
         search.bisect(part_of_limits(budget, choose, sketch))
         search.climb()
@@ -68,7 +69,9 @@ def settle(
     predicted, result = plan(choose(0 * search.limits, states=None))
     if budget.used(predicted) > 1:
         named = " with ".join(f"{name}={limit:g}" for name, limit in zip(budget.resources, budget.limits))
-        raise BudgetError(f"{named} is less than lines alone take: {predicted}")
+        costs = zip(budget.resources, budget.limits, budget.costs(predicted))
+        beyond = {name: cost for name, limit, cost in costs if cost > limit}
+        raise BudgetError(f"{named} is less than lines alone take: {predicted}{advice(predicted.senders, beyond)}")
     return predicted, result
 
 
@@ -78,7 +81,7 @@ def part_of_limits(budget: Budget, choose: Choose, sketch: Callable[[Forms], Pre
     for _ in range(_SKETCHES):
         forms = choose(part.at * np.array(budget.limits), states=None)
         predicted = sketch(forms)
-        log.info("forms of loss %.4g, by a sketch: %s", forms.loss, predicted)
+        log.debug("forms of loss %.4g, by a sketch: %s", forms.loss, predicted)
         if forms.all_kept and budget.used(predicted) <= 1:
             return part.at
         part.move(forms, predicted, budget.used(predicted) <= 1)
@@ -112,7 +115,7 @@ class _Search:
         self.limits, self.plans = np.array(budget.limits), 0
         self.found: dict[tuple, _Found] = {}
         self.best: _Found | None = None
-        self.bar = tqdm(desc="plan", leave=False, disable=None if progress is None else not progress)
+        self.steps = Steps(log, "choice of forms", progress, "plan")
 
     def bisect(self, start: float) -> None:
         """Choices for parts of the limits; for each one more with its states, and as many positions as there is room
@@ -154,7 +157,7 @@ class _Search:
             if self.budget.used(found.predicted) <= 1 and self._better(forms):
                 found = self._planned(found)
             self.found[key] = found
-            log.info("forms of loss %.4g: %s", forms.loss, found.predicted)
+            log.debug("forms of loss %.4g: %s", forms.loss, found.predicted)
         return self.found[key]
 
     def look_filled(self, found: _Found) -> None:
@@ -166,13 +169,15 @@ class _Search:
 
     def _planned(self, found: _Found) -> _Found:
         self.plans += 1
-        self.bar.update()
         try:
             found = _Found(found.forms, *self.plan(found.forms))
         except CompileError as error:  # these weights with these forms; others may do
-            log.info("forms of loss %.4g cannot be run: %s", found.forms.loss, error)
+            log.debug("forms of loss %.4g cannot be run: %s", found.forms.loss, error)
+            self.steps.done("cannot be run")
             return _Found(found.forms, found.predicted, runs=False)
-        if self.budget.used(found.predicted) <= 1:
+        within = self.budget.used(found.predicted) <= 1
+        self.steps.done(f"{found.predicted}, {'within' if within else 'beyond'} the limits")
+        if within:
             self.best = found
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import CalibrationError, CalibrationWarning
-from ..progress import progress_bar
+from ..progress import stepwise
 from . import outliers
 from .canonicalize import site_nodes
+from .devices import device_of
 from .statistics import SiteStatistics
 from .targets import module_of, path_of
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 128
 _NAMED = 5
@@ -152,11 +156,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             m.training = mode
 
 
-def device_of(module: nn.Module) -> torch.device:
-    """Where the parameters of ``module`` are (the CPU, if it has none)."""
-    return next((p.device for p in module.parameters()), torch.device("cpu"))
-
-
 class SiteWalk(fx.Interpreter):
     """Runs a graph and shows each site's call to :meth:`at_site`; an error in a node names the node.
 
@@ -229,7 +228,7 @@ def calibrate(
     """
     collector = _Collector(gm, site_type, degree, bins)
     with evaluating(gm), torch.no_grad():
-        for i, (x, _) in enumerate(progress_bar(batches, "calibrate", progress, "batch")):
+        for i, (x, _) in enumerate(stepwise(log, batches, "calibrate", progress, "batch")):
             collector.walk(x, f"{batches.name} batch {i}")
     return collector.statistics
 
@@ -250,7 +249,7 @@ def calibrate_in_order(
     """
     with evaluating(gm), torch.no_grad():
         walk = InOrder(gm, site_type, batches)
-        for node in progress_bar(list(gm.graph.nodes), "fit", progress, "node"):
+        for node in stepwise(log, list(gm.graph.nodes), "fit", progress, "node"):
             if node in walk.sites:
                 name, site = path_of(node), module_of(gm, node)
                 inputs = walk.arriving(node)

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from .activations import Leaf
+from .recorded import Recorded
 from .targets import module_of, path_of
 
 
@@ -60,7 +61,7 @@ def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
     x.replace_all_uses_with(held, delete_user_cb=lambda user: user is not held)
 
 
-class Shaped(fx.Proxy):
+class Shaped(Recorded):
     """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
 
     tracer: Any  # that of trace.py, which has values

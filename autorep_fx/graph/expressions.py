@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from ..text import brief
 from .activations import Activation, Expression
 from .functions import KeptFunction
-from .inplace import memory_owners, says_inplace_by_position, writes_in_place
+from .inplace import AUGMENTED, memory_owners, says_inplace_by_position, writes_in_place
 from .targets import module_of, path_of
 
 #: Nodes of one expression, at most; how far a known kind may be off, in proportion from 1 on: constants are written
@@ -35,9 +35,8 @@ _ELEMENT_WISE = {
 }  # fmt: skip
 #: What is in place, and the same out of place.
 _FRESH: dict[Any, Any] = {
-    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
-    operator.itruediv: operator.truediv, F.relu_: F.relu, F.hardtanh_: F.hardtanh, torch.relu_: torch.relu,
-    torch.clamp_: torch.clamp, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
+    **AUGMENTED, F.relu_: F.relu, F.hardtanh_: F.hardtanh, torch.relu_: torch.relu, torch.clamp_: torch.clamp,
+    torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
 }  # fmt: skip
 _METHODS = {"add", "sub", "mul", "div", "neg", "pow", "abs", "square", "exp", "erf", "tanh", "sigmoid", "relu", "clamp",
             "clamp_min", "log", "where", "maximum", "minimum", "gt", "ge", "lt", "le", "float",

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import fx, nn
 from torch.autograd import Function
+from torch.autograd.function import _SingleLevelFunction
 from torch.utils.checkpoint import CheckpointFunction
 
 from .activations import Leaf
@@ -62,18 +63,21 @@ def put(root: nn.Module, path: str, module: nn.Module) -> None:
 
 @contextmanager
 def kept_whole(called: Any) -> Iterator[None]:
-    """While tracing, ``called(function, args)`` is what ``function.apply(*args)`` of proxies gives."""
-    real = vars(Function)["apply"]
+    """While tracing, ``called(function, args)`` is what ``function.apply(*args)`` of proxies gives.
+
+    What ``Function.apply`` itself calls is replaced: ``swish = Swish.apply`` holds the former since it was written.
+    """
+    base: Any = _SingleLevelFunction
 
     def apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
         if not any(isinstance(arg, fx.Proxy) for arg in args):
-            return real.__get__(None, cls)(*args, **kwargs)
+            return super(base, cls).apply(*args, **kwargs)
         if cls is CheckpointFunction:  # it saves memory, and has the gradient of what it calls
             return args[0](*args[2:])
         return called(cls, args)
 
-    Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    base.apply = classmethod(apply)
     try:
         yield
     finally:
-        Function.apply = real  # type: ignore[method-assign]
+        del base.apply

@@ -29,7 +29,7 @@ def fault_of_labels(labels, samples: int) -> str | None:
 def fault_of_classes(labels: Tensor, output) -> str | None:
     """Why the integer ``labels`` (N,) are no classes of what the model returned; None if they are."""
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(labels):
-        return f"makes the model return {described(output)}; logits ({len(labels)}, classes) are needed"
+        return f"makes the model return {described(output)}; logits ({len(labels)}, classes) are needed, alone"
     low, high = (int(v) for v in labels.aminmax())
     if low < 0 or high >= output.shape[1]:
         return (

@@ -19,6 +19,7 @@ from torch.fx.node import map_arg
 from .activations import Leaf
 from .gradients import detached
 from .passes import Pass
+from .recorded import Recorded
 from .scopes import scope_of
 from .targets import module_of
 
@@ -167,9 +168,13 @@ def _replace(node: fx.Node, value: Any) -> None:
 
 
 class BufferTracer(fx.Tracer):
-    """By which a pickled graph is traced again: what is computed from buffers is no constant there either."""
+    """By which a pickled graph is traced again: what is computed from buffers is no constant there either, and what is
+    in place stays so."""
 
     proxy_buffer_attributes = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Recorded(node, self)
 
 
 class _Merge:

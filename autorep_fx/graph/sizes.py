@@ -22,6 +22,7 @@ _METHODS = ("expand", "view", "reshape", "repeat", "permute", "tile", "new_zeros
 def recorded() -> Iterator[None]:
     """While this is on, calls with sizes of the input become nodes."""
     changes: list[tuple[Any, str, Callable]] = [(builtins, "len", _length), (torch, "tensor", _tensor)]
+    changes.append((torch, "Size", _shape))
     changes += [(torch, name, _of_sizes) for name in _FACTORIES]
     changes += [(Tensor, name, _behind_itself) for name in _METHODS]
     before = [vars(owner).get(name) for owner, name, _ in changes]
@@ -43,6 +44,23 @@ def _length(real: Callable) -> Callable:
         return real(value) if shape is None else shape[0]
 
     return call
+
+
+def _shape(real: Any) -> Callable:
+    class Shape(type):
+        """Of what stands for ``torch.Size`` meanwhile: as a type it is the same."""
+
+        def __call__(cls, sizes: Any = ()) -> Any:
+            sizes = tuple(sizes)
+            return sizes if any(isinstance(n, fx.Proxy) for n in sizes) else real(sizes)
+
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, real)
+
+        def __subclasscheck__(cls, kind: type) -> bool:
+            return issubclass(kind, real)
+
+    return Shape("Size", (), {})
 
 
 def _of_sizes(real: Callable) -> Callable:

@@ -19,12 +19,15 @@ from . import sizes
 from .activations import Leaf
 from .arguments import called_with, inputs
 from .attached import attached
-from .calibrate import device_of
+from .augmented import settle_augmented
+from .autocast import warn_of, watched
 from .concrete import Shaped, Values, guard
+from .devices import autocast, autocasts, device_of
 from .functions import KeptFunctions, kept_whole, put
 from .gradients import stop_gradients
 from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
+from .recorded import Recorded
 from .scopes import scope_of, unique_target
 from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
@@ -40,6 +43,7 @@ class _Tracer(fx.Tracer):
         self.values = values  # of an example, where sizes are to be numbers
         self.drew: str | None = None  # the innermost module that first drew a random number
         self.without_gradients: set[fx.Node] = set()
+        self.left_out: dict[str, torch.autocast] = {}  # by the module whose forward() has it
 
     def create_node(self, kind: str, *args, **kwargs) -> fx.Node:
         node = super().create_node(kind, *args, **kwargs)
@@ -50,7 +54,7 @@ class _Tracer(fx.Tracer):
         return node
 
     def _refuse_autocast(self) -> None:
-        if torch.is_autocast_enabled(device_of(self.root).type):
+        if autocasts(device_of(self.root)):
             path = self.scope.module_path
             raise TraceError(
                 f"forward() of {described(self.root.get_submodule(path), path)} computes under torch.autocast, which a "
@@ -58,9 +62,16 @@ class _Tracer(fx.Tracer):
                 "model(x)"
             )
 
+    def enter_autocast(self, context: torch.autocast) -> None:
+        """What no node is refused for."""
+        inside = self.values is not None and self.values.running
+        if not inside and not (context._enabled and context.device == device_of(self.root).type):
+            path = self.scope.module_path
+            self.left_out[described(self.root.get_submodule(path), path)] = context
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         if self.values is None:
-            return super().proxy(node)
+            return Recorded(node, self)
         return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
 
     def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
@@ -130,7 +141,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     functional dropout) becomes a :class:`TrainingFlag`; what only one mode has becomes a part of the graph that the
     other does not run (:mod:`.modes`). Modes of single submodules (a frozen batch norm in eval) are kept. Arguments of
     forward() that have a default keep it, but for the first (:mod:`.arguments`). A part that is computed under
-    ``torch.no_grad()`` has no gradient in the graph either (:mod:`.gradients`).
+    ``torch.no_grad()`` has no gradient in the graph either (:mod:`.gradients`). ``y += 1`` changes what shares memory
+    with ``y``, as in the model (:mod:`.augmented`).
 
     Raises:
         TraceError: ``model`` is not a module, cannot be copied, has control flow that depends on data, draws random
@@ -138,9 +150,12 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
             another mode than the model, or does what a graph cannot hold: ``torch.autocast``, hooks and patched
             forwards outside of the layers that are kept whole (:func:`~autorep_fx.graph.attached.attached`), names that
             a GraphModule needs for itself.
+
+    Warns:
+        TransformWarning: a part switches autocast off, or on for another device, which the graph does not.
     """
     model = unwrap(model)
-    title = type(model).__name__  # copying a GraphModule loses it
+    title = class_name(model)
     try:
         model = private_copy(model)
     except TraceError:
@@ -179,7 +194,14 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     gm.recompile()
     for name, module in gm.named_modules():
         module.training = modes[_nearest(name, modes)]
+    gm.meta["class"] = title
     return gm
+
+
+def class_name(model: nn.Module) -> str:
+    """Of the model, also where this is what a trace made of it: a copy of a GraphModule has lost it but for this."""
+    said = model.meta.get("class") if isinstance(model, fx.GraphModule) else None
+    return said or type(model).__name__
 
 
 def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
@@ -187,6 +209,8 @@ def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.
     evaluated, functions = copy.deepcopy(model), KeptFunctions()
     graphs = _trace_in_mode(model, True, x, functions), _trace_in_mode(evaluated, False, x, functions)
     functions.put(model)
+    for graph in graphs:
+        settle_augmented(model, graph)
     return graphs, evaluated
 
 
@@ -227,7 +251,7 @@ def _refuse_mixed_modes(scope: str, modes: dict[str, bool]) -> None:
 @contextmanager
 def _as_outside(model: nn.Module) -> Iterator[None]:
     """Gradients on and autocast off, so that what forward() switches can be told."""
-    with torch.enable_grad(), torch.autocast(device_of(model).type, enabled=False):
+    with torch.enable_grad(), autocast(device_of(model), enabled=False):
         yield
 
 
@@ -236,8 +260,14 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
     values = None if x is None else Values(copy.deepcopy(model), x)
     tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
-        with _as_outside(model), sizes.recorded(), kept_whole(tracer.call_autograd_function):
+        with (
+            _as_outside(model),
+            sizes.recorded(),
+            kept_whole(tracer.call_autograd_function),
+            watched(tracer.enter_autocast),
+        ):
             graph = tracer.trace(model)
+        warn_of(tracer.left_out)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()
     except TraceError:

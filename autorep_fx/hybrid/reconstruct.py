@@ -12,6 +12,7 @@ al., Data-Free Quantization (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections import Counter
 from collections.abc import Callable
@@ -26,10 +27,12 @@ from ..graph.attached import attached
 from ..graph.calibrate import Batches, InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
 from ..graph.targets import module_of, path_of
-from ..progress import progress_bar
+from ..progress import stepwise
 from ..text import brief
 from .activation import HybridActivation, copy_without_statistics, known, sites
 from .fitting import Fitting, fit_where_replaced
+
+log = logging.getLogger(__name__)
 
 #: How strongly weights may be drawn to what they were, as parts of a layer's mean squared input; infinite: they stay,
 #: and biases alone are fitted.
@@ -60,7 +63,7 @@ def reconstruct_layers(
     with evaluating(gm), evaluating(target), torch.no_grad():
         mine, theirs = (InOrder(each, HybridActivation, batches) for each in (gm, target))
         nodes = list(zip(gm.graph.nodes, target.graph.nodes))
-        for node, twin in progress_bar(nodes, "reconstruct", progress, "node"):
+        for node, twin in stepwise(log, nodes, "reconstruct", progress, "node"):
             module = module_of(gm, node) if node.op == "call_module" else None
             wanted = theirs.run(twin)
             changed = not behind.isdisjoint(node.all_input_nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from ..errors import CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
-from ..progress import progress_bar
+from ..progress import stepwise
 from .activation import HybridActivation, horner
+
+log = logging.getLogger(__name__)
 
 _DETACHING = (detached, torch.detach)
 
@@ -103,7 +106,7 @@ def scores_of(
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples = 0
     with evaluating(gm), torch.enable_grad():
-        for i, (x, labels) in enumerate(progress_bar(batches, "score", progress, "batch")):
+        for i, (x, labels) in enumerate(stepwise(log, batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
             output = probe.walk(x, where)
             _check_gradient(output, probe, where)

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
+from ..content import check_digest, digest
 from ..errors import FormatError
 from ..graph.canonicalize import Canonicalize
 from ..graph.concrete import shape_held
@@ -25,7 +26,8 @@ _FORMAT, _VERSIONS = "autorep_fx hybrid model", ("1", "2")
 def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     """Write weights, masks, coefficients and calibrated ranges of a transformed model to one safetensors file.
 
-    The file appears whole or not at all. The architecture is not in it: :func:`load` takes it from the model.
+    The file appears whole or not at all, and has a digest of its content. The architecture is not in it: :func:`load`
+    takes it from the model.
     """
     header = {
         "format": _FORMAT,
@@ -37,7 +39,7 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in gm.state_dict().items()}
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    safetensors.torch.save_file(tensors, partial, metadata=header)
+    safetensors.torch.save_file(tensors, partial, metadata=sealed(header, tensors))
     os.replace(partial, path)
 
 
@@ -46,8 +48,11 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
 
     Raises:
         FileNotFoundError: no such file.
-        FormatError: not such a file, a newer version, truncated, of another architecture, or with tensors whose types
-            or shapes do not fit; names the site or the tensor.
+        FormatError: not such a file, a newer version, truncated, changed since it was written, of another architecture,
+            or with tensors whose types or shapes do not fit; names the site or the tensor.
+
+    Warns:
+        FormatWarning: an earlier version has written it, without a digest, so that damage would not show.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -63,6 +68,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
         raise FormatError(
             f"{path} has format version {header.get('version')}, this package reads {' and '.join(_VERSIONS)}"
         )
+    check_digest(path, header.pop("digest", None), [header, tensors], "its content is", "save the model again")
 
     shape = _shape(header.get("input_shape", "null"), path)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
@@ -90,6 +96,20 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
     except RuntimeError as error:
         raise FormatError(f"{path} does not fit the model: {error}") from error
     return gm
+
+
+def sealed(header: dict[str, str], tensors: dict[str, Tensor]) -> dict[str, str]:
+    """The header with a digest of all that is in the file."""
+    return {**header, "digest": digest([header, tensors])}
+
+
+def is_saved(path: str | os.PathLike) -> bool:
+    """Whether :func:`save` has written this file, whatever became of it since."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format") == _FORMAT
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def _shape(text: str, path: str | os.PathLike) -> list[int] | None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from tqdm.auto import tqdm
 
 from ..errors import BudgetError
 from ..forms.choose import choose_forms
+from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
+from ..graph.trace import class_name
 from ..hybrid.activation import known, masks_digest, relu_count, sites
 from ..hybrid.fitting import Fitting, give_lines
 from ..hybrid.positions import choose
 from ..hybrid.scores import scores_of
+from ..progress import Steps, stopping
 from ..secure.cost.cost import Cost
 from ..secure.link.network import Network, network_of
 from ..text import brief
 from ..transform import transform
 from . import table
+
+log = logging.getLogger(__name__)
 
 #: Shares of the activations that are looked at.
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.0)
@@ -65,6 +72,7 @@ class BudgetPoint:
         loss: what the scores say that replacing the others adds to the loss, before any training: good for an order,
             not for an accuracy.
         prices: by network.
+        masks: a digest of them.
     """
 
     forms: str
@@ -72,6 +80,7 @@ class BudgetPoint:
     lines: int
     loss: float
     prices: dict[str, Price]
+    masks: str = ""
 
     __repr__ = brief
 
@@ -125,6 +134,19 @@ class BudgetPlan:
         self.reached.append(found)
         return found
 
+    @property
+    def no_faster(self) -> str | None:
+        """Where squares take no less time online than all activations: a sentence; None where they do."""
+        points = [point for point in self.points if point.forms == SQUARES]
+        if not points or points[0].relus < self.total or points[-1].relus == self.total:
+            return None
+        first, last = points[0].prices, points[-1].prices
+        return no_faster(points[-1].relus, self.total, {
+            label: Times(1e3 * last[label].seconds, 1e3 * first[label].seconds, last[label].offline / 1e6,
+                         first[label].offline / 1e6)
+            for label in self.networks
+        })  # fmt: skip
+
     def to_dict(self) -> dict:
         """Everything, in types that JSON knows."""
         return {
@@ -146,7 +168,8 @@ class BudgetPlan:
                          table.number(point.loss), *times, str(first.rounds), table.kilobytes(first.online),
                          table.megabytes(first.offline)))  # fmt: skip
         about = f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}"
-        return f"{about}\n\n{table.columns(head, rows)}"
+        said = [] if self.no_faster is None else [textwrap.fill(self.no_faster, table.WIDTH)]
+        return "\n\n".join([about, table.columns(head, rows), *said])
 
 
 def plan_budgets(
@@ -179,6 +202,14 @@ def plan_budgets(
     found = {name: network_of(name) for name in networks}
     if not found or any(not 0 <= share <= 1 for share in shares):
         raise BudgetError("give at least one network, and shares from 0 to 1")
+    with stopping("plan_budgets was stopped; nothing is kept of it, and the same call begins anew"):
+        return _planned(model, calibration, found, shares, degree, progress)
+
+
+def _planned(
+    model: nn.Module, calibration: Any, found: dict[str, Network], shares: Sequence[float], degree: int,
+    progress: bool | None,
+) -> BudgetPlan:  # fmt: skip
     gm = transform(model, calibration=calibration, degree=degree, progress=progress)
     if not sites(gm):
         raise BudgetError("the model has no activation that could be replaced")
@@ -192,21 +223,19 @@ def plan_budgets(
         give_lines(gm, Fitting(degree))
         forms = ("coeffs", "line_coeffs")
     square, *line = scores_of(gm, batches, forms, progress)
-    plan = BudgetPlan(type(model).__name__, total, found, [], _x=x)
+    plan = BudgetPlan(class_name(gm), total, found, [], _x=x)
     counts = sorted({round(share * total) for share in shares}, reverse=True)
-    bar = tqdm(desc="budgets", total=len(counts) + _LIMITS * len(line), leave=False,
-               disable=None if progress is None else not progress)  # fmt: skip
-    with bar:
+    with Steps(log, "budgets", progress, "budget", len(counts) + _LIMITS * len(line)) as steps:
         for count in counts:
             for name, keep in choose(square, count).items():
                 there[name].set_line(None)
                 there[name].set_keep(keep)
             loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found)))
-            bar.update()
+            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found), masks_digest(gm)))
+            steps.done()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)
-            bar.update()
+            steps.done()
     return plan
 
 
@@ -225,7 +254,7 @@ def _with_lines(
         seen.add((forms.states, forms.counts))
         forms.apply(gm)
         lines = sum(site.lines for site in sites(gm).values())
-        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks))
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks), masks_digest(gm))
 
 
 def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:

@@ -50,18 +50,21 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Total:
-    """Of one private inference: as in :class:`LayerCost`, and ``offline_seconds``, predicted."""
+    """Of one private inference: as in :class:`LayerCost`; ``offline_seconds``, predicted; and ``core_seconds`` of work
+    of the busiest party, online and offline."""
 
     rounds: int
     online: int
     offline: int
     seconds: float
     offline_seconds: float
+    core_seconds: float
 
     @staticmethod
     def of(cost: Cost) -> Total:
+        work = sum(step.online_seconds + step.offline_seconds for step in cost.steps.values())
         return Total(cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), cost.online_seconds,
-                     cost.offline_seconds)  # fmt: skip
+                     cost.offline_seconds, work)  # fmt: skip
 
 
 @dataclass(frozen=True)

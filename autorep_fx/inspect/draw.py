@@ -14,20 +14,22 @@ from matplotlib.figure import Figure
 
 from ..graph.statistics import StreamingHistogram
 from .budgets import BudgetPlan
-from .measure import SiteRecord
+from .measure import Curve, SiteRecord
 from .table import number, percent
 
 
 class Palette(NamedTuple):
-    """Colours by role: what is kept is warm, what is replaced is cool."""
+    """Colours by role: what is kept is warm, what takes a polynomial is cool, a line green."""
 
     ink: str = "#1b2126"
     muted: str = "#667079"
     grid: str = "#e3e7ea"
     relu: str = "#d4541c"
     poly: str = "#1f7a99"
+    line: str = "#5b8536"
     relu_soft: str = "#f3c4ac"
     poly_soft: str = "#d3e6ec"
+    line_soft: str = "#e2ecd6"
     hist: str = "#d5dade"
     empty: str = "#eef1f3"
 
@@ -59,46 +61,54 @@ def style() -> dict:
 
 
 def fit_svg(site: SiteRecord) -> str:
-    """The fit as inline SVG: all channels on the left, the worst one on the right.
+    """The fit as inline SVG: all channels, and beside or below them the worst one.
 
     Raises:
         Missing: neither a distribution nor a polynomial is known.
     """
     _require(site)
     with matplotlib.rc_context(style()):
-        figure = Figure(figsize=(7.6, 2.55), layout="constrained")
-        figure.patch.set_alpha(0)
         worst = worst_channel(site)
+        every, ax = _figure(4.56, 2.55)
+        draw_fit(ax, site, _MARKERS)
         if worst is None:
-            draw_fit(figure.subplots(), site, _MARKERS)
-        else:
-            left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
-            draw_fit(left, site, _MARKERS)
-            draw_channel(right, site, worst, _MARKERS)
-        return inline(figure)
+            return inline(every)
+        one, ax = _figure(3.04, 2.55)
+        draw_channel(ax, site, worst, _MARKERS)
+        return inline(every) + inline(one)
 
 
 def reached_svg(plan: BudgetPlan, masks: str) -> str:
-    """Accuracy over milliseconds on each network, as inline SVG; that with these ``masks`` stands out."""
+    """Accuracy, up to 100 %, over milliseconds, as an inline SVG for each network; that with these ``masks`` stands
+    out."""
     with matplotlib.rc_context(style()):
-        figure = Figure(figsize=(7.6, 2.8), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.subplots(1, len(plan.networks), sharey=True, squeeze=False)[0]
-        p = _MARKERS
-        for ax, label in zip(axes, plan.networks):
-            for found in plan.reached:
-                at, mine = (1e3 * found.prices[label].seconds, 100 * found.accuracy), found.masks == masks
-                ax.plot(*at, "o", color=p.relu if mine else p.poly, markersize=8 if mine else 6)
-                if mine:
-                    ax.annotate(found.name, at, (0, 8), textcoords="offset points", ha="center", color=p.ink)
-            ax.margins(0.2, 0.25)
-            ax.set_xlabel(f"milliseconds online, {label}", color=p.muted)
-            ax.tick_params(colors=p.muted, length=0, labelsize=8)
-            ax.spines[:].set_color(p.grid)
-            ax.grid(color=p.grid, lw=0.6)
-            ax.patch.set_alpha(0)
-        axes[0].set_ylabel("accuracy in %", color=p.muted)
-        return inline(figure)
+        return "".join(inline(_reached(plan, masks, label)) for label in plan.networks)
+
+
+def _reached(plan: BudgetPlan, masks: str, label: str) -> Figure:
+    figure, ax = _figure(3.8, 2.8)
+    p, least = _MARKERS, min(100 * found.accuracy for found in plan.reached)
+    for found in plan.reached:
+        at, mine = (1e3 * found.prices[label].seconds, 100 * found.accuracy), found.masks == masks
+        ax.plot(*at, "o", color=p.relu if mine else p.poly, markersize=8 if mine else 6, clip_on=False, zorder=3)
+        if mine:
+            ax.annotate(found.name, at, (0, -16), textcoords="offset points", ha="center", color=p.ink)
+    ax.margins(x=0.2)
+    ax.set_ylim(max(least - 0.35 * max(100 - least, 1), 0), 100)
+    ax.set_xlabel(f"milliseconds online, {label}", color=p.muted)
+    ax.set_ylabel("accuracy in %", color=p.muted)
+    ax.tick_params(colors=p.muted, length=0, labelsize=8)
+    ax.spines[:].set_color(p.grid)
+    ax.grid(color=p.grid, lw=0.6)
+    ax.patch.set_alpha(0)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """For inline SVG: without a background."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    return figure, figure.subplots()
 
 
 def inline(figure: Figure) -> str:
@@ -121,31 +131,30 @@ def inline(figure: Figure) -> str:
 
 
 def draw_fit(ax: Axes, site: SiteRecord, palette: Palette) -> None:
-    """The distribution of all channels, the activation, the median of the polynomials and a band that most are in."""
+    """The distribution of all channels, the activation, the median of the polynomials and of the lines, and for each a
+    band that most are in."""
     _require(site)
     low, high = _window(site, None)
     x = np.linspace(low, high, _POINTS)
-    y = np.median(site.activate(x), axis=1)
+    act = y = np.median(site.activate(x), axis=1)
     _histogram(ax, site.histogram, None, low, high, palette)
-    if site.fitted:
-        used = site.channels_in_use
-        band = np.quantile(site.polynomial(x)[:, used], (0.1, 0.5, 0.9), axis=1)
-        if site.histogram is not None:  # polynomials count where a fair part of their channels has data
+    ax.plot(x, act, color=palette.relu, lw=1.8, label=site.kind)
+    for curve in site.curves:
+        color, used = _color(curve, palette), curve.channels
+        band = np.quantile(curve.of(x)[:, used], (0.1, 0.5, 0.9), axis=1)
+        if site.histogram is not None:  # they count where a fair part of their channels has data
             ends = np.array([_window(site, c) for c in used])
             seen = ((x[:, None] >= ends[:, 0]) & (x[:, None] <= ends[:, 1])).mean(1) >= 0.25
             band[:, ~seen] = np.nan
-        ax.fill_between(x, band[0], band[2], color=palette.poly, alpha=0.16, lw=0, label="10-90% of the channels")
-        ax.plot(x, y, color=palette.relu, lw=1.8, label=site.kind)
-        ax.plot(x, band[1], color=palette.poly, lw=1.8, label="median polynomial")
-        y = np.concatenate([y, np.clip(band[1], y.min() - np.ptp(y) / 2, y.max() + np.ptp(y) / 2)])
-    else:
-        ax.plot(x, y, color=palette.relu, lw=1.8, label=site.kind)
+        ax.fill_between(x, band[0], band[2], color=color, alpha=0.16, lw=0, label="10-90% of the channels")
+        ax.plot(x, band[1], color=color, lw=1.8, label=f"median {curve.kind}{'' if site.replaced else ', not used'}")
+        y = np.concatenate([y, np.clip(band[1], act.min() - np.ptp(act) / 2, act.max() + np.ptp(act) / 2)])
     channels = site.shape[0] if site.shape else 1
     _dress(ax, y, low, high, palette, f"all {channels} channels" if channels > 1 else "the channel")
 
 
 def draw_channel(ax: Axes, site: SiteRecord, channel: int, palette: Palette) -> None:
-    """The distribution, the activation and the polynomial of one channel.
+    """The distribution, the activation and the polynomial, or line, or both, of one channel.
 
     Raises:
         Missing: how far its polynomial is off is not known.
@@ -154,13 +163,16 @@ def draw_channel(ax: Axes, site: SiteRecord, channel: int, palette: Palette) -> 
         raise Missing("the errors of this site's polynomials are not known")
     low, high = _window(site, channel)
     x = np.linspace(low, high, _POINTS)
-    act, poly = site.activate(x)[:, channel], site.polynomial(x)[:, channel]
-    _histogram(ax, site.histogram, channel, low, high, palette)
-    ax.fill_between(x, act, poly, color=palette.poly, alpha=0.16, lw=0)
-    ax.plot(x, act, color=palette.relu, lw=1.8)
-    ax.plot(x, poly, color=palette.poly, lw=1.8)
+    act = y = site.activate(x)[:, channel]
     span = np.ptp(act) / 2
-    y = np.concatenate([act, np.clip(poly, act.min() - span, act.max() + span)])
+    _histogram(ax, site.histogram, channel, low, high, palette)
+    ax.plot(x, act, color=palette.relu, lw=1.8)
+    for curve in site.curves:
+        if channel in curve.channels:
+            poly, color = curve.of(x)[:, channel], _color(curve, palette)
+            ax.fill_between(x, act, poly, color=color, alpha=0.16, lw=0)
+            ax.plot(x, poly, color=color, lw=1.8)
+            y = np.concatenate([y, np.clip(poly, act.min() - span, act.max() + span)])
     rms = float(np.sqrt(site.channel_error[channel]))
     _dress(ax, y, low, high, palette, f"worst channel, {channel}: rms error {number(rms)}", legend=False)
 
@@ -169,8 +181,12 @@ def worst_channel(site: SiteRecord) -> int | None:
     """The channel in use with the largest error; None where that is unknown, or one channel is all."""
     if site.channel_error is None or site.histogram is None or len(site.channel_error) < 2:
         return None
-    used = site.channels_in_use
+    used = np.unique(np.concatenate([curve.channels for curve in site.curves]))
     return int(used[np.argmax(site.channel_error[used])])
+
+
+def _color(curve: Curve, palette: Palette) -> str:
+    return palette.line if curve.kind == "line" else palette.poly
 
 
 def mask_png(share: np.ndarray) -> bytes:

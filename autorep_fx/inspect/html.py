@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jinja2
 import numpy as np
@@ -13,7 +14,8 @@ from markupsafe import Markup
 
 from ..text import elide
 from . import draw, svg, table
-from .budgets import BudgetPlan
+from .budgets import BudgetPlan, Price
+from .cost import Total
 from .measure import SiteRecord
 
 _STRIP_HEIGHT = 40
@@ -45,6 +47,7 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
         "shape": table.shape,
     }
     anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
+    plan = None if plan is None else _agreeing(plan, report)
     script = "" if plan is None else environment.get_template("planner.js").render()
     return environment.get_template("report.html").render(
         report=report,
@@ -66,6 +69,27 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
         replacement=table.replacement(report),
         notes=table.notes(report),
     )
+
+
+def _agreeing(plan: BudgetPlan, report) -> BudgetPlan:
+    """The plan with the prices of the report where both are about the same masks: drafts are near a plan, and a page
+    has one number for one thing."""
+    same = {cost.label: _price(cost.total) for cost in report.costs}
+    kept = same if report.after == report.before else {c.label: _price(c.original) for c in report.costs if c.original}
+
+    def priced(found, is_kept: bool):
+        of = kept if is_kept else same if found.masks == report.masks else {}
+        return replace(found, prices={label: of.get(label, price) for label, price in found.prices.items()})
+
+    return replace(
+        plan,
+        points=[priced(point, point.relus == plan.total) for point in plan.points],
+        reached=[priced(found, found.relus == plan.total) for found in plan.reached],
+    )
+
+
+def _price(total: Total) -> Price:
+    return Price(total.seconds, total.rounds, total.online, total.offline, total.core_seconds)
 
 
 def _json(content: dict) -> Markup:
@@ -147,12 +171,9 @@ def _strip(site: SiteRecord) -> dict | None:
 
 
 def _coefficients(site: SiteRecord) -> list[dict] | None:
-    if site.coeffs is None:
-        return None
-    used = site.coeffs[:, site.channels_in_use]
-    names = ["1", "x", "x²", "x³", "x⁴"]
+    names, curves = ["1", "x", "x²", "x³", "x⁴"], site.curves if site.replaced else []
     return [
-        {"name": names[k] if k < len(names) else f"x^{k}", "values": [float(v) for v in
-         np.quantile(row, (0, 0.1, 0.5, 0.9, 1))]}
-        for k, row in enumerate(used)
-    ]  # fmt: skip
+        {"name": names[k] + (f", {curve.kind}" if len(curves) > 1 else ""),
+         "values": [float(v) for v in np.quantile(row, (0, 0.1, 0.5, 0.9, 1))]}
+        for curve in curves for k, row in enumerate(curve.coeffs[:, curve.channels])
+    ] or None  # fmt: skip

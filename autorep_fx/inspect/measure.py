@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,31 @@ from ..graph.calibrate import Batches, SiteWalk, evaluating
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, known, sites
+from ..text import brief
 
 #: Inputs that span this many times what calibration saw are worth a note.
 _OUTSIDE = 3
+
+
+class Curve(NamedTuple):
+    """Polynomials of one kind at a site.
+
+    Attributes:
+        kind: "polynomial" or "line".
+        coeffs: (degree + 1, C) float64.
+        channels: indices of those that have one in use.
+    """
+
+    kind: str
+    coeffs: np.ndarray
+    channels: np.ndarray
+
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """Of ``x`` (n,) for every channel, (n, C)."""
+        return np.polynomial.polynomial.polyval(np.asarray(x, dtype=np.float64), self.coeffs).T
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass
@@ -28,17 +51,18 @@ class SiteRecord:
         name, kind: the site's path in the model, and the kind of its activation.
         shape: of one sample; None while unknown, and then ``total`` and ``kept`` are None too.
         keep: boolean array of ``shape``; None while the site has no mask of its own (all kept).
-        lines: how many take a line by the site's own mask of lines; 0 where it has none.
+        lines: how many take a line: by the site's own mask of lines, or all that are replaced where its polynomials
+            are straight.
         line: boolean array of ``shape``, where they are; None where there are none.
         coeffs: (degree + 1, C) float64, of the lines where nothing else is replaced; None while not fitted.
-        line_coeffs: (2, C) float64; None where there are no lines.
+        line_coeffs: (2, C) float64, of the lines beside other polynomials; None where there are none.
         source: where the distribution comes from, "example_inputs" or "calibration"; None when it is not known.
         mean, std, low, high: of the site's input, all channels together.
         clip_rate: of a ReLU6, the part of its inputs that was above 6.
         histogram: of the input, channel by channel.
         channel_error: (C,) mean squared error of the polynomials over the replaced positions of each channel (over all
             positions where it has none); ``error`` is its root over the site, ``relative_error`` that divided by the
-            root mean square of the activation at the same positions.
+            root mean square of the activation at the same positions. None where the site keeps all positions.
         note: what a reader should know, such as an input that was not finite.
     """
 
@@ -80,13 +104,29 @@ class SiteRecord:
         return self.coeffs is not None
 
     @property
+    def all_lines(self) -> bool:
+        """Whether all that is replaced takes a line, and something is."""
+        return 0 < self.lines == self.replaced
+
+    @property
     def channels_in_use(self) -> np.ndarray:
         """Indices of the channels whose polynomial is used; all of them where nothing is replaced."""
         channels = (self.shape or (0,))[0] if self.coeffs is None else self.coeffs.shape[1]
         if self.keep is None or self.keep.all():
             return np.arange(channels)
-        others = self.keep if self.line is None or self.lines == self.replaced else self.keep | self.line
+        others = self.keep if self.line is None or self.all_lines else self.keep | self.line
         return np.flatnonzero(~others.reshape(len(others), -1).all(1))
+
+    @property
+    def curves(self) -> list[Curve]:
+        """What stands in for the activation, of a site that is fitted."""
+        if self.coeffs is None:
+            return []
+        first = Curve("line" if self.all_lines else "polynomial", self.coeffs, self.channels_in_use)
+        if self.line is None or self.line_coeffs is None or self.all_lines:
+            return [first]
+        lined = np.flatnonzero(self.line.reshape(len(self.line), -1).any(1))
+        return [first, Curve("line", self.line_coeffs, lined)]
 
     def channel_share(self) -> np.ndarray | None:
         """Share kept of every channel, (C,)."""
@@ -110,12 +150,6 @@ class SiteRecord:
         grid = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, channels)
         with torch.no_grad():
             return self.activation.in_float64(grid).numpy()
-
-    def polynomial(self, x: np.ndarray) -> np.ndarray:
-        """The polynomials of ``x`` (n,), (n, C), of a site that is fitted."""
-        if self.coeffs is None:
-            raise ValueError(f"site '{self.name}' has no polynomials")
-        return np.polynomial.polynomial.polyval(np.asarray(x, dtype=np.float64), self.coeffs).T
 
 
 class Observer(SiteWalk):
@@ -236,27 +270,28 @@ def _record(name, site: HybridActivation, shape, statistics: SiteStatistics | No
     elif site.input_range is not None:
         record.low, record.high = (float(v) for v in site.input_range)
 
-    if record.fitted:
+    if record.replaced and record.keep is not None and record.coeffs is not None:
         _measure_error(record, site, statistics)
+        if not record.coeffs[2:, record.channels_in_use].any():
+            record.lines, record.line = record.replaced, ~record.keep
     return record
 
 
 def _measure_error(record: SiteRecord, site: HybridActivation, statistics: SiteStatistics | None) -> None:
     if record.keep is None or record.coeffs is None:
         return
-    keep, replaced, power = torch.from_numpy(record.keep), record.replaced or 0, 0.0
-    where = ~keep if replaced else torch.ones_like(keep)
-    counts = where.flatten(1).sum(1) if keep.dim() > 1 else where
+    replaced, where, power = record.replaced or 0, torch.from_numpy(~record.keep), 0.0
+    counts = where.flatten(1).sum(1) if where.dim() > 1 else where
     weight = counts.double().numpy()
     if statistics is not None and statistics.samples and statistics.moments.degree >= len(record.coeffs) - 1:
         coeffs = torch.from_numpy(record.coeffs)
-        found = dapa.mean_squared_error(coeffs, statistics, where if replaced else None)
+        found = dapa.mean_squared_error(coeffs, statistics, where)
         if record.line is not None and record.line_coeffs is not None and record.lines < replaced:
             line = torch.from_numpy(record.line)  # coeffs are those of the others
             parts = (torch.from_numpy(record.line_coeffs), line), (coeffs, where & ~line)
             found = dapa.pooled(*((dapa.mean_squared_error(c, statistics, part), part) for c, part in parts))
         error = found.numpy()
-        count, _, _, square = statistics.moments.over(where if replaced else None)
+        count, _, _, square = statistics.moments.over(where)
         power = float(square.sum() / count.sum())
     elif site.fit_error is not None:
         error = site.fit_error.cpu().double().numpy()

@@ -24,7 +24,7 @@ def to_networkx(gm: fx.GraphModule, records: list[SiteRecord], shapes: dict) -> 
 
     Node attributes: ``op``, ``target`` (text), ``label`` (a few words), ``shape`` (of one sample; None where unknown),
     ``parameters`` (of the module that the node calls, or the parameter that it reads; one that several nodes share
-    counts at each). A site has ``site``, ``kind``, ``kept`` and ``total`` too. Edge attribute: ``shape``.
+    counts at each). A site has ``site``, ``kind``, ``kept``, ``lines`` and ``total`` too. Edge attribute: ``shape``.
     """
     import networkx as nx  # slow, and a party has no graph to show
 
@@ -41,7 +41,8 @@ def to_networkx(gm: fx.GraphModule, records: list[SiteRecord], shapes: dict) -> 
             parameters=_parameters(gm, node),
         )
         if record:
-            graph.nodes[node.name].update(site=record.name, kind=record.kind, kept=record.kept, total=record.total)
+            graph.nodes[node.name].update(site=record.name, kind=record.kind, kept=record.kept, lines=record.lines,
+                                          total=record.total)  # fmt: skip
     for node in gm.graph.nodes:
         for source in node.all_input_nodes:
             graph.add_edge(source.name, node.name, shape=graph.nodes[source.name]["shape"])

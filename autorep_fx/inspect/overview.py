@@ -10,6 +10,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ..text import elide
 from . import draw, table
@@ -59,7 +61,7 @@ def _choose(report, name: str | None) -> tuple[SiteRecord | None, SiteRecord | N
     known = [site for site in report.sites if site.total]
     mixed = max(known, key=lambda s: (s.spatial_share() is not None, s.kept * s.replaced), default=None)
     fits = [site for site in known if site.fitted and site.histogram is not None and not site.note]
-    fit = mixed if mixed in fits or not fits else max(fits, key=lambda s: s.replaced)
+    fit = mixed if (mixed and mixed in fits and mixed.replaced) or not fits else max(fits, key=lambda s: s.replaced)
     return fit, mixed
 
 
@@ -85,6 +87,17 @@ def _bars(ax: Axes, report, palette: draw.Palette) -> None:
     largest = max(shares) or 1
     ax.barh(rows, [largest] * len(sites), height=0.72, color=palette.poly_soft)
     ax.barh(rows, shares, height=0.72, color=palette.relu)
+    for row, site in zip(rows, sites, strict=True):
+        if site.lines:  # their part of what is left
+            rest = (largest - site.share) * site.lines / site.replaced
+            ax.barh(row, rest, left=largest - rest, height=0.72, color="white")
+            ax.plot([largest - rest, largest], [row, row], color=palette.line, lw=1.6, solid_capstyle="butt")
+    if report.lines:
+        kinds = [Patch(color=palette.relu, label="ReLU"), Line2D([], [], color=palette.line, lw=1.6, label="line")]
+        if any(site.lines < site.replaced for site in sites):
+            kinds.insert(1, Patch(color=palette.poly_soft, label="polynomial"))
+        ax.legend(handles=kinds, loc="upper left", bbox_to_anchor=(-0.02, 0), ncols=3, frameon=False, fontsize=8,
+                  labelcolor=palette.muted, handlelength=1.2, columnspacing=1.2)  # fmt: skip
     ax.set_ylim(len(sites) - 0.4, -0.6)
     ax.set_xlim(0, largest * 1.2)
     ax.set_xticks([])

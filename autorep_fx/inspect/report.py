@@ -14,12 +14,13 @@ from torch import fx, nn
 
 from ..forms.prices import examples
 from ..graph.calibrate import Batches
+from ..graph.trace import class_name
 from ..hybrid.activation import HybridActivation, masks_digest
 from ..secure.compile import compile
 from ..secure.link.network import Network
 from ..secure.secure_program import SecureProgram
 from ..transform import transform
-from . import table
+from . import table, words
 from .budgets import BudgetPlan
 from .cost import NetworkCost, costs
 from .measure import SiteRecord, measure
@@ -79,9 +80,10 @@ class Report:
         model: the name of the model's class.
         sites: a :class:`~autorep_fx.inspect.measure.SiteRecord` for each site, in run order.
         before, after: ReLU elements per sample of the model, and kept; None while the shape of a site is unknown.
-        lines: of the others, those that take a line by the sites' own masks.
+        lines: of the others, those that take a line.
         predicted: what the plan of a network that was made within limits predicts
-            (:class:`~autorep_fx.forms.prices.Predicted`, as a table); None for others, and after its masks changed.
+            (:class:`~autorep_fx.forms.prices.Predicted`, as a table), for the examples that it was made with; None for
+            others, and after its masks changed. Where there are ``costs`` these are what is shown.
         parameters: number of parameters, the polynomials' left out.
         samples: samples of ``example_inputs`` that were run.
         masks: a digest of the masks: models with the same ones have the same.
@@ -90,7 +92,7 @@ class Report:
     """
 
     def __init__(self, gm: fx.GraphModule, example_inputs=None, costs: Sequence[NetworkCost] = ()):
-        self.model = type(gm).__name__
+        self.model = class_name(gm)
         self.sites: list[SiteRecord]
         self.sites, shapes, self.samples = measure(gm, example_inputs)
         self._graph = to_networkx(gm, self.sites, shapes)
@@ -115,6 +117,11 @@ class Report:
     def factor(self) -> float | None:
         """How many times fewer ReLUs; None where none is left, or the number is unknown."""
         return self.before / self.after if self.after and self.before is not None else None
+
+    @property
+    def words(self) -> list[str]:
+        """What a private inference takes on the first network, beside the original, and where it goes, in sentences."""
+        return [words.difference(self.costs[0]), words.dearest(self.costs[0])] if self.costs else []
 
     def __str__(self) -> str:
         return table.render(self)
@@ -149,8 +156,9 @@ class Report:
         """The graph, one node for each fx node, by its name and in run order, and an edge where a tensor goes.
 
         Attributes of nodes are ``op``, ``target`` and ``label`` (text), ``shape`` of one sample ("16x28x28", absent
-        where it is unknown) and ``parameters``; a site has ``site``, ``kind``, ``kept`` and ``total`` as well. An edge
-        has the ``shape`` of what goes along it. All are text or numbers, so that GraphML, JSON and DOT hold them.
+        where it is unknown) and ``parameters``; a site has ``site``, ``kind``, ``kept``, ``lines`` and ``total`` as
+        well. An edge has the ``shape`` of what goes along it. All are text or numbers, so that GraphML, JSON and DOT
+        hold them.
         """
         return plain(self._graph)
 

@@ -80,7 +80,7 @@ class _Drawing:
 
     def lines(self) -> Markup:
         paths = (self.line(self.layout.boxes[a], self.layout.boxes[b]) for a, b in self.layout.lines)
-        return Markup('<g class="lines">{}</g>').format(
+        return Markup('<g class="edges">{}</g>').format(
             Markup("").join(Markup('<path d="{}"/>').format(p) for p in paths)
         )
 
@@ -156,19 +156,26 @@ class _Drawing:
         )
 
     def pill(self, box: Box, site: dict, title: Markup) -> Markup:
-        """A site: the warm part of its background is the share kept."""
+        """A site: of its background the warm part is kept, and what has a line below it takes lines."""
         x, y, half = self.middle(box) - self.half(box), self.top(box), self.half(box)
-        total, kept = site["total"], site["kept"]
+        total, kept, lines = site["total"], site["kept"], site["lines"]
         share = kept / total if total else None
-        text = table.percent(share) if share is not None else "?"
+        text = "lines" if total and lines == total else "?" if share is None else table.percent(share)
         room = int((2 * half - 26) / 6.5) - len(text)
         key = f"clip{box.nodes[0]}"
         warm = 0 if not share else max(2.0, 2 * half * share)  # a sliver stays visible
+        lined = Markup("")
+        if total and lines:
+            wide = 2 * half * lines / total
+            lined = Markup(
+                '<rect class="lined by-share" x="{x:.1f}" y="{y:g}" width="{w:.1f}" height="{h}"/>'
+                '<rect class="stripe by-share" x="{x:.1f}" y="{low:g}" width="{w:.1f}" height="2"/>'
+            ).format(x=x + 2 * half - wide, y=y, w=wide, h=_BOX, low=y + _BOX - 5)
         return Markup(
             '<a href="#{anchor}" class="site">{title}<clipPath id="{key}"><rect x="{x:g}" y="{y:g}" width="{w:g}" '
             'height="{h}" rx="13"/></clipPath><g clip-path="url(#{key})">'
             '<rect class="{back} by-share" x="{x:g}" y="{y:g}" width="{w:g}" height="{h}"/>'
-            '<rect class="kept by-share" x="{x:g}" y="{y:g}" width="{warm:.1f}" height="{h}"/>'
+            '{lined}<rect class="kept by-share" x="{x:g}" y="{y:g}" width="{warm:.1f}" height="{h}"/>'
             '<rect class="base by-cost" x="{x:g}" y="{y:g}" width="{w:g}" height="{h}"/>{cost}</g>'
             '<rect class="rim" x="{x:g}" y="{y:g}" width="{w:g}" height="{h}" rx="13"/>'
             '<text class="name" x="{left:g}" y="{line:g}">{name}</text>'
@@ -177,7 +184,7 @@ class _Drawing:
         ).format(
             anchor=self.anchors.get(site["site"], ""), title=title, key=key, x=x, y=y, w=2 * half, h=_BOX, warm=warm,
             back="unknown" if share is None else "replaced", left=x + 12, right=x + 2 * half - 12,
-            cost=self.bar(box), time=table.milliseconds(self.seconds.get(box.nodes[0], 0.0)),
+            lined=lined, cost=self.bar(box), time=table.milliseconds(self.seconds.get(box.nodes[0], 0.0)),
             line=y + _BOX / 2 + 4, name=elide(site["site"], room), text=text,
         )  # fmt: skip
 
@@ -192,5 +199,5 @@ class _Drawing:
         if node in self.seconds:
             lines.append(f"{table.milliseconds(self.seconds[node])} ms online")
         if a.get("total") is not None:
-            lines.append(f"{a['kept']:,} of {a['total']:,} kept")
+            lines.append(f"{a['kept']:,} of {a['total']:,} kept" + (f", {a['lines']:,} lines" if a["lines"] else ""))
         return "\n".join(lines)

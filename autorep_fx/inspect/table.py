@@ -7,20 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..text import table
+from ..forms.faster import Times, no_faster
+from ..text import UNKNOWN, number, table
 from .cost import NetworkCost
 from .measure import SiteRecord
 
 WIDTH = 120
-UNKNOWN = "-"
 _HEAD = ("site", "kind", "shape", "elements", "kept", "lines", "share", "input", "range", "polynomial", "rms", "rel")
 _LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms"}
 
 
 def render(report) -> str:
     """The report as a table of at most ``WIDTH`` columns; long site names lose their middle."""
+    first = [*(textwrap.fill(said, WIDTH) for said in report.words)]
     if not report.sites:
-        return "\n\n".join([headline(report), *_costs(report)])
+        return "\n\n".join(["\n".join([headline(report), *first]), *_costs(report)])
     rows = [_row(site) for site in report.sites]
     total = ["total", "", "", count(report.before), count(report.after), count(report.lines), percent(report.share),
              *[""] * 5]  # fmt: skip
@@ -29,7 +30,7 @@ def render(report) -> str:
     def cells(row: Sequence[str]) -> list[str]:
         return [row[i] for i in shown]
 
-    top = [headline(report), *filter(None, [prediction(report)])]
+    top = [headline(report), *first, *filter(None, [prediction(report)])]
     below = [legend(report), *(textwrap.fill(note, WIDTH) for note in notes(report))]
     main = columns(cells(_HEAD), [*map(cells, rows)], [cells(total)])
     return "\n\n".join(["\n".join(top), main, "\n".join(below), *_costs(report)])
@@ -103,8 +104,11 @@ def replacement(report) -> str:
 
 
 def prediction(report) -> str | None:
-    """What the plan of a network with a limit predicts of a private inference."""
-    if report.predicted is None:
+    """What the plan of a network with a limit predicts of a private inference.
+
+    None where the report has costs: these are by the plan of the program, which has other examples, so other numbers.
+    """
+    if report.predicted is None or report.costs:
         return None
     p, net = report.predicted, report.predicted["network"]
     return (
@@ -115,11 +119,25 @@ def prediction(report) -> str | None:
 
 def notes(report) -> list[str]:
     """What a reader should know, the same trouble at later sites counted only."""
+    said = [f"note: {text}" for text in [_no_faster(report)] if text]
     noted = [site for site in report.sites if site.note]
     if not noted:
-        return []
+        return said
     more = f" ({len(noted) - 1} later sites have notes too)" if len(noted) > 1 else ""
-    return [f"note: {noted[0].name}: {noted[0].note}{more}"]
+    return [*said, f"note: {noted[0].name}: {noted[0].note}{more}"]
+
+
+def _no_faster(report) -> str | None:
+    """Where squares take no less time online than all activations, by the costs of both."""
+    if report.after is None or report.after + report.lines == report.before:
+        return None
+    times = {}
+    for cost in report.costs:
+        if cost.original is not None:
+            now, all_kept = cost.total, cost.original
+            times[cost.label] = Times(1e3 * now.seconds, 1e3 * all_kept.seconds, now.offline / 1e6,
+                                      all_kept.offline / 1e6)  # fmt: skip
+    return no_faster(report.after, report.before, times)
 
 
 def legend(report) -> str:
@@ -134,7 +152,7 @@ def legend(report) -> str:
                 "polynomial: median over the channels")  # fmt: skip
     lines = [
         f"input: mean±std, {where}. polynomial: median over the channels in use.",
-        "rms: its error at the replaced positions (all, where none is); rel: divided by the rms of the activation",
+        "rms: its error at the replaced positions; rel: divided by the rms of the activation there",
     ]
     if any(site.clip_rate is not None for site in report.sites):
         lines.append("relu6: in brackets, the part of its inputs that is above 6 (see autorep_fx.simplify_clips)")
@@ -178,19 +196,6 @@ def percent(value: float | None) -> str:
 
 def factor(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits at most, without an exponent where that is short."""
-    if value is None or not np.isfinite(value):
-        return UNKNOWN
-    size = abs(value)
-    if size < 1e-12:  # what is left of a zero
-        return "0"
-    if size >= 99_999.5 or size < 5e-4:
-        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3
-    return f"{value:.{digits}f}"
 
 
 def spread(site: SiteRecord) -> str:

@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 4
+_ABI = 7
 _extension = None
 
 

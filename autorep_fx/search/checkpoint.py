@@ -1,4 +1,7 @@
-"""State of a run on disk. A file appears whole or not at all, so a kill loses at most the epoch that was running."""
+"""State of a run on disk. A file appears whole or not at all, so a kill loses at most the epoch that was running.
+
+It has a digest of its content.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from ..content import check_digest, digest
 from ..errors import FormatError
 from ..hybrid.activation import masks_digest, sites
 from ..settings import FinetuneSettings, SearchSettings
@@ -42,7 +46,7 @@ def write(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (_NAME + ".partial")
-    torch.save(state, partial)
+    torch.save({**state, "digest": digest(state)}, partial)
     os.replace(partial, folder / _NAME)
 
 
@@ -50,7 +54,11 @@ def read(folder: str | os.PathLike, run: dict[str, Any]) -> dict[str, Any] | Non
     """The last state in ``folder``, or None if there is none. ``run`` is the :func:`identity` of the one to go on.
 
     Raises:
-        FormatError: the file cannot be read, or is of another run; names it, and every argument that differs.
+        FormatError: the file cannot be read, was changed since it was written, or is of another run; names it, and
+            every argument that differs.
+
+    Warns:
+        FormatWarning: an earlier version has written it, without a digest.
     """
     path = Path(folder) / _NAME
     if not path.exists():
@@ -60,6 +68,7 @@ def read(folder: str | os.PathLike, run: dict[str, Any]) -> dict[str, Any] | Non
         theirs = dict(state["run"])
     except Exception as error:
         raise FormatError(f"{path} is not a readable checkpoint of this version: {error!r}") from error
+    check_digest(path, state.pop("digest", None), state, "its content is", "start the run again, in another folder")
     check_same(path, theirs, run)
     return state
 

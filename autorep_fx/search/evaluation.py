@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..graph.calibrate import device_of, evaluating
+from ..graph.calibrate import evaluating
+from ..graph.devices import device_of
 from ..graph.frozen import frozen, train_unfrozen
 from .loaders import check_classes
 

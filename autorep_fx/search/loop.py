@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import AutorepError, FormatError, MissingDependency
-from ..graph.calibrate import Batches, device_of, evaluating
+from ..graph.calibrate import Batches, evaluating
+from ..graph.devices import autocast, copy_at, device_of, usable
 from ..graph.frozen import train_unfrozen
 from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
@@ -27,7 +28,7 @@ from .evaluation import accuracy, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .loaders import Loader, check_classes
 from .methods import Method
-from .objective import objective
+from .objective import logits_of, objective
 from .ranges import RangeWatch, with_excess
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ class History:
 
 
 class Loop:
-    """One run over a GraphModule, in place. A call does it; until then nothing is changed.
+    """One run over a GraphModule, in place. A call does it; until then nothing is changed but where it is.
 
     Raises:
-        ValueError: loaders or a teacher that cannot be used.
+        ValueError: loaders, a teacher or a device that cannot be used.
         FormatError: a checkpoint to resume from that cannot be read or is of another run.
     """
 
@@ -82,17 +83,18 @@ class Loop:
         settings: SearchSettings | FinetuneSettings,
         on_epoch: OnEpoch | None = None,
     ):
-        self.gm, self.teacher, self.settings, self.on_epoch = gm, teacher, settings, on_epoch
+        self.gm, self.settings, self.on_epoch = gm, settings, on_epoch
+        self.device = usable(settings.device) or device_of(gm)
+        self.teacher = None if teacher is None else copy_at(teacher, self.device)
         self.train_loader = Loader(train_loader, "train_loader")
         self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader")
         if self.val_loader is not None:
             next(iter(self.val_loader), None)  # what is wrong with it shows now, not after an epoch
         self.features = teacher is not None and settings.feature_weight > 0
-        if teacher is not None and self.features:
-            self.teacher = teacher_with_features(teacher, gm)
+        if self.teacher is not None and self.features:
+            self.teacher = teacher_with_features(self.teacher, gm)
         self.predict: Any = self.teacher if teacher is None or not settings.compile else torch.compile(self.teacher)
         self.feature_loss = torch.compile(feature_loss) if settings.compile else feature_loss
-        self.device = device_of(gm)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.main = not self.distributed or dist.get_rank() == 0
         # On a CPU the plain operations are slower with it, the compiled ones faster.
@@ -102,6 +104,7 @@ class Loop:
         if settings.resume and settings.checkpoint_dir is not None:
             self.saved = checkpoint.read(settings.checkpoint_dir, self.run)
         self.history = History()
+        gm.to(self.device)  # behind all that may be refused
 
     def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
         """Train as ``method`` says; ``fit_batches``: what the polynomials are fitted again to, if they are."""
@@ -210,7 +213,7 @@ class Loop:
         if self.channels_last and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+        with autocast(self.device, enabled=mixed):
             target: Any = None
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
@@ -222,6 +225,7 @@ class Loop:
         if self.features:
             (output, mine), (target, theirs) = output, target
         check_classes(labels, output, where)
+        target = None if target is None else logits_of(target, output)
         loss = objective(output, labels, target, s.temperature) + s.growth_weight * excess
         if self.features:
             loss = loss + s.feature_weight * self.feature_loss(mine, theirs)

@@ -103,11 +103,12 @@ class Gated(Method):
         return False
 
     def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "level": self.level, "weight": self.weight or 0.0, "moved": self.moved}
+        return {"steps": self.steps, "level": self.level, "weight": self.weight, "moved": self.moved}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.steps, self.level, self.moved = int(state["steps"]), state["level"], state["moved"]
-        self.weight = state["weight"] or None
+        if self.weight is not None:  # a run without a penalty has none; earlier versions wrote 0.0 for that
+            self.weight = state["weight"]
 
     def _move(self, progress: float) -> bool:
         """Set the masks for this progress of the phase; True ends it."""

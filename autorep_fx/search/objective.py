@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
+
+_WAY_OUT = "give the model that gm was made from, or one with the same classes"
+
+
+def logits_of(returned: Any, output: Tensor) -> Tensor:
+    """The logits among what a teacher returns: the tensor itself, or "logits" of a table, or else the one tensor of a
+    table or a tuple that has the shape of ``output``, the student's.
+
+    Raises:
+        ValueError: there is none, or several; says what there is.
+    """
+    if isinstance(returned, Tensor):
+        return returned
+    if not isinstance(returned, (Mapping, tuple, list)):
+        raise ValueError(f"teacher returns a {type(returned).__name__}, not logits; {_WAY_OUT}")
+    named = returned if isinstance(returned, Mapping) else dict(enumerate(returned))
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    if "logits" in tensors:
+        return tensors["logits"]
+    fit = [value for value in tensors.values() if value.shape == output.shape and value.is_floating_point()]
+    if len(fit) != 1:
+        shapes = ", ".join(f"{name!r} of shape {tuple(value.shape)}" for name, value in tensors.items()) or "no tensor"
+        raise ValueError(
+            f"teacher returns a {type(returned).__name__} with {shapes}, of which {len(fit)} have the shape of what gm "
+            f"returns, {tuple(output.shape)}; give one whose forward() returns the logits alone"
+        )
+    return fit[0]
 
 
 def objective(output: Tensor, labels: Tensor, teacher: Tensor | None, temperature: float = 4.0) -> Tensor:
@@ -23,8 +53,7 @@ def objective(output: Tensor, labels: Tensor, teacher: Tensor | None, temperatur
     """
     if teacher is not None and teacher.shape != output.shape:
         raise ValueError(
-            f"teacher returns logits of shape {tuple(teacher.shape)} where gm returns {tuple(output.shape)}; give the "
-            "model that gm was made from, or one with the same classes"
+            f"teacher returns logits of shape {tuple(teacher.shape)} where gm returns {tuple(output.shape)}; {_WAY_OUT}"
         )
     loss = F.cross_entropy(output.float(), labels)
     if teacher is not None:

@@ -16,6 +16,7 @@ from torch import fx, nn
 
 from .. import models
 from ..errors import BudgetError, FormatError
+from ..graph.devices import usable
 from ..hybrid.activation import relu_count
 from ..hybrid.serialize import load, save
 from ..secure.link.network import Network
@@ -182,7 +183,8 @@ class Experiment:
         self.recipe, self.folder, self.progress = recipe, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
         self.origin = self.folder if recipe.origin == recipe.name else self.folder.parent / recipe.origin
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = usable(recipe.search.get("device")) or here
         self.validation = recipe.data.get("validation")
         self.loading = _some(LOADING, recipe.data)
         self._original: tuple[fx.GraphModule, float] | None = None
@@ -254,8 +256,10 @@ class Experiment:
         target = self.folder / "-".join([method, *named, str(s.seed)])
         if resume and (path := target / "outcome.json").exists():
             done = Outcome(**json.loads(path.read_text()))
-            checkpoint.check_same(path, done.options, options)
+            theirs, mine = ({**told, "device": None} for told in (done.options, options))  # wherever it ran
+            checkpoint.check_same(path, theirs, mine)
             return done
+        self.device = usable(s.device) or self.device
         original, original_accuracy = self.original()
         train, test = self.loaders(s.seed, **_some(BATCHES, options))
         run = {"checkpoint_dir": target, "resume": resume, "progress": self.progress}

@@ -51,8 +51,8 @@ def search(
     square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
     ``gm.meta["predicted"]`` have what the plan predicts.
 
-    Runs on the device of ``gm``; in a process group (``torchrun``) the gradients are averaged and the masks are the
-    same on all ranks. On a GPU it computes channels-last.
+    Runs on ``device``, or where ``gm`` is; in a process group (``torchrun``) the gradients are averaged and the masks
+    are the same on all ranks, each of which has a device of its own. On a GPU it computes channels-last.
 
     Args:
         gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
@@ -60,7 +60,9 @@ def search(
             ``set_epoch``, that is called, so that each epoch can be repeated exactly. In a process group it must give
             each rank its own part.
         val_loader: batches for the accuracy of each epoch.
-        teacher: the unreplaced network, to distil from; runs in eval mode and is not changed.
+        teacher: the unreplaced network, to distil from; runs in eval mode and is not changed (where it is on another
+            device, a copy does it). Of a dict that it returns "logits" count, of another or a tuple the one tensor that
+            has the shape of what ``gm`` returns.
         on_epoch: called after every epoch (on rank 0), behind its checkpoint, with a plain dict: ``epoch`` (from 1),
             ``epochs``, ``loss``, ``accuracy``, ``relus``, and ``val_accuracy`` where there is a ``val_loader``:
             ``on_epoch=wandb.log`` is all that Weights & Biases needs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from torch import Tensor, fx
 
 from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
+from ..progress import Steps, stopping
 from .link.network import Network
 from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
@@ -28,6 +30,8 @@ from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
+
+log = logging.getLogger(__name__)
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -59,6 +63,7 @@ def compile(
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
     network: Network | str = "lan",
+    progress: bool | None = None,
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
 
@@ -97,6 +102,7 @@ def compile(
             this takes; ``print(program.plan())`` says what it is.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
+        progress: show a progress bar; None shows it on a terminal, and prints a line now and then where there is none.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
@@ -110,50 +116,62 @@ def compile(
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error)  # fmt: skip
-    original, worst = lowered(gm, example_inputs), ranges == "worst"
-    x = example_inputs.detach().to("cpu", torch.float64)
-    x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
-    if worst:
-        program, reach = equalized(original, worst_case(original, within))
-        margins, limits = Margins(0, 0), _WORST
-    else:
-        program, reach = equalized(original, calibrated(original, x))
-        reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
-        margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
-
-    unit, reached = unit_squares(program, reach)  # its values are the plan's
-    look = Look(unit, original, x, of_range(within, x))
-    known = gains(unit, x)
-    extreme = None if worst else extremes(unit, reached, within, x, margins)
-
-    def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
-        def planned(error: float) -> Planned:
-            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known, error=error,
-                                      extremes=extreme, bounded=worst, spline_error=spline_error,
-                                      network=network)  # fmt: skip
-            if not allowed(plan):
-                raise CompileError("it takes longer than it may")
-            # A bound for all inputs is one for the constants that it was made with.
-            return plan, numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
-
-        return precise(planned, look, max_error, precision, missing)
-
-    def missing(plan: Plan) -> float:
-        return lacks(plan, extreme, margins) if extreme else 0.0
-
-    def holds(found: Precision) -> bool:
-        return found.holds(max_error, precision)
-
-    try:
-        if extreme is None:
-            plan, numbers, found = made(reached)
-        elif ranges == "extreme":
-            plan, numbers, found = made(up_to(reached, extreme))
+    worst = ranges == "worst"
+    steps = Steps(log, "compile", progress)
+    with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
+        original = lowered(gm, example_inputs)
+        steps.done("lowered")
+        x = example_inputs.detach().to("cpu", torch.float64)
+        x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
+        if worst:
+            program, reach = equalized(original, worst_case(original, within))
+            margins, limits = Margins(0, 0), _WORST
         else:
-            plan, numbers, found = roomy(made, missing, holds, reached, extreme, network)
-    except CompileError as error:
-        warnings.warn(f"backend='native' cannot run this program, backend='crypten' can: {error}", CompileWarning, 2)
-        return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+            program, reach = equalized(original, calibrated(original, x))
+            reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
+        steps.done("ranges are known")
+
+        unit, reached = unit_squares(program, reach)  # its values are the plan's
+        look = Look(unit, original, x, of_range(within, x))
+        known = gains(unit, x)
+        steps.done("roundings are known")
+        extreme = None
+        if not worst:
+            extreme = extremes(unit, reached, within, x, margins)
+            steps.done("extreme inputs are known")
+
+        def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
+            def planned(error: float) -> Planned:
+                plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
+                                          extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
+                                          network=network)  # fmt: skip
+                if not allowed(plan):
+                    raise CompileError("it takes longer than it may")
+                # A bound for all inputs is one for the constants that it was made with.
+                numbers = numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
+                steps.done("a plan is made")
+                return plan, numbers
+
+            return precise(planned, look, max_error, precision, missing)
+
+        def missing(plan: Plan) -> float:
+            return lacks(plan, extreme, margins) if extreme else 0.0
+
+        def holds(found: Precision) -> bool:
+            return found.holds(max_error, precision)
+
+        try:
+            if extreme is None:
+                plan, numbers, found = made(reached)
+            elif ranges == "extreme":
+                plan, numbers, found = made(up_to(reached, extreme))
+            else:
+                plan, numbers, found = roomy(made, missing, holds, reached, extreme, network)
+        except CompileError as error:
+            text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
+            warnings.warn(text, CompileWarning, 2)
+            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
     _check_precision(found, max_error, precision)
     return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
 

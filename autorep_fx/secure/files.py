@@ -6,7 +6,9 @@ server-<mark>.safetensors  the program, and its weights, biases and coefficients
                            owner alone may read it. Give it to the server, with public.json, and to nobody else
 
 ``<mark>`` is a hash of what public.json says, so each belongs to the other, and writing public.json, which happens at
-once or not at all, is what replaces one program by the next. What is read is checked whole before it is used.
+once or not at all, is what replaces one program by the next. What is read is checked whole before it is used. The
+server's part has a digest of each tensor, and one of all else that it says: bits that were flipped on a disk are found
+in whatever part of it is read.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..content import check_digest
+from ..content import digest as digest_of
 from ..errors import CompileError, FormatError
 from ..text import brief
 from .plan import plan as native
@@ -35,8 +39,10 @@ from .program.step_json import LONGEST, digest, dumps, from_json, loads, to_json
 _FORMAT, _VERSION = "autorep_fx program", 4
 _PUBLIC, _SERVER = "public.json", "server-*.safetensors"
 
-#: Where the server's file keeps what.
+#: Where the server's file keeps what, and what a user does about one that is damaged.
 _REAL, _WEIGHT, _CONSTANT = "real/", "weight/", "constant/"
+_WAY_OUT = "compile the model again"
+_VERSIONS = f"{_WAY_OUT} if the file is the older one, install a newer autorep_fx here if it is the newer"
 
 _TABLE = Check("a table", lambda v, _: type(v) is dict)
 _LIST = Check("a list", lambda v, _: type(v) is list)
@@ -90,8 +96,8 @@ def save_program(
     }
     text = {"format": _FORMAT, "version": str(_VERSION), "public": _mark(public), "private": dumps(private)}
     server = _server(folder, public)
-    _write(server, save(arrays, metadata=text), 0o600)
-    _write(folder / _PUBLIC, dumps(public).encode(), 0o666)
+    write(server, save(arrays, metadata=sealed(text, arrays)), 0o600)
+    write(folder / _PUBLIC, dumps(public).encode(), 0o666)
     for old in folder.glob(_SERVER):
         if old != server:
             old.unlink()
@@ -137,7 +143,7 @@ def publish(folder: str | os.PathLike, out: str | os.PathLike) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if found := next(out.glob(_SERVER), None):
         raise FormatError(f"{found} is a server's part, and {out} is to be public; choose an empty folder")
-    _write(out / _PUBLIC, (Path(folder) / _PUBLIC).read_bytes(), 0o666)
+    write(out / _PUBLIC, (Path(folder) / _PUBLIC).read_bytes(), 0o666)
 
 
 def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[str, Numbers], dict[str, Any]]:
@@ -163,8 +169,8 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
     return program, plan, numbers, private["settings"]
 
 
-def load_served(folder: str | Path) -> tuple[native.Plan, dict[str, Numbers]]:
-    """What the server of a service needs: the plan, and its numbers in the ring. Nothing else is read.
+def load_served(folder: str | Path) -> tuple[Published, dict[str, Numbers]]:
+    """What the server of a service needs: what is published, and its numbers in the ring. Nothing else is read.
 
     Raises:
         FormatError: as :func:`load_program`, of what is read.
@@ -179,7 +185,7 @@ def load_served(folder: str | Path) -> tuple[native.Plan, dict[str, Numbers]]:
         if plan is None:
             raise CompileError(private["settings"]["obstacle"])
         check_numbers(plan, numbers)
-    return plan, numbers
+    return Published(plan, tuple(public["input"]), public["output"]), numbers
 
 
 def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Numbers], settings: Any) -> None:
@@ -203,7 +209,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     if type(public) is not dict or public.get("format") != _FORMAT:
         raise FormatError(f"{path} is not a program of autorep_fx")
     if public.get("version") != _VERSION:
-        raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; compile the model again")
+        raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; {_VERSIONS}")
     with _named(path):
         if {*public} != {"format", "version", "input", "output", "plan version", "plan"}:
             raise FormatError("does not have the entries of a program")
@@ -212,9 +218,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
         if public["plan"] is None:
             return public, None
         if public["plan version"] != native.VERSION:
-            raise FormatError(
-                f"the plan is of version {public['plan version']}, this is {native.VERSION}; compile the model again"
-            )
+            raise FormatError(f"the plan is of version {public['plan version']}, this is {native.VERSION}; {_VERSIONS}")
         check(public["plan"], _LIST, "the plan")
         steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
         plan = check_plan(native.Plan(tuple(steps)))
@@ -239,9 +243,33 @@ def _private(
             raise FormatError(f"is not the server's part of version {_VERSION}")
         if metadata.get("public") != _mark(public):
             raise FormatError(f"belongs to another program than {_PUBLIC}")
+    _check_content(path, metadata, arrays, prefixes)
+    with _named(path):
         private = loads(metadata.get("private", ""), "its description")
         check_attrs(private, {"program": _TABLE, "settings": _TABLE, "bits": _TABLE}, {}, "its description")
     return path, private, arrays
+
+
+def sealed(text: dict[str, str], arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """What a server's file says, with digests of that and of its tensors."""
+    said = {**text, "digests": dumps({key: digest_of(array) for key, array in arrays.items()})}
+    return {**said, "digest": digest_of(said)}
+
+
+def _check_content(
+    path: Path, metadata: dict[str, str], arrays: dict[str, np.ndarray], prefixes: tuple[str, ...]
+) -> None:
+    """Raise FormatError unless what was read is what was written."""
+    said = dict(metadata)
+    check_digest(path, said.pop("digest", None), said, "its description is", _WAY_OUT)
+    if "digests" not in said:  # of an earlier version
+        return
+    written = loads(said["digests"], f"{path}: its list of digests")
+    wanted = {key: value for key, value in written.items() if key.startswith(prefixes)}
+    if wanted.keys() != arrays.keys():
+        raise FormatError(f"{path} is damaged: its tensors are not those that were written; {_WAY_OUT}")
+    for key, array in arrays.items():
+        check_digest(path, wanted[key], array, f"the numbers of '{key}' are", _WAY_OUT)
 
 
 def _numbers(private: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Numbers]:
@@ -304,7 +332,7 @@ def create(path: Path, mode: int = 0o600) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def write(path: Path, data: bytes, mode: int) -> None:
     """The file appears whole or not at all, with this mode (less the umask) from the first byte on."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)

@@ -39,6 +39,8 @@ class Rates:
             element has one for each bit).
         gmw: compared elements of the bit-sliced tree.
         prg: bytes of pseudo-random stream.
+        transfers: oblivious transfers, each way, with what is made of them.
+        products: products of encrypted polynomials.
         step: seconds of Python and calls in each step; message: of each message.
     """
 
@@ -51,6 +53,8 @@ class Rates:
     gen_blocks32: float = 1e8
     gmw: float = 5.6e8
     prg: float = 10e9
+    transfers: float = 1.5e7
+    products: float = 1e5
     step: float = 50e-6
     message: float = 100e-6
 

@@ -19,6 +19,8 @@ from .crypten.launch import run as run_on_crypten
 from .files import load_program, save_program
 from .host.session import Session
 from .link.network import Network, network_of
+from .makers.maker import Maker
+from .makers.table import maker_of
 from .plan.input_range import InputRange
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
@@ -66,6 +68,7 @@ class SecureProgram(Program):
         timeout: float = 300.0,
         threads: int = 1,
         check_range: bool = True,
+        dealer: bool = True,
     ) -> Result:
         """Answer ``x`` privately, each party a process of its own on this machine.
 
@@ -86,10 +89,13 @@ class SecureProgram(Program):
             threads: threads of each party.
             check_range: native: refuse an input beyond the range that the program was compiled for. Without it, such an
                 input is answered, perhaps wrongly; :meth:`headroom` tells.
+            dealer: native: False: client and server make the correlations by themselves, and nobody else has to be
+                trusted. Online it is the same; before it takes longer (docs/performance.md).
 
         Raises:
-            ValueError: an unknown backend, provider or kernels; ``x`` of another shape than compiled for, empty, not
-                floating point, not finite, beyond the input range, or too large for CrypTen's number format.
+            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; ``x`` of another
+                shape than compiled for, empty, not floating point, not finite, beyond the input range, or too large for
+                CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -98,46 +104,63 @@ class SecureProgram(Program):
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
         self.check_input(x)
         if backend == "crypten":
+            if not dealer:
+                raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
             return run_on_crypten(
                 self.crypten, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads
             )
-        options = {"comparison": comparison, "network": network, "timeout": timeout, "threads": threads}
+        options = {
+            "comparison": comparison,
+            "network": network,
+            "timeout": timeout,
+            "threads": threads,
+            "dealer": dealer,
+        }
         if check_range:
             InputRange.of_plan(self.native[0]).check(_numbers(x))  # before anything is started
         with self.session(batch=len(x), **options) as session:
             return session.run(x, check_range=False)  # it was looked at
 
     def session(self, **options: Any) -> ProgramSession:
-        """Client, server and dealer for many inputs: ``with program.session() as s: s.run(x)``.
+        """The parties, for many inputs: ``with program.session() as s: s.run(x)``.
 
         Args:
-            options: ``comparison``, ``network``, ``timeout`` and ``threads`` as for :meth:`run` on the native backend;
-                ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other sizes run, too;
-                ``max_batch``, how many a run may have (None: as many as the machine's memory holds correlations for).
+            options: ``comparison``, ``network``, ``timeout``, ``threads`` and ``dealer`` as for :meth:`run` on the
+                native backend; ``batch``, how many samples a run will have, for ``comparison="auto"``: batches of other
+                sizes run, too; ``max_batch``, how many a run may have (None: as many as the machine's memory holds
+                correlations for).
         """
         return ProgramSession(self, **options)
 
-    def cost(self, network: Network | str = "lan", *, comparison: str = "auto", batch: int = 1) -> Cost:
+    def cost(
+        self, network: Network | str = "lan", *, comparison: str = "auto", batch: int = 1, dealer: bool = True
+    ) -> Cost:
         """Rounds, bytes and predicted seconds of a native run, in all and for each step.
 
         Args:
             network: a :class:`~autorep_fx.Network`, "loopback", "lan" (0.2 ms, 10 Gbit/s) or "wan" (40 ms, 100 Mbit/s).
             comparison: "fss", "gmw" or "auto".
             batch: samples of the run.
+            dealer: whether one makes the correlations, or client and server by themselves.
         """
-        network = network_of(network)
-        return plan_cost(self._plan(comparison, network, batch), network, batch=batch)
+        network, maker = network_of(network), maker_of(dealer)
+        return plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
 
-    def plan(self, *, comparison: str = "auto", network: Network | str = "loopback") -> Plan:
+    def plan(self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True) -> Plan:
         """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
-        return self._plan(comparison, network_of(network), 1)
+        return self._plan(comparison, network_of(network), 1, maker_of(dealer))
 
-    def _plan(self, comparison: str, network: Network, batch: int) -> Plan:
+    def _plan(self, comparison: str, network: Network, batch: int, maker: Maker) -> Plan:
         allowed = (*COMPARISONS, "auto")
         if comparison not in allowed:
             raise ValueError(f"comparison must be one of {', '.join(map(repr, allowed))}, got {comparison!r}")
+        if comparison not in (*maker.comparisons, "auto"):
+            raise ValueError(
+                f"comparison={comparison!r} needs a dealer: its keys are made by somebody who knows the masks that "
+                f"they hide; without one it is {' or '.join(map(repr, maker.comparisons))}"
+            )
         plan = self.native[0]
-        return plan.with_comparison(quicker(plan, network, batch) if comparison == "auto" else comparison)
+        return plan.with_comparison(quicker(plan, network, batch, maker) if comparison == "auto" else comparison)
 
     def save(self, folder: str | Path) -> None:
         """Write the public part and the server's part to a folder (files.py), without pickle."""
@@ -193,20 +216,22 @@ class SecureProgram(Program):
 
 
 class ProgramSession:
-    """Three processes that answer many inputs; see :meth:`SecureProgram.session`.
+    """Processes that answer many inputs; see :meth:`SecureProgram.session`.
 
     Threads may share it: they take turns. A run that is interrupted leaves nothing to the next one.
     """
 
     def __init__(self, program: SecureProgram, *, comparison: str = "auto", network: Network | str | None = None,
-                 timeout: float = 300.0, threads: int = 1, batch: int = 1, max_batch: int | None = None):  # fmt: skip
-        self.program = program
-        self.plan = program._plan(comparison, network_of(network or "loopback"), batch)
+                 timeout: float = 300.0, threads: int = 1, batch: int = 1, max_batch: int | None = None,
+                 dealer: bool = True):  # fmt: skip
+        self.program, maker = program, maker_of(dealer)
+        self.plan = program._plan(comparison, network_of(network or "loopback"), batch, maker)
         self.range = InputRange.of_plan(self.plan)
         shape = None if network is None else network_of(network)
         self._session = Session(
-            self.plan, program.native[1], timeout=timeout, threads=threads, network=shape, max_batch=max_batch
-        )
+            self.plan, program.native[1], timeout=timeout, threads=threads, network=shape, max_batch=max_batch,
+            maker=maker,
+        )  # fmt: skip
 
     @property
     def setup(self) -> Phase:

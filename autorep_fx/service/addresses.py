@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 
+from ..errors import PartyError
 from ..secure.link.tls import Identity, is_loopback
+
+#: The port of an address, and the name of a machine as the other side may say it.
+_PORT = re.compile("[0-9]{1,5}")
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
 def address_of(text: str) -> tuple[str, int]:
@@ -14,7 +21,7 @@ def address_of(text: str) -> tuple[str, int]:
         ValueError: it is none.
     """
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 
@@ -37,3 +44,32 @@ def identity_of(
                 f"{address} is not of this machine: give cert and ca, or plain if the network is protected otherwise"
             )
     return None
+
+
+def redirected(said: str, identity: Identity | None, plain: bool) -> str:
+    """Where a server says that its client finds it for the second connection, which is data like all that others say:
+    HOST:PORT, and without certificates of this machine, or ``plain``, as :func:`identity_of` has it. Whom the
+    certificate there has to name does not change.
+
+    Raises:
+        PartyError: it is none, or the client may not go there.
+    """
+    try:
+        host, port = address_of(said)
+    except ValueError:
+        raise PartyError(f"client: the server says that it is at {said[:80]!r}, which is not HOST:PORT") from None
+    name = _HOST.fullmatch(host) if len(host) < 254 else None
+    if not port or not (name or _is_number(host)) or not (said.isascii() and said.isprintable()):
+        raise PartyError(f"client: the server says that it is at {said[:80]!r}, where nobody can be")
+    if identity is None and not plain and not is_loopback(host):
+        raise PartyError(f"client: the server sends its client to {said}, which is not of this machine: give both "
+                         "certificates, or plain if the network is protected otherwise")  # fmt: skip
+    return said
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

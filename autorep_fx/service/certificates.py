@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..secure.files import create
+from .private import make_private, private_folder
 
 _DAYS = 365
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -33,13 +34,14 @@ def make_certificates(folder: str | os.PathLike, names: Sequence[str]) -> list[P
             raise ValueError(f"{name!r} is no name of a certificate: letters, digits, '.', '_' and '-', and not 'ca'")
         if (folder / f"{name}.pem").exists():
             raise FileExistsError(f"{folder / f'{name}.pem'} is there already")
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     authority, key = _authority(folder)
     return [_certificate(folder, name, authority, key) for name in names]
 
 
 def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if (folder / "ca.pem").exists():
+        make_private(folder / "ca.key")
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         return x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes()), key
     key = ec.generate_private_key(ec.SECP256R1())

@@ -15,6 +15,7 @@ from .. import kernels
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.files import Published, load_published
 from ..secure.link.tls import Identity
+from ..secure.owner import Owner
 from ..secure.plan.input_headroom import InputHeadroom, input_headroom
 from ..secure.plan.input_range import InputRange
 from ..secure.program.checks import is_tensor
@@ -25,6 +26,8 @@ from .addresses import identity_of
 from .client_session import ClientSession, Options
 from .greeting import name_of_program
 from .ledger import Ledger
+from .pool import remove_left
+from .published import Pictures, terms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,32 +79,40 @@ def connect(
         server_name, dealer_name: whom their certificates name.
 
     Raises:
-        FormatError: no program, or a certificate that cannot be used.
+        FormatError: no program, a damaged one, or a certificate that cannot be used.
         ValueError: an address or a number out of range.
-        PartyError: server or dealer cannot be reached or trusted, or have another version or program.
-        Refused: too many sessions; says when to come back.
+        PartyError: server or dealer cannot be reached or trusted, or have another version or program, or the server
+            another ``input.json``.
+        Refused: too many sessions or megabytes; says when to come back.
     """
     cert, ca = (None, None) if not tls or isinstance(tls, Identity) else tls
     identity = tls if isinstance(tls, Identity) else identity_of(cert, ca, plain, server, dealer)
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
-                      dealer_name=dealer_name)  # fmt: skip
+                      dealer_name=dealer_name, plain=plain)  # fmt: skip
     if isinstance(program, str | os.PathLike):
-        return Client(load_published(program), options)
+        return Client(load_published(program), options, Pictures.load(program))
     return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)
 
 
 class Client:
-    """See :func:`connect`. Threads may share it: they take turns.
+    """See :func:`connect`. Threads may share it: they take turns. Processes may not: a fork connects for itself.
 
     A run whose connection breaks is repeated in a new session, with other masks, while there is time; what was prepared
     for it is never used again.
+
+    Args:
+        pictures: of the program's folder, where there is one; the server must have the same.
     """
 
-    def __init__(self, public: Published, options: Options):
-        self.public, self.options = public, options
+    def __init__(self, public: Published, options: Options, pictures: Pictures | None = None):
+        self.public, self.options, self._owner = public, options, Owner("this client")
         self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
-        path = None if options.state is None else Path(options.state) / "client.sqlite"
+        self._terms = terms(public.form, pictures)
+        path = None
+        if options.state is not None:
+            path = Path(options.state) / "client.sqlite"
+            remove_left(options.state)
         self._ledger = Ledger(path, "client", many=True)
         self._lock, self._closed = threading.Lock(), False
         self._session: ClientSession | None = None
@@ -123,8 +134,9 @@ class Client:
         Raises:
             ValueError: no batch for this program, or beyond its range.
             Refused: the service is asked for too much; says when to come back.
-            PartyError: no answer in time, or none that can be trusted; names the cause.
+            PartyError: no answer in time, or none that can be trusted; names the cause. Or another process connected.
         """
+        self._owner.check()  # before any lock, which a thread that a fork has not may hold
         values = self._values(x)
         if check_range:
             self._range.check(values)
@@ -157,6 +169,7 @@ class Client:
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
+        self._owner.check()
         session, until = self._session, time.monotonic() + timeout
         while session is not None and session.pool.open and session.waiting() < session.depth:
             if time.monotonic() > until:
@@ -165,6 +178,8 @@ class Client:
         return 0 if session is None else session.waiting()
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         with self._lock:
             self._closed = True
             self._drop()
@@ -210,7 +225,7 @@ class Client:
                 raise
 
     def _open(self, until: float) -> ClientSession:
-        return ClientSession(self.public.plan, self._program, self.options, self._ledger, until)
+        return ClientSession(self.public.plan, self._program, self._terms, self.options, self._ledger, until)
 
     def _drop(self) -> None:
         if self._session is not None:

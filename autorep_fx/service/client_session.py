@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,13 +20,13 @@ from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import Identity, connect
-from ..secure.makers.dealt.blinded_weights import digest
+from ..secure.makers.dealt.blinded_weights import digest, empty_blinded
 from ..secure.makers.dealt.client import ClientHalf
 from ..secure.parties.client import Client as Party
 from ..secure.plan.plan import COMPARISONS, Plan
 from ..secure.result import Phase, Stats
-from .addresses import address_of
-from .greeting import ask_for, new_session
+from .addresses import address_of, redirected
+from .greeting import ask_for, names_session, new_session
 from .ledger import Ledger
 from .pool import check_store, prepared_pool
 
@@ -57,6 +58,7 @@ class Options:
     cache: str | os.PathLike | None = None
     server_name: str = "server"
     dealer_name: str = "dealer"
+    plain: bool = False
 
     def __post_init__(self):
         for name, least in (("depth", 0), ("batch", 1), ("threads", 1)):
@@ -73,14 +75,14 @@ class ClientSession:
     """One session.
 
     Args:
-        plan, program: as it was published, and what it is called.
+        plan, program: as it was published, and what it is called; terms: what else the server must have (published.py).
         until: when opening it gives up, of ``time.monotonic``.
 
     Attributes:
         torn: a run was left in the middle, so there cannot be another one.
     """
 
-    def __init__(self, plan: Plan, program: str, options: Options, ledger: Ledger, until: float):
+    def __init__(self, plan: Plan, program: str, terms: dict[str, str], options: Options, ledger: Ledger, until: float):
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False
@@ -90,15 +92,15 @@ class ClientSession:
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", program, name=s.name)
+            ask_for(self._offline, "session", program, name=s.name, **terms)
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
                                                at=str)  # fmt: skip
+            _check_offer(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
-            if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
-                raise PartyError("client: the server names a comparison or a digest that there is none of")
-            chosen = plan.with_comparison(said["comparison"])
             # A balancer might send it to another replica, which does not know the session.
-            online = self._channel("server", said["at"] or s.server, s.server_name, until)
+            at = redirected(said["at"], s.identity, s.plain) if said["at"] else s.server
+            chosen = plan.with_comparison(said["comparison"])
+            online = self._channel("server", at, s.server_name, until)
             ask_for(online, "online", program, name=s.name, session=self.name)
             online.receive_letter()
             dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
@@ -128,6 +130,7 @@ class ClientSession:
             return self._answer(values, until)
         finally:
             self._busy = False
+            self._refused.clear()  # one is used, so another one may be allowed
             self.pool.wake()
 
     def _answer(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
@@ -204,14 +207,9 @@ class ClientSession:
         """What the server sends once per model: from the cache, or from the server."""
         path = None if self.options.cache is None else Path(self.options.cache) / f"{wanted}.safetensors"
         if path is not None and path.exists():
-            try:
-                found = load_file(path)
-                blinded = [found[str(i)] for i in range(len(found))]
-                if digest(blinded) == wanted:
-                    self._offline.send_letter(weights=False)
-                    return blinded
-            except (SafetensorError, OSError, KeyError):
-                pass
+            if (cached := self._cached(path, wanted)) is not None:
+                self._offline.send_letter(weights=False)
+                return cached
             log.warning("%s is damaged, and is fetched again", path)
         self._offline.send_letter(weights=True)
         blinded = list(self._preparing.receive_weights())
@@ -223,6 +221,17 @@ class ClientSession:
             partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
             os.replace(partial, path)
         return blinded
+
+    def _cached(self, path: Path, wanted: str) -> list[np.ndarray] | None:
+        """What a file has; None if that is not what the server says, of the shapes and types that the plan says."""
+        try:
+            found = load_file(path)
+            blinded = [found[str(i)] for i in range(len(found))]
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError):  # a type that NumPy does not have: the last
+            return None
+        belong = [(array.dtype, array.shape) for array in empty_blinded(self._preparing.party.plan)]
+        fits = [(array.dtype, array.shape) for array in blinded] == belong
+        return blinded if fits and digest(blinded) == wanted else None
 
     # --- the thread that prepares ------------------------------------------------------------------------------------
 
@@ -267,6 +276,20 @@ class ClientSession:
         prepared = half.prepare(batch)
         self._offline_costs[number] = _phase(time.monotonic() - start, half.party)
         self.pool.put(prepared)
+
+
+def _check_offer(said: dict[str, Any]) -> None:
+    """What a server says of a session. Its name goes to the dealer and into the ledger, its digest names a file.
+
+    Raises:
+        PartyError: it cannot be.
+    """
+    if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
+        raise PartyError("client: the server names a comparison or a digest that there is none of")
+    if not names_session(said["session"]):
+        raise PartyError("client: the server gives a session a name that is none")
+    if said["depth"] < 0 or said["batch"] < 1:
+        raise PartyError(f"client: the server offers {said['depth']} prepared inferences of {said['batch']} samples")
 
 
 def _phase(seconds: float, party: Party, request: int = 0) -> Phase:

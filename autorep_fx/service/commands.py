@@ -6,14 +6,15 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import structlog
@@ -31,13 +32,14 @@ from .certificates import make_certificates
 from .client import Client
 from .client_session import Options
 from .dealer import DealerService
-from .ledger import Ledger
 from .metrics import Metrics, serve_http
 from .pool import check_store
-from .published import Pictures, seed_of
+from .published import Pictures, seed_of, terms
 from .server import ServerService
 from .service import Service
 from .settings import Ask, Deal, Listening, Party, Serve, read
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -51,7 +53,7 @@ def add_options(parser: ArgumentParser, command: str) -> None:
         _add_settings(parser, kind)
     if command == "ask":
         parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
-        parser.add_argument("--json", action="store_true", help="print an object for each input")
+        parser.add_argument("--json", action="store_true", help="print an object for each input, also for a bad one")
     if command == "certificates":
         parser.add_argument("names", nargs="+", metavar="NAME", help="such as server dealer alice")
         parser.add_argument("--out", type=Path, required=True, help="folder to write to")
@@ -81,7 +83,7 @@ def deal(args: Namespace) -> int:
     _set_up(s)
     plan = load_published(s.program).plan
     metrics = Metrics("dealer")
-    service = DealerService(plan, s, _ledger(s, "dealer"), metrics)
+    service = DealerService(plan, s, metrics)
     return _run(service, s, metrics)
 
 
@@ -90,29 +92,42 @@ def serve(args: Namespace) -> int:
     s = settings_of(Serve, args)
     check_store(s.state, s.disk)
     _set_up(s)
-    plan, numbers = load_served(s.program)
+    public, numbers = load_served(s.program)
+    plan, agreed = public.plan, terms(public.form, Pictures.load(s.program))
     comparison = quicker(plan, network_of(s.network), 1) if s.comparison == "auto" else s.comparison
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
     chosen = plan.with_comparison(comparison)
     metrics = Metrics("server")
     weights, model = Weights(chosen, numbers), BlindedWeights(chosen, numbers, seed_of(plan, numbers, s.state))
-    service = ServerService(plan, comparison, weights, model, s, _ledger(s, "server"), metrics)
+    service = ServerService(plan, comparison, weights, model, s, metrics, agreed)
     return _run(service, s, metrics)
 
 
 def ask(args: Namespace) -> int:
-    """Ask about each input; the exit code is 0 only if all were answered."""
+    """Ask about each input. One that cannot be asked about is named, and the others are answered; the exit code is 0
+    only if all were.
+    """
     s = settings_of(Ask, args)
     public, pictures = load_published(s.program), Pictures.load(s.program)
-    inputs = [_input(path, pictures, public.input_shape) for path in args.inputs]
     told = {field.name: getattr(s, field.name) for field in fields(Options) if field.name in Ask.model_fields}
     options = Options(identity=s.identity(s.server, s.dealer), **told)
-    with Client(public, options) as client:
-        for path, x in zip(args.inputs, inputs):
-            result = client.run(x)
-            print(_answer(path, result, client.headroom(x).share, pictures, args.json), flush=True)
-    return 0
+    client, answered = None, 0
+    with contextlib.ExitStack() as stack:
+        for path in args.inputs:
+            x = _unless_bad(path, args.json, partial(_input, path, pictures, public.input_shape))
+            if x is None:
+                continue
+            if client is None:  # there is something to ask about
+                client = stack.enter_context(Client(public, options, pictures))
+            result = _unless_bad(path, args.json, partial(client.run, x))
+            if result is not None:
+                answered += 1
+                print(_answer(path, result, client.headroom(x).share, pictures, args.json), flush=True)
+    bad = len(args.inputs) - answered
+    if bad and len(args.inputs) > 1:
+        print(f"{bad} of {len(args.inputs)} inputs were not answered", file=sys.stderr)
+    return 2 if bad else 0
 
 
 def certificates(args: Namespace) -> int:
@@ -121,23 +136,22 @@ def certificates(args: Namespace) -> int:
     return 0
 
 
-def _ledger(s: Listening, party: str) -> Ledger:
-    """Its owner is who listens there, so that the process that is started again at an address burns what the last one
-    left; a port of the system's choice is of this process alone."""
-    path = None if s.state is None else Path(s.state) / f"{party}.sqlite"
-    ledger = Ledger(path, f"{party} {s.listen}" + (f" {os.getpid()}" if address_of(s.listen)[1] == 0 else ""))
-    ledger.forget(s.keep_days)
-    return ledger
-
-
 def _set_up(s: Listening) -> None:
     """Logs, one JSON object a line, and threads."""
+    said: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info]  # fmt: skip
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"),
-                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        processors=[*said, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )  # fmt: skip
+    lines = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=said,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+    )
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:  # the command line's: what the library says, as lines like these
+            handler.setFormatter(lines)
     if kernels.available():
         kernels.set_num_threads(s.threads)
 
@@ -178,6 +192,18 @@ def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> np.ndarray
         return pictures.read(path, shape)[None]
     x = np.ascontiguousarray(read_array(path), np.float32)
     return x[None] if x.ndim == len(shape) else x
+
+
+def _unless_bad(path: Path, as_json: bool, work: Callable[[], T]) -> T | None:
+    """What ``work`` gives; None where the input is to blame, which is said."""
+    try:
+        return work()
+    except (ValueError, OSError) as error:
+        text = str(error) if str(path) in str(error) else f"{path}: {error}"
+    print(f"autorep_fx: {text}", file=sys.stderr, flush=True)
+    if as_json:
+        print(json.dumps({"input": str(path), "error": text}), flush=True)
+    return None
 
 
 def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
 
 import structlog
 
-from ..errors import PartyError, Refused
+from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.stream import StreamChannel
 from ..secure.makers.dealt.dealer import Dealer
 from ..secure.parties.party import Party
 from ..secure.plan.plan import COMPARISONS, Plan
 from .gate import PATIENCE
-from .greeting import name_of_program, refuse, tell
-from .ledger import Ledger
+from .greeting import name_in, name_of_program, names_session, refuse, tell
 from .metrics import Metrics
 from .ray_dealing import Cluster, dealt
 from .service import Service
 from .settings import Deal
 from .traffic import Load
+
+#: Seconds after which a session looks whether its server is still there: until its client comes, and from then on.
+_LOOK, _WATCH = 0.05, 1.0
 
 log = structlog.get_logger()
 
@@ -30,6 +34,7 @@ class _Meeting:
     """A session whose client is awaited."""
 
     client: str
+    server: StreamChannel
     came: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     channel: StreamChannel | None = None
@@ -38,27 +43,28 @@ class _Meeting:
 class DealerService(Service):
     """Deals for the server that its certificate names, and for the clients that the server names."""
 
-    def __init__(self, plan: Plan, settings: Deal, ledger: Ledger, metrics: Metrics):
+    def __init__(self, plan: Plan, settings: Deal, metrics: Metrics):
         self._plans: dict[str, tuple[Plan, str, Load]] = {}
         self._meetings: dict[str, _Meeting] = {}
-        self._cluster = None if settings.ray is None else Cluster(settings.ray)
         self._lock = threading.Lock()
-        super().__init__("dealer", plan, settings, ledger, metrics)
+        super().__init__("dealer", plan, settings, metrics)
+        self._cluster = None if settings.ray is None else Cluster(settings.ray)
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         session = letter.get("session")
-        if letter["wants"] != "session" or type(session) is not str or len(session) != 32:
+        if letter["wants"] != "session" or not names_session(session):
             refuse(channel, "a dealer takes part in sessions, and this names none")
         channel.peer = "server" if name == self.settings.server_name else "client"
         if channel.peer == "server":
             if letter.get("comparison") not in COMPARISONS:
                 refuse(channel, "there is no such comparison")
-            self._serve(channel, session, str(letter.get("client")), letter["comparison"])
+            self._serve(channel, session, name_in(channel, letter, "client"), letter["comparison"])
         else:
             self._meet(channel, session, name)
 
     def _meet(self, channel: StreamChannel, session: str, name: str) -> None:
-        """A client comes to its session, and its connection is used there until that is over."""
+        """A client comes to its session, and its connection is used there until that is over. This thread sees to it
+        that it is when the server has left, whatever the client does or does not do."""
         with self._lock:
             meeting = self._meetings.get(session)
             awaited = meeting is not None and meeting.client == name and meeting.channel is None
@@ -67,10 +73,14 @@ class DealerService(Service):
         if not awaited:
             refuse(channel, f"no session of '{name}' is open here by that name")
         meeting.came.set()
-        meeting.left.wait()
+        while not meeting.left.is_set():
+            if meeting.server.gone(_WATCH):
+                with contextlib.suppress(OSError):  # who sends to it or waits for it shall not
+                    socket.socket.shutdown(channel.socket, socket.SHUT_RDWR)
+                meeting.left.wait()
 
     def _serve(self, server: StreamChannel, session: str, name: str, comparison: str) -> None:
-        meeting = _Meeting(name)
+        meeting = _Meeting(name, server)
         try:
             with self.limits.session(name):
                 with self._lock:
@@ -78,14 +88,19 @@ class DealerService(Service):
                         refuse(server, "there is a session of that name")
                     self._meetings[session] = meeting
                 server.send_letter()
-                if not meeting.came.wait(PATIENCE):
-                    refuse(server, f"'{name}' did not come to its session")
+                if not self._comes(meeting):
+                    log.info("session given up", session=session, client=name)
+                    return
                 with self.metrics.session():
                     log.info("session", session=session, client=name)
                     self._deal(server, meeting.channel, session, name, comparison)
         except Refused as error:
             self.metrics.refused()
             tell(server, str(error), error.retry_after)
+        except PeerLost as error:
+            # Client and server leave whenever they like, in the middle of what is made for later, too.
+            tell(server, str(error))
+            log.info("session over", session=session, client=name, why=str(error))
         except PartyError as error:
             tell(server, str(error))
             raise
@@ -93,6 +108,16 @@ class DealerService(Service):
             self._meetings.pop(session, None)
             self.ledger.burn(session)
             meeting.left.set()
+
+    def _comes(self, meeting: _Meeting) -> bool:
+        """Wait for a client; False if its server does not, so that nobody holds places by sessions that are over."""
+        until = time.monotonic() + PATIENCE
+        while not meeting.came.wait(_LOOK):
+            if meeting.server.gone():
+                return False
+            if time.monotonic() > until:
+                refuse(meeting.server, f"'{meeting.client}' did not come to its session")
+        return True
 
     def _deal(self, server: StreamChannel, client: StreamChannel, session: str, name: str, comparison: str) -> None:
         client.send_letter()
@@ -110,16 +135,17 @@ class DealerService(Service):
             if number != dealer.inference + 1:  # one that came twice would mean the same masks
                 refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
             try:
-                self.limits.inference(name, batch, load.dealt(batch))
-                self.ledger.prepare(session, number, name)
+                with self.limits.holding(name, batch):
+                    self.limits.inference(name, batch, load.dealt(batch))
+                    self.ledger.prepare(session, number, name)
+                    self.ledger.claim(session, number)
+                    server.send_letter()
+                    start = time.monotonic()
+                    dealer.send(make(plan, name_of_plan, model, dealer.seeds, number, batch))
             except Refused as error:
                 self.metrics.refused()
                 server.send_fault(str(error), error.retry_after)
                 continue
-            self.ledger.claim(session, number)
-            server.send_letter()
-            start = time.monotonic()
-            dealer.send(make(plan, name_of_plan, model, dealer.seeds, number, batch))
             self.ledger.done(session, number)
             self.metrics.inference("offline", time.monotonic() - start, party.count().total_bytes)
 
@@ -127,11 +153,11 @@ class DealerService(Service):
         """Whether there is more to do."""
         until = time.monotonic() + self.settings.idle
         while self.gate.open and time.monotonic() < until:
-            if server.wait(1.0):
-                return True
-            if client.wait(0.0):
+            if client.wait(0.0):  # it says nothing more
                 tell(server, "the client has left")
                 return False
+            if server.wait(1.0):
+                return True
         tell(server, "the dealer closes" if not self.gate.open else "the session rested too long")
         return False
 

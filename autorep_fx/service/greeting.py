@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import PartyError
 from ..secure.link.channel import Channel
 from ..secure.plan.plan import VERSION as PLAN_VERSION
 from ..secure.plan.plan import Plan
+from ..text import elide
 
 #: Of what the three services say to one another.
 VERSION = 1
+
+_SESSION = re.compile("[0-9a-f]{32}")
+
+#: Characters of what somebody is called where no certificate says it, and of why somebody is turned away.
+_NAME, _WHY = 255, 500
+
+#: What else a client may say that it has, and where it has it from.
+_TERMS = {"form": "the form of the output (public.json)", "pictures": "what a picture becomes (input.json)"}
 
 
 class TurnedAway(PartyError):
@@ -22,6 +33,19 @@ class TurnedAway(PartyError):
 def new_session() -> str:
     """The name of a session, which nobody guesses."""
     return secrets.token_hex(16)
+
+
+def names_session(said: object) -> bool:
+    """Whether it can be the name of a session."""
+    return type(said) is str and _SESSION.fullmatch(said) is not None
+
+
+def name_in(channel: Channel, letter: dict[str, Any], entry: str, default: str | None = None) -> str:
+    """Whom a letter names; a peer that names nobody, or at length, is turned away."""
+    name = letter.get(entry, default)
+    if type(name) is not str or not 0 < len(name) <= _NAME or not name.isprintable():
+        refuse(channel, f"'{entry}' has to be a name, of 1 to {_NAME} printable characters")
+    return name
 
 
 def name_of_program(plan: Plan) -> str:
@@ -34,17 +58,28 @@ def ask_for(channel: Channel, what: str, program: str, **more: Any) -> None:
     channel.send_letter(service=VERSION, plan=PLAN_VERSION, program=program, wants=what, **more)
 
 
-def asked(channel: Channel) -> dict[str, Any]:
-    """The first letter of a connection.
+def asked(channel: Channel, name: str) -> dict[str, Any]:
+    """The first letter of a connection. name: whom its certificate names; "" where there is none.
 
     Raises:
-        TurnedAway: it is of another version.
+        TurnedAway: it is of another version; says who is out of date.
     """
     letter = channel.receive_letter(service=int, plan=int, program=str, wants=str)
-    for name, mine in (("service", VERSION), ("plan", PLAN_VERSION)):
-        if letter[name] != mine:
-            refuse(channel, f"version {letter[name]} of the {name} was asked for, this is version {mine}")
+    for part, mine in (("service", VERSION), ("plan", PLAN_VERSION)):
+        if letter[part] != mine:
+            them = f"'{who}'" if (who := name or str(letter.get("name", ""))[:60]) else "whoever asks"
+            both = (f"the {channel.me}", mine), (them, letter[part])
+            (older, less), (newer, more) = sorted(both, key=lambda party: party[1])
+            refuse(channel, f"{older} is out of date: it has version {less} of the {part}, and {newer} version {more}; "
+                            "install a newer autorep_fx there")  # fmt: skip
     return letter
+
+
+def check_terms(channel: Channel, letter: dict[str, Any], terms: Mapping[str, str]) -> None:
+    """Turn a client away that says that it has other ``terms`` (published.py)."""
+    for name, mine in terms.items():
+        if letter.get(name, mine) != mine:
+            refuse(channel, f"{_TERMS[name]} is another one here; fetch the public part again")
 
 
 def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:
@@ -59,6 +94,7 @@ def refuse(channel: Channel, why: str) -> NoReturn:
     Raises:
         TurnedAway: always.
     """
+    why = elide(why, _WHY)
     tell(channel, why)
     raise TurnedAway(f"{channel.me}: turned {channel.peer} away: {why}")
 

@@ -12,8 +12,11 @@ from typing import Self
 from ..errors import Refused
 from .settings import Listening
 
-#: Seconds after which a place that is taken now may be free.
-_SOON = 5.0
+#: Seconds after which a place that is taken now may be free; one that the same client has.
+_SOON, _SOONER = 5.0, 1.0
+
+#: Seconds within which what a client has just been answered is given back.
+_A_MOMENT = 0.2
 
 #: Clients that are remembered before those are forgotten who have not asked for long: they have what a new one has.
 _MANY = 10_000
@@ -47,23 +50,28 @@ class Limits:
     Args:
         sessions, client_sessions: at once, of all clients and of one.
         rate, client_rate: inferences a second; each may come in a burst of ten seconds' worth.
-        megabytes, client_megabytes: a second, offline and online together; the same.
+        megabytes, client_megabytes: a second, offline, online and once a model together; the same.
+        held, client_held: samples whose correlations lie here at once. An inference is prepared while there are fewer,
+            so one of many samples may go beyond.
     """
 
     def __init__(self, *, sessions: int, client_sessions: int, rate: float, client_rate: float, megabytes: float,
-                 client_megabytes: float):  # fmt: skip
+                 client_megabytes: float, held: int, client_held: int):  # fmt: skip
         self.sessions, self.client_sessions = sessions, client_sessions
+        self.held, self.client_held = held, client_held
         self._rates = {"inferences": (rate, client_rate), "megabytes": (megabytes, client_megabytes)}
         self._open: dict[str, int] = defaultdict(int)
+        self._held: dict[str, int] = defaultdict(int)
         self._all = {what: Bucket(each, 10 * each) for what, (each, _) in self._rates.items()}
         self._of: dict[str, dict[str, Bucket]] = {}
-        self._lock, self._many = threading.Lock(), _MANY
+        self._lock, self._many = threading.Condition(), _MANY
 
     @classmethod
     def of(cls, settings: Listening) -> Self:
         return cls(sessions=settings.sessions, client_sessions=settings.client_sessions, rate=settings.rate,
                    client_rate=settings.client_rate, megabytes=settings.megabytes,
-                   client_megabytes=settings.client_megabytes)  # fmt: skip
+                   client_megabytes=settings.client_megabytes, held=settings.held,
+                   client_held=settings.client_held)  # fmt: skip
 
     @contextmanager
     def session(self, client: str) -> Iterator[None]:
@@ -86,15 +94,69 @@ class Limits:
                 if not self._open[client]:
                     del self._open[client]
 
+    def hold(self, client: str, samples: int) -> None:
+        """Count the correlations of so many samples, until :meth:`release`.
+
+        Raises:
+            Refused: there are as many as there may be.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._too_many(client) is None, _A_MOMENT)
+            if (refusal := self._too_many(client)) is not None:
+                raise refusal
+            self._held[client] += samples
+
+    @contextmanager
+    def holding(self, client: str, samples: int) -> Iterator[None]:
+        """As :meth:`hold`, until it ends."""
+        self.hold(client, samples)
+        try:
+            yield
+        finally:
+            self.release(client, samples)
+
+    def release(self, client: str, samples: int) -> None:
+        with self._lock:
+            self._held[client] -= samples
+            if not self._held[client]:
+                del self._held[client]
+            self._lock.notify_all()
+
+    def _too_many(self, client: str) -> Refused | None:
+        if (mine := self._held.get(client, 0)) >= self.client_held:
+            why = f"correlations of {mine} samples wait for '{client}', and {self.client_held} may"
+            return Refused(why, _SOONER)
+        if (of_all := sum(self._held.values())) >= self.held:
+            return Refused(f"correlations of {of_all} samples wait for all clients, and {self.held} may", _SOON)
+        return None
+
     def inference(self, client: str, samples: int, megabytes: float) -> None:
         """Take what an inference takes of the rates.
 
         Raises:
             Refused: it would be too much now.
         """
-        amounts = {"inferences": float(samples), "megabytes": megabytes}
+        self._take(client, {"inferences": float(samples), "megabytes": megabytes})
+
+    def traffic(self, client: str, megabytes: float) -> None:
+        """Take what is sent besides inferences.
+
+        Raises:
+            Refused: it would be too much now.
+        """
+        self._take(client, {"megabytes": megabytes})
+
+    def ever(self, megabytes: float) -> bool:
+        """Whether a client may have so many at once."""
+        return megabytes <= min(bucket.burst for bucket in (self._all["megabytes"], self._new()["megabytes"]))
+
+    def _new(self) -> dict[str, Bucket]:
+        """Of a client that has asked for nothing yet."""
+        return {what: Bucket(each, 10 * each) for what, (_, each) in self._rates.items()}
+
+    def _take(self, client: str, amounts: dict[str, float]) -> None:
         with self._lock:
-            mine = self._of.setdefault(client, {w: Bucket(each, 10 * each) for w, (_, each) in self._rates.items()})
+            mine = self._of.setdefault(client, self._new())
             for what, amount in amounts.items():
                 for buckets, who in ((mine, f"'{client}'"), (self._all, "all clients")):
                     bucket = buckets[what]

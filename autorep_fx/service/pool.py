@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ..errors import MissingDependency, PartyError
 from ..secure.correlations.prepared import Prepared
 from ..secure.files import create
+from ..secure.owner import Owner
+from .locks import hold, let_go, one_at_a_time
+from .private import private_folder
 
 #: Bytes that are encrypted as one; AES-GCM takes no more than 2**31.
 _PIECE = 2**28
+
+#: What is added to a piece, so that a change shows.
+_TAG = 16
+
+#: Where the pools of a state are.
+_FOLDER = "prepared"
 
 
 class Store(Protocol):
@@ -65,7 +76,10 @@ class Disk:
                                     "pip install 'autorep-fx[service]'") from error  # fmt: skip
         self._folder, self._party = folder, party
         self._cipher = AESGCM(AESGCM.generate_key(256))
-        folder.mkdir(parents=True, mode=0o700)
+        private_folder(folder.parent)
+        with one_at_a_time(folder.parent):  # nobody takes it for one that was left before it is locked
+            folder.mkdir(mode=0o700)
+            self._lock = hold(folder)
 
     def put(self, prepared: Prepared) -> None:
         number, batch = prepared.inference, prepared.batch
@@ -76,29 +90,26 @@ class Disk:
         with create(self._path(number)) as file:
             for i in range(0, len(data), _PIECE):
                 nonce = os.urandom(12)
-                sealed = self._cipher.encrypt(nonce, data[i : i + _PIECE], self._label(number, batch, i))
-                file.write(len(sealed).to_bytes(8, "little") + batch.to_bytes(8, "little") + nonce + sealed)
+                sealed = self._cipher.encrypt(nonce, data[i : i + _PIECE], self._label(number, batch, i, len(data)))
+                file.write(len(data).to_bytes(8, "little") + batch.to_bytes(8, "little") + nonce + sealed)
 
     def take(self, number: int) -> Prepared:
         """Raises:
-        PartyError: the file was changed.
+        PartyError: the file was changed, or is gone.
         """
-        from cryptography.exceptions import InvalidTag
-
-        path, parts, batch = self._path(number), [], 0
-        with path.open("rb") as file:
-            path.unlink()  # gone for everyone, whatever becomes of this
-            while head := file.read(28):
-                size, batch = (int.from_bytes(head[i : i + 8], "little") for i in (0, 8))
-                sealed = file.read(size)
-                at = sum(map(len, parts))
-                try:
-                    parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at)))
-                except InvalidTag:
-                    raise PartyError(f"{path} was changed since it was written: {number} is spoiled") from None
+        path = self._path(number)
+        try:
+            with path.open("rb") as file:
+                path.unlink()  # gone for everyone, whatever becomes of this
+                batch, data = self._opened(number, file)
+            arrays = load(data)
+        except FileNotFoundError:
+            raise PartyError(f"{path} is gone: inference {number} was taken, or somebody deleted it") from None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise PartyError(f"{path} was changed since it was written: {number} is spoiled") from error
         masks: dict[str, np.ndarray] = {}
         shares: dict[str, dict[str, np.ndarray]] = {}
-        for key, array in load(b"".join(parts)).items():
+        for key, array in arrays.items():
             if key.startswith("m/"):
                 masks[key[2:]] = array
             else:
@@ -106,20 +117,43 @@ class Disk:
                 shares.setdefault(step, {})[name] = array
         return Prepared(self._party, batch, number, masks, shares)
 
+    def _opened(self, number: int, file: BinaryIO) -> tuple[int, bytes]:
+        """Samples, and the bytes that were sealed.
+
+        Raises:
+            ValueError: they were changed.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        parts, at, size, batch = [], 0, 1, 0
+        while at < size:
+            head = file.read(28)
+            size, batch = (int.from_bytes(head[i : i + 8], "little") for i in (0, 8))
+            sealed = file.read(min(size - at, _PIECE) + _TAG)  # no more than the file has, whatever it says
+            try:
+                parts.append(self._cipher.decrypt(head[16:], sealed, self._label(number, batch, at, size)))
+            except InvalidTag:
+                raise ValueError("a piece was changed") from None
+            at += len(parts[-1])
+        if file.read(1):
+            raise ValueError("there is more than was written")
+        return batch, b"".join(parts)
+
     def close(self) -> None:
         for path in self._folder.iterdir():
             path.unlink()
         self._folder.rmdir()
+        let_go(self._lock)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.sealed"
 
-    def _label(self, number: int, batch: int, at: int) -> bytes:
-        return f"{self._party} {number} {batch} {at}".encode()
+    def _label(self, number: int, batch: int, at: int, size: int) -> bytes:
+        return f"{self._party} {number} {batch} {at} {size}".encode()
 
 
 class Pool:
-    """What one session has prepared, by number, and how many samples each is for.
+    """What one session has prepared, by number, and how many samples each is for; of the process that prepared it.
 
     Args:
         most: how many may wait; more is an error of whoever puts them.
@@ -131,12 +165,22 @@ class Pool:
     def __init__(self, store: Store, most: int):
         self._store, self.most = store, most
         self._ready: OrderedDict[int, int] = OrderedDict()
-        self._changed = threading.Condition(threading.RLock())
+        self._owner, self._condition = Owner("what is prepared"), threading.Condition(threading.RLock())
         self._closed: PartyError | None = None
         self.used = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """Whoever looks at what waits holds it.
+
+        Raises:
+            PartyError: this is another process; a thread that it does not have may hold the lock there.
+        """
+        self._owner.check()
+        return self._condition
 
     @property
     def open(self) -> bool:
@@ -188,6 +232,7 @@ class Pool:
 
     def take(self, number: int) -> Prepared:
         """One that :meth:`next` or :meth:`has` has given."""
+        self._owner.check()  # a file would be read and deleted
         return self._store.take(number)
 
     def wait_for_work(self, there_is: Callable[[], Any], seconds: float | None = None) -> None:
@@ -206,6 +251,8 @@ class Pool:
             self._changed.notify_all()
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         self.stop(PartyError("the session is over"))
         with self._changed:
             self._ready.clear()
@@ -222,8 +269,25 @@ def prepared_pool(party: str, depth: int, state: str | os.PathLike | None, disk:
         ValueError: on disk, without a folder for it.
     """
     check_store(state, disk)
-    folder = Path(state or "") / "prepared" / secrets.token_hex(16)
+    folder = Path(state or "") / _FOLDER / secrets.token_hex(16)
     return Pool(Disk(folder, party) if disk else Memory(), depth + 1)
+
+
+def remove_left(state: str | os.PathLike) -> None:
+    """Remove the files that processes which are gone had prepared under ``state``: nobody has their keys."""
+    pools = Path(state) / _FOLDER
+    if not pools.is_dir():
+        return
+    with one_at_a_time(pools):
+        for folder in pools.iterdir():
+            try:
+                lock = hold(folder)
+            except OSError:  # another process lives that uses it, or it is none
+                continue
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                let_go(lock)
 
 
 def check_store(state: str | os.PathLike | None, disk: bool) -> None:

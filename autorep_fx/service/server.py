@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +25,7 @@ from ..secure.parties.weights import Weights
 from ..secure.plan.plan import Plan
 from .addresses import address_of
 from .gate import PATIENCE
-from .greeting import TurnedAway, ask_for, new_session, refuse, tell
-from .ledger import Ledger
+from .greeting import TurnedAway, ask_for, check_terms, new_session, refuse, tell
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
 from .service import Service
@@ -47,6 +47,7 @@ class _Session:
     pool: Pool
     free: threading.Lock = field(default_factory=threading.Lock)  # until its second connection comes
     over: threading.Event = field(default_factory=threading.Event)
+    held: dict[int, int] = field(default_factory=dict)  # samples of what is prepared, by number
 
 
 class ServerService(Service):
@@ -56,6 +57,7 @@ class ServerService(Service):
         plan: as it was published.
         comparison: which of "fss" and "gmw" is used; clients and dealer are told.
         weights: of the program; ``model``: the same under the seed of ``A`` that was published.
+        terms: what its clients must have alike (published.py).
     """
 
     def __init__(
@@ -65,20 +67,27 @@ class ServerService(Service):
         weights: Weights,
         model: BlindedWeights,
         settings: Serve,
-        ledger: Ledger,
         metrics: Metrics,
+        terms: Mapping[str, str],
     ):
-        self.plan, self.comparison = plan.with_comparison(comparison), comparison
+        self.plan, self.comparison, self.terms = plan.with_comparison(comparison), comparison, terms
         self.weights, self.model = weights, model
+        if settings.advertise:
+            address_of(settings.advertise)  # before a client is told
         self.load, self.blinded = Load(self.plan), digest(model.blinded())
         self._sessions: dict[str, _Session] = {}
-        super().__init__("server", plan, settings, ledger, metrics, settings.dealer)
+        super().__init__("server", plan, settings, metrics, settings.dealer)
+        if not self.limits.ever(self.load.once):
+            log.warning("no client can fetch what blinds the weights",
+                        why=f"it has {self.load.once:.3g} megabytes, and ten seconds of megabytes, or of "
+                        "client_megabytes, are less")  # fmt: skip
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         channel.peer = "client"
         if name in (self.settings.server_name, self.settings.dealer_name):
             refuse(channel, f"'{name}' is no client's name")
         if letter["wants"] == "session":
+            check_terms(channel, letter, self.terms)
             self._offline(channel, name)
         elif letter["wants"] == "online":
             self._online(channel, name, str(letter.get("session")))
@@ -144,18 +153,23 @@ class ServerService(Service):
         half = ServerHalf(party, self.model)
         half.share_seeds()
         if client.receive_letter(weights=bool)["weights"]:
+            self.limits.traffic(session.client, self.load.once)
             half.send_weights()
+            self.metrics.sent("setup", client.bytes_sent)
         while self._next(client, session):
             batch = client.receive_letter(prepare=int)["prepare"]
             self.check_batch(client, batch)
+            number = half.inference + 1
             try:
                 if len(session.pool) > s.depth:
                     raise Refused(f"{len(session.pool)} prepared inferences wait, and {s.depth} may", 1.0)
+                self.limits.hold(session.client, batch)
+                session.held[number] = batch
                 self.limits.inference(session.client, batch, self.load.all(batch))
-                number = half.inference + 1
                 dealer.send_letter(prepare=number, batch=batch)
                 dealer.receive_letter()
             except Refused as error:
+                self._release(session, number)
                 self.metrics.refused()
                 client.send_fault(str(error), error.retry_after)
                 continue
@@ -186,7 +200,12 @@ class ServerService(Service):
         session.over.set()
         self.metrics.waiting(-len(session.pool))
         session.pool.close()
+        for number in list(session.held):
+            self._release(session, number)
         self.ledger.burn(session.name)
+
+    def _release(self, session: _Session, number: int) -> None:
+        self.limits.release(session.client, session.held.pop(number, 0))
 
     # --- the second connection: answers ------------------------------------------------------------------------------
 
@@ -218,10 +237,13 @@ class ServerService(Service):
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
+            if session.over.is_set():
+                raise PeerLost(f"it asked for inference {number} when the session was over")
             refuse(client, f"inference {number} is not prepared, or was used")
         self.metrics.waiting(-1)
         session.pool.used = time.monotonic()
         self.ledger.claim(session.name, number)  # before a byte of it goes out
+        samples = session.held.pop(number, 0)  # which are held until it is answered, also if the session ends now
         try:
             start = time.monotonic()
             client.deadline = start + self.settings.timeout
@@ -229,8 +251,11 @@ class ServerService(Service):
         except BaseException as error:
             self.ledger.burn(session.name, number)
             self.metrics.failed()
+            client.deadline = float("inf")  # it is told that it was too slow
             tell(client, str(error) if isinstance(error, PartyError) else "an error of the server's; its log has it")
             raise
+        finally:
+            self.limits.release(session.client, samples)
         client.deadline = float("inf")
         self.ledger.done(session.name, number)
         self.metrics.inference("online", time.monotonic() - start, party.count().total_bytes)

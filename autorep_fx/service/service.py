@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from ..secure.link.stream import StreamChannel
 from ..secure.plan.plan import Plan
 from .addresses import address_of
 from .gate import Gate
-from .greeting import asked, check_program, name_of_program, refuse
+from .greeting import asked, check_program, name_in, name_of_program, refuse
 from .ledger import Ledger
 from .limits import Limits
+from .locks import hold_place, let_go
 from .metrics import Metrics
+from .pool import remove_left
 from .settings import Listening
 
 
@@ -20,14 +24,25 @@ class Service:
         me: "dealer" or "server".
         plan: as it was published; a session's has one of the comparisons.
         peers: HOST:PORT of those whom the service connects to itself.
+
+    Raises:
+        PartyError: another process has the port, or is this service already; names it.
     """
 
-    def __init__(self, me: str, plan: Plan, settings: Listening, ledger: Ledger, metrics: Metrics, *peers: str):
+    def __init__(self, me: str, plan: Plan, settings: Listening, metrics: Metrics, *peers: str):
         self.published, self.program = plan, name_of_program(plan)
-        self.settings, self.ledger, self.metrics = settings, ledger, metrics
+        self.settings, self.metrics = settings, metrics
         self.limits = Limits.of(settings)
         self.identity = settings.identity(settings.listen, *peers)
-        self.gate = Gate(me, address_of(settings.listen), self.identity, settings.connections, self._handle)
+        # The port first: a second process, started by mistake, shall not touch what the first one has prepared.
+        self.gate = Gate(me, address_of(settings.listen), self.identity, settings.connections, settings.strangers,
+                         self._handle)  # fmt: skip
+        self._place = -1
+        try:
+            self.ledger = self._open(me)
+        except BaseException:
+            self.gate.close()
+            raise
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         """Do what the first letter of a connection asks for. name: whom its certificate names."""
@@ -41,6 +56,7 @@ class Service:
         """Take no more, and end what runs."""
         self.gate.close(self.settings.grace)
         self.ledger.close()
+        let_go(self._place)
 
     def check_batch(self, channel: StreamChannel, batch: int) -> None:
         """Turn a peer away that asks for more samples than are allowed."""
@@ -48,8 +64,24 @@ class Service:
         if not 0 < batch <= most:
             refuse(channel, f"{batch} samples; 1 to {most} are allowed")
 
+    def _open(self, me: str) -> Ledger:
+        """Its owner is who listens there, so that the process that is started again at an address burns what the last
+        one left; a port of the system's choice is of this process alone."""
+        s, owner = self.settings, f"{me} {self.settings.listen}"
+        own = address_of(s.listen)[1] == 0
+        if own:
+            owner += f" {os.getpid()}"
+        if s.state is None:
+            return Ledger(None, owner)
+        if not own:
+            self._place = hold_place(s.state, owner)
+        remove_left(s.state)
+        ledger = Ledger(s.state / f"{me}.sqlite", owner)
+        ledger.forget(s.keep_days)
+        return ledger
+
     def _handle(self, channel: StreamChannel, name: str) -> None:
-        letter = asked(channel)
+        letter = asked(channel, name)
         self.gate.welcome(channel)
         check_program(channel, letter, self.program)
-        self.handle(channel, name or str(letter.get("name", "client")), letter)
+        self.handle(channel, name or name_in(channel, letter, "name", "client"), letter)

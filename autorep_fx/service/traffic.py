@@ -11,10 +11,15 @@ _BATCH = 64
 
 
 class Load:
-    """Megabytes of a batch."""
+    """Megabytes of a batch.
+
+    Attributes:
+        once: what the server sends a client that has nothing of this model yet.
+    """
 
     def __init__(self, plan: Plan):
         one, many = (plan_cost(plan, batch=batch, rates=Rates()) for batch in (1, _BATCH))
+        self.once = one.setup["server"] / 1e6
         self._dealt = [cost.offline["dealer"] / 1e6 for cost in (one, many)]
         self._all = [(sum(cost.offline.values()) + sum(cost.online.values())) / 1e6 for cost in (one, many)]
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from ..secure.link.network import Network
-from .kinds import AtLeastOne, Count, Folder, Fraction, NotNegative, Positive
+from .kinds import AtLeastOne, Count, Device, Folder, Fraction, NotNegative, Positive
 from .settings import Degree, Fit, Granularity, Initial, Method, NetworkName
 
 
 class _Fitted(TypedDict, total=False):
     growth: Positive | None
+    device: Device | None
     progress: bool | None
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    import torch
 
 _WORDS: dict[Any, str] = {bool: "True or False", str: "a text", os.PathLike: "a path", type(None): "None"}
 _UNIONS = (Union, types.UnionType)
@@ -31,12 +35,30 @@ class Range:
         return f"from {self.low:g} to {self.high:g}" if self.high < math.inf else f"of at least {self.low:g}"
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """What a text may be: all of it matches ``pattern``; ``such_as`` is one in words."""
+
+    pattern: str
+    such_as: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return f"such as {self.such_as}"
+
+
 Count = Annotated[int, Range(low=0)]
 AtLeastOne = Annotated[int, Range(low=1)]
 Fraction = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(low=0)]
 Folder = str | os.PathLike
+if TYPE_CHECKING:
+    Device = str | torch.device
+else:  # options need no torch, and keep the name
+    Device = Annotated[str, Spelling(r"[a-z]+(:\d+)?", "cpu or cuda:1")]
 
 
 def fault_of(hint: Any, name: str, value: Any, default: Any = None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from ..errors import BudgetError
 from ..secure.link.network import Network
-from .kinds import AtLeastOne, Count, Folder, Fraction, NotNegative, Positive, Range
+from .kinds import AtLeastOne, Count, Device, Folder, Fraction, NotNegative, Positive, Range
 from .options import Options, options
 
 Degree = Annotated[int, Range(1, 4)]
@@ -31,8 +31,17 @@ class _Fitted(Options):
     """Bound of the squares where polynomials of degree 2 are fitted to what was traced; None for the plain least
     squares. What it bounds is at :func:`~autorep_fx.hybrid.dapa.fit`."""
 
+    device: Device | None = None
+    """Where it is computed: a name of torch, "cpu" or "cuda:1", or a ``torch.device``. The network ends there, data go
+    there batch by batch, and models that stay as they are have a copy there; None is where the network is."""
+
     progress: bool | None = None
     """Show progress bars; None shows them on a terminal, and prints a line an epoch where there is none."""
+
+    def __post_init__(self) -> None:
+        if hasattr(self.device, "type"):  # a torch.device
+            object.__setattr__(self, "device", str(self.device))
+        super().__post_init__()
 
 
 @options
@@ -124,8 +133,8 @@ class _Trained(_Fitted):
     """Folder for scalars of TensorBoard."""
 
     def deciding(self) -> dict[str, Any]:
-        """Those that decide what a run ends with, in plain types."""
-        aside = ("checkpoint_dir", "resume", "tensorboard", "progress")
+        """Those that decide what a run ends with, in plain types; where it is computed is not among them."""
+        aside = ("checkpoint_dir", "resume", "tensorboard", "progress", "device")
         return {name: value for name, value in self.to_dict().items() if name not in aside}
 
 

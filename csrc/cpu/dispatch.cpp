@@ -31,7 +31,7 @@ struct Features {
   Features() {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return;
-    const bool osxsave = c >> 27 & 1, aes = c >> 25 & 1;
+    const bool osxsave = c >> 27 & 1, aes = (c >> 25 & 1) && (c >> 1 & 1);  // AES-NI, PCLMULQDQ
     if (!osxsave) return;
     // What the CPU has is not enough: the system must also save these registers on a switch.
     unsigned lo, hi;
@@ -40,7 +40,7 @@ struct Features {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx2 = ymm && aes && (b >> 5 & 1) && (b >> 8 & 1);                                        // AVX2, BMI2
     avx512 = avx2 && zmm && (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1)  // F, DQ, BW, VL
-             && (c >> 9 & 1);                                                                 // VAES
+             && (c >> 9 & 1) && (c >> 10 & 1);                                                // VAES, VPCLMULQDQ
   }
 };
 #endif

@@ -8,6 +8,7 @@
 
 #include "compare/dcf_layout.h"
 #include "prg/key_schedule.h"
+#include "rlwe/args.h"
 
 namespace autorep {
 
@@ -182,6 +183,85 @@ struct DealSelectArgs {
   int shift, r_bytes, share_bytes, beta_bytes;
 };
 
+// See ot/hash.h and ot/strings.h. n is a multiple of 64; blocks are n x 2 words, delta 2 (or null where it says so), a
+// plane n bits. values and share have 4 bytes a number where bits <= 32, else 8; message n bits / 64 words.
+struct OtBitsArgs {
+  const RoundKeys* key;
+  const uint64_t *blocks, *delta;  // delta may be null
+  uint64_t* plane;
+  int64_t n;
+  uint64_t index, domain;
+};
+struct OtSendArgs {
+  const RoundKeys* key;
+  const uint64_t *q, *delta;
+  const void* values;
+  void* share;
+  uint64_t* message;
+  int64_t n;
+  uint64_t index, domain;
+  int bits;
+};
+struct OtReceiveArgs {
+  const RoundKeys* key;
+  const uint64_t *t, *choices, *message;
+  void* share;
+  int64_t n;
+  uint64_t index, domain;
+  int bits;
+};
+struct OtFlipArgs {
+  uint64_t* q;
+  const uint64_t *delta, *plane;
+  int64_t n;
+};
+
+// See ot/vole.h and ot/layout.h. leaves: 128 / k trees of 2^k. The receiver has no delta, and writes choices (words)
+// and message (128 / k - 1 rows); the sender reads the message. rows: 128 rows, or their columns' blocks.
+struct VoleArgs {
+  const RoundKeys* leaves;
+  const uint64_t* delta;
+  uint64_t *rows, *choices, *message;
+  uint64_t purpose;
+  int64_t words;
+  int k;
+  bool transposed;
+};
+
+// See ot/fold.h. rows become blocks. coefficients: 2 x words; choices: words, or null; tags: 129 x 2 words.
+struct FoldArgs {
+  uint64_t *rows, *tags;
+  const uint64_t *choices, *coefficients;
+  int64_t words;
+};
+
+// See ot/trees.h. sums: trees x depth x 2 words; leaves: trees x 2^depth x 2. Full trees, from roots and delta, write
+// their sums; those that lack a leaf, whose numbers are secret, read them, and have neither.
+struct TreesArgs {
+  const RoundKeys* key;
+  const uint64_t *roots, *delta, *missing;
+  uint64_t *sums, *leaves;
+  int64_t trees;
+  int depth;
+};
+
+// See ot/lpn.h. Row `first` + i of the matrix times the vector, of `size` blocks, is added to block i; first and n are
+// multiples of 64.
+struct LpnArgs {
+  const RoundKeys* key;
+  const uint64_t* vector;
+  uint64_t* blocks;
+  int64_t size, first, n;
+};
+
+// n is a multiple of 64; tags: 2 x 2 words.
+struct BlockFoldArgs {
+  const RoundKeys* key;
+  const uint64_t* blocks;
+  uint64_t* tags;
+  int64_t first, n;
+};
+
 // Every kernel, once: the table below and each tier's copy of it (cpu/tier.h) are made from this list.
 #define AR_KERNELS(X) \
   X(beaver_square, BeaverSquareArgs) \
@@ -205,11 +285,29 @@ struct DealSelectArgs {
   X(carry_close, CarryArgs) \
   X(deal_and, DealAndArgs) \
   X(select, SelectArgs) \
-  X(deal_select, DealSelectArgs)
+  X(deal_select, DealSelectArgs) \
+  X(rlwe_sample, RlweSampleArgs) \
+  X(rlwe_ntt, RlweNttArgs) \
+  X(rlwe_public, RlwePublicArgs) \
+  X(rlwe_encrypt, RlweEncryptArgs) \
+  X(rlwe_decrypt, RlweDecryptArgs) \
+  X(rlwe_expand, RlweExpandArgs) \
+  X(rlwe_weight, RlweWeightArgs) \
+  X(rlwe_respond, RlweRespondArgs) \
+  X(ot_bits, OtBitsArgs) \
+  X(ot_send, OtSendArgs) \
+  X(ot_receive, OtReceiveArgs) \
+  X(ot_flip, OtFlipArgs) \
+  X(vole, VoleArgs) \
+  X(vole_fold, FoldArgs) \
+  X(trees, TreesArgs) \
+  X(lpn, LpnArgs) \
+  X(block_fold, BlockFoldArgs)
 
 struct Kernels {
   const char* tier;
   int64_t fir_least_tiles;  // that must share the reading of the filters, so that short filters pay
+  int64_t rlwe_lanes;       // see rlwe/tables.h
 #define AR_ENTRY(name, args) void (*name)(const args&, int threads);
   AR_KERNELS(AR_ENTRY)
 #undef AR_ENTRY

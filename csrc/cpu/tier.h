@@ -14,12 +14,20 @@
 #include "compare/relu.h"
 #include "compare/select.h"
 #include "cpu/kernels.h"
+#include "ot/fold.h"
+#include "ot/hash.h"
+#include "ot/lpn.h"
+#include "ot/strings.h"
+#include "ot/trees.h"
+#include "ot/vole.h"
 #include "prg/stream.h"
 #include "ring/activation.h"
 #include "ring/beaver.h"
 #include "ring/fir.h"
 #include "ring/rows.h"
 #include "ring/tiles.h"
+#include "rlwe/encrypt.h"
+#include "rlwe/respond.h"
 
 namespace autorep {
 namespace AR_TIER {
@@ -28,7 +36,7 @@ namespace AR_TIER {
 #define AR_STRING(x) AR_STRING_(x)
 
 #define AR_ENTRY(name, args) name,
-static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, AR_KERNELS(AR_ENTRY)};
+static const Kernels table = {AR_STRING(AR_TIER), fir_least_tiles, kRlweLanes, AR_KERNELS(AR_ENTRY)};
 #undef AR_ENTRY
 
 }  // namespace AR_TIER

@@ -1,6 +1,7 @@
 """Pages that `make docs` makes of what lies outside docs/: the README and its neighbours, and the examples."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -43,7 +44,16 @@ def examples() -> str:
             code = path.read_text()
             says = ast.get_docstring(ast.parse(code)) or ""
             parts.append(f"{level} {path.name} {{ #{path.stem} }}\n\n{says}\n\n```python\n{code.rstrip()}\n```\n")
+        parts += map(notebook, sorted((ROOT / folder).glob("*.ipynb")))
     return "\n".join(parts)
+
+
+def notebook(path: Path) -> str:
+    """A notebook under its name: what its first cell says, and its code."""
+    cells = json.loads(path.read_text())["cells"]
+    says = "".join(cells[0]["source"]).partition("\n")[2].strip()
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return f"## {path.name} {{ #{path.stem} }}\n\n{says}\n\n```python\n{code}\n```\n"
 
 
 def _moved(link: re.Match, up: str) -> str:

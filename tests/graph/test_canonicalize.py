@@ -153,7 +153,27 @@ class _Reversed(torch.autograd.Function):
         return -ctx.factor * grad, None
 
 
-@pytest.mark.parametrize("function", [lambda self, x: _Swish.apply(x), lambda self, x: F.relu(_Reversed.apply(x, 2.0))])
+class _WithDefault(torch.autograd.Function):
+    @staticmethod
+    def forward(x, factor=2.0):
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.factor * grad, None
+
+
+_swish, _reversed, _with_default = _Swish.apply, _Reversed.apply, _WithDefault.apply  # as modules of functions do
+
+
+@pytest.mark.parametrize("function", [
+    lambda self, x: _Swish.apply(x), lambda self, x: F.relu(_Reversed.apply(x, 2.0)), lambda self, x: _swish(x),
+    lambda self, x: F.relu(_reversed(x, 2.0)), lambda self, x: _with_default(x),
+])  # fmt: skip
 def test_a_gradient_of_its_own_stays(function):
     net = nn.Sequential(_Of(function), _Of(function))
     gm = copy.deepcopy(_canonical(net))
@@ -161,6 +181,11 @@ def test_a_gradient_of_its_own_stays(function):
     net(x).sum().backward()
     gm(y).sum().backward()
     assert torch.equal(x.grad, y.grad) and len(_sites(gm)) == 2
+
+
+def test_what_a_function_reads_is_not_overwritten_by_it():
+    net, x = _Of(lambda self, x: (lambda h: _swish(h) + h)(x * 2)), torch.linspace(-6, 6, 25)
+    assert torch.equal(_canonical(net)(x), net(x)) and len(_sites(_canonical(net))) == 1
 
 
 def test_an_expression_with_other_readers_stays():

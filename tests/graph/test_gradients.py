@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import TraceError
+from autorep_fx.errors import TraceError, TransformWarning
 from autorep_fx.graph.gradients import detached
 from autorep_fx.secure.program.plaintext import execute
 
@@ -141,3 +141,17 @@ def test_autocast_in_forward_is_refused_by_the_name_of_the_module():
     with torch.autocast("cpu", torch.bfloat16):  # what the message says
         gm = ar.transform(plain)
     assert torch.equal(gm(x), plain(x))
+
+
+def test_what_a_graph_leaves_out_of_autocast_is_said_by_the_name_of_the_module():
+    off = nn.Sequential(nn.Linear(12, 12), Cast(lambda: torch.autocast("cpu", enabled=False)))
+    elsewhere = Cast(lambda: torch.autocast("xla", torch.bfloat16))
+    for model, message in (
+        (off, r"module '1' \(Cast\) switches torch.autocast off .*bfloat16, too. Give mixed=False"),
+        (elsewhere, r"the model itself \(Cast\) switches torch.autocast for 'xla', where the model is not"),
+    ):
+        with pytest.warns(TransformWarning, match=message) as told:
+            gm = ar.transform(model)
+        assert len({str(each.message) for each in told}) == 1
+        x = torch.randn(4, 12)
+        assert torch.equal(gm(x), model(x))

@@ -30,6 +30,8 @@ SPELLINGS = {
     "repeat a constant": lambda x: torch.ones(1, 3).repeat(x.size(0), 2) + torch.arange(2.0).tile(x.size(0), 3),
     "view a constant": lambda x: torch.arange(48.0).view(x.size(2), x.size(3)) + torch.ones(8).reshape(x.size(2), 1),
     "numbers": lambda x: x * x.size(1) ** -0.5 * (x.size(2) / x.size(3)),
+    "Size": lambda x: torch.zeros(torch.Size([x.size(0), 8])) + x.new_zeros(torch.Size((x.shape[0], 8))),
+    "Size of numbers": lambda x: x.mean((1, 2, 3))[:, None] * torch.ones(torch.Size([8])) + len(torch.Size((2, 3))),
     "a part": lambda x: x[:, :, : x.size(2) // 2],
 }  # fmt: skip
 

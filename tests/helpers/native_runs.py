@@ -7,6 +7,7 @@ from networks import compile
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.makers.table import DEALT, PAIRED
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.simulate import expected
 from autorep_fx.secure.planner.fold_squares import unit_squares
@@ -21,13 +22,13 @@ def planned(program, x, useful=10, **options):
     return make_plan(unit, reach, InputRange.of_examples(x.numpy()), useful=useful, **options)
 
 
-def hold(program, x, *, comparison="fss", examples=None, **options):
+def hold(program, x, *, comparison="fss", examples=None, maker=DEALT, **options):
     """Run in threads; the output must be within the bound of the fixed-point model. Returns the run."""
     plan, numbers = planned(program, x if examples is None else examples, **options)
     plan = plan.with_comparison(comparison)
     values = x.double().numpy()
-    result = run(plan, numbers, values)[0]
-    model = expected(plan, numbers, values)
+    result = run(plan, numbers, values, maker=maker)[0]
+    model = expected(plan, numbers, values, nearest=maker is PAIRED)
     assert result.output.shape == model.output.shape
     assert np.all(np.abs(result.output - model.output) <= model.bound), np.abs(result.output - model.output).max()
     result.plan, result.model = plan, model

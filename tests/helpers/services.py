@@ -72,6 +72,10 @@ class Provider:
             self.start(name)
 
     def start(self, name: str) -> Process:
+        self.processes[name] = Process(*self.arguments(name))
+        return self.processes[name]
+
+    def arguments(self, name: str) -> list[str]:
         own = self.program if name == "server" else self.public
         arguments = ["serve" if name == "server" else "deal", "--program", own, "--listen", self.at(name), "--cert",
                      self.certificates / f"{name}.pem", "--ca", self.certificates / "ca.pem", "--state",
@@ -82,8 +86,7 @@ class Provider:
             who, _, option = option.rpartition("__")
             if who in ("", name):
                 arguments += [f"--{option.replace('_', '-')}", *([] if value is True else [value])]
-        self.processes[name] = Process(*arguments)
-        return self.processes[name]
+        return [*map(str, arguments)]
 
     def at(self, name: str) -> str:
         return f"127.0.0.1:{self.ports[name]}"

@@ -1,5 +1,6 @@
 import json
 import random
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import autorep_fx as ar
-from autorep_fx.errors import FormatError
+from autorep_fx.errors import FormatError, FormatWarning
+from autorep_fx.hybrid import serialize
 
 
 @pytest.mark.parametrize("kind", [PlainModules, DenseConcat, SmoothActivations])
@@ -69,6 +71,12 @@ def contents(path):
         return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
 
 
+def save_sealed(path, header, tensors):
+    """As someone would who makes the digest, too."""
+    header = {key: text for key, text in header.items() if key != "digest"}
+    save_file(tensors, path, metadata=serialize.sealed(header, tensors))
+
+
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "model.safetensors"
@@ -98,14 +106,39 @@ def saved(tmp_path):
 def test_damaged_files(saved, change, message):
     path, header, tensors = saved
     change(header, tensors)
-    save_file(tensors, path, metadata=header)
+    save_sealed(path, header, tensors)
     with pytest.raises(FormatError, match=message):
+        ar.load(PlainModules(), path)
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(saved):
+    path, _, tensors = saved
+    good, rng = path.read_bytes(), random.Random(0)
+    data = len(good) - sum(t.numel() * t.element_size() for t in tensors.values())
+    for at in [*rng.sample(range(data, len(good)), 100), *rng.sample(range(data), 200)]:
+        damaged = bytearray(good)
+        damaged[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FormatWarning)
+                ar.load(PlainModules(), path)
+        except (FormatError, FormatWarning) as error:
+            assert at < data or "its content is not what was written" in str(error) and str(path) in str(error)
+            continue
+        assert at < data and all(torch.equal(tensors[k], v) for k, v in contents(path)[1].items())
+
+
+def test_a_file_of_an_earlier_version_is_read_with_a_warning(saved):
+    path, header, tensors = saved
+    save_file(tensors, path, metadata={key: text for key, text in header.items() if key != "digest"})
+    with pytest.warns(FormatWarning, match="has no digest of its content.*save the model again"):
         ar.load(PlainModules(), path)
 
 
 def test_another_precision_is_none_of_these(saved):
     path, header, tensors = saved
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}, path, metadata=header)
+    save_sealed(path, header, {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()})
     assert ar.load(PlainModules(), path).eval()(images()).dtype == torch.float32
 
 
@@ -120,7 +153,7 @@ def test_mutated_files_load_or_are_refused(saved):
         made = rng.choice([value.to(rng.choice(dtypes)), value[None], value[..., :0], value.flatten(), value[:1], None])
         if made is not None:
             changed[name] = made.contiguous()
-        save_file(changed, path, metadata=header)
+        save_sealed(path, header, changed)
         try:
             gm = ar.load(PlainModules(), path).eval()
         except FormatError:

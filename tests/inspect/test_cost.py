@@ -1,12 +1,20 @@
 """What each layer costs, and what other budgets would: beside what the plan says of the whole."""
 
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 import autorep_fx as ar
+from autorep_fx import progress
 from autorep_fx.errors import BudgetError
+from autorep_fx.hybrid.activation import masks_digest
+from autorep_fx.inspect.cost import Total
+from autorep_fx.inspect.html import _agreeing
+from autorep_fx.inspect.table import megabytes, milliseconds
+from autorep_fx.inspect.words import difference
 from autorep_fx.models import resnet_cifar
 
 PIXELS = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -88,6 +96,64 @@ def test_table_and_json(report):
     assert [cost["label"] for cost in found] == ["wan", "loopback", "lan"]
 
 
+def test_the_difference_and_the_dearest_layers_are_said_first(report, tmp_path):
+    cost = report.costs[0]
+    difference, dearest = report.words
+    assert f"takes {milliseconds(cost.total.seconds)} ms and {cost.total.rounds} rounds on wan" in difference
+    assert (
+        f"every activation kept ({milliseconds(cost.original.seconds)} ms, {cost.original.rounds} rounds)" in difference
+    )
+    assert (
+        f"{megabytes(cost.total.offline)} MB are sent, in place of {megabytes(cost.original.offline)} MB" in difference
+    )
+    slowest = sorted(cost.layers, key=lambda layer: -layer.seconds)[:3]
+    assert all(f"{layer.name} ({milliseconds(layer.seconds)} ms)" in dearest for layer in slowest)
+    assert " ".join(str(report).split()).startswith(" ".join([str(report).splitlines()[0], difference, dearest]))
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert page.index(difference) < page.index(dearest) < page.index("<section")
+
+
+@pytest.mark.parametrize("seconds, said", [
+    (0.5, "takes 500 ms and 9 rounds on wan, as long as with every activation kept (501 ms, 20 rounds)."),
+    (0.1, "takes 100 ms and 9 rounds on wan, 5.0 times faster than with every activation kept (501 ms, 20 rounds)."),
+    (0.6, "takes 600 ms and 9 rounds on wan, longer than with every activation kept (501 ms, 20 rounds)."),
+])  # fmt: skip
+def test_faster_or_not_is_said_as_it_is(report, seconds, said):
+    now, original = Total(9, 0, 2_000_000, seconds, 0.0, 0.0), Total(20, 0, 8_000_000, 0.501, 0.0, 0.0)
+    text = difference(replace(report.costs[0], total=now, original=original))
+    assert text == f"A private inference {said} Offline 2.00 MB are sent, in place of 8.00 MB."
+    alone = difference(replace(report.costs[0], total=now, original=None))
+    assert (
+        alone
+        == f"A private inference takes {milliseconds(seconds)} ms and 9 rounds on wan, and 2.00 MB are sent offline."
+    )
+
+
+def test_one_thing_has_one_number_on_a_page(model, tmp_path):
+    """Limits are met by a plan of the calibration, budgets are drafts, the report's plan is of its own examples."""
+    limited = ar.transform(model, calibration=PIXELS, offline_mb=0.5, network="wan", progress=False)
+    x = 1.5 * torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+    plan = ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
+    plan.reach("all", ar.transform(model, example_inputs=PIXELS), 0.98)
+    plan.reach("limited", limited, 0.97)
+    plan.points.append(replace(plan.points[-1], masks=masks_digest(limited)))  # a budget that comes to the same masks
+    report = ar.inspect(limited, x, network="wan")
+    assert report.predicted["offline_mb"] != report.costs[0].total.offline / 1e6
+    shown = _agreeing(plan, report)
+    for cost in report.costs:
+        if cost.label in plan.networks:
+            for found, total in ((shown.points[0], cost.original), (shown.reached[0], cost.original),
+                                 (shown.reached[1], cost.total), (shown.points[-1], cost.total)):  # fmt: skip
+                price = found.prices[cost.label]
+                assert (price.seconds, price.rounds, price.online, price.offline) == (
+                    total.seconds, total.rounds, total.online, total.offline
+                )  # fmt: skip
+    assert shown.points[1:-1] == plan.points[1:-1] and plan.reached[1].prices != shown.reached[1].prices
+    for text in (report.to_html(tmp_path / "page.html", plan=plan).read_text(), str(report)):
+        assert "planned:" not in text
+    assert "planned:" in str(ar.inspect(limited))
+
+
 def test_without_a_program_there_is_no_cost(hybrid):
     report = ar.inspect(hybrid, PIXELS)
     assert report.costs == [] and report.to_dict()["costs"] == [] and "private inference" not in str(report)
@@ -126,8 +192,38 @@ def test_lines_take_time_away(plan):
 
 
 def test_plan_as_text_and_json(plan):
-    assert len(str(plan).splitlines()) == len(plan.points) + 4
+    table = str(plan).partition("\n\n0 of ")[0]
+    assert len(table.splitlines()) == len(plan.points) + 4 and max(map(len, str(plan).splitlines())) <= 120
     assert len(json.loads(json.dumps(plan.to_dict()))["points"]) == len(plan.points)
+
+
+def test_squares_that_save_no_time_are_said_to(plan, report, model, hybrid, tmp_path):
+    slow = "0 of 4,608 ReLUs, squares at the rest, are no faster online than all ReLUs: "
+    assert slow in str(plan).replace("\n", " ") and "latency_ms=" in str(plan)
+    kept, none = (point.prices["wan"] for point in plan.points[:3:2])
+    assert f"{1e3 * none.seconds:.0f} ms in place of {1e3 * kept.seconds:.0f} on wan" in str(plan).replace("\n", " ")
+    text = str(report).replace("\n", " ")
+    assert f"note: {slow.replace('0', '500', 1)}" in text and "on wan, " in text
+    page = report.to_html(tmp_path / "report.html", plan=plan).read_text()
+    assert page.count("are no faster online than all ReLUs") == 2
+    quick = replace(plan.points[2], prices={label: replace(price, seconds=0.5 * price.seconds)
+                                            for label, price in plan.points[0].prices.items()})  # fmt: skip
+    assert replace(plan, points=[*plan.points[:2], quick]).no_faster is None
+    assert replace(plan, points=plan.points[:1]).no_faster is None and replace(plan, points=[]).no_faster is None
+    assert "no faster" not in str(ar.inspect(ar.transform(model), PIXELS, network="wan"))
+
+
+def test_a_long_plan_of_budgets_prints_a_line_a_budget_and_can_be_stopped(model, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    ar.plan_budgets(model, PIXELS, shares=(1, 0))
+    assert "budgets, budget 2 of 12\n" in capsys.readouterr().err
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "sketched_costs", stopped)
+    with pytest.raises(KeyboardInterrupt, match="^plan_budgets was stopped; .* begins anew$"):
+        ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
 
 
 def test_what_was_reached_stands_beside_it(plan, hybrid):

@@ -420,6 +420,90 @@ def test_drawing_leaves_no_global_state(masked, tmp_path):
     assert pyplot is None or not pyplot.get_fignums()
 
 
+# --- what takes lines -------------------------------------------------------------------------------------------------
+
+
+def lined(images, everywhere: bool):
+    """The first site takes lines alone, or every other of its positions does."""
+    gm = ar.transform(Branches().eval(), calibration=images, relu_budget=200, progress=False)
+    site = next(iter(ar.sites(gm).values()))
+    site.set_line(torch.ones_like(site.keep) if everywhere else torch.arange(256).view(4, 8, 8) % 2 == 0)
+    site.set_keep(torch.zeros_like(site.keep))
+    ar.refit(gm, images)
+    return gm
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_lines_are_drawn_as_lines_and_named_in_the_legends(images, tmp_path, everywhere):
+    report = inspect(lined(images, everywhere), images)
+    record = report.sites[0]
+    assert record.lines == report.lines == (256 if everywhere else 128)
+    assert [curve.kind for curve in record.curves] == (["line"] if everywhere else ["polynomial", "line"])
+    assert [len(curve.coeffs) for curve in record.curves] == ([2] if everywhere else [3, 2])
+    assert report.to_networkx().nodes["act"]["lines"] == record.lines
+    parsed = Parsed(text := page(report, tmp_path))
+    classes = [value for key, value in parsed.attributes if key == "class"]
+    assert classes.count("swatch lines") == 2 and "stroke line" in classes  # legends of the graph, the bars, the fits
+    assert "lined by-share" in classes and "stripe by-share" in classes and "lines" in classes
+    assert "median line" in parsed.text and ("median polynomial" in text)
+    assert ("lines" in parsed.data) == everywhere  # in the graph, in place of a share
+    report.plot(tmp_path / "p.png", site=record.name)
+    without = page(inspect(ar.transform(Branches().eval(), calibration=images, relu_budget=200)), tmp_path)
+    assert "swatch lines" not in without and "stroke line" not in without and 'class="lined' not in without
+
+
+def test_polynomials_of_degree_1_are_lines(images, tmp_path):
+    report = inspect(ar.transform(Branches().eval(), calibration=images, relu_budget=200, degree=1), images)
+    assert report.lines == 768 - 200 and all(record.lines == record.replaced for record in report.sites)
+    assert str(report).splitlines()[0].endswith("times fewer") and "median line" in page(report, tmp_path)
+    one = ar.transform(Branches().eval(), calibration=images, relu_budget=0, degree=1)
+    assert str(inspect(one)).startswith("Branches: 768 ReLUs, all replaced by lines")
+
+
+def test_squares_that_are_straight_are_lines(masked, images):
+    import copy
+
+    gm = copy.deepcopy(masked)
+    site = next(iter(ar.sites(gm).values()))
+    straight = site.coeffs.detach().clone()
+    straight[2] = 0
+    site.set_coeffs(straight)
+    record = inspect(gm, images).sites[0]
+    assert record.lines == record.replaced > 0 and record.curves[0].kind == "line"
+
+
+def test_a_site_that_keeps_everything_has_no_fit_error(images, tmp_path):
+    gm = ar.transform(Branches().eval(), calibration=images, relu_budget=256, granularity="layer", progress=False)
+    report = inspect(gm, images)
+    (kept,) = (record for record in report.sites if record.replaced == 0)
+    assert kept.fitted and kept.error is kept.relative_error is kept.channel_error is None
+    (entry,) = (entry for entry in report.to_dict()["sites"] if entry["name"] == kept.name)
+    assert entry["error"] == {"rms": None, "relative": None}
+    (row,) = (line for line in str(report).splitlines() if line.startswith(kept.name) and " 100% " in line)
+    assert row.split()[-2:] == ["-", "-"]
+    assert len(re.findall(r"fit error \S+ rms", Parsed(page(report, tmp_path)).text)) == len(report.sites) - 1
+    assert "median polynomial, not used" in page(report, tmp_path)
+    everything = inspect(ar.transform(Branches().eval(), calibration=images), images)
+    assert all(record.error is None for record in everything.sites)
+
+
+# --- the class of the model -------------------------------------------------------------------------------------------
+
+
+def test_the_class_of_the_model_stays_through_copies_and_files(masked, images, tmp_path):
+    import copy
+
+    ar.save(masked, tmp_path / "m.safetensors")
+    loaded = ar.load(Branches().eval(), tmp_path / "m.safetensors")
+    again = ar.transform(copy.deepcopy(loaded), calibration=images, relu_budget=100)
+    for gm in (masked, copy.deepcopy(masked), loaded, again, copy.deepcopy(again)):
+        report = inspect(gm)
+        assert report.model == "Branches" and repr(report).startswith("<Report of Branches:")
+        assert "<title>Branches</title>" in page(report, tmp_path)
+    text = Parsed(page(inspect(again), tmp_path, title="Digits")).text
+    assert "Digits" in text and "(Branches)" in text
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 

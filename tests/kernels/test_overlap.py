@@ -20,6 +20,9 @@ WRITTEN = {
     "deal_relu_": ({"shares"}, set()),
     "deal_select_": ({"u", "ua", "ub"}, set()),
     "linear": ({"out"}, {"add"}),
+    "lpn_": ({"blocks"}, set()),
+    "ot_flip_": ({"q"}, set()),
+    "vole_fold_": ({"rows"}, set()),
 }
 WEIGHTS = {
     "conv2d": dict(shape=(5, 4, 3, 3)),
@@ -53,6 +56,12 @@ def arrays_of(name, n=N):
     if name == "deal_select_":
         u_bits = words((n + 63) // 64)
         return dict(r=words(n), u_bits=u_bits, u=words(n), ua=words(n), ub=words(n, width="u4"))
+    if name == "lpn_":
+        return dict(blocks=words(128, 2), vector=words(50, 2))
+    if name == "ot_flip_":
+        return dict(q=words(128, 2), delta=words(2), plane=words(2))
+    if name == "vole_fold_":
+        return dict(rows=words(128, 2), coefficients=words(2, 2), choices=words(2))
     weight = WEIGHTS[name]
     if name == "linear":
         return dict(x=words(7, weight["shape"][1]), add=words(7, 9), out=words(7, 9))
@@ -73,6 +82,9 @@ def call(module, name, arrays):
         "deal_relu_": dict(bits=20),
         "deal_and_": {},
         "deal_select_": dict(shift=12),
+        "lpn_": dict(seed=bytes(range(16)), first=64),
+        "ot_flip_": {},
+        "vole_fold_": {},
     }
     return getattr(module, name)(**arrays, **options[name])
 

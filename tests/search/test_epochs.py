@@ -1,6 +1,11 @@
 """What a run shows of itself while it runs, and what it says when it is stopped."""
 
 import logging
+import re
+import sys
+import textwrap
+import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +62,20 @@ def test_a_callback_gets_every_epoch_as_a_plain_dict(entry, told):
     assert all(type(found) is dict and {*map(type, found.values())} <= {int, float} for found in seen)
     entry(hybrid(), batches(), epochs=1, on_epoch=seen.append, progress=False, **told)
     assert "val_accuracy" not in seen[-1]
+
+
+def test_the_example_of_the_docs_logs_every_epoch(monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (example,) = re.findall(r"^  ```python\n(  import wandb\n.*?)^  ```$", page, re.M | re.S)
+    lines = [line for line in textwrap.dedent(example).splitlines() if line]
+    assert len(lines) == 3
+    runs, logged = [], []
+    wandb = types.SimpleNamespace(init=lambda **told: runs.append(told), log=logged.append)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    short = ar.SearchSettings(relu_budget=5, epochs=2, progress=False)
+    exec("\n".join(lines), {"ar": ar, "gm": hybrid(), "train": batches(), "val": batches(), "short": short})
+    assert runs[0]["config"]["epochs"] == 2
+    assert [found["epoch"] for found in logged] == [1, 2] and {"loss", "val_accuracy", "relus"} <= logged[0].keys()
 
 
 def test_a_callback_may_stop_a_run_and_the_epoch_is_kept(tmp_path):

@@ -101,3 +101,44 @@ def test_outputs_and_teachers_that_cannot_be_compared():
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
     with pytest.raises(ValueError, match=r"teacher returns logits of shape \(8, 1\) where gm returns \(8, 3\)"):
         ar.finetune(_network(), GOOD, teacher=teacher, epochs=1, progress=False)
+
+
+class Returns(nn.Module):
+    """A teacher whose forward() returns more than logits."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.net, self.made = _network(), made
+
+    def forward(self, x):
+        return self.made(self.net(x), x)
+
+
+RETURNED = {
+    "logits of a dict": lambda y, x: {"hidden": y * 9, "logits": y},
+    "the one that fits, of a dict": lambda y, x: {"hidden": x, "out": y, "none": None},
+    "of a tuple": lambda y, x: (x, y),
+    "of a list of one": lambda y, x: [y],
+    "beside one of integers": lambda y, x: (y.long(), y),
+}
+
+
+@pytest.mark.parametrize("made", RETURNED.values(), ids=RETURNED)
+def test_a_teacher_may_return_more_than_logits(made):
+    trained = [_network(), _network()]
+    for gm, teacher in zip(trained, (Returns(made), Returns(lambda y, x: y))):
+        ar.finetune(gm, GOOD, teacher=teacher, epochs=1, progress=False)
+    for mine, theirs in zip(*(gm.state_dict().values() for gm in trained)):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("made, message", [
+    (lambda y, x: (y, y * 2), r"a tuple with 0 of shape \(8, 3\), 1 of .*, of which 2 have the shape of what gm"),
+    (lambda y, x: {"hidden": x}, r"a dict with 'hidden' of .*, of which 0 have .* returns the logits alone"),
+    (lambda y, x: (None,), "a tuple with no tensor"),
+    (lambda y, x: "logits", "teacher returns a str, not logits"),
+    (lambda y, x: {"logits": y[:, :1]}, r"teacher returns logits of shape \(8, 1\) where gm returns \(8, 3\)"),
+])  # fmt: skip
+def test_a_teacher_that_returns_nothing_to_compare_is_named(made, message):
+    with pytest.raises(ValueError, match=message):
+        ar.finetune(_network(), GOOD, teacher=Returns(made), epochs=1, progress=False)

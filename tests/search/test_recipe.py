@@ -136,6 +136,8 @@ def test_the_folder_of_the_data_may_be_given(tmp_path):
     ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
     ({"progress": False}, "'progress' is none of its entries"),
     ({"relu_budget": None}, "does not say what may be left"),
+    ({"device": "hyperspace"}, "device='hyperspace' is not to be had here"),
+    ({"device": 3}, "device must be a text such as cpu or cuda:1"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_run_is_said_before_data_are_read(tmp_path, monkeypatch, wrong, message):
     (tmp_path / "small.toml").write_text(SMALL)
@@ -192,6 +194,20 @@ def test_a_run_of_a_recipe_tells_of_its_epochs(tmp_path):
     experiment, seen = Experiment(Recipe.read(tmp_path / "small.toml"), tmp_path, progress=False), []
     experiment.run(on_epoch=seen.append)
     assert [found["epoch"] for found in seen] == [1, 2]
+
+
+def test_a_recipe_and_a_command_say_where_it_is_computed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.toml").write_text(SMALL + 'device = "cpu"\n')
+    experiment = Experiment(Recipe.read(tmp_path / "small.toml"), tmp_path)
+    assert experiment.device == torch.device("cpu") and experiment.recipe.options()["device"] == "cpu"
+    command = ["search", "--config", str(tmp_path / "small.toml"), "--out", str(tmp_path)]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setitem(tables.READERS, "digits", unread)
+    assert main([*command, "--device", "none", "--resume"]) == 0  # what there is was computed elsewhere
+    assert capsys.readouterr().out == first
+    assert main([*command, "--device", "hyperspace"]) == 2
+    assert "device='hyperspace' is not to be had here" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_says_in_one_line_how_it_goes_on(tmp_path, monkeypatch, capsys):

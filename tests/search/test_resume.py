@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.errors import FormatError
+from autorep_fx.errors import FormatError, FormatWarning
+from autorep_fx.search.methods import METHODS
 
 
 def _network(degree=2, budget=None):
@@ -119,3 +120,28 @@ def test_the_budget_is_met_without_a_mask_phase_and_with_fewer_batches_than_anno
     gm = _network()
     ar.search(gm, Short(_batches()), relu_budget=5, epochs=1, method=method, progress=False)
     assert ar.relu_count(gm) == 5 and all(site.gate is None for site in ar.sites(gm).values())
+
+
+def test_a_changed_checkpoint_is_refused_and_one_of_an_earlier_version_is_read_with_a_warning(tmp_path):
+    _search(tmp_path, epochs=1)
+    path = tmp_path / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["optimizer"]["state"][0]["exp_avg"].view(-1)[3].add_(1)
+    torch.save(state, path)
+    with pytest.raises(FormatError, match="last.pt is damaged: its content is not what was written.*another folder"):
+        _search(tmp_path, epochs=1, resume=True)
+    state.pop("digest")
+    torch.save(state, path)
+    with pytest.warns(FormatWarning, match="has no digest of its content"):
+        _search(tmp_path, epochs=1, resume=True)
+
+
+@pytest.mark.parametrize("penalty", [None, 0.0, 0.5])
+def test_a_penalty_is_restored_as_it_was(penalty):
+    gm = _network()
+    start = {name: torch.ones_like(site.keep, dtype=torch.float) for name, site in ar.sites(gm).items()}
+    method, again = (METHODS["autorep"](gm, 5, "element", penalty, start, None) for _ in range(2))
+    again.restore(method.state())
+    assert again.weight == penalty
+    again.restore({**method.state(), "weight": penalty or 0.0})  # as earlier versions wrote it
+    assert again.weight == penalty

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import stat
+import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from autorep_fx import SecureProgram
-from autorep_fx.errors import CompileError, FormatError, PartyError
+from autorep_fx.errors import CompileError, FormatError, FormatWarning, PartyError
 from autorep_fx.secure import files
 from autorep_fx.secure.files import load_program, load_published, load_served
 from autorep_fx.secure.host.threads import run
@@ -50,7 +52,13 @@ def read_server(folder):
 
 
 def write_server(folder, private, metadata, arrays):
-    save_file(arrays, server_file(folder), metadata={**metadata, "private": json.dumps(private)})
+    """As someone would who makes the digests, too."""
+    text = {**metadata, "private": json.dumps(private)}
+    save_file(arrays, server_file(folder), metadata=files.sealed(unsealed(text), arrays))
+
+
+def unsealed(metadata):
+    return {key: text for key, text in metadata.items() if key not in ("digest", "digests")}
 
 
 def rewrite_public(folder, text):
@@ -60,7 +68,8 @@ def rewrite_public(folder, text):
     (folder / "public.json").write_text(text)
     path.unlink()
     mark = files._mark(public)
-    save_file(arrays, folder / f"server-{mark[:12]}.safetensors", metadata={**metadata, "public": mark})
+    text = files.sealed({**unsealed(metadata), "public": mark}, arrays)
+    save_file(arrays, folder / f"server-{mark[:12]}.safetensors", metadata=text)
 
 
 def test_a_program_comes_back_as_it_was(program, tmp_path):
@@ -80,8 +89,9 @@ def test_what_is_served_is_the_plan_and_its_numbers(program, tmp_path):
     private, metadata, arrays = read_server(tmp_path)
     arrays = {key: array for key, array in arrays.items() if not key.startswith("real/")}
     write_server(tmp_path, {**private, "program": {}}, metadata, arrays)
-    plan, numbers = load_served(tmp_path)
-    assert plan.digest() == program.native[0].digest() and numbers.keys() == program.numbers.keys()
+    served, numbers = load_served(tmp_path)
+    assert served.input_shape == (3, 8, 8) and served.form is None
+    assert served.plan.digest() == program.native[0].digest() and numbers.keys() == program.numbers.keys()
     for name, own in program.numbers.items():
         assert numbers[name].bits == own.bits
         for mine, theirs in ((numbers[name].weight, own.weight), (numbers[name].constant, own.constant)):
@@ -268,6 +278,49 @@ def test_damaged_server_s_part(program, tmp_path, change, message):
         with pytest.raises(FormatError, match=message) as error:
             load(tmp_path)
         assert str(server_file(tmp_path)) in str(error.value)
+
+
+def flipped(path, at, bit):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(program, tmp_path):
+    """In what is read: the server of a service reads no real numbers."""
+    program.save(tmp_path)
+    path, rng = server_file(tmp_path), random.Random(0)
+    good = path.read_bytes()
+    (size,) = struct.unpack("<Q", good[:8])
+    tensors = {key: value["data_offsets"] for key, value in json.loads(good[8 : 8 + size]).items() if "/" in key}
+    for key in rng.choices(sorted(tensors), k=60):
+        begin, end = tensors[key]
+        if begin == end:
+            continue
+        flipped(path, 8 + size + rng.randrange(begin, end), rng.randrange(8))
+        for load in (SecureProgram.load, load_served):
+            if load is load_served and key.startswith("real/"):
+                load(tmp_path)
+                continue
+            with pytest.raises(FormatError, match=f"numbers of '{key}' are not what was written; .*compile the model"):
+                load(tmp_path)
+        path.write_bytes(good)
+    for _ in range(200):  # of what is said of them
+        flipped(path, rng.randrange(size + 8), rng.randrange(8))
+        with warnings.catch_warnings(), contextlib.suppress(FormatError):
+            warnings.simplefilter("error", FormatWarning)  # of the name "digest" itself
+            with contextlib.suppress(FormatWarning):
+                assert str(SecureProgram.load(tmp_path)) == str(program)
+        path.write_bytes(good)
+
+
+def test_a_server_s_part_of_an_earlier_version_is_read_with_a_warning(program, tmp_path):
+    program.save(tmp_path)
+    _, metadata, arrays = read_server(tmp_path)
+    save_file(arrays, server_file(tmp_path), metadata=unsealed(metadata))
+    for load in (SecureProgram.load, load_served):
+        with pytest.warns(FormatWarning, match="has no digest of its content.*compile the model again"):
+            load(tmp_path)
 
 
 @pytest.mark.parametrize("text", [

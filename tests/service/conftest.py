@@ -1,4 +1,5 @@
 import pytest
+import structlog
 import torch
 from torch import nn
 
@@ -28,6 +29,13 @@ def published(tmp_path_factory):
     publish(folder / "program", folder / "public")
     make_certificates(folder / "certificates", ["server", "dealer", "alice", "bob"])
     return folder, gm, x
+
+
+@pytest.fixture(autouse=True)
+def logs():
+    """A command that ran here logs to where this test's output went, which is closed when it ends."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import autorep_fx as ar
 from autorep_fx.cli import main
 from autorep_fx.errors import FormatError
 from autorep_fx.service.ledger import Ledger
+from autorep_fx.service.locks import hold_place, let_go
 from autorep_fx.service.published import Pictures, seed_of
 from autorep_fx.service.settings import Deal, Serve, read
 
@@ -119,6 +120,8 @@ def test_other_weights_have_another_pad(published, tmp_path):
     assert seed_of(plan, numbers, tmp_path) == seed and len(seed) == 16
     (file,) = tmp_path.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o640)
+    assert seed_of(plan, numbers, tmp_path) == seed and file.stat().st_mode & 0o777 == 0o600
     name = next(name for name, own in numbers.items() if own.weight is not None)
     numbers[name].weight.flat[0] += 1
     assert seed_of(plan, numbers, tmp_path) != seed
@@ -139,9 +142,84 @@ def test_pictures(tmp_path):
     assert x.shape == (3, 8, 8) and x.dtype == np.float32 and np.array_equal(x[0], x[1]) and np.abs(x).max() <= 2
     with pytest.raises(ValueError, match="a picture is no input of shape"):
         reader.read(tmp_path / "wide.png", (16,))
-    (tmp_path / "input.json").write_text('{"size": 8}')
-    with pytest.raises(FormatError, match="input.json is damaged"):
+    Image.fromarray(np.zeros((1, 3000), np.uint8)).save(tmp_path / "narrow.png")
+    with pytest.raises(ValueError, match="narrow.png would be scaled to 12288000x4096, and 67108864 pixels are"):
+        Pictures(4096, [0.0], [1.0], []).read(tmp_path / "narrow.png", (3, 8, 8))
+    with pytest.raises(ValueError, match=r"input.json has means of other channels than an input of shape \(1, 8, 8\)"):
+        Pictures(8, [0.0] * 3, [1.0], []).read(tmp_path / "wide.png", (1, 8, 8))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "wide.png").read_bytes()[:50])
+    with pytest.raises(ValueError, match="cut.png is no picture that can be read"):
+        reader.read(tmp_path / "cut.png", (3, 8, 8))
+
+
+GOOD = {"size": 8, "mean": [0.5], "std": [0.25], "labels": ["a"]}
+
+
+@pytest.mark.parametrize("said, message", [
+    ('{"size": 8}', "lacks"),
+    ('{"size":' + "[" * 5000 + "1" + "]" * 5000 + "}", "input.json is damaged"),
+    ({"size": 2**28}, "'size' of the description of pictures must be an integer from 1 to 8192"),
+    ({"size": 10**3000}, "'size' of"),
+    ({"size": 8.5}, "'size' of"),
+    ('{"size": 1e999, "mean": [0], "std": [1], "labels": []}', "'size' of"),
+    ('{"size": 8, "mean": [NaN], "std": [1], "labels": []}', "NaN is no number"),
+    ({"mean": [10**3000]}, "'mean' of the description of pictures must be 1 or 3 numbers from -1e\\+06 to 1e\\+06"),
+    ({"mean": [1.0, 2.0]}, "'mean' of"),
+    ({"mean": 0.5}, "'mean' of"),
+    ({"std": [0]}, "'std' of the description of pictures must be 1 or 3 numbers from 1e-06 to 1e\\+06"),
+    ({"std": [-1.0]}, "'std' of"),
+    ({"labels": ["a\x1b[2Jb"]}, "'labels' of the description of pictures must be up to 65536 texts of a line each"),
+    ({"labels": [1]}, "'labels' of"),
+    ({"more": 1}, "unknown attribute 'more'"),
+])  # fmt: skip
+def test_a_damaged_description_of_pictures_is_named(tmp_path, said, message):
+    (tmp_path / "input.json").write_text(said if isinstance(said, str) else json.dumps({**GOOD, **said}))
+    with pytest.raises(FormatError, match=message) as error:
         Pictures.load(tmp_path)
+    assert str(tmp_path / "input.json") in str(error.value)
+    (tmp_path / "input.json").write_text(json.dumps({**GOOD, "mean": [0, 1, 2.5], "labels": ["Grüße", "猫\t2"]}))
+    assert Pictures.load(tmp_path).mean == [0, 1, 2.5]
+
+
+def test_a_description_that_cannot_be_is_not_made_either():
+    with pytest.raises(FormatError, match="'std' of the description of pictures must be"):
+        Pictures(8, [0.0], [0.0], [])
+
+
+def test_publishing_again_leaves_nothing_of_what_was_there(published, tmp_path):
+    from autorep_fx.service.published import publish
+
+    Pictures(8, [0.0], [0.5], []).save(tmp_path)
+    publish(published[0] / "program", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["public.json"]
+
+
+def test_ask_names_a_bad_input_and_answers_the_others(published, provider, tmp_path, capfd):
+    from PIL import Image
+
+    x = published[2][:2].numpy() / 10
+    np.save(tmp_path / "one.npy", x[0])
+    np.save(tmp_path / "two.npy", x)
+    np.save(tmp_path / "large.npy", x * 1e6)
+    np.save(tmp_path / "shape.npy", x[:, :, 1:])
+    (tmp_path / "text.png").write_text("no picture")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    names = ["none.npy", "one.npy", "text.png", "shape.npy", "large.npy", "black.png", "two.npy"]
+    service, certificates = provider(), published[0] / "certificates"
+    arguments = ["ask", "--program", published[0] / "public", "--server", service.at("server"), "--dealer",
+                 service.at("dealer"), "--cert", certificates / "alice.pem", "--ca", certificates / "ca.pem", "--json",
+                 *(tmp_path / name for name in names)]  # fmt: skip
+    assert main([*map(str, arguments)]) == 2
+    output, errors = capfd.readouterr()
+    told = {Path(line["input"]).name: line for line in map(json.loads, output.splitlines())}
+    assert [*told] == names and "4 of 7 inputs were not answered" in errors
+    for name, array in (("one.npy", x[:1]), ("two.npy", x)):
+        expected = published[1](torch.from_numpy(array)).detach().numpy()
+        assert np.abs(np.array(told[name]["output"]) - expected).max() < 2e-3
+    assert "output" in told["black.png"]
+    for name, why in (("none.npy", "no such input"), ("text.png", "no picture"), ("shape.npy", "has shape"),
+                      ("large.npy", "range")):  # fmt: skip
+        assert why in told[name]["error"] and f"{tmp_path / name}" in told[name]["error"] and name in errors
 
 
 class Balancer:
@@ -168,6 +246,36 @@ class Balancer:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+def test_who_starts_a_service_a_second_time_is_told_and_breaks_nothing(published, provider, capsys):
+    started, x = provider(server__metrics=f"127.0.0.1:{free_port()}"), published[2]
+    with started.connect(depth=3) as client:
+        client.wait()
+        until(lambda: len(started.ledger("server")) == 3)
+        for name in ("server", "dealer"):
+            arguments = started.arguments(name)
+            assert main(arguments) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and f"listen: cannot listen on {started.at(name)}: another process has" in said
+        (metrics,) = started.processes["server"].said("metrics")
+        where = ["--listen", "127.0.0.1:0", "--metrics", metrics["at"]]
+        assert main(["deal", "--program", str(published[0] / "public"), *where]) == 2
+        assert f"metrics: cannot listen on {metrics['at']}: another process has it" in capsys.readouterr().err
+        assert [state for *_, state in started.ledger("server")] == ["prepared"] * 3
+        session = client._session.name
+        assert (client.run(x[:1]).output - published[1](x[:1])).abs().max() < 2e-3 and client._session.name == session
+
+
+def test_two_processes_with_a_port_each_of_its_own_are_not_the_same_owner_of_a_state(published, tmp_path, capsys):
+    """As of containers that share a volume: both may listen, and one of them would burn what the other has prepared."""
+    at = f"127.0.0.1:{free_port()}"
+    place = hold_place(tmp_path, f"dealer {at}")
+    arguments = ["deal", "--program", published[0] / "public", "--listen", at, "--state", tmp_path]
+    assert main([*map(str, arguments)]) == 2
+    assert f"state: process {os.getpid()} is 'dealer {at}'" in capsys.readouterr().err
+    assert not (tmp_path / "dealer.sqlite").exists()
+    let_go(place)
 
 
 def test_replicas_behind_a_balancer_share_the_ledger(published, tmp_path):

@@ -105,6 +105,17 @@ def check_ledgers(provider, lines=None, dealt=("done",)):
         }
 
 
+def test_what_a_killed_server_had_on_disk_is_removed_when_it_starts_again(published, provider):
+    started = provider(server__disk=True)
+    with started.connect(depth=2) as client:
+        assert client.wait() == 2
+        until(lambda: len([*started.folder.glob("server/prepared/*/*.sealed")]) == 2)
+        started.processes["server"].kill()
+        assert [*started.folder.glob("server/prepared/*/*.sealed")]
+        started.start("server")
+        assert not [*started.folder.glob("server/prepared/*")]
+
+
 def test_sigterm_ends_what_runs_and_no_more(published, provider):
     started, x, answers, errors = provider(server__depth=3), published[2], [], []
 

@@ -1,5 +1,7 @@
 """Limits: what is beyond is refused with the time after which it is not."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +20,7 @@ def clock(monkeypatch):
 
 def limits(**given):
     most = {"sessions": 3, "client_sessions": 2, "rate": 10.0, "client_rate": 2.0, "megabytes": 1000.0,
-            "client_megabytes": 100.0}  # fmt: skip
+            "client_megabytes": 100.0, "held": 12, "client_held": 8}  # fmt: skip
     return Limits(**(most | given))
 
 
@@ -69,6 +71,45 @@ def test_a_refusal_takes_nothing(clock):
     with pytest.raises(Refused):
         found.inference("alice", 1, 2000.0)
     found.inference("alice", 20, 1000.0)
+
+
+def test_what_is_sent_once_a_model_counts_with_the_rest(clock):
+    found = limits()
+    found.inference("alice", 1, 400.0)
+    found.traffic("alice", 500.0)
+    with pytest.raises(Refused, match="'alice': 100 megabytes a second") as refused:
+        found.traffic("alice", 500.0)
+    assert refused.value.retry_after == pytest.approx(4.0)
+    found.traffic("bob", 1000.0)
+    assert found.ever(1000.0) and not found.ever(1001.0) and not limits(megabytes=50.0).ever(501.0)
+
+
+def test_samples_that_are_held():
+    found = limits()
+    found.hold("alice", 7)
+    found.hold("alice", 4)  # there were fewer than 8
+    with pytest.raises(Refused, match="correlations of 11 samples wait for 'alice', and 8 may") as refused:
+        found.hold("alice", 1)
+    assert refused.value.retry_after == 1
+    found.hold("bob", 1)
+    with pytest.raises(Refused, match="correlations of 12 samples wait for all clients, and 12 may"):
+        found.hold("carol", 1)
+    found.release("alice", 4)
+    found.hold("alice", 1)
+    for client, samples in (("alice", 8), ("bob", 1), ("carol", 0)):
+        found.release(client, samples)
+    assert not found._held
+
+
+def test_what_is_given_back_in_a_moment_is_waited_for():
+    found = limits()
+    with pytest.raises(RuntimeError), found.holding("alice", 8):
+        raise RuntimeError
+    found.hold("alice", 8)
+    threading.Timer(0.05, found.release, ("alice", 8)).start()
+    start = time.monotonic()
+    found.hold("alice", 8)
+    assert time.monotonic() - start >= 0.04
 
 
 def test_those_who_are_gone_are_forgotten(clock):

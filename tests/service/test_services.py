@@ -1,17 +1,26 @@
 """Three processes with certificates: answers, and what is asked for wrongly, which is named and holds up nobody."""
 
+import dataclasses
 import json
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from forks import said_in_a_fork
+from safetensors.numpy import load_file, save_file
 from services import BOUND, COMMAND, all_ended, right, until
 
 import autorep_fx as ar
@@ -19,11 +28,15 @@ from autorep_fx.cli import main
 from autorep_fx.errors import FormatError, PartyError, Refused
 from autorep_fx.secure.files import load_published
 from autorep_fx.secure.link import tls
-from autorep_fx.secure.link.message import HEADER, LETTER
+from autorep_fx.secure.link.message import HEADER, LETTER, REQUEST
 from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tls import Identity
-from autorep_fx.service import greeting
+from autorep_fx.service import client_session, gate, greeting
+from autorep_fx.service.addresses import address_of
 from autorep_fx.service.certificates import make_certificates
+from autorep_fx.service.client import Client
+from autorep_fx.service.client_session import Options
+from autorep_fx.service.published import Pictures
 
 
 def test_answers_of_one_client(published, service):
@@ -151,7 +164,11 @@ def channel(service, published, to="server", name="alice"):
 def test_another_version_or_program(published, service, monkeypatch):
     program = greeting.name_of_program(load_published(published[0] / "public").plan)
     monkeypatch.setattr(greeting, "VERSION", 99)
-    with pytest.raises(PartyError, match="version 99 of the service was asked for, this is version 1"):
+    older = "is out of date: it has version {} of the service, and {} version {}; install a newer autorep_fx there"
+    with pytest.raises(PartyError, match="the server " + older.format(1, "'alice'", 99)):
+        service.connect()
+    monkeypatch.setattr(greeting, "VERSION", 0)
+    with pytest.raises(PartyError, match="'alice' " + older.format(0, "the server", 1)):
         service.connect()
     monkeypatch.undo()
     for to in ("server", "dealer"):
@@ -167,6 +184,58 @@ def test_another_version_or_program(published, service, monkeypatch):
     greeting.ask_for(link, "online", program, session="f" * 32)
     with pytest.raises(PartyError, match="no session of 'alice' is open"):
         link.receive_letter()
+
+
+def test_a_client_without_a_certificate_is_told_at_once(published, service):
+    start = time.monotonic()
+    with pytest.raises(PartyError, match="the server wants a client certificate; pass --cert and --ca"):
+        ar.connect(published[0] / "public", server=service.at("server"), dealer=service.at("dealer"), timeout=20.0)
+    assert time.monotonic() - start < 5
+
+
+def test_another_form_of_the_output_or_another_input_json_is_turned_away(published, service, tmp_path):
+    """The server of these tests has no input.json."""
+    public = load_published(published[0] / "public")
+    folder = published[0] / "certificates"
+    options = Options(service.at("server"), service.at("dealer"), Identity(folder / "alice.pem", folder / "ca.pem"))
+    turned = {"tuple": [{"tensor": [0, [5], []]}]}
+    for other, pictures, message in (
+        (dataclasses.replace(public, form=turned), None, r"form of the output \(public.json\) is another one here"),
+        (public, Pictures(1, [0.0], [0.5], []), r"what a picture becomes \(input.json\) is another one here"),
+        (public, Pictures(1, [0.0], [1.0], ["a"]), "input.json.* is another one here; fetch the public part again"),
+    ):
+        with pytest.raises(PartyError, match=message):
+            Client(other, options, pictures)
+    Client(public, options, Pictures(1, [0], [1], [])).close()
+
+
+def test_a_damaged_cached_e_is_fetched_again(published, service, tmp_path, caplog):
+    """Also bytes that are right, of another type or shape."""
+    x = published[2][:1]
+    with service.connect(cache=tmp_path) as client:
+        assert right(published, client.run(x), x)
+    (path,) = tmp_path.iterdir()
+    good, data = load_file(path), path.read_bytes()
+    for arrays in (
+        {k: v.view(np.uint8) for k, v in good.items()},
+        {k: v.view(f"i{v.itemsize}") for k, v in good.items()},
+        {k: v.reshape(v.shape[::-1]) for k, v in good.items()},
+        {"0": np.concatenate([good[str(i)].ravel() for i in range(len(good))])},
+        {k: v + (k == "1") for k, v in good.items()},
+        {"one": good["0"]},
+        None,
+    ):
+        if arrays is None:
+            path.write_bytes(data[:-9])
+        else:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+        caplog.clear()
+        with service.connect(cache=tmp_path) as client:
+            assert right(published, client.run(x), x)
+        assert "is damaged, and is fetched again" in caplog.text and path.read_bytes() == data
+    caplog.clear()
+    service.connect(cache=tmp_path).close()
+    assert not caplog.text
 
 
 def test_garbage_and_silence_hold_up_nobody(published, service):
@@ -228,6 +297,101 @@ def test_a_server_that_repeats_a_number_or_a_digest_that_is_a_path(published, se
         service.connect()
 
 
+@pytest.mark.parametrize("said, message", [
+    ({"at": "somewhere"}, "says that it is at 'somewhere', which is not HOST:PORT"),
+    ({"session": "../x"}, "gives a session a name that is none"),
+    ({"depth": -3}, "offers -3 prepared inferences of 64 samples"),
+    ({"batch": 0}, "offers 4 prepared inferences of 0 samples"),
+])  # fmt: skip
+def test_a_server_s_offer_is_looked_at(said, message, published, service, monkeypatch):
+    receive = StreamChannel.receive_letter
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        (said if "weights" in wanted else {}))  # fmt: skip
+    with pytest.raises(PartyError, match=message):
+        service.connect()
+
+
+def test_a_client_that_is_sent_elsewhere_connects_with_the_same_certificates(published, service, monkeypatch):
+    receive, connect, asked = StreamChannel.receive_letter, tls.connect, []
+    at = service.at("server").replace("127.0.0.1", "localhost")
+    monkeypatch.setattr(StreamChannel, "receive_letter", lambda self, **wanted: receive(self, **wanted) |
+                        ({"at": at} if "at" in wanted else {}))  # fmt: skip
+    monkeypatch.setattr(client_session, "connect", lambda *args: (asked.append(args), connect(*args))[1])
+    with service.connect() as client:
+        assert right(published, client.run(published[2][:1]), published[2][:1])
+    wanted = [service.at("server"), at, service.at("dealer")]
+    assert [where for where, *_ in asked] == [address_of(each) for each in wanted]
+    assert len({id(identity) for _, identity, *_ in asked}) == 1 and asked[0][1] is not None
+    assert [expected for *_, expected, _ in asked] == ["server", "server", "dealer"]
+
+
+def test_a_fork_may_not_use_its_parent_s_client(published, service):
+    x, values = published[2], published[2][:1].double().numpy()
+    with service.connect(depth=2) as client:
+        assert client.wait() == 2
+        session = client._session
+        with client._lock:  # of a thread that a fork does not have
+            *said, closed = said_in_a_fork(
+                lambda: client.run(x[:1]), client.wait, lambda: session.run(values, time.monotonic() + 5),
+                lambda: session.pool.take(1), session.waiting, lambda: session._preparing.prepare(1),
+                lambda: session._answering.infer(session.pool._store._held[1], values), client.close,
+            )  # fmt: skip
+        assert all("belongs to the process that started it" in each for each in said), said
+        assert said[0].startswith("PartyError: this client belongs") and closed == ""
+        for i in range(2):
+            assert right(published, client.run(x[i : i + 1]), x[i : i + 1]) and client._session is session
+
+
+def short_lived(folder, seconds):
+    """A certificate of alice's for so long, beside ``ca.pem``."""
+    path = folder / "short.pem"
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    (key, now), name = (ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)), x509.NameAttribute
+    made = (
+        x509.CertificateBuilder(authority.subject, x509.Name([name(NameOID.COMMON_NAME, "alice")]), key.public_key(),
+                                x509.random_serial_number(), now - timedelta(hours=1), now + timedelta(seconds=seconds))
+        .add_extension(x509.BasicConstraints(False, None), critical=True).sign(signer, hashes.SHA256())
+    )  # fmt: skip
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))  # fmt: skip
+    path.chmod(0o600)
+    return path
+
+
+def test_a_session_ends_with_its_client_s_certificate(published, service, tmp_path):
+    x, folder = published[2], published[0] / "certificates"
+    tls = (short_lived(folder, 3), folder / "ca.pem")
+
+    def ended(who, session):
+        return all_ended([line for line in service.ledger(who) if line[0] == session])
+
+    with ar.connect(published[0] / "public", server=service.at("server"), dealer=service.at("dealer"), tls=tls,
+                    timeout=10.0) as client:  # fmt: skip
+        assert right(published, client.run(x[:1]), x[:1])
+        session = client._session.name
+        assert client.wait() == 1 and not ended("server", session)
+        until(lambda: ended("server", session) and ended("dealer", session))
+        start = time.monotonic()
+        with pytest.raises(PartyError, match="certificate expired"):
+            client.run(x[:1])
+        assert time.monotonic() - start < 5, "asking again helps nobody"
+        tls[0].write_bytes((folder / "alice.pem").read_bytes())
+        assert right(published, client.run(x[:1]), x[:1]), "it reads its certificate again"
+
+
+def test_a_client_asks_no_server_and_prepares_with_no_dealer_whose_certificate_has_run_out(published, service):
+    x = published[2]
+    for link in (-2, -1, 0):  # online, the dealer's, offline
+        with service.connect(depth=1) as client:
+            client.wait()
+            session = client._session
+            session._channels[link].expires = time.time()
+            for i in range(3):
+                assert right(published, client.run(x[i : i + 1]), x[i : i + 1])
+            assert client._session is not session, "a new one, as another certificate may be there"
+
+
 def test_a_run_that_is_interrupted_leaves_nothing_to_the_next(published, service, monkeypatch):
     from autorep_fx.secure.parties.client import Client as Party
 
@@ -266,6 +430,31 @@ def test_logs_say_nothing_secret(service):
         }  # fmt: skip
 
 
+def test_a_dealer_warns_of_nothing_after_sessions_that_end_as_they_should(published, provider):
+    started, x = provider(), published[2]
+    for i in range(6):  # in the middle of what is prepared for the next run, and after it
+        with started.connect(depth=2) as client:
+            client.run(x[i : i + 1])
+            if i % 2:
+                client.wait()
+    with started.connect() as client:
+        client.wait()
+        assert started.processes["server"].kill(signal.SIGTERM) == 0
+    dealer = started.processes["dealer"]
+    until(lambda: all_ended(started.ledger("dealer")))
+    dealer.kill(signal.SIGTERM)
+    assert len(dealer.said("session")) == 7 and dealer.said("stopped")
+    assert [line for line in dealer.lines if line["level"] != "info"] == []
+
+
+def test_what_the_library_warns_of_is_a_line_like_all_others(provider, tmp_path):
+    folder = tmp_path / "provider0" / "server"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    warned = [line for line in provider().processes["server"].lines if line.get("level") == "warning"]
+    assert [line["event"].partition(" to ")[0] for line in warned] == ["others may write"]
+
+
 def test_limits_are_refusals_that_say_when(published, provider):
     started = provider(server__client_sessions=1, server__sessions=2, server__client_rate=0.5, server__max_batch=8,
                        server__depth=2)  # fmt: skip
@@ -290,6 +479,116 @@ def test_limits_are_refusals_that_say_when(published, provider):
             client.run(x[:9])
 
 
+def test_what_blinds_the_weights_counts_into_the_megabytes(published, provider, tmp_path):
+    """Ten seconds' worth is enough for two of them; a session that has it in its cache draws nothing."""
+    started = provider(server__client_megabytes=0.001)
+    for cache in (tmp_path, tmp_path, None):
+        started.connect(depth=0, cache=cache).close()
+    with pytest.raises(Refused, match="'alice': 0.001 megabytes a second are allowed") as refused:
+        for _ in range(2):
+            started.connect(depth=0).close()
+    assert 0 < refused.value.retry_after < 5
+    started.connect("bob", depth=0).close()
+
+
+def test_a_service_of_which_no_client_could_fetch_it_says_so(published, provider):
+    started = provider(server__megabytes=0.0001)
+    (line,) = started.processes["server"].said("no client can fetch what blinds the weights")
+    megabytes = ar.SecureProgram.load(published[0] / "program").cost("wan").setup["server"] / 1e6
+    assert line["why"].startswith(f"it has {megabytes:.3g} megabytes")
+    with pytest.raises(Refused, match="are more than all clients may ever have"):
+        started.connect(depth=0, timeout=1.0)
+
+
+def test_what_a_client_makes_the_server_hold_is_counted_in_samples(published, provider):
+    started, x = provider(server__client_held=8), published[2]
+    with started.connect(depth=2, batch=8) as client, started.connect(depth=0) as same:
+        until(lambda: client._session._refused)
+        assert client.wait(0.0) == 1, "8 samples, and no second inference"
+        with pytest.raises(Refused, match="correlations of 8 samples wait for 'alice', and 8 may"):
+            same.run(x[:1], timeout=0.8)
+        with started.connect("bob") as other:
+            assert right(published, other.run(x[:8]), x[:8])
+        refused = client._session._refused
+        refused.clear()
+        until(lambda: refused)
+        refused[8] = refused[8][0], time.monotonic() + 60
+        assert right(published, client.run(x[:8]), x[:8])
+        until(lambda: client.wait(0.0) == 1)  # what is used makes room at once, whenever it was to come back
+    with started.connect(depth=0) as client:
+        for i in range(3):
+            assert right(published, client.run(x[i : i + 8]), x[i : i + 8]), "sessions that are over hold nothing"
+
+
+def test_what_a_client_makes_the_dealer_hold_is_counted_too(published, provider, monkeypatch):
+    from autorep_fx.secure.makers.dealt.client import ClientHalf
+
+    started, x = provider(server__client_held=1000), published[2]
+    prepare, stalled, go_on = ClientHalf.prepare, threading.Event(), threading.Event()
+
+    def stalls(self, batch):
+        if batch == 64:
+            stalled.set()
+            go_on.wait(20)
+        return prepare(self, batch)
+
+    monkeypatch.setattr(ClientHalf, "prepare", stalls)
+    with started.connect(depth=1, batch=64) as client, started.connect(depth=0) as same:
+        assert stalled.wait(10)
+        with pytest.raises(Refused, match="the dealer refuses: correlations of 64 samples wait for 'alice', and 64"):
+            same.run(x[:1], timeout=0.8)
+        go_on.set()
+        assert client.wait() == 1
+        assert right(published, same.run(x[:1]), x[:1])
+
+
+def test_a_place_at_the_dealer_is_free_as_soon_as_its_server_gives_it_up(published, provider):
+    started = provider(dealer__client_sessions=1)
+    program = greeting.name_of_program(load_published(published[0] / "public").plan)
+    for comes in (False, True):  # to the dealer, where it says no more
+        link = channel(started, published)
+        greeting.ask_for(link, "session", program)
+        session = link.receive_letter(session=str)["session"]
+        if comes:
+            other = channel(started, published, "dealer")
+            greeting.ask_for(other, "session", program, session=session)
+            other.receive_letter()
+        with pytest.raises(Refused, match="the dealer refuses: 'alice' has 1 sessions"):
+            started.connect(timeout=0.5)
+        link.close()
+        until(lambda: comes_in(started), gate.PATIENCE / 2)
+    other.close()
+
+
+def comes_in(started) -> bool:
+    try:
+        started.connect(depth=0).close()
+    except Refused:
+        return False
+    return True
+
+
+def test_a_session_that_rests_ends(published, provider):
+    started, x = provider(idle=0.5, grace=0.5), published[2]
+    with started.connect() as client:
+        client.wait()
+        session = client._session.name
+        until(lambda: started.ledger("server") and all_ended(started.ledger("server")), 5)
+        assert right(published, client.run(x[:1]), x[:1]) and client._session.name != session, "the next run opens one"
+
+
+def test_an_inference_has_so_many_seconds(published, provider):
+    started = provider(server__timeout=2.0)
+    with started.connect() as client:
+        client.wait()
+        session = client._session
+        number = session.pool.next(1, 0.0)
+        session._online.send(REQUEST, np.array([number], np.int64))  # and nothing more
+        with pytest.raises(PartyError, match="the client sent nothing, or too little, for 2 s"):
+            session._online.receive(0)
+        until(lambda: (session.name, number, "alice", "burned") in started.ledger("server"), 5)
+
+
 def test_gmw_and_large_messages(published, provider):
     started, x = provider(server__comparison="gmw"), published[2]
     with started.connect(batch=32, threads=2) as client:
@@ -305,8 +604,8 @@ def test_prepared_inferences_on_disk(published, provider, tmp_path):
     with started.connect(depth=2, disk=True, state=tmp_path / "client") as client:
         assert client.wait() == 2
         for folder in (tmp_path / "client", started.folder / "server"):
-            files = [*folder.glob("prepared/*/*.sealed")]
-            assert len(files) == 2 and all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+            until(lambda folder=folder: len([*folder.glob("prepared/*/*.sealed")]) == 2)
+            assert all(file.stat().st_mode & 0o777 == 0o600 for file in folder.glob("prepared/*/*"))
         assert right(published, client.run(x[:1]), x[:1])
     for folder in (tmp_path / "client", started.folder / "server"):
         until(lambda folder=folder: not [*folder.glob("prepared/*/*")])
@@ -320,6 +619,20 @@ def test_a_service_says_what_is_wrong_with_its_settings(published, tmp_path, cap
         (["deal", "--program", tmp_path, "--listen", "127.0.0.1:0"], "no program at"),
         (["serve", "--program", folder / "public", "--listen", "127.0.0.1:0", "--dealer", "x"], "no server's part at"),
         (["deal", "--program", folder / "public", "--listen", "127.0.0.1:0", "--timeout", "-1"], "timeout: "),
+        (
+            [
+                "serve",
+                "--program",
+                folder / "program",
+                "--listen",
+                "127.0.0.1:0",
+                "--dealer",
+                "127.0.0.1:1",
+                "--advertise",
+                "here",
+            ],
+            "'here' is not HOST:PORT",
+        ),
     ):
         assert main([*map(str, arguments)]) == 2
         assert message in capsys.readouterr().err

@@ -22,6 +22,7 @@ def test_flags_have_the_names_of_the_class_and_what_is_not_given_keeps_its_defau
         relu_budget=9, lr=0.5, method="snl", growth=None, compile=True, mixed=False, cost={"relu": 2.5},
         checkpoint_dir="here",
     )  # fmt: skip
+    assert parsed("--device", "cuda:1") == ar.SearchSettings(device="cuda:1")
     assert parsed("--no-reconstruct", "--degree", "3", kind=ar.TransformSettings) == ar.TransformSettings(degree=3)
 
 

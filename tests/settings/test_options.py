@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import autorep_fx as ar
 from autorep_fx.errors import BudgetError
@@ -108,3 +109,18 @@ def test_a_link_is_kept_as_its_numbers_and_read_from_them():
 def test_limits_that_cannot_be_are_errors_of_the_budget(wrong, message):
     with pytest.raises(BudgetError, match=message):
         ar.SearchSettings(**wrong)
+
+
+def test_a_device_of_torch_is_its_name():
+    kinds = ar.TransformSettings, ar.FinetuneSettings, ar.SearchSettings
+    for kind in kinds:
+        told = kind(device=torch.device("cuda", 1))
+        assert told.device == told.to_dict()["device"] == "cuda:1" and kind.from_dict(told.to_dict()) == told
+        assert kind(device=torch.device("meta")) == kind(device="meta")
+    with pytest.raises(ValueError, match="device must be"):
+        ar.TransformSettings(device=0)
+
+
+def test_where_a_run_is_computed_is_no_part_of_what_it_ends_with():
+    for kind in (ar.FinetuneSettings, ar.SearchSettings):
+        assert kind(device="cuda:1").deciding() == kind().deciding()

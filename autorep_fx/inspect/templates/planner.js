@@ -9,10 +9,10 @@
     const point = data.points[by("budget").value], price = point.prices[by("where").value];
     const requests = Math.max(0, Number(by("requests").value)), bytes = price.online + price.offline;
     const cores = 3 * price.core_seconds * requests / 3600, traffic = bytes * requests / 1e9;
-    const share = data.total ? 100 * point.relus / data.total : 0;
-    by("chosen").textContent = `${point.relus.toLocaleString("en")} kept (${shown(share)}%), ${point.forms} at the rest`;
+    const share = rows[by("budget").value].querySelector(".share").textContent;
+    by("chosen").textContent = `${point.relus.toLocaleString("en")} kept (${share}), ${point.forms} at the rest`;
     const values = {
-      time: 1e3 * price.seconds, rounds: price.rounds, online: price.online / 1e6, offline: price.offline / 1e6, traffic,
+      time: 1e3 * price.seconds, rounds: price.rounds, online: price.online / 1e3, offline: price.offline / 1e6, traffic,
       storage: price.offline * requests / 1e9, cores, price: traffic * by("gigabyte").value + cores * by("corehour").value,
     };
     for (const [id, value] of Object.entries(values)) by(id).textContent = shown(value);

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from ...errors import PartyError
+from ..owner import Owner
 
 T = TypeVar("T")
 
@@ -16,20 +17,22 @@ Shares = dict[str, np.ndarray]
 
 
 class Once(Generic[T]):
-    """Something that may be taken once. A second use of a mask would tell the difference of two secrets."""
+    """Something that may be taken once, by the process that made it. A second use of a mask would tell the difference
+    of two secrets."""
 
     def __init__(self, what: str, value: T):
-        self._what, self._value, self._lock = what, [value], threading.Lock()
+        self._owner, self._value, self._lock = Owner(what), [value], threading.Lock()
 
     def take(self) -> T:
         """The value.
 
         Raises:
-            PartyError: it was taken before.
+            PartyError: it was taken before, or another process made it.
         """
+        self._owner.check()  # before the lock, which a thread that a fork has not may hold
         with self._lock:
             if not self._value:
-                raise PartyError(f"{self._what} was used already; run the offline phase again")
+                raise PartyError(f"{self._owner.what} was used already; run the offline phase again")
             return self._value.pop()
 
 
@@ -55,6 +58,6 @@ class Prepared:
         """Masks and shares. They are gone then, whatever becomes of the online phase.
 
         Raises:
-            PartyError: they were taken before.
+            PartyError: they were taken before, or another process prepared them.
         """
         return self._parts.take()

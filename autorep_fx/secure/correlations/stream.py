@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..owner import Owner
 from ..plan.ring import elements, kernel
 
 #: Bits of a stream's name for each of its parts; together a purpose of the generator, 64 bits.
@@ -22,7 +23,7 @@ class Stream:
     def __init__(self, seed: bytes, inference: int):
         if len(seed) != 16 or not 0 <= inference < 2**_INFERENCE:
             raise ValueError("a stream needs a seed of 16 bytes and an inference below 2**32; set up a new session")
-        self.seed, self.inference = seed, inference
+        self.seed, self.inference, self._owner = seed, inference, Owner("a stream of masks")
 
     def elements(self, step: int, slot: int, shape: tuple[int, ...], width: int) -> np.ndarray:
         """Uniform elements of a ring of ``width`` bits: those of 32 bits are the halves of words, low half first."""
@@ -35,7 +36,9 @@ class Stream:
 
         Raises:
             ValueError: a step or slot that the name has no room for: it would be the name of another stream.
+            PartyError: another process made the stream.
         """
+        self._owner.check()
         if not (0 <= step < 2**_STEP and 0 <= slot < 2**_SLOT):
             raise ValueError(f"a stream has {_STEP} bits for a step and {_SLOT} for a slot, got {step} and {slot}")
         name = (self.inference << _STEP | step) << _SLOT | slot

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..program import tensor_ops
+from ..program.kinds import EXACT
 from ..program.program import Step
 from .shares import Protocol, Shares
 
@@ -45,16 +46,16 @@ def hybrid(s: Shares, step: Step, numbers: dict[str, Tensor], x: Tensor) -> Tens
 
 
 def _kept(s: Shares, step: Step, numbers: dict[str, Tensor], x: Tensor) -> Protocol:
-    kind = step.attrs["kind"]
-    if kind == "relu6":  # min(relu(x), 6) = relu(x) - relu(x - 6)
-        low, high = (yield from s.relu(step, "kept", torch.cat([x, s.add_public(x, -6.0)], 1))).split(x.shape[1], 1)
-        return low - high
+    """What the record of a kind says (program/kinds.py)."""
     if "knots" in step.attrs:
         return (yield from _spline(s, step, x))
-    y = yield from s.relu(step, "kept", x)
-    if kind == "leaky_relu":
+    kind = EXACT[step.attrs["kind"]]
+    compared = [x if point == 0 else s.add_public(x, -point) for point in kind.points]
+    low, *high = (yield from s.relu(step, "kept", torch.cat(compared, 1))).split(x.shape[1], 1)
+    y = low - high[0] if high else low
+    if kind.slope == "public":
         return y + s.rescale((x - y) * round(step.attrs["slope"] * 2.0**s.frac_bits))
-    if kind == "prelu":
+    if kind.slope == "private":
         return y + s.rescale((yield from s.product(step, "slope", numbers["slope"], x - y)))
     return y
 

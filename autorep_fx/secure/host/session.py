@@ -99,8 +99,7 @@ class Session:
         x = np.asarray(x, np.float64)
         if not 0 < len(x) <= self.max_batch:
             raise ValueError(f"x: {len(x)} samples, and a run takes 1 to {self.max_batch} (max_batch); ask in parts")
-        if not self._parties.mine:
-            raise PartyError("this session belongs to the process that started it; start one in each process")
+        self._parties.check()
         with self._lock:
             if self._asked and not self._parties.closed:
                 self._answer()  # nobody waits for it any more: its caller was interrupted

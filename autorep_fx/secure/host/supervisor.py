@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ...errors import PartyError
+from ..owner import Owner
 from .interpreter import Interpreter
 from .report import Report
 
@@ -46,14 +47,20 @@ class Supervisor:
         self._reports: list[Report] = []
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rings once for each report
         self._heard: set[Hashable] = set()
-        self._owner = os.getpid()
+        self._owner = Owner("this session")
         weakref.finalize(self, _end, self.processes, self._outboxes, self._owner)
         _supervisors.add(self)
 
     @property
     def mine(self) -> bool:
         """Whether this is the process that started the parties, not a fork of it."""
-        return os.getpid() == self._owner
+        return self._owner.here
+
+    def check(self) -> None:
+        """Raises:
+        PartyError: this is another process than the one that started the parties.
+        """
+        self._owner.check()
 
     def start(self, name: Hashable, main: Callable, *args: Any) -> None:
         """Start ``main(pipe, *args)`` in a process (interpreter.py).
@@ -79,6 +86,7 @@ class Supervisor:
 
     def ask(self, name: Hashable, message: Any) -> None:
         """Send a message to a party; does not wait until it is read."""
+        self.check()
         self._outboxes[name].put(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
     def collect(self, wanted: set[tuple[Hashable, str]], deadline: float, number: int = 0) -> list[Report]:
@@ -192,9 +200,9 @@ def _write(pipe: Connection, outbox: queue.SimpleQueue) -> None:
         pass  # the party is gone, as the end of its reports says
 
 
-def _end(processes: dict[Hashable, Interpreter], outboxes: dict[Hashable, queue.SimpleQueue], owner: int) -> None:
+def _end(processes: dict[Hashable, Interpreter], outboxes: dict[Hashable, queue.SimpleQueue], owner: Owner) -> None:
     """Processes end, and with them what reads; what writes ends, too, and with the last of both each pipe is closed."""
-    if os.getpid() == owner:
+    if owner.here:
         for name, process in processes.items():
             process.kill()
             outboxes[name].put(None)

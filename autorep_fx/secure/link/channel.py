@@ -17,6 +17,10 @@ import numpy as np
 from ...errors import PartyError, PeerLost, Refused
 from .message import FAULT, HEADER, HELLO, HELLO_BODY, LETTER, LONGEST_LETTER, MAGIC, NAMES
 
+#: Characters of why a peer will not, and seconds after which it may say that it will: so that asking again keeps nobody
+#: busy, and is not for ever.
+_LONGEST_WHY, _SHORTEST_PAUSE, _LONGEST_PAUSE = 2000, 0.05, 7 * 86400.0
+
 
 class Clock:
     """Depth of the messages that a party has seen; one for all of its channels.
@@ -74,8 +78,11 @@ class Channel(ABC):
         greeting = np.empty(HELLO_BODY.size, np.uint8)
         self.receive(HELLO, greeting)
         magic, theirs, other = HELLO_BODY.unpack(greeting.tobytes())
-        if magic != MAGIC or theirs != version:
-            raise self._error(HELLO, f"speaks version {theirs}, this is version {version}")
+        if magic != MAGIC:
+            raise self._error(HELLO, "does not speak this protocol")
+        if theirs != version:
+            older = self.peer if theirs < version else self.me
+            raise self._error(HELLO, f"speaks version {theirs}, this is version {version}; the {older} is out of date")
         if other != digest:
             raise self._error(HELLO, "has another program")
 
@@ -130,7 +137,8 @@ class Channel(ABC):
 
     def send_fault(self, text: str, retry_after: float | None = None) -> None:
         """Tell the peer, whatever it waits for, why it will not come; and when to ask again, if it may."""
-        self.send(FAULT, np.frombuffer(json.dumps({"fault": text[:2000], "retry": retry_after}).encode(), np.uint8))
+        content = {"fault": text[:_LONGEST_WHY], "retry": retry_after}
+        self.send(FAULT, np.frombuffer(json.dumps(content).encode(), np.uint8))
 
     @abstractmethod
     def wait(self) -> bool | None:
@@ -173,9 +181,10 @@ class Channel(ABC):
         body = bytearray(size)
         self._read(step, [memoryview(body)])
         content = _object(bytes(body))
-        text, retry = str(content.get("fault", "failed"))[:2000], content.get("retry")
-        if isinstance(retry, (int, float)):
-            return Refused(f"{self.me}: the {self.peer} refuses: {text}", float(retry))
+        said, retry = str(content.get("fault", "failed"))[:_LONGEST_WHY], content.get("retry")
+        text = "".join(c if c.isprintable() else " " for c in said)  # it ends in a log or on a terminal
+        if isinstance(retry, int | float) and not isinstance(retry, bool) and 0 <= retry <= _LONGEST_PAUSE:
+            return Refused(f"{self.me}: the {self.peer} refuses: {text}", max(float(retry), _SHORTEST_PAUSE))
         return self._error(step, f"failed: {text}")
 
     def _step(self, step: int) -> str:

@@ -9,6 +9,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from ..owner import Owner
 from .channel import Channel, raw
 from .message import HEADER
 
@@ -17,9 +18,23 @@ SMALL = 32768
 
 
 class SocketChannel(Channel):
-    """A connected socket."""
+    """A connected socket, of the process that made it. A fork does not touch it, not even to hang up: keys and counters
+    of TLS would be used twice, and the other process would be cut off.
+    """
 
-    _socket: socket.socket
+    def __init__(self, connection: socket.socket, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._connection, self._owner = connection, Owner("a link between two parties")
+
+    @property
+    def _socket(self) -> socket.socket:
+        """Whoever touches the socket does so by this.
+
+        Raises:
+            PartyError: this is another process.
+        """
+        self._owner.check()
+        return self._connection
 
     @property
     def socket(self) -> socket.socket:
@@ -33,7 +48,7 @@ class SocketChannel(Channel):
         try:
             left = self._both(left, [memoryview(header)], until)
             depth = self._open(step, header, (into,))
-            left = self._both(left, [raw(into)], until)
+            left = self._both(left, [raw(into)] if into.nbytes else [], until)  # nothing read is a peer that hung up
         except TimeoutError:
             raise self._error(step, f"did not exchange its message in {self.timeout:g} s") from None
         except EOFError:
@@ -44,8 +59,10 @@ class SocketChannel(Channel):
         self.clock.depth = max(self.clock.depth, depth)
 
     def close(self) -> None:
+        if not self._owner.here:
+            return
         with contextlib.suppress(OSError):  # the peer was quicker
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket's own takes TLS off first
         self._socket.close()
 
     def _until(self) -> float:

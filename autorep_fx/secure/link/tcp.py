@@ -15,8 +15,7 @@ class TcpChannel(SocketChannel):
     """A connected TCP socket."""
 
     def __init__(self, connection: socket.socket, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._socket = connection
+        super().__init__(connection, *args, **kwargs)
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.set_timeout(self.timeout)

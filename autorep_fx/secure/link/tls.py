@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
+import logging
 import os
 import socket
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ from ...errors import FormatError, PartyError, PeerLost
 
 #: Seconds to hear out a peer that is turned away.
 _LINGER = 0.2
+
+#: The first byte of a connection of TLS: the type of a record of its handshake.
+_HANDSHAKE = b"\x16"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Identity:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listens else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if listens:
+            context.num_tickets = 0  # a session that is resumed looks at no certificate's dates
         context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED  # names are looked at by who asks
         loads = ((self.certificate, context.load_cert_chain), (self.authority, context.load_verify_locations))
         for path, load in loads:
@@ -45,7 +55,15 @@ class Identity:
             except OSError as error:  # ssl.SSLError is one
                 why = error.strerror if Path(path).exists() and error.strerror else "no such file"
                 raise FormatError(f"{path} cannot be used as a certificate: {why}") from error
+        _look_at_key(Path(self.certificate))
         return context
+
+
+@functools.cache
+def _look_at_key(path: Path) -> None:
+    """Warn once of a private key that others may read; it is its owner's to close."""
+    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        log.warning("%s has a private key that others may read (mode %o): chmod 600 %s", path, mode, path)
 
 
 def name_of(connection: ssl.SSLSocket) -> str:
@@ -65,12 +83,30 @@ def name_of(connection: ssl.SSLSocket) -> str:
     raise PartyError("the peer's certificate names nobody")
 
 
+def runs_out(connection: ssl.SSLSocket) -> float:
+    """When the peer's certificate runs out, or, if that is sooner, the authority's that vouches for it; of
+    ``time.time``.
+
+    The handshake has looked at the dates; a connection may last longer.
+    """
+    found: dict[str, Any] = connection.getpeercert() or {}
+    above = [a for a in connection.context.get_ca_certs() if a.get("subject") == found.get("issuer")]
+    ends = [max(ssl.cert_time_to_seconds(str(a["notAfter"])) for a in each) for each in ([found], above) if each]
+    return float(min(ends))
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, so that a plain socket shows nothing to anyone else."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def speaks_tls(connection: socket.socket) -> bool:
+    """Whether what comes first is of TLS; nothing is taken from the socket."""
+    first = socket.socket.recv(connection, 1, socket.MSG_PEEK)  # SSLSocket's own allows no flags
+    return first in (b"", _HANDSHAKE)
 
 
 def shake_hands(secured: ssl.SSLSocket) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, fx
 
 from ...errors import CompileError
 from ...graph.attached import attached, attached_to_all
-from ...graph.calibrate import device_of
+from ...graph.devices import device_of
 from ...graph.fold import FoldBatchNorm
 from ...graph.modes import EvalPath
 from ...graph.settle import SettleWeights

@@ -184,7 +184,8 @@ class Lowering:
         if module is None and (stale := self.memory.stale_reader(node, self.read)):
             value, reader = stale
             raise Unsupported(
-                f"writes in place into '{value.name}', which '{reader.name}' reads later; use the out-of-place form"
+                f"writes in place into '{value.name}', which '{reader.name}' reads later; use the out-of-place form "
+                "(y = y + x for y += x)"
             )
 
         def constant(value):

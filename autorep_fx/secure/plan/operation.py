@@ -14,6 +14,7 @@ import numpy as np
 from ...text import brief
 from ..program.checks import Rule
 from .plan import Step
+from .rounding import Rounding
 from .server_numbers import Numbers
 
 #: Names, shapes and types of the arrays that are shared for a step.
@@ -22,9 +23,9 @@ Arrays = dict[str, tuple[tuple[int, ...], type]]
 #: Ring elements, and how far a run may be off from them, in units.
 Simulated = tuple[np.ndarray, np.ndarray]
 
-#: Gets a step, the values of its inputs and their bounds, the server's numbers, and where draws come from (None:
-#: truncation is floor, and the bound is wanted).
-Simulate = Callable[[Step, list[np.ndarray], list[np.ndarray], Numbers, "np.random.Generator | None"], Simulated]
+#: Gets a step, the values of its inputs and their bounds, the server's numbers, and how bits are dropped (without draws
+#: the bound is wanted).
+Simulate = Callable[[Step, list[np.ndarray], list[np.ndarray], Numbers, Rounding], Simulated]
 
 
 def _largest(step: Step, given: list[int]) -> int:

@@ -6,7 +6,8 @@ A run differs from exact arithmetic in two ways.
    exactly: the model on whole numbers against the program on real ones.
 2. *Truncation* of every masked wire, by t bits: ``floor(y / 2**t)``, or one more with probability ``(y mod 2**t) /
   2**t``.
-   Unbiased, below one unit of 2**-f, independent between elements, and never a wrap. Everything else is exact.
+   Unbiased, below one unit of 2**-f, independent between elements, and never a wrap. Without a dealer: to the nearest
+   of what is off from it by up to one unit (rounding.py). Everything else is exact.
 
 ``bound`` follows each step: |W| in place of W; sums add; a truncation of t bits takes an error b to ``b / 2**t + 1``,
 and to one more where b is not zero; ReLU, ReLU6 and maxima are 1-Lipschitz; the square takes b to ``2 |x| b + b**2``.
@@ -23,6 +24,7 @@ import numpy as np
 from ...text import brief
 from .plan import Plan, Step
 from .ring import decode, encode, narrowed
+from .rounding import Rounding
 from .server_numbers import Numbers
 from .table import OPERATIONS
 
@@ -40,27 +42,29 @@ class Expected:
     __repr__ = brief
 
 
-def expected(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray) -> Expected:
-    """Truncation as floor, with the rigorous bound."""
-    values, bounds = _walk(plan, numbers, x, None)
+def expected(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, *, nearest: bool = False) -> Expected:
+    """Truncation as floor (``nearest``: to the nearest, as without a dealer), with the rigorous bound."""
+    values, bounds = _walk(plan, numbers, x, Rounding(nearest))
     return Expected(values, np.ldexp(bounds, -plan.output.frac_bits))
 
 
-def simulate(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One draw of what a run returns."""
-    return _walk(plan, numbers, x, rng)[0]
+def simulate(
+    plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, *, nearest: bool = False
+) -> np.ndarray:
+    """One draw of what a run returns; ``nearest`` as of :func:`expected`."""
+    return _walk(plan, numbers, x, Rounding(nearest, rng))[0]
 
 
 def watch(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See) -> None:
     """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there; it may add to it."""
-    _walk(plan, numbers, x, rng, see)
+    _walk(plan, numbers, x, Rounding(rng=rng), see)
 
 
 def _walk(
     plan: Plan,
     numbers: dict[str, Numbers],
     x: np.ndarray,
-    rng: np.random.Generator | None,
+    rounding: Rounding,
     see: See = lambda step, value: None,
 ):
     gone = plan.last_uses()
@@ -70,7 +74,7 @@ def _walk(
         given = [values[name] for name in step.inputs] or [x]
         errors = [bounds[name] for name in step.inputs]
         own = numbers.get(step.name, Numbers())
-        values[step.name], bounds[step.name] = OPERATIONS[step.op].simulate(step, given, errors, own, rng)
+        values[step.name], bounds[step.name] = OPERATIONS[step.op].simulate(step, given, errors, own, rounding)
         more = see(step, decode(values[step.name], step.frac_bits))
         if more is not None:
             values[step.name] = values[step.name] + narrowed(encode(more, step.frac_bits), step.width)

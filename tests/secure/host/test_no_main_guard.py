@@ -27,7 +27,8 @@ from autorep_fx.secure.files import load_served
 from autorep_fx.secure.host.session import Session
 
 def answer():
-    with Session(*load_served("program"), timeout=60) as session:
+    served, numbers = load_served("program")
+    with Session(served.plan, numbers, timeout=60) as session:
         np.save("y.npy", session.run(np.load("x.npy"))[0])
 """
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forks import said_in_a_fork
 from native_runs import compiled
 from networks import images, replace
 from torch import nn
@@ -331,6 +332,12 @@ def test_a_fork_may_not_use_its_parent_s_session(monkeypatch):
             with pytest.raises(PartyError, match="belongs to the process that started it"):
                 session.run(x)
             session.close()
+        with session._session._lock:  # of a thread that a fork does not have
+            ran, asked, closed = said_in_a_fork(
+                lambda: session.run(x), lambda: session._session._parties.ask("client", None), session.close
+            )
+        assert "this session belongs to the process that started it" in ran and "this session" in asked
+        assert closed == ""
         session.run(x)
 
 

@@ -2,18 +2,24 @@
 
 import fcntl
 import functools
+import gc
 import math
 import resource
 import socket
+import ssl
 import struct
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cryptography import x509
+from forks import said_in_a_fork
 
 from autorep_fx import Network
 from autorep_fx.errors import PartyError, PeerLost, Refused
@@ -102,6 +108,19 @@ def test_exchange_sends_both_ways_at_once(kind, size):
 
 
 @KINDS
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_an_exchange_in_which_one_side_says_nothing(kind, size):
+    a, b = pair(kind)
+    mine, nothing = np.full(size, 1, np.uint64), np.empty(0, np.uint64)
+    got = np.empty_like(mine)
+    thread = threading.Thread(target=b.exchange, args=(1, nothing, got))
+    thread.start()
+    a.exchange(1, mine, np.empty(0, np.uint64))
+    thread.join(5)
+    assert (got == 1).all() and a.clock.depth == b.clock.depth == 1
+
+
+@KINDS
 def test_wrong_length_and_wrong_step(kind):
     a, b = pair(kind)
     a.send(1, np.zeros(3, np.uint64))
@@ -117,7 +136,8 @@ def test_wrong_length_and_wrong_step(kind):
 def test_other_version_and_other_program(kind):
     a, b = pair(kind)
     a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 99, b"d" * 16), np.uint8))
-    with pytest.raises(PartyError, match="server, at hello: the client speaks version 99, this is version 1"):
+    with pytest.raises(PartyError, match="server, at hello: the client speaks version 99, this is version 1; the "
+                                         "server is out of date"):  # fmt: skip
         b.check_greeting(1, b"d" * 16)
     a, b = pair(kind)
     a.send(2**32 - 1, np.frombuffer(struct.pack("<8sI4x16s", b"afx-2pc\0", 1, b"e" * 16), np.uint8))
@@ -236,6 +256,103 @@ def test_a_timeout_below_the_clock_s_unit_is_not_for_ever():
         a.receive(1)
 
 
+@pytest.mark.parametrize("kind", ["tcp", "stream", "tls"])
+def test_a_fork_does_not_touch_a_link_of_its_parent_s(kind):
+    (a, b), big = pair(kind), np.zeros(100_000, np.uint64)
+    a.send(1)
+    b.receive(1)
+    *said, closed = said_in_a_fork(
+        lambda: a.send(1), lambda: b.receive(1), lambda: a.exchange(1, big[:1], big[:1]),
+        lambda: a.exchange(1, big, big), lambda: a.send_letter(x=1), lambda: b.receive_letter(),
+        lambda: a.send_fault("no"), a.wait, lambda: (a.close(), b.close(), gc.collect()),
+    )  # fmt: skip
+    assert all("a link between two parties belongs to the process that started it" in each for each in said), said
+    assert closed == ""
+    b.send(1, np.arange(9))
+    a.receive(1, got := np.empty(9, np.int64))  # the next record of TLS, and nobody hung up
+    assert got[8] == 8
+
+
+def test_a_certificate_that_runs_out_ends_a_connection(tmp_path):
+    a, b = stream_pair(True)
+    certificate = x509.load_pem_x509_certificate(Path(identities()[1].certificate).read_bytes())
+    assert a.expires == certificate.not_valid_after_utc.timestamp() and stream_pair(False)[0].expires == math.inf
+    big = np.zeros(100_000, np.uint64)
+    a.send(1)
+    b.expires = time.time() - 1
+    for call in (lambda: b.receive(1), lambda: b.send(1), lambda: b.exchange(1, big, big), lambda: b.wait(5.0)):
+        with pytest.raises(PeerLost, match="server: the certificate of the client has run out"):
+            call()
+    a.expires = time.time() + 0.2
+    a.send(1)
+    time.sleep(0.3)
+    with pytest.raises(PeerLost, match="client: the certificate of the server has run out"):
+        a.send(1)
+
+
+def test_an_authority_that_runs_out_ends_a_connection():
+    a, _ = stream_pair(True)
+    leaf = {"notAfter": "Jan  1 00:00:00 2031 GMT", "issuer": "us"}
+    authorities = [{"notAfter": f"Jan  1 00:00:00 {year} GMT", "subject": who}
+                   for year, who in ((2029, "us"), (2030, "us"), (2020, "others"))]  # fmt: skip
+    for found, year in ((authorities, 2030), (authorities[2:], 2031), ([], 2031)):
+        connection = SimpleNamespace(getpeercert=lambda: leaf,
+                                     context=SimpleNamespace(get_ca_certs=lambda found=found: found))  # fmt: skip
+        assert tls.runs_out(connection) == datetime(year, 1, 1, tzinfo=UTC).timestamp()
+    assert a.socket.context.get_ca_certs()[0]["subject"] == a.socket.getpeercert()["issuer"], "they look like that"
+
+
+def test_no_handshake_is_spared_by_an_earlier_one():
+    """Where one is resumed, nobody looks at certificates and their dates."""
+    mine, theirs = identities()
+    listening, connecting = theirs.context(listens=True), mine.context(listens=False)
+
+    def shake(session):
+        with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+            raw = socket.create_connection(listener.getsockname())
+            one = pool.submit(connecting.wrap_socket, raw, session=session)
+            other = listening.wrap_socket(listener.accept()[0], server_side=True)
+            other.sendall(b"x")  # tickets come before it
+            assert one.result().recv(1) == b"x"
+            return one.result()
+
+    first = shake(None)
+    assert not first.session.has_ticket
+    assert not shake(first.session).session_reused
+
+
+def test_who_is_not_believed_is_told_and_does_not_ask_again():
+    def refuse(reason):
+        a, b = stream_pair(True)
+        a._connection = SimpleNamespace(settimeout=lambda _: None, recv_into=lambda _: (_ for _ in ()).throw(reason))
+        with pytest.raises(PartyError, match="the server hung up") as found:
+            a.receive(1)
+        return found.type
+
+    def error(reason):
+        found = ssl.SSLError(1, f"[SSL: {reason}]")
+        found.reason = reason
+        return found
+
+    for name in ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE"):
+        assert refuse(error(name)) is PartyError
+    assert refuse(error("UNEXPECTED_EOF_WHILE_READING")) is refuse(ConnectionResetError()) is PeerLost
+
+
+def test_a_key_that_others_may_read_is_warned_of(tmp_path, caplog):
+    (path,) = make_certificates(tmp_path / "made", ["alice"])
+    identity = Identity(path, tmp_path / "made" / "ca.pem")
+    identity.context(listens=False)
+    assert not caplog.records
+    copy = tmp_path / "copy.pem"
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o644)
+    for _ in range(2):
+        Identity(copy, tmp_path / "made" / "ca.pem").context(listens=False)
+    (line,) = caplog.messages
+    assert line == f"{copy} has a private key that others may read (mode 644): chmod 600 {copy}"
+
+
 @KINDS
 def test_letters(kind):
     a, b = pair(kind)
@@ -262,6 +379,25 @@ def test_a_fault_comes_in_place_of_anything(kind):
     assert refused.value.retry_after == 2.5
     a.send(1)
     b.receive(1)
+
+
+@pytest.mark.parametrize("retry, pause", [(0, 0.05), (1e-9, 0.05), (86400, 86400.0), (-1, None), (1e300, None),
+                                          pytest.param(10**400, None, id="huge"), (math.inf, None), (math.nan, None),
+                                          (True, None), ("1", None), ([], None)])  # fmt: skip
+def test_a_time_to_ask_again_is_checked(retry, pause):
+    a, b = pair("local")
+    a.send_fault("later", retry)
+    with pytest.raises(PartyError, match="later") as found:
+        b.receive(1)
+    assert getattr(found.value, "retry_after", None) == pause
+
+
+def test_a_fault_s_text_does_nothing_to_a_terminal():
+    a, b = pair("local")
+    a.send_fault("a\x1b[2Jb\r\nc\u202ed")
+    with pytest.raises(PartyError) as found:
+        b.receive(1)
+    assert str(found.value).endswith("failed: a [2Jb  c d")
 
 
 @pytest.mark.parametrize("secured", [False, True])

@@ -19,6 +19,7 @@ from typing import Any
 from ...plan import linear
 from ...plan.plan import Plan
 from ...plan.plan import Step as Need
+from ...program.kinds import EXACT
 from ...program.program import Step
 from ...program.step_json import dumps, from_json, loads, to_json
 from ..fixed_point import FixedPublic
@@ -108,11 +109,12 @@ def _hybrid(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> I
     a = step.attrs
     kept, square, direct = (len(a[part]) for part in ("kept", "square", "direct"))
     if kept:
-        compared = len(a["knots"]) if "knots" in a else 2 if a["kind"] == "relu6" else 1
+        own = None if "knots" in a else EXACT[a["kind"]]
+        compared = len(a["knots"] if own is None else own.points)
         yield "kept", "compare", (compared * kept,), {"bits": sign_bits(frac_bits)}
         for power in range(1, 1 + (1 + any(a["c2"]) if "knots" in a else 0)):
             yield f"power{power}", "multiply", (kept,), {}
-        if a["kind"] == "prelu":
+        if own is not None and own.slope == "private":
             yield _by_position("slope", kept)
     if square:
         yield "square", "square", (square,), {}

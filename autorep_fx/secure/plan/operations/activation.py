@@ -41,7 +41,7 @@ from ..attributes import BITS, FACTOR, KEPT, MASK, SHIFT, WIDTH
 from ..operation import Arrays, Operation, Simulated
 from ..plan import COMPARISONS, Step
 from ..ring import U64, elements, narrowed
-from ..rounding import NO_BOUND, in_ring, truncate
+from ..rounding import NO_BOUND, Rounding, in_ring, truncate
 from ..server_numbers import Numbers
 
 #: Activations that are compared; the others only where every position is replaced.
@@ -79,13 +79,13 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
-    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: np.random.Generator | None
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
     a = step.attrs
     y = narrowed(given[0], a["wire"])
     y = y if own.constant is None else y + narrowed(own.constant, a["wire"])
     shape, flat = y.shape, np.ascontiguousarray(y).reshape(len(y), -1)
-    x, b = truncate(flat, errors[0].reshape(len(y), -1), a["shift"], rng)
+    x, b = truncate(flat, errors[0].reshape(len(y), -1), a["shift"], rounding)
     align = np.int64(a["align"])
     lift = spline.BITS if "knots" in a else 0
     value, bound = x << align, np.ldexp(b, a["align"])

@@ -11,7 +11,9 @@ from ..ring import narrowed
 from ..server_numbers import Numbers
 
 
-def _simulate(step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: object) -> Simulated:
+def _simulate(
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: object
+) -> Simulated:
     value = narrowed(given[0], step.width) + narrowed(own.constant, step.width)
     return value, np.broadcast_to(errors[0], given[0].shape)
 

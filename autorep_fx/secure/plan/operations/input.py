@@ -28,7 +28,9 @@ def _shape(step: Step) -> Shape:
     return step.shape
 
 
-def _simulate(step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: object) -> Simulated:
+def _simulate(
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: object
+) -> Simulated:
     (x,) = given
     return narrowed(encode(x, step.frac_bits), step.width), np.zeros(x.shape)
 

@@ -58,7 +58,9 @@ def _exponent(step: Step, given: list[int]) -> int:
     return largest + step.attrs.get("up", 0)
 
 
-def _simulate(step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: object) -> Simulated:
+def _simulate(
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: object
+) -> Simulated:
     return local.apply(step, *given), _bound(step, errors)
 
 

@@ -12,6 +12,7 @@ from ..attributes import EXPONENT, KEPT, WEIGHT
 from ..operation import Operation, Simulated
 from ..plan import Step
 from ..ring import narrowed
+from ..rounding import Rounding
 from ..server_numbers import Numbers
 
 
@@ -39,12 +40,12 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
-    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: np.random.Generator | None
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
     y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0])
     y = y if own.constant is None else y + narrowed(own.constant, step.width)
     # A draw is no bound, and the convolution of one would be half of the work.
-    return y, _bound(step, own.weight, errors[0]) if rng is None else np.zeros(y.shape)
+    return y, _bound(step, own.weight, errors[0]) if rounding.rng is None else np.zeros(y.shape)
 
 
 def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:

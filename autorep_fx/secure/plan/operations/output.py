@@ -10,7 +10,7 @@ from ..attributes import SHIFT, WIDTH
 from ..operation import Operation, Simulated
 from ..plan import Step
 from ..ring import narrowed
-from ..rounding import in_ring, truncate
+from ..rounding import Rounding, in_ring, truncate
 from ..server_numbers import Numbers
 
 
@@ -19,9 +19,9 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
-    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: np.random.Generator | None
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
-    x, bound = truncate(narrowed(given[0], step.attrs["wire"]), errors[0], step.attrs["shift"], rng)
+    x, bound = truncate(narrowed(given[0], step.attrs["wire"]), errors[0], step.attrs["shift"], rounding)
     return in_ring(step, x), bound
 
 

@@ -16,7 +16,7 @@ from ..attributes import EXPONENT, SHIFT, WIDTH
 from ..operation import Arrays, Operation, Simulated
 from ..plan import Step
 from ..ring import elements, narrowed
-from ..rounding import NO_BOUND, in_ring, truncate
+from ..rounding import NO_BOUND, Rounding, in_ring, truncate
 from ..server_numbers import Numbers
 
 
@@ -34,10 +34,10 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
-    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rng: np.random.Generator | None
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
     given = [narrowed(v, step.attrs["wire"]) for v in given]
-    (x, b), (y, c) = (truncate(*factor, rng) for factor in zip(given, errors, step.attrs["shift"]))
+    (x, b), (y, c) = (truncate(*factor, rounding) for factor in zip(given, errors, step.attrs["shift"]))
     b, c = np.minimum(b, NO_BOUND), np.minimum(c, NO_BOUND)
     bound = np.abs(x.astype(np.float64)) * c + np.abs(y.astype(np.float64)) * b + b * c
     return in_ring(step, x * y), bound

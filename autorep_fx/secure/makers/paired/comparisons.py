@@ -1,0 +1,72 @@
+"""What the comparisons of a site need: the window's planes, the bit u that hides a result, and the triples of the
+tree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...plan import wire as sizes
+from ...plan.ring import kernel
+from .arithmetic import times, words_of_times
+from .transfers import WORD, Transfers
+from .turns import Protocol, Words
+
+#: Uses of the transfers of u: u itself, u alpha, u beta.
+_U = 0
+
+
+def transfers(window: int, width: int) -> int:
+    """In either direction, for planes of ``width`` words: one for u, two for each merge of the tree (of which the other
+    direction has one)."""
+    return WORD * width * (1 + sum(nodes // 2 for nodes in sizes.levels(window)))
+
+
+def triples(window: int, width: int, found: Transfers) -> tuple[np.ndarray, np.ndarray]:
+    """This party's masks and products of the tree's AND triples (plan/wire.py `masks`, `products`); no message.
+
+    A merge has ``a``, the choices of a transfer each way, and one or two ``b``, the sum of a bit of both strings: what
+    is hidden of the product is in the bits that were chosen.
+    """
+    masks, products = [], []
+    for nodes in sizes.levels(window):
+        pairs = nodes // 2
+        n = pairs * width * WORD
+        sent, received = found.take(n)
+        a = received.choices.reshape(pairs, width)
+        b, c = [], []
+        for use in range(2):
+            ones, others = (plane.reshape(pairs, width) for plane in sent.bits(use))
+            b.append(ones ^ others)
+            c.append(ones ^ received.bits(use).reshape(pairs, width) ^ (a & b[-1]))
+        masks += [a, b[0], b[1][:-1]]
+        products += [c[0], c[1][:-1]]
+    return np.concatenate(masks), np.concatenate(products)
+
+
+def hidden(
+    alpha: np.ndarray, high: np.ndarray, above: int, found: Transfers, party: int, *, products: bool
+) -> Protocol[tuple[np.ndarray, list[np.ndarray]]]:
+    """The random bit u of each comparison, as a plane, and shares of u and, of ``products``, of u alpha and u high.
+
+    alpha, high: (n,), n a multiple of 64, in the result's ring; high counts modulo 2**above.
+    """
+    n, width = len(alpha), 8 * alpha.itemsize
+    pair = found.take(n)
+    wanted = [(alpha, width)] + ([(high, above)] if above else []) if products else []
+    shares = yield from times(pair.received.choices, wanted, pair, use=_U, one=width, party=party)
+    shares = [share.astype(alpha.dtype) for share in shares]
+    if products and not above:
+        shares.append(np.zeros_like(alpha))
+    return pair.received.choices, shares
+
+
+def words_of_hidden(n: int, width: int, above: int, *, products: bool) -> Words:
+    return words_of_times(n, *((width, above) if above else (width,)) if products else (), one=width)
+
+
+def window_planes(low: np.ndarray, positions: np.ndarray, n: int) -> np.ndarray:
+    """The planes of n elements at positions of a wire, from those of all of it; those up to a whole word are zero."""
+    k = kernel()
+    values = k.unpack_bits(np.ascontiguousarray(low), WORD * low.shape[1])[positions]
+    values[n:] = 0
+    return k.pack_bits(values, bits=len(low))

@@ -1,0 +1,135 @@
+"""What both parties do alike: transfers, and the correlations of all steps that have masked wires, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ....text import brief
+from ...correlations.prepared import Prepared, Shares
+from ...correlations.stream import Stream
+from ...link.message import CORRELATIONS
+from ...parties.party import Party
+from ...plan.plan import Step
+from ..maker import Half
+from .ot import Receiver, Sender
+from .table import MAKING
+from .transfers import Pair, Received, Sent, Transfers
+from .turns import run, together, words_together
+
+#: Transfers, in either direction, that are held at once: 256 MB of blocks.
+AT_ONCE = 2**23
+
+
+#: Messages that wait for one another in an extension, at most.
+EXTENSION_WAITS = 4
+
+
+class Job(NamedTuple):
+    """One step of one inference.
+
+    Attributes:
+        inference: which of those that are prepared together.
+        number: of the step.
+        half: this party's half of the mask of its wires, (N, elements).
+    """
+
+    inference: int
+    number: int
+    step: Step
+    half: np.ndarray
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+class TwoPartyHalf(Half):
+    """Links: the other one, ``peer``.
+
+    Args:
+        number: 0 at the server, 1 at the client.
+    """
+
+    def __init__(self, party: Party, peer: str, number: int):
+        super().__init__(party)
+        self.peer, self.number, self.seed = peer, number, os.urandom(16)
+        channel, self._most = party.links[peer], party.clock.limit
+        self._sender, self._receiver = Sender(channel, CORRELATIONS), Receiver(channel, CORRELATIONS)
+
+    def setup_transfers(self) -> None:
+        """Base transfers both ways; what the server sends comes first, as in each extension."""
+        for half in (self._sender, self._receiver) if self.number == 0 else (self._receiver, self._sender):
+            half.setup()
+
+    def prepare(self, batch: int) -> Prepared:
+        return self.prepare_several(batch, 1)[0]
+
+    def prepare_several(self, batch: int, count: int) -> list[Prepared]:
+        """``count`` inferences on ``batch`` samples each, which share what weights take to be transformed."""
+        raise NotImplementedError
+
+    def streams(self, count: int) -> list[Stream]:
+        """Of the next inferences, whose numbers are taken."""
+        first = self.inference + 1
+        self.inference += count
+        return [Stream(self.seed, number) for number in range(first, first + count)]
+
+    def correlate(self, jobs: list[Job], batch: int, streams: list[Stream]) -> list[dict[str, Shares]]:
+        """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same
+        order."""
+        found: list[dict[str, Shares]] = [{} for _ in streams]
+        for part in parts(jobs, batch):
+            self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
+            counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
+            transfers = self._transfers(sum(counts))
+            protocols = []
+            for job, count in zip(part, counts):
+                own = Transfers(transfers.take(count))
+                protocols.append(
+                    MAKING[job.step.op].make(
+                        job.step, batch, job.half, own, self.number, job.number, streams[job.inference]
+                    )
+                )
+            shares = run(together(*protocols), self.party.links[self.peer], CORRELATIONS)
+            for job, share in zip(part, shares):
+                found[job.inference][job.step.name] = share
+        return found
+
+    def _transfers(self, n: int) -> Transfers:
+        if self.number == 0:
+            sent, received = self._sent(n), self._received(n)
+        else:
+            received, sent = self._received(n), self._sent(n)
+        return Transfers(Pair(sent, received))
+
+    def _sent(self, n: int) -> Sent:
+        index = self._sender.index
+        return Sent(self._sender.extend(n), self._sender.delta, index)
+
+    def _received(self, n: int) -> Received:
+        index = self._receiver.index
+        return Received(*self._receiver.extend(n), index)
+
+
+def waits(part: list[Job], batch: int) -> int:
+    """Messages that wait for one another while a part's transfers are extended and used."""
+    turns = words_together(*(MAKING[job.step.op].words(job.step, batch) for job in part))
+    return len(turns) + 2 * EXTENSION_WAITS
+
+
+def parts(jobs: list[Job], batch: int) -> Iterator[list[Job]]:
+    """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
+    part: list[Job] = []
+    held = 0
+    for job in jobs:
+        count = MAKING[job.step.op].transfers(job.step, batch)
+        if part and held + count > AT_ONCE:
+            yield part
+            part, held = [], 0
+        part.append(job)
+        held += count
+    if part:
+        yield part

@@ -1,0 +1,40 @@
+"""The maker without a helper, as others see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...link.network import Network
+from ...parties.party import Party
+from ...parties.server import Server
+from ...plan.plan import Plan
+from ...plan.server_numbers import Numbers
+from ...rates import Rates
+from ..maker import Helper, Maker, Offline
+from .client import ClientHalf
+from .cost import offline
+from .model import EncryptedMaps
+from .server import ServerHalf
+
+
+class Paired(Maker):
+    """Client and server alone. There is no comparison key, for nobody may know the mask that it is about."""
+
+    name = "paired"
+    helpers = ()
+    comparisons = ("gmw",)
+
+    def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
+        return EncryptedMaps(plan, numbers)
+
+    def client(self, party: Party) -> ClientHalf:
+        return ClientHalf(party)
+
+    def server(self, party: Server, model: EncryptedMaps) -> ServerHalf:
+        return ServerHalf(party, model)
+
+    def helper(self, role: str, party: Party) -> Helper:
+        raise KeyError(role)
+
+    def offline(self, plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
+        return offline(plan, batch, network, rates)

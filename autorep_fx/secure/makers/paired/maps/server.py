@@ -1,0 +1,88 @@
+"""The server's part of encrypted maps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....plan.plan import Step
+from ....plan.ring import elements, kernel
+from ....plan.server_numbers import Numbers
+from . import messages
+from .field import Field, field
+from .keys import PublicKey, fresh, generator
+from .packing import Packing
+from .parameters import check_weights
+
+
+class Weight:
+    """A map's weights, laid out for the kernels at first use, for a size of batch; sessions may share it.
+
+    Attributes:
+        step: the map.
+        memory: bytes that it may take beside the weights, so that they need not be transformed at every use.
+    """
+
+    def __init__(self, step: Step, weight: np.ndarray, memory: int):
+        self.step, self.memory, self._weight = step, memory, weight
+        self._laid: tuple[Packing, Any] | None = None
+        self._lock = threading.Lock()
+
+    def laid(self, of: Field) -> Any:
+        """What the kernels multiply by; kept until another size of batch is packed in another way.
+
+        Raises:
+            ValueError: the weights are too large for encrypted maps.
+        """
+        with self._lock:
+            if self._laid is None or self._laid[0] != of.packing:
+                values = of.packing.values(of.weight(self._weight))
+                check_weights(self.step, values)
+                if np.abs(values).max(initial=0) < 2**31:
+                    values = values.astype(np.int32)
+                positions = of.packing.positions().reshape(-1)
+                laid = kernel().rlwe_weight(values, positions, width=self.step.width, memory=self.memory)
+                self._laid = of.packing, laid
+            return self._laid[1]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of ``memory`` that are in use."""
+        return 0 if self._laid is None else self._laid[1].stored_bytes
+
+    def __repr__(self) -> str:
+        return f"Weight({self.step.name})"
+
+
+def prepare_weight(step: Step, numbers: Numbers, *, memory: int = 0, batch: int = 1) -> Weight:
+    """What the server keeps of a map's weights, once per model: laid out for this size of batch.
+
+    Raises:
+        ValueError: the weights are too large for encrypted maps, or a kernel is.
+    """
+    weight = Weight(step, numbers.of_map, memory)
+    of = field(step, batch)
+    if of.groups:
+        weight.laid(of)
+    return weight
+
+
+def respond(
+    step: Step, weight: Weight, public: PublicKey, message: Sequence[np.ndarray], batch: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The server's share of the map of what the client encrypted, (N, *step.shape), and its answer.
+
+    Raises:
+        PartyError: the message has another length than one for ``batch`` samples.
+    """
+    of = field(step, batch)
+    words = messages.whole(step, message, messages.sizes(step, batch)[0], "server", "the client")
+    seed, high, low = messages.sent(of, words)
+    if not of.groups:
+        return np.zeros((batch, *step.shape), elements(step.width)), messages.join(words[:0])
+    share, high, low = kernel().rlwe_respond(high, low, weight.laid(of), public.values[step.width],
+                                             public_seed=generator("c1", seed), seed=fresh().tobytes())  # fmt: skip
+    return of.result(share), messages.join(high, low)

@@ -1,0 +1,27 @@
+"""What the server makes of its weights once, for all sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...plan.plan import Plan
+from ...plan.server_numbers import Numbers
+from . import maps
+
+
+class EncryptedMaps:
+    """Weights by step, as :func:`~.maps.respond` takes them."""
+
+    def __init__(self, plan: Plan, numbers: Mapping[str, Numbers]):
+        self.weights: dict[str, Any] = {
+            step.name: maps.prepare_weight(step, numbers[step.name]) for step in plan.steps if step.op == "map"
+        }
+
+    def __repr__(self) -> str:
+        return f"EncryptedMaps({len(self.weights)} layers)"
+
+
+def widths(plan: Plan) -> list[int]:
+    """Of the rings that maps are in."""
+    return sorted({step.width for step in plan.steps if step.op == "map"})

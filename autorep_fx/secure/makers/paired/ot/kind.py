@@ -1,0 +1,75 @@
+"""What a way to extend oblivious transfer is: two halves, and what they say."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from ....link.channel import Channel
+from .said import Said
+
+#: What sender and receiver say, in this order.
+Both = tuple[Said, Said]
+
+
+class SendingHalf(ABC):
+    """The sender's: correlated blocks q, with one delta for all of a session.
+
+    Attributes:
+        delta: (2,) words, after the set-up.
+        index: the number of the next transfer in the session.
+    """
+
+    delta: np.ndarray
+    index: int
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Once, at the same time as the receiver's."""
+
+    @abstractmethod
+    def extend(self, n: int) -> np.ndarray:
+        """Blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many."""
+
+
+class ReceivingHalf(ABC):
+    """The receiver's: blocks `t = q ^ c * delta`, for random choices c.
+
+    Attributes:
+        index: the number of the next transfer in the session.
+    """
+
+    index: int
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Once, at the same time as the sender's."""
+
+    @abstractmethod
+    def extend(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Blocks (n, 2), and the choices as a plane."""
+
+
+class Kind(ABC):
+    """A way to extend oblivious transfer."""
+
+    @abstractmethod
+    def sender(self, channel: Channel, step: int) -> SendingHalf: ...
+
+    @abstractmethod
+    def receiver(self, channel: Channel, step: int) -> ReceivingHalf: ...
+
+    @abstractmethod
+    def setup_said(self) -> Both: ...
+
+    @abstractmethod
+    def extension_said(self, n: int, index: int = 0) -> Both:
+        """Of n transfers, after ``index`` others."""
+
+
+def check_size(n: int) -> int:
+    """Raises ValueError unless n transfers are whole words of a plane."""
+    if n <= 0 or n % 64:
+        raise ValueError(f"n: oblivious transfers are made by the 64, got {n}")
+    return n

@@ -1,0 +1,145 @@
+"""Random oblivious transfers of one party, in both directions, and what protocols make of them.
+
+In a transfer the sender has two strings and the receiver a bit and the string of that bit. Each is kept as the block
+of a correlation, ``q`` and ``q xor delta`` at the sender, ``t = q xor c delta`` at the receiver; strings are hashes of
+it, one for each *use* (the hash's domain), so that one transfer serves several strings and never the same one twice.
+Source: Ishai, Kilian, Nissim, Petrank (CRYPTO 2003); additive strings are the correlated OT of Asharov, Lindell,
+Schneider, Zohner (CCS 2013). Kernels: autorep_fx.kernels.ot.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ....text import brief
+from ...plan.ring import U64, kernel
+
+#: Bits of a word.
+WORD = 64
+
+
+class Sent:
+    """n transfers (a multiple of 64) of which this party has both strings.
+
+    Args:
+        blocks: (n, 2) words, q.
+        delta: (2,) words.
+        index: the running number of the first one, of all of a session in this direction.
+    """
+
+    def __init__(self, blocks: np.ndarray, delta: np.ndarray, index: int):
+        self.blocks, self.delta, self.index = blocks, delta, index
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, part: slice) -> Sent:
+        return Sent(self.blocks[part], self.delta, self.index + part.start)
+
+    def flip(self, plane: np.ndarray) -> None:
+        """Exchange both strings where the plane has 1."""
+        kernel().ot_flip_(self.blocks, self.delta, plane)
+
+    def bits(self, use: int) -> tuple[np.ndarray, np.ndarray]:
+        """One bit of each string, as planes."""
+        k, options = kernel(), {"index": self.index, "domain": use}
+        return k.ot_bits(self.blocks, **options), k.ot_bits(self.blocks, delta=self.delta, **options)
+
+    def strings(self, values: np.ndarray, bits: int, use: int) -> tuple[np.ndarray, np.ndarray]:
+        """This party's share of ``c v`` modulo 2**bits (n,), and the message with which the receiver has the other."""
+        return kernel().ot_send(self.blocks, self.delta, values, bits=bits, index=self.index, domain=use)
+
+
+class Received:
+    """n transfers of which this party has one string each.
+
+    Args:
+        blocks: (n, 2) words, t.
+        choices: a plane: which string.
+        index: as of :class:`Sent`.
+    """
+
+    def __init__(self, blocks: np.ndarray, choices: np.ndarray, index: int):
+        self.blocks, self.choices, self.index = blocks, choices, index
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, part: slice) -> Received:
+        words = slice(part.start // WORD, part.stop // WORD)
+        return Received(self.blocks[part], self.choices[words], self.index + part.start)
+
+    def choose(self, plane: np.ndarray) -> np.ndarray:
+        """Make these the choices: what the sender must flip."""
+        flips = self.choices ^ plane
+        self.choices[:] = plane
+        return flips
+
+    def bits(self, use: int) -> np.ndarray:
+        return kernel().ot_bits(self.blocks, index=self.index, domain=use)
+
+    def strings(self, message: np.ndarray, bits: int, use: int) -> np.ndarray:
+        """This party's share of ``c v`` modulo 2**bits (n,)."""
+        return kernel().ot_receive(self.blocks, self.choices, message, bits=bits, index=self.index, domain=use)
+
+
+class Pair(NamedTuple):
+    """As many transfers each way."""
+
+    sent: Sent
+    received: Received
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    def rows(self, n: int) -> list[Pair]:
+        """Parts of n each, in order."""
+        parts = (slice(at, at + n) for at in range(0, len(self.sent), n))
+        return [Pair(self.sent[part], self.received[part]) for part in parts]
+
+    def at(self, positions: np.ndarray, n: int) -> Pair:
+        """Of every n, those at the positions, a multiple of 64; for uses that no other has.
+
+        They are numbered anew from the first one's number on: in one use a number names one transfer still.
+        """
+        rows = len(self.sent) // n
+
+        def found(blocks: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(blocks.reshape(rows, n, 2)[:, positions]).reshape(-1, 2)
+
+        chosen = kernel().unpack_bits(self.received.choices[None], len(self.received)).reshape(rows, n)[:, positions]
+        choices = plane_of(np.ascontiguousarray(chosen).reshape(-1))
+        return Pair(
+            Sent(found(self.sent.blocks), self.sent.delta, self.sent.index),
+            Received(found(self.received.blocks), choices, self.received.index),
+        )
+
+
+class Transfers:
+    """What an inference has of transfers in both directions, handed out in order; both parties take alike."""
+
+    def __init__(self, all_of_them: Pair):
+        self._all, self._at = all_of_them, 0
+
+    def take(self, n: int) -> Pair:
+        """The next n (a multiple of 64) each way."""
+        part = slice(self._at, self._at + n)
+        self._at += n
+        return Pair(self._all.sent[part], self._all.received[part])
+
+
+def padded(n: int) -> int:
+    """Elements of a vector whose planes are whole words."""
+    return -(-n // WORD) * WORD
+
+
+def plane_of(bits: np.ndarray) -> np.ndarray:
+    """A plane of (n,) numbers 0 and 1, n a multiple of 64."""
+    return kernel().pack_bits(np.ascontiguousarray(bits, U64), bits=1)[0]
+
+
+def spread(plane: np.ndarray) -> np.ndarray:
+    """The bits of a plane as numbers 0 and 1, uint64."""
+    return kernel().unpack_bits(plane[None], WORD * len(plane))

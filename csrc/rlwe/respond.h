@@ -1,0 +1,211 @@
+// The server's half: sums of ciphertexts times weights, made again with the client's public key, cut to what is sent.
+//
+// 1. Of each input polynomial the server has (c0, c1), of each output its weights w: X = sum c0 w, Y = sum c1 w, values
+// at
+//    the roots.
+// 2. For each answer u (ternary) and e (noise) are drawn: X += pk0 u, Y += pk1 u + e. Y alone is sent, and is as good
+// as
+//    uniform for who knows c1, pk1 and s, by RLWE with the secret u, whatever was sent as c0 and pk0.
+// 3. The server keeps round(t X / q), the client gets round(t Y s / q): X + Y s is q W B / t and little noise, so that
+//    these are shares of W B, off by one where the noise carries over.
+#pragma once
+#include "rlwe/args.h"
+#include "rlwe/encrypt.h"
+
+namespace autorep {
+namespace AR_TIER {
+
+AR_INLINE int64_t chunks_of(int64_t inputs) { return (inputs + kRlweChunk - 1) / kRlweChunk; }
+
+static void rlwe_expand(const RlweExpandArgs& a, int threads) {
+  const RlweTables& t = *a.tables;
+  const int64_t n = t.degree, runs = n / kRlweRun;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < a.samples * a.groups * a.inputs; ++i) {
+    const int64_t input = i % a.inputs, chunk = input / kRlweChunk * kRlweChunk;
+    const int64_t in_chunk = min64(kRlweChunk, a.inputs - chunk);
+    // Whole groups of inputs before this one, then the chunks before its own.
+    uint32_t* base = a.out + (i - input + chunk) * 2 * t.limbs * n + (input - chunk) * 2 * kRlweRun;
+    uint32_t* x = (uint32_t*)(a.scratch + omp_get_thread_num() * kRlweEncryptBytes);
+    const Message message = {a.high, a.low, a.low_words};
+    for (int l = 0; l < t.limbs; ++l) {
+      const RlwePrime& r = t.prime[l];
+      for (int part = 0; part < 2; ++part) {
+        if (part == 1) sample_uniform(*a.public_key, limb_stream(uint64_t(i), l), r.p, n, x);
+        else if (t.width == 32) from_torus<uint32_t>(t, message, i, l, x);
+        else from_torus<uint64_t>(t, message, i, l, x);
+        if (part == 0) forward(r, n, x);
+        uint32_t* to = base + l * n * in_chunk * 2 + part * kRlweRun;
+        for (int64_t run = 0; run < runs; ++run, to += in_chunk * 2 * kRlweRun)
+          memcpy(to, x + run * kRlweRun, kRlweRun * 4);
+      }
+    }
+  }
+}
+
+// |value| modulo p, below 4 p; that it is negative turns `negative` round.
+AR_INLINE uint32_t magnitude(int64_t value, const RlwePrime& r, uint32_t& negative) {
+  const uint64_t sign = uint64_t(value) >> 63, size = (uint64_t(value) ^ -sign) + sign;
+  negative ^= uint32_t(sign);
+  return times1(uint32_t(size), r.one, r.p) + times1(uint32_t(size >> 32), r.two32, r.p);
+}
+
+template <class Value>
+static void weight_polynomial(const RlweWeight& w, int64_t row, int limb, uint32_t* out) {
+  const RlwePrime& r = w.tables->prime[limb];
+  const int64_t n = w.tables->degree;
+  const Value* values = (const Value*)w.values + row * w.terms;
+  memset(out, 0, size_t(n) * 4);
+  for (int64_t k = 0; k < w.terms; ++k) {
+    const int64_t position = w.positions[k];
+    uint32_t negative = position >= n;
+    uint32_t v = least4(magnitude(values[k], r, negative), r.p);
+    v = (v ^ -negative) + negative + (r.p & -negative);  // p - v, or v
+    uint32_t& to = out[position & (n - 1)];
+    to = least(to + v, to + v - r.p);
+  }
+  forward(r, n, out);
+}
+
+// The weights of a tile, one chunk and one prime.
+static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb, uint32_t* x,
+                         uint32_t* out) {
+  const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
+  for (int64_t i = 0; i < in_chunk; ++i)
+    for (int64_t o = 0; o < kRlweTile; ++o) {
+      const int64_t output = tile * kRlweTile + o;
+      if (output >= w.outputs) {
+        memset(x, 0, size_t(n) * 4);
+      } else {
+        const int64_t row = (group * w.outputs + output) * w.inputs + chunk + i;
+        if (w.value_bytes == 4) weight_polynomial<int32_t>(w, row, limb, x);
+        else weight_polynomial<int64_t>(w, row, limb, x);
+      }
+      uint32_t* to = out + (i * kRlweTile + o) * kRlweRun;
+      for (int64_t run = 0; run < n / kRlweRun; ++run, to += in_chunk * kRlweTile * kRlweRun)
+        memcpy(to, x + run * kRlweRun, kRlweRun * 4);
+    }
+}
+
+static void rlwe_weight(const RlweWeightArgs& a, int threads) {
+  const RlweWeight& w = a.weight;
+  const int64_t n = w.tables->degree, tiles = (w.outputs + kRlweTile - 1) / kRlweTile;
+  const int64_t limbs = w.tables->limbs, chunks = chunks_of(w.inputs);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t task = 0; task < a.tiles * chunks * limbs; ++task) {
+    alignas(64) uint32_t x[kRlweMostDegree];
+    const int64_t tile = task / (chunks * limbs), limb = task % limbs;
+    const int64_t chunk = task / limbs % chunks * kRlweChunk, in_chunk = min64(kRlweChunk, w.inputs - chunk);
+    uint32_t* out = a.out + ((tile * w.inputs + chunk) * limbs + limb * in_chunk) * kRlweTile * n;
+    const int64_t at = a.first_tile + tile;
+    weight_block(w, at / tiles, at % tiles, chunk, int(limb), x, out);
+  }
+}
+
+// sums (output x c0 and c1 x limbs x n) = ciphertexts times weights, or are added to.
+static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, const uint32_t* c, const uint32_t* w, bool fresh,
+                     int64_t limb_stride, uint32_t* sums) {
+  enum { kOutputs = kRlweLanes == 16 ? 4 : 2 };
+  const U32 p = splat(r.p);
+  for (int64_t run = 0; run < n / kRlweRun; ++run, c += inputs * 2 * kRlweRun, w += inputs * kRlweTile * kRlweRun)
+    for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes)
+      for (int64_t first = 0; first < kRlweTile; first += kOutputs) {
+        Wide sum[kOutputs][2] = {};
+        for (int64_t i = 0; i < inputs; ++i) {
+          const Split c0 = split(load<U32>(c + 2 * i * kRlweRun + lane));
+          const Split c1 = split(load<U32>(c + (2 * i + 1) * kRlweRun + lane));
+#pragma GCC unroll 4
+          for (int o = 0; o < kOutputs; ++o) {
+            const Split factor = split(load<U32>(w + (i * kRlweTile + first + o) * kRlweRun + lane));
+            add(sum[o][0], wide_product(c0, factor)), add(sum[o][1], wide_product(c1, factor));
+          }
+        }
+#pragma GCC unroll 4
+        for (int o = 0; o < kOutputs; ++o)
+          for (int part = 0; part < 2; ++part) {
+            uint32_t* to = sums + ((first + o) * 2 + part) * limb_stride + run * kRlweRun + lane;
+            const U32 value = reduced(sum[o][part], r);
+            store(to, fresh ? value : reduced2(load<U32>(to) + value, p));
+          }
+      }
+}
+
+// From the sums of one answer to what is kept and what is sent. y: 2 x limbs x n; x: n; e: 2 x n.
+template <class Ring>
+static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sums, uint32_t* y, uint32_t* x,
+                   int8_t* e) {
+  const RlweTables& t = *a.weight.tables;
+  const int64_t n = t.degree, size = t.limbs * n;
+  int8_t* u = e + n;
+  sample_ternary(*a.seed, 2 * uint64_t(answer), n, u);
+  sample_noise(*a.seed, 2 * uint64_t(answer) + 1, n, e);
+  for (int l = 0; l < t.limbs; ++l) {
+    const RlwePrime& r = t.prime[l];
+    residues(r, n, u, x);
+    forward(r, n, x);
+    for (int part = 0; part < 2; ++part) {
+      uint32_t* to = y + part * size + l * n;
+      pointwise(r, n, x, a.public_key + part * size + l * n, to);
+      for (int64_t j = 0; j < n; j += kRlweLanes)
+        store(to + j, load<U32>(to + j) + load<U32>(sums + part * size + l * n + j));
+      inverse(r, n, kScaleCrt, to);
+      if (part == 1) add_small(r, n, e, to);
+    }
+  }
+  Ring *share = (Ring*)a.share + answer * n, *high = (Ring*)a.high + answer * n;
+  uint8_t* low = a.low + answer * n;
+  if (sizeof(Ring) == 4) {
+    for (int64_t j = 0; j < n; ++j) share[j] = Ring((torus64(t, y, j) + (uint64_t(1) << 31)) >> 32);
+    for (int64_t j = 0; j < n; ++j) {
+      const uint64_t v = torus64(t, y + size, j) + (uint64_t(1) << 23);
+      high[j] = Ring(v >> 32), low[j] = uint8_t(v >> 24);
+    }
+    return;
+  }
+  for (int64_t j = 0; j < n; ++j) {
+    share[j] = Ring((torus128(t, y, j) + (U128(1) << 63)) >> 64);
+    const U128 v = torus128(t, y + size, j) + (U128(1) << 55);
+    high[j] = Ring(v >> 64), low[j] = uint8_t(v >> 56);
+  }
+}
+
+static void rlwe_respond(const RlweRespondArgs& a, int threads) {
+  const RlweWeight& w = a.weight;
+  const RlweTables& t = *w.tables;
+  const int64_t n = t.degree, tiles = (w.outputs + kRlweTile - 1) / kRlweTile, size = t.limbs * n;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (int64_t tile = 0; tile < w.groups * tiles; ++tile) {
+    uint32_t* sums = (uint32_t*)(a.scratch + omp_get_thread_num() * rlwe_respond_bytes(t));
+    uint32_t* scratch = sums + kRlweSamples * kRlweTile * 2 * size;
+    uint32_t *y = scratch + kRlweChunk * kRlweTile * n, *x = y + 2 * size;
+    int8_t* e = (int8_t*)(x + n);
+    const int64_t group = tile / tiles, first = tile % tiles * kRlweTile;
+    for (int64_t sample = 0; sample < a.samples; sample += kRlweSamples) {
+      const int64_t together = min64(kRlweSamples, a.samples - sample);
+      for (int64_t chunk = 0; chunk < w.inputs; chunk += kRlweChunk) {
+        const int64_t in_chunk = min64(kRlweChunk, w.inputs - chunk);
+        for (int l = 0; l < t.limbs; ++l) {
+          const uint32_t* weights = scratch;
+          if (tile < a.stored_tiles)
+            weights = a.stored + ((tile * w.inputs + chunk) * t.limbs + l * in_chunk) * kRlweTile * n;
+          else weight_block(w, group, tile % tiles, chunk, l, x, scratch);
+          for (int64_t s = 0; s < together; ++s) {
+            const int64_t before = ((sample + s) * w.groups + group) * w.inputs + chunk;
+            const uint32_t* c = a.ciphertexts + before * 2 * size + l * n * in_chunk * 2;
+            multiply(t.prime[l], n, in_chunk, c, weights, chunk == 0, size, sums + s * kRlweTile * 2 * size + l * n);
+          }
+        }
+      }
+      for (int64_t s = 0; s < together; ++s)
+        for (int64_t o = 0; o < min64(kRlweTile, w.outputs - first); ++o) {
+          const int64_t answer = ((sample + s) * w.groups + group) * w.outputs + first + o;
+          const uint32_t* own = sums + (s * kRlweTile + o) * 2 * size;
+          if (t.width == 32) finish<uint32_t>(a, answer, own, y, x, e);
+          else finish<uint64_t>(a, answer, own, y, x, e);
+        }
+    }
+  }
+}
+
+}  // namespace AR_TIER
+}  // namespace autorep

@@ -1,0 +1,126 @@
+"""What two make of their halves of a mask is what the contract says: every array, of every operation."""
+
+import functools
+
+import numpy as np
+import pytest
+from ideal_transfers import against, ideal
+from native_runs import compiled
+from networks import Everything, images, replace
+from torch import nn
+
+from autorep_fx.kernels.masked import full
+from autorep_fx.secure.correlations import layout
+from autorep_fx.secure.correlations.stream import Stream
+from autorep_fx.secure.makers.paired.table import MAKING
+from autorep_fx.secure.parties import gmw
+from autorep_fx.secure.parties.operations.product import factors
+from autorep_fx.secure.plan import wire
+from autorep_fx.secure.plan.ring import elements, kernel
+
+BATCH = 2
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Hybrid sites, max pooling, ReLU6, leaky ReLU, PReLU, a spline, a product."""
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.SiLU(), nn.LeakyReLU(0.2), Everything())
+    return compiled(model, images(), lambda gm: replace(gm, 0.5))
+
+
+def made(step, rng):
+    """(server's shares, client's shares, s, B, words of the turns)."""
+    making, ring = MAKING[step.op], elements(step.attrs["wire"])
+    transfers = making.transfers(step, BATCH)
+    s, b = (rng.integers(0, 2**64, (BATCH, step.wire_size), np.uint64).astype(ring) for _ in range(2))
+    found = ideal(transfers, rng)
+    seeds = (Stream(bytes([i]) * 16, 1) for i in range(2))
+    sides = [
+        making.make(step, BATCH, half, pair, party, 3, stream)
+        for party, (half, pair, stream) in enumerate(zip((s, b), found, seeds))
+    ]
+    server, client, turns = against(*sides)
+    assert {pair._at for pair in found} == {transfers}
+    assert turns == making.words(step, BATCH)
+    return server, client, s, b, turns
+
+
+def alpha_of(s, b, shift):
+    """The mask as two truncate it, L bits, in 64."""
+    length = 8 * s.itemsize - shift
+    return (s.astype(np.uint64) >> np.uint64(shift)) - (b.astype(np.uint64) >> np.uint64(shift)) & np.uint64(
+        2**length - 1
+    )
+
+
+def halves(alpha, length, ring):
+    """alpha and beta in the ring of a result."""
+    beta = (alpha >> np.uint64(length - 1)) << np.uint64(length) if length < 64 else np.zeros_like(alpha)
+    return alpha.astype(ring), beta.astype(ring)
+
+
+def _total(server, client, ring, name):
+    return full(server[name], ring) + full(client[name], ring)
+
+
+def masked_steps(program):
+    plan = program.native[0].with_comparison("gmw")
+    return [step for step in plan.steps if step.masked]
+
+
+def test_every_array_is_what_the_contract_says(program):
+    rng, seen = np.random.default_rng(1), set()
+    for step in masked_steps(program):
+        server, client, s, b, _ = made(step, rng)
+        ring, found = elements(step.width), layout.layout(step, BATCH)
+        assert {*found} <= {*server} == {*client}
+
+        total = functools.partial(_total, server, client, ring)
+        if step.op == "product":
+            (a1, b1), (a2, b2) = (
+                halves(alpha_of(x, y, shift), 8 * s.itemsize - shift, ring)
+                for x, y, shift in zip(factors(step, s), factors(step, b), step.attrs["shift"])
+            )
+            for name, want in (("aa", a1 * a2), ("ab", a1 * b2), ("ba", b1 * a2), ("bb", b1 * b2)):
+                np.testing.assert_array_equal(total(name), want.reshape(BATCH, -1))
+            seen.add("product")
+            continue
+        shift, a = step.attrs["shift"], step.attrs
+        alpha64 = alpha_of(s, b, shift)
+        alpha, beta = halves(alpha64, 8 * s.itemsize - shift, ring)
+        two = ring.type(2)
+        true = {"alpha": alpha, "beta": beta, "alpha2": alpha * alpha, "ab": two * alpha * beta - beta * beta}
+        for name in true:
+            if name in found:
+                np.testing.assert_array_equal(total(name), true[name], err_msg=f"{step.name} {name}")
+                seen.add(name)
+        n, repeat = wire.compared(step, BATCH), len(wire.points(step)) if wire.compared(step, BATCH) else 1
+        if not n:
+            continue
+        planes = (server["bits"] ^ client["bits"]).reshape(a["window"] + 1, repeat, -1)
+        window = wire.kept_of(step, alpha64) & np.uint64(2 ** a["window"] - 1)
+        for point in range(repeat):
+            part = np.ascontiguousarray(planes[:, point])
+            np.testing.assert_array_equal(kernel().unpack_bits(part[:-1], n), window)
+            u = kernel().unpack_bits(part[-1:], n).astype(ring)
+            own = slice(point * n, (point + 1) * n)
+            np.testing.assert_array_equal(total("u")[own], u)
+            if "u_alpha" in found:
+                np.testing.assert_array_equal(total("u_alpha")[own], u * wire.kept_of(step, alpha))
+                np.testing.assert_array_equal(total("u_beta")[own], u * wire.kept_of(step, beta))
+        for (a0, b0, c0), (a1, b1, c1) in zip(
+            *(gmw.triples(a["window"], half["mask"], half["product"]) for half in (server, client))
+        ):
+            np.testing.assert_array_equal(c0 ^ c1, np.resize(a0 ^ a1, b0.shape) & (b0 ^ b1))
+        seen.add(a["kind"])
+        if "a_alpha" in found:
+            opening = server["a"] + client["a"]
+            kept = {name: wire.kept_of(step, v) for name, v in true.items()}
+            np.testing.assert_array_equal(total("a_alpha"), opening * kept["alpha"])
+            np.testing.assert_array_equal(total("a_beta"), opening * kept["beta"])
+            seen.add("spline")
+            if "a_alpha2" in found:
+                np.testing.assert_array_equal(total("a_alpha2"), opening[1] * kept["alpha2"])
+                np.testing.assert_array_equal(total("a_ab"), opening[1] * kept["ab"])
+                seen.add("bends")
+    assert {"product", "spline", "alpha2", "ab", "alpha", "relu", "bends"} <= seen, seen
