@@ -79,6 +79,7 @@ SETTINGS = {f"{m}": {"margin_bits": m, "window_margin_bits": m} for m in MARGINS
 
 def of_random_networks(first: int, last: int) -> list[dict]:
     """A row for each setting."""
+    torch.set_num_threads(1)  # small networks
     rows: list[dict] = []
     for name, options in SETTINGS.items():
         row = {"margin_bits": name, "answered": 0, "beyond": 0, "online_ms": 0.0, "offline_MB": 0.0, "compiled": 0}

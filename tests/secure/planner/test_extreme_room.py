@@ -25,7 +25,7 @@ def answers(program, x):
     return run(*program.native, x.double().numpy())[0].output
 
 
-def of_random_networks(seeds, **options):
+def of_random_networks(seeds, steps=50, **options):
     """(beyond the model, answered) of their hard inputs."""
     wrong = answered = 0
     for seed in seeds:
@@ -33,15 +33,15 @@ def of_random_networks(seeds, **options):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ar.CompileWarning)
             program = ar.compile(case.gm, case.examples, **options)
-        x = hard_inputs(case.gm, case.filters, InputRange.of_plan(program.plan()), (3, 8, 8), seed)
+        x = hard_inputs(case.gm, case.filters, InputRange.of_plan(program.plan()), (3, 8, 8), seed, steps)
         wrong += int(beyond(program, x, "fss" if seed % 2 else "gmw").sum())
         answered += len(x)
     return wrong, answered
 
 
 def test_inputs_that_are_made_to_leave_a_window_do_not():
-    wrong, answered = of_random_networks((1, 10, 16))
-    assert answered > 150 and wrong == 0
+    wrong, answered = of_random_networks((1, 16), steps=30)
+    assert answered > 100 and wrong == 0
 
 
 @pytest.mark.slow
