@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -18,30 +19,71 @@ def test_python_and_torch_have_a_lower_bound_and_no_upper_one():
     assert (project["requires-python"], torch) == (">=3.11", "torch>=2.13")
 
 
-@pytest.mark.slow
-def test_wheel_runs_without_compiler_and_without_the_source_tree(tmp_path):
+#: A private answer, and where the package was found.
+TRIED = """
+import torch
+import autorep_fx as ar
+import autorep_fx.kernels as kernels
+x = torch.rand(32, 1, 4, 4)
+net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+program = ar.compile(ar.transform(net, example_inputs=x), x)
+error = (program.run(x).output - net(x)).abs().max()
+print(kernels.__file__, kernels.available(), bool(error < 0.05))
+"""
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """Where `make wheel` left a wheel and the source archive."""
     subprocess.run(["make", "wheel"], cwd=ROOT, check=True)
-    (wheel,) = (ROOT / "dist").glob("*.whl")
+    return ROOT / "dist"
+
+
+def run(*command, **options) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_wheel_runs_without_compiler_and_without_the_source_tree(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
     assert "manylinux" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     kinds = (".py", ".typed", ".html", ".js", ".json")
     ours = {str(p.relative_to(ROOT)) for p in (ROOT / "autorep_fx").rglob("*") if p.suffix in kinds}
-    built = {n for n in names if n.startswith("autorep_fx/") and not n.endswith("/")}
-    assert ours <= built and [Path(n).suffix for n in built - ours] == [".so"]
+    packed = {n for n in names if n.startswith("autorep_fx/") and not n.endswith("/")}
+    assert ours <= packed and [Path(n).suffix for n in packed - ours] == [".so"]
     assert any(n.startswith("autorep_fx.libs/libgomp") for n in names)
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
-    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    pip = (sys.executable, "-m", "pip", "-qq", "install", "--no-deps")
-    subprocess.run([*pip, "--target", installed, wheel], check=True)
-    env = {**os.environ, "PATH": str(elsewhere), "PYTHONPATH": str(installed)}
+    python, options = own_environment(tmp_path, wheel, compiler=False)
+    folder = python.parents[1] / "lib"
+    assert Path(run(python, "-c", TRIED, **options).split()[0]).is_relative_to(folder)
+    assert "megabytes sent, native" in run(python.parent / "autorep-fx", "demo", "--images", 8, **options)
 
-    def python(*args: str) -> str:
-        done = subprocess.run([sys.executable, *args], cwd=elsewhere, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    where = "import autorep_fx.kernels as kernels; print(kernels.__file__, kernels.available())"
-    assert python("-c", where).split() == [str(installed / "autorep_fx" / "kernels" / "__init__.py"), "True"]
-    assert "megabytes sent, native" in python("-m", "autorep_fx", "demo", "--images", "8")
+@pytest.mark.slow
+def test_the_source_archive_is_built_and_runs_in_an_environment_of_its_own(built, tmp_path):
+    (archive,) = built.glob("*.tar.gz")
+    python, options = own_environment(tmp_path, archive, compiler=True)
+    where, *works = run(python, "-c", TRIED, **options).split()
+    assert Path(where).is_relative_to(python.parents[1] / "lib") and works == ["True", "True"]
+
+
+def own_environment(folder: Path, archive: Path, compiler: bool) -> tuple[Path, dict]:
+    """A new virtual environment that has the archive, and how to run its Python, outside of the source tree.
+
+    The dependencies are those of the tests' environment, which the new one finds behind its own: pip installs them
+    into it where somebody else does this. The package itself is there as a link alone, which is not followed.
+    """
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    found = {name: sysconfig.get_path(name) for name in ("purelib", "scripts")}
+    own = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    Path(own, "dependencies.pth").write_text(f"{found['purelib']}\n")
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PATH")}
+    tools = f"{found['scripts']}:{os.environ['PATH']}" if compiler else str(folder)
+    pip = (sys.executable, "-m", "pip", "-qq", "--python", python, "install", "--no-deps", "--ignore-installed")
+    run(*pip, "--no-build-isolation", archive, cwd=folder, env={**clean, "PATH": tools})
+    return python, {"cwd": folder, "env": {**clean, "PATH": str(folder)}}

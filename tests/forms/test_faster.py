@@ -30,6 +30,13 @@ def test_only_the_links_where_it_is_so_are_named():
     assert no_faster(512, 8192, {"lan": quick}) is None and no_faster(512, 8192, {}) is None
 
 
+def test_offline_bytes_are_named_where_they_are_saved():
+    """What is quickest on a link may be another comparison for one of the two, which takes other bytes offline."""
+    other, same = Times(45.0, 42.0, 42.8, 16.7), Times(1448.0, 1114.0, 42.8, 480.0)
+    assert "42.8 MB in place of 480." in no_faster(512, 8192, {"lan": other, "wan": same})
+    assert "offline" not in no_faster(512, 8192, {"lan": other})
+
+
 def test_times_are_those_of_plans(model):
     gm = ar.transform(model, calibration=PIXELS, relu_budget=50)
     times = planned_times(gm, PIXELS, Network(10.0, 50.0))

@@ -500,6 +500,16 @@ def test_a_service_of_which_no_client_could_fetch_it_says_so(published, provider
         started.connect(depth=0, timeout=1.0)
 
 
+def test_a_session_has_so_many_inferences_waiting_whatever_its_client_asks_for(published, service):
+    with service.connect(depth=9) as client:
+        assert client._session.depth == 4, "as the server has said"
+        client._session.depth = 9
+        refusals = client._session._refused
+        until(lambda: refusals)
+        assert "5 prepared inferences wait, and 4 may" in str(refusals[1][0]), "and one that is asked for at once"
+        assert client.wait(0.0) == 5
+
+
 def test_what_a_client_makes_the_server_hold_is_counted_in_samples(published, provider):
     started, x = provider(server__client_held=8), published[2]
     with started.connect(depth=2, batch=8) as client, started.connect(depth=0) as same:
