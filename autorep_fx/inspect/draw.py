@@ -139,14 +139,15 @@ def draw_fit(ax: Axes, site: SiteRecord, palette: Palette) -> None:
     act = y = np.median(site.activate(x), axis=1)
     _histogram(ax, site.histogram, None, low, high, palette)
     ax.plot(x, act, color=palette.relu, lw=1.8, label=site.kind)
-    for curve in site.curves:
+    for i, curve in enumerate(site.curves):
         color, used = _color(curve, palette), curve.channels
         band = np.quantile(curve.of(x)[:, used], (0.1, 0.5, 0.9), axis=1)
         if site.histogram is not None:  # they count where a fair part of their channels has data
             ends = np.array([_window(site, c) for c in used])
             seen = ((x[:, None] >= ends[:, 0]) & (x[:, None] <= ends[:, 1])).mean(1) >= 0.25
             band[:, ~seen] = np.nan
-        ax.fill_between(x, band[0], band[2], color=color, alpha=0.16, lw=0, label="10-90% of the channels")
+        said = None if i else "10-90% of the channels"
+        ax.fill_between(x, band[0], band[2], color=color, alpha=0.16, lw=0, label=said)
         ax.plot(x, band[1], color=color, lw=1.8, label=f"median {curve.kind}{'' if site.replaced else ', not used'}")
         y = np.concatenate([y, np.clip(band[1], act.min() - np.ptp(act) / 2, act.max() + np.ptp(act) / 2)])
     channels = site.shape[0] if site.shape else 1

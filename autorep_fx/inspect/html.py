@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import jinja2
@@ -15,7 +16,7 @@ from markupsafe import Markup
 from ..text import elide
 from . import draw, svg, table
 from .budgets import BudgetPlan, Price
-from .cost import Total
+from .cost import NetworkCost, Total
 from .measure import SiteRecord
 
 _STRIP_HEIGHT = 40
@@ -47,7 +48,8 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
         "shape": table.shape,
     }
     anchors = {site.name: f"site-{i}" for i, site in enumerate(report.sites)}
-    plan = None if plan is None else _agreeing(plan, report)
+    report = copy(report)
+    report.costs, plan = _agreeing(report, plan)
     script = "" if plan is None else environment.get_template("planner.js").render()
     return environment.get_template("report.html").render(
         report=report,
@@ -71,25 +73,32 @@ def render(report, title: str | None = None, sections: Sequence = (), plan: Budg
     )
 
 
-def _agreeing(plan: BudgetPlan, report) -> BudgetPlan:
-    """The plan with the prices of the report where both are about the same masks: drafts are near a plan, and a page
-    has one number for one thing."""
-    same = {cost.label: _price(cost.total) for cost in report.costs}
-    kept = same if report.after == report.before else {c.label: _price(c.original) for c in report.costs if c.original}
+def _agreeing(report, plan: BudgetPlan | None) -> tuple[list[NetworkCost], BudgetPlan | None]:
+    """The costs of a report and a plan, with one number for one thing: drafts are near a plan, and not the same.
 
-    def priced(found, is_kept: bool):
-        of = kept if is_kept else same if found.masks == report.masks else {}
-        return replace(found, prices={label: of.get(label, price) for label, price in found.prices.items()})
+    What the plan has with the masks of the report is the report's network. What the report has with every activation
+    kept is the plan's, which is of the model that was there before any training.
+    """
+    if plan is None:
+        return report.costs, None
+    mine = {cost.label: _price(cost.total) for cost in report.costs}
 
-    return replace(
-        plan,
-        points=[priced(point, point.relus == plan.total) for point in plan.points],
-        reached=[priced(found, found.relus == plan.total) for found in plan.reached],
-    )
+    def priced(found):
+        same = mine if found.masks == report.masks else {}
+        return replace(found, prices={label: same.get(label, price) for label, price in found.prices.items()})
+
+    plan = replace(plan, points=[priced(p) for p in plan.points], reached=[priced(found) for found in plan.reached])
+    kept = next((point.prices for point in plan.points if point.relus == plan.total), {})
+    return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label)))
+            for cost in report.costs], plan  # fmt: skip
 
 
 def _price(total: Total) -> Price:
     return Price(total.seconds, total.rounds, total.online, total.offline, total.core_seconds)
+
+
+def _priced(total: Total, price: Price | None) -> Total:
+    return total if price is None else replace(total, **vars(price))
 
 
 def _json(content: dict) -> Markup:

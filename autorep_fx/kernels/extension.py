@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 7
+_ABI = 8
 _extension = None
 
 

@@ -10,7 +10,10 @@ word j for OT 64 j + i. `index`, 0 to 2**64 - 1, is the running number of the fi
 
 The hash is TMMO, `H(x; tweak) = p(p(x) ^ tweak) ^ p(x)` with p AES-128 under a fixed, public key and the tweak
 (index + i, domain). Source: Guo, Katz, Wang, Yu, "Efficient and secure multiparty computation from fixed-key block
-ciphers" (S&P 2020, ePrint 2019/074), section 7.4.
+ciphers" (S&P 2020, ePrint 2019/074), where it is tweakable correlation robust, circular too, for a random permutation:
+who evaluates p itself P times tells Q hashes under one unknown delta of e bits of entropy from random with an advantage
+of the order of `P Q / 2**e + Q**2 / 2**128`; e is 128, or 127 where the lowest bit of delta is known. The hash of one
+call that they give is correlation robust without tweaks alone.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ def vole_fold_(rows, coefficients, choices=None):
     return load().vole_fold_(rows, coefficients, choices)
 
 
-def trees_full(roots, delta, *, key, depth):
+def trees_full(roots, delta, *, key, depth, out=None):
     """Correlated trees of 2**depth leaves (depth 1 to 16), all known: returns (leaves, sums).
 
     1. The first level: a tree's root (of `roots`, (trees, 2)), and the root ^ delta.
@@ -98,19 +101,20 @@ def trees_full(roots, delta, *, key, depth):
        (high, low ^ high). Right child: `H(x) ^ x`. So every level adds up to delta.
     3. The lowest bit of every leaf becomes 0.
 
-    sums: (trees, depth, 2), of the left nodes of each level. leaves: (trees * 2**depth, 2). Source: Guo et al.,
+    sums: (trees, depth, 2), of the left nodes of each level. leaves: (trees * 2**depth, 2), `out`
+    where given. Source: Guo et al.,
     "Half-tree" (EUROCRYPT 2023, ePrint 2022/1431), the correlated tree.
     """
-    return load().trees_full(key, roots, delta, depth)
+    return load().trees_full(key, roots, delta, depth, out)
 
 
-def trees_lacking(sums, missing, *, key):
+def trees_lacking(sums, missing, *, key, out=None):
     """The leaves of the same trees for who lacks one leaf of each.
 
     sums: (trees, depth, 2), of each level's nodes on the side where the path to the missing leaf does not go.
     missing: (trees,), numbers of leaves, secret. In a missing leaf's place is `leaf ^ delta`, its lowest bit 1.
     """
-    return load().trees_lacking(key, sums, missing)
+    return load().trees_lacking(key, sums, missing, out)
 
 
 def lpn_(blocks, vector, *, seed, first):

@@ -79,8 +79,8 @@ class SecureProgram(Program):
             backend: "native": client, server and dealer (docs/security.md); "crypten": two parties running CrypTen.
             comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), or "auto", whichever is quicker
                 online on the network.
-            network: native: slow the link between client and server down to this while online: a
-                :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
+            network: native: slow the link between client and server down to this while online, and without a dealer
+                while they prepare: a :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
             provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask:
                 for measuring only. "TTP": a third process, the dealer.
             kernels: crypten: "fused", the compiled kernels and protocols that fit them; where they were not built, and
@@ -143,12 +143,14 @@ class SecureProgram(Program):
             batch: samples of the run.
             dealer: whether one makes the correlations, or client and server by themselves.
         """
-        network, maker = network_of(network), maker_of(dealer)
+        network = network_of(network)
+        maker = maker_of(dealer, network)
         return plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
 
     def plan(self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True) -> Plan:
         """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
-        return self._plan(comparison, network_of(network), 1, maker_of(dealer))
+        network = network_of(network)
+        return self._plan(comparison, network, 1, maker_of(dealer, network))
 
     def _plan(self, comparison: str, network: Network, batch: int, maker: Maker) -> Plan:
         allowed = (*COMPARISONS, "auto")
@@ -224,14 +226,19 @@ class ProgramSession:
     def __init__(self, program: SecureProgram, *, comparison: str = "auto", network: Network | str | None = None,
                  timeout: float = 300.0, threads: int = 1, batch: int = 1, max_batch: int | None = None,
                  dealer: bool = True):  # fmt: skip
-        self.program, maker = program, maker_of(dealer)
-        self.plan = program._plan(comparison, network_of(network or "loopback"), batch, maker)
+        shape = network_of(network or "loopback")
+        self.program, maker = program, maker_of(dealer, shape)
+        self.plan = program._plan(comparison, shape, batch, maker)
         self.range = InputRange.of_plan(self.plan)
-        shape = None if network is None else network_of(network)
         self._session = Session(
-            self.plan, program.native[1], timeout=timeout, threads=threads, network=shape, max_batch=max_batch,
+            self.plan,
+            program.native[1],
+            timeout=timeout,
+            threads=threads,
+            network=None if network is None else shape,
+            max_batch=max_batch,
             maker=maker,
-        )  # fmt: skip
+        )
 
     @property
     def setup(self) -> Phase:

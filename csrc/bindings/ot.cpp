@@ -172,14 +172,16 @@ py::array cube_of(const py::object& value, const char* name) {
 
 enum : int64_t { kDeepest = 16 };
 
-py::tuple trees_full(const py::bytes& key_, const py::object& roots_, const py::object& delta_, Whole depth) {
+py::tuple trees_full(const py::bytes& key_, const py::object& roots_, const py::object& delta_, Whole depth,
+                     const py::object& out) {
   const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
   const py::array roots = ring64(roots_, "roots"), delta = exactly(delta_, "delta", {2});
   if (roots.ndim() != 2 || roots.shape(1) != 2)
     bad_value("roots", "expected shape (trees, 2), got " + shape_text(shape_of(roots)));
   need_range(depth, "depth", 1, kDeepest);
   const py::ssize_t n = roots.shape(0);
-  py::array sums = new_array({n, depth, 2}, false, 8), leaves = new_array({n << depth, 2}, false, 8);
+  py::array sums = new_array({n, depth, 2}, false, 8), leaves = output(out, {n << depth, 2}, roots, 8);
+  need_apart({{leaves, "out"}}, {{roots, "roots"}, {delta, "delta"}});
   TreesArgs a{};
   a.key = &key, a.roots = data<uint64_t>(roots), a.delta = data<uint64_t>(delta), a.trees = n;
   a.sums = mutable_data<uint64_t>(sums), a.leaves = mutable_data<uint64_t>(leaves), a.depth = static_cast<int>(depth);
@@ -190,12 +192,14 @@ py::tuple trees_full(const py::bytes& key_, const py::object& roots_, const py::
   return py::make_tuple(leaves, sums);
 }
 
-py::array trees_lacking(const py::bytes& key_, const py::object& sums_, const py::object& missing_) {
+py::array trees_lacking(const py::bytes& key_, const py::object& sums_, const py::object& missing_,
+                        const py::object& out) {
   const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
   const py::array sums = cube_of(sums_, "sums"), missing = exactly(missing_, "missing", {sums.shape(0)});
   const int64_t n = sums.shape(0), depth = sums.shape(1);
   need_range(depth, "sums (levels)", 1, kDeepest);
-  py::array leaves = new_array({n << depth, 2}, false, 8);
+  py::array leaves = output(out, {n << depth, 2}, sums, 8);
+  need_apart({{leaves, "out"}}, {{sums, "sums"}, {missing, "missing"}});
   TreesArgs a{};
   a.key = &key, a.missing = data<uint64_t>(missing), a.sums = const_cast<uint64_t*>(data<uint64_t>(sums)), a.trees = n;
   a.leaves = mutable_data<uint64_t>(leaves), a.depth = static_cast<int>(depth);

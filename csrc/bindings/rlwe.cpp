@@ -152,10 +152,10 @@ struct Weight {
   int64_t groups, outputs, inputs, terms, stored_tiles;
   std::unique_ptr<char[]> values;
   std::vector<int32_t> positions;
-  std::unique_ptr<uint32_t[]> stored;
+  std::unique_ptr<uint32_t[]> stored, powers;
 
   RlweWeight args(const RlweTables& t) const {
-    return {&t, values.get(), positions.data(), groups, outputs, inputs, terms, value_bytes};
+    return {&t, values.get(), positions.data(), powers.get(), groups, outputs, inputs, terms, value_bytes};
   }
   int64_t bytes(const RlweTables& t) const { return stored_tiles * kRlweTile * inputs * t.limbs * t.degree * 4; }
 };
@@ -175,6 +175,15 @@ std::unique_ptr<Weight> weight(const py::object& values_, const py::object& posi
   for (const int32_t position : w->positions) need_range(position, "positions", 0, 2 * t.degree - 1);
   w->values.reset(new char[static_cast<size_t>(values.nbytes())]);
   memcpy(w->values.get(), values.data(), static_cast<size_t>(values.nbytes()));
+  if (w->terms <= kRlweFew) {
+    std::vector<int8_t> small(static_cast<size_t>(w->terms * t.degree));
+    for (int64_t k = 0; k < w->terms; ++k) {
+      const int64_t position = w->positions[static_cast<size_t>(k)];
+      small[static_cast<size_t>(k * t.degree + position % t.degree)] = position < t.degree ? 1 : -1;
+    }
+    w->powers.reset(new uint32_t[static_cast<size_t>(w->terms * t.limbs * t.degree)]);
+    kernels().rlwe_ntt({&t, small.data(), w->powers.get(), w->terms, true}, 1);
+  }
   const int64_t tiles = w->groups * ((w->outputs + kRlweTile - 1) / kRlweTile);
   w->stored_tiles = 1;
   w->stored_tiles = std::min<int64_t>(tiles, memory / w->bytes(t));

@@ -21,28 +21,21 @@ static inline void lpn_entries(const LpnArgs& a, int64_t group, uint32_t* entrie
     memcpy(random + c * kAesBlocks * 4, x, sizeof x);
     counter.advance();
   }
-  for (int i = 0; i < kLpnRows * kLpnOnes; ++i) entries[i] = uint32_t(uint64_t(random[i]) * uint64_t(a.size) >> 32);
-  for (int i = 0; i < kLpnRows * kLpnOnes; ++i) __builtin_prefetch(a.vector + 2 * int64_t(entries[i]));
+  const uint32_t size = uint32_t(a.size);
+  for (int i = 0; i < kLpnRows * kLpnOnes; ++i) entries[i] = uint32_t(uint64_t(random[i]) * size >> 32);
 }
 
 static void lpn(const LpnArgs& a, int threads) {
-  enum { kGroups = 16 };  // that a thread does in a row, asking for the next one's entries before it needs them
-  const int64_t groups = a.n / kLpnRows;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t begin = 0; begin < groups; begin += kGroups) {
-    alignas(64) uint32_t entries[2][kLpnRows * kLpnOnes];
-    const int64_t end = min64(begin + kGroups, groups);
-    lpn_entries(a, begin, entries[0]);
-    for (int64_t g = begin; g < end; ++g) {
-      if (g + 1 < end) lpn_entries(a, g + 1, entries[(g + 1 - begin) & 1]);
-      const uint32_t* at = entries[(g - begin) & 1];
-      uint64_t* out = a.blocks + 2 * kLpnRows * g;
-      for (int r = 0; r < kLpnRows; ++r, at += kLpnOnes) {
-        V128 sum = load<V128>(out + 2 * r);
+  for (int64_t g = 0; g < a.n / kLpnRows; ++g) {
+    alignas(64) uint32_t entries[kLpnRows * kLpnOnes];
+    lpn_entries(a, g, entries);
+    uint64_t* out = a.blocks + 2 * kLpnRows * g;
+    for (int r = 0; r < kLpnRows; ++r) {
+      V128 sum = load<V128>(out + 2 * r);
 #pragma GCC unroll 10
-        for (int i = 0; i < kLpnOnes; ++i) sum ^= load<V128>(a.vector + 2 * int64_t(at[i]));
-        store(out + 2 * r, sum);
-      }
+      for (int i = 0; i < kLpnOnes; ++i) sum ^= load<V128>(a.vector + 2 * int64_t(entries[r * kLpnOnes + i]));
+      store(out + 2 * r, sum);
     }
   }
 }

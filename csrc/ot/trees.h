@@ -32,38 +32,39 @@ struct Correction {
   uint64_t parent, children[4];
 };
 
-// A correction against consecutive nodes: vector i of a group gets what belongs to it.
+// A correction as vectors against consecutive nodes: vector i of a group gets what belongs to it.
 struct Corrector {
-  Blocks children[2], parent, at, step;
+  Blocks children[2], parent, lanes, at;
 
-  AR_INLINE_MEMBER Corrector(const Correction& c, int64_t first_node) {
-    uint64_t both[2][2 * kBlocksPerVector], index[2 * kBlocksPerVector];
+  AR_INLINE_MEMBER explicit Corrector(const Correction& c) {
+    uint64_t both[2][2 * kBlocksPerVector], numbers[2 * kBlocksPerVector];
     for (int b = 0; b < kBlocksPerVector; ++b)
       for (int w = 0; w < 2; ++w) {
         both[0][2 * b + w] = c.children[b % 2 * 2 + w];
         both[1][2 * b + w] = c.children[(b + kBlocksPerVector) % 2 * 2 + w];
-        index[2 * b + w] = uint64_t(first_node + b);
+        numbers[2 * b + w] = uint64_t(b);
       }
     memcpy(children, both, sizeof both);
-    at = load<Blocks>(index);
-    parent = constant(c.parent, c.parent);
-    step = constant(kBlocksPerVector, kBlocksPerVector);
+    lanes = at = load<Blocks>(numbers);
+    parent = Blocks{} + c.parent;
   }
+
+  AR_INLINE_MEMBER void start(int64_t first) { at = lanes + uint64_t(first); }
 
   AR_INLINE_MEMBER Blocks next(int i) {
     const Blocks here = (Blocks)((at >> 1) == parent);
-    at += step;
+    at += uint64_t(kBlocksPerVector);
     return children[i & 1] & here;
   }
 };
 
 // The children of kAesBlocks nodes, number `first` and up, in place; all left ones are added to sums[0], right to [1].
 template <bool kLacking>
-AR_INLINE void expand_nodes(const RoundKeys& key, uint64_t* nodes, int64_t first, const Correction& c, Blocks* sums) {
+AR_INLINE void expand_nodes(const RoundKeys& key, uint64_t* nodes, int64_t first, Corrector& corrector, Blocks* sums) {
   Blocks x[kAesVectors], s[kAesVectors], h[kAesVectors];
   memcpy(x, nodes + 2 * first, sizeof x);
   if (kLacking) {
-    Corrector corrector(c, first);
+    corrector.start(first);
 #pragma GCC unroll 8
     for (int i = 0; i < kAesVectors; ++i) x[i] ^= corrector.next(i);
   }
@@ -83,36 +84,42 @@ AR_INLINE void expand_nodes(const RoundKeys& key, uint64_t* nodes, int64_t first
 template <bool kLacking>
 static inline void expand_level(const RoundKeys& key, uint64_t* nodes, int64_t m, const Correction& c, uint64_t* sums) {
   Blocks added[2] = {};
+  Corrector corrector(c);
   memset(sums, 0, 32);
   for (int64_t first = (m - 1) / kAesBlocks * kAesBlocks; first >= 0; first -= kAesBlocks)
-    expand_nodes<kLacking>(key, nodes, first, c, added);
+    expand_nodes<kLacking>(key, nodes, first, corrector, added);
   add_block(added[0], sums);
   add_block(added[1], sums + 2);
 }
 
-// The lowest bit says which leaf is missing: in its place comes what all others add up to. size is 2 or more.
+// The lowest bit says which leaf is missing: in its place comes what all others add up to. Whole groups of leaves.
 template <bool kLacking>
 static inline void finish_leaves(const Correction& c, uint64_t missing, int64_t size, uint64_t* leaves) {
   uint64_t rest[2] = {};
   if (kLacking) {
-    const V128 parent = {c.parent, c.parent},
-               children[2] = {{c.children[0], c.children[1]}, {c.children[2], c.children[3]}};
-    V128 sum = {};
-    for (uint64_t j = 0; j < uint64_t(size); j += 2) {
-      const V128 here = (V128)(V128{j / 2, j / 2} == parent);
-      const V128 left = load<V128>(leaves + 2 * j) ^ (children[0] & here);
-      const V128 right = load<V128>(leaves + 2 * j + 2) ^ (children[1] & here);
-      store(leaves + 2 * j, left);
-      store(leaves + 2 * j + 2, right);
-      sum ^= left ^ right;
-    }
-    rest[0] = sum[0] | 1, rest[1] = sum[1];
+    Corrector corrector(c);
+    Blocks sum = {};
+    for (int64_t j = 0; j < size; j += kAesBlocks)
+#pragma GCC unroll 8
+      for (int i = 0; i < kAesVectors; ++i) {
+        uint64_t* at = leaves + 2 * (j + i * kBlocksPerVector);
+        const Blocks leaf = load<Blocks>(at) ^ corrector.next(i);
+        store(at, leaf);
+        sum ^= leaf;
+      }
+    add_block(sum, rest);
+    rest[0] |= 1;
   }
-  const V128 clear = {~uint64_t(1), ~uint64_t(0)}, put = {rest[0], rest[1]}, at = {missing, missing};
-  for (uint64_t j = 0; j < uint64_t(size); ++j) {
-    V128 leaf = load<V128>(leaves + 2 * j) & clear;
-    if (kLacking) leaf |= put & (V128)(V128{j, j} == at);
+  const Blocks clear = constant(~uint64_t(1), ~uint64_t(0)), put = constant(rest[0], rest[1]);
+  const Blocks at = constant(missing, missing), step = constant(kBlocksPerVector, kBlocksPerVector);
+  uint64_t numbers[2 * kBlocksPerVector];
+  for (int b = 0; b < kBlocksPerVector; ++b) numbers[2 * b] = numbers[2 * b + 1] = uint64_t(b);
+  Blocks number = load<Blocks>(numbers);
+  for (int64_t j = 0; j < size; j += kBlocksPerVector) {
+    Blocks leaf = load<Blocks>(leaves + 2 * j) & clear;
+    if (kLacking) leaf |= put & (Blocks)(number == at);
     store(leaves + 2 * j, leaf);
+    number += step;
   }
 }
 
@@ -154,8 +161,8 @@ static inline void one_tree(const TreesArgs& a, uint64_t missing, const uint64_t
       }
     }
   }
+  finish_leaves<kLacking>(c, missing, size < kAesBlocks ? int64_t(kAesBlocks) : size, nodes);
   if (nodes == small) memcpy(leaves, small, size_t(size) * 16);
-  finish_leaves<kLacking>(c, missing, size, leaves);
 }
 
 static void trees(const TreesArgs& a, int threads) {

@@ -54,6 +54,7 @@ struct Split {
   U64 even, odd;
 };
 AR_INLINE Split split(U32 a) { return {(U64)a, odd_numbers(a)}; }
+AR_INLINE Split split_same(uint32_t a) { return {(U64)splat(a), (U64)splat(a)}; }
 struct Wide {
   U64 even, odd;
 };
@@ -68,6 +69,7 @@ struct Split {
   uint32_t all;
 };
 AR_INLINE Split split(U32 a) { return {a}; }
+AR_INLINE Split split_same(uint32_t a) { return {a}; }
 struct Wide {
   uint64_t all;
 };

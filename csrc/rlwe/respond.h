@@ -50,37 +50,65 @@ AR_INLINE uint32_t magnitude(int64_t value, const RlwePrime& r, uint32_t& negati
   return times1(uint32_t(size), r.one, r.p) + times1(uint32_t(size >> 32), r.two32, r.p);
 }
 
-template <class Value>
+// Coefficient k of row `row` modulo a prime, below it, with the sign of its position where `turned`.
+AR_INLINE uint32_t weight_residue(const RlweWeight& w, int64_t row, int64_t k, const RlwePrime& r, bool turned) {
+  const int64_t at = row * w.terms + k;
+  const int64_t value = w.value_bytes == 4 ? ((const int32_t*)w.values)[at] : ((const int64_t*)w.values)[at];
+  uint32_t negative = turned && w.positions[k] >= w.tables->degree;
+  const uint32_t v = least4(magnitude(value, r, negative), r.p);
+  const uint32_t other = r.p & -uint32_t(negative);
+  return least((v ^ -negative) + negative + other, (v ^ -negative) + negative + other - r.p);  // p - v, or v
+}
+
 static void weight_polynomial(const RlweWeight& w, int64_t row, int limb, uint32_t* out) {
   const RlwePrime& r = w.tables->prime[limb];
   const int64_t n = w.tables->degree;
-  const Value* values = (const Value*)w.values + row * w.terms;
   memset(out, 0, size_t(n) * 4);
   for (int64_t k = 0; k < w.terms; ++k) {
-    const int64_t position = w.positions[k];
-    uint32_t negative = position >= n;
-    uint32_t v = least4(magnitude(values[k], r, negative), r.p);
-    v = (v ^ -negative) + negative + (r.p & -negative);  // p - v, or v
-    uint32_t& to = out[position & (n - 1)];
+    const uint32_t v = weight_residue(w, row, k, r, true);
+    uint32_t& to = out[w.positions[k] & (n - 1)];
     to = least(to + v, to + v - r.p);
   }
   forward(r, n, out);
 }
 
-// The weights of a tile, one chunk and one prime.
+// The weights of a tile, one chunk and one prime, as sums of terms times the values of X^position: for few terms.
+static void weight_block_of_few(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb,
+                                uint32_t* out) {
+  const RlwePrime& r = w.tables->prime[limb];
+  const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
+  uint32_t v[kRlweChunk][kRlweFew][kRlweTile] = {};
+  for (int64_t i = 0; i < in_chunk; ++i)
+    for (int64_t o = 0; o < min64(kRlweTile, w.outputs - tile * kRlweTile); ++o)
+      for (int64_t k = 0; k < w.terms; ++k) {
+        const int64_t row = (group * w.outputs + tile * kRlweTile + o) * w.inputs + chunk + i;
+        v[i][k][o] = weight_residue(w, row, k, r, false);
+      }
+  for (int64_t run = 0; run < n; run += kRlweRun)
+    for (int64_t i = 0; i < in_chunk; ++i, out += kRlweTile * kRlweRun)
+      for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes) {
+        Wide sum[kRlweTile] = {};
+        for (int64_t k = 0; k < w.terms; ++k) {
+          const Split power = split(load<U32>(w.powers + (k * w.tables->limbs + limb) * n + run + lane));
+#pragma GCC unroll 4
+          for (int o = 0; o < kRlweTile; ++o) add(sum[o], wide_product(power, split_same(v[i][k][o])));
+        }
+#pragma GCC unroll 4
+        for (int o = 0; o < kRlweTile; ++o) store(out + o * kRlweRun + lane, reduced(sum[o], r));
+      }
+}
+
+// The same for any number of terms, as each tier does it sooner. x: n numbers.
 static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb, uint32_t* x,
                          uint32_t* out) {
+  const int64_t few = kRlweLanes == 16 ? int64_t(kRlweFew) : kRlweLanes == 8 ? 18 : 12;
+  if (w.terms <= few) return weight_block_of_few(w, group, tile, chunk, limb, out);
   const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
   for (int64_t i = 0; i < in_chunk; ++i)
     for (int64_t o = 0; o < kRlweTile; ++o) {
       const int64_t output = tile * kRlweTile + o;
-      if (output >= w.outputs) {
-        memset(x, 0, size_t(n) * 4);
-      } else {
-        const int64_t row = (group * w.outputs + output) * w.inputs + chunk + i;
-        if (w.value_bytes == 4) weight_polynomial<int32_t>(w, row, limb, x);
-        else weight_polynomial<int64_t>(w, row, limb, x);
-      }
+      if (output < w.outputs) weight_polynomial(w, (group * w.outputs + output) * w.inputs + chunk + i, limb, x);
+      else memset(x, 0, size_t(n) * 4);
       uint32_t* to = out + (i * kRlweTile + o) * kRlweRun;
       for (int64_t run = 0; run < n / kRlweRun; ++run, to += in_chunk * kRlweTile * kRlweRun)
         memcpy(to, x + run * kRlweRun, kRlweRun * 4);

@@ -7,7 +7,7 @@ from networks import compile
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
-from autorep_fx.secure.makers.table import DEALT, PAIRED
+from autorep_fx.secure.makers.table import DEALT
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.simulate import expected
 from autorep_fx.secure.planner.fold_squares import unit_squares
@@ -28,7 +28,7 @@ def hold(program, x, *, comparison="fss", examples=None, maker=DEALT, **options)
     plan = plan.with_comparison(comparison)
     values = x.double().numpy()
     result = run(plan, numbers, values, maker=maker)[0]
-    model = expected(plan, numbers, values, nearest=maker is PAIRED)
+    model = expected(plan, numbers, values, nearest=maker is not DEALT)
     assert result.output.shape == model.output.shape
     assert np.all(np.abs(result.output - model.output) <= model.bound), np.abs(result.output - model.output).max()
     result.plan, result.model = plan, model

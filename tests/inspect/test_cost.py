@@ -139,8 +139,8 @@ def test_one_thing_has_one_number_on_a_page(model, tmp_path):
     plan.points.append(replace(plan.points[-1], masks=masks_digest(limited)))  # a budget that comes to the same masks
     report = ar.inspect(limited, x, network="wan")
     assert report.predicted["offline_mb"] != report.costs[0].total.offline / 1e6
-    shown = _agreeing(plan, report)
-    for cost in report.costs:
+    costs, shown = _agreeing(report, plan)
+    for cost in costs:
         if cost.label in plan.networks:
             for found, total in ((shown.points[0], cost.original), (shown.reached[0], cost.original),
                                  (shown.reached[1], cost.total), (shown.points[-1], cost.total)):  # fmt: skip
@@ -148,9 +148,13 @@ def test_one_thing_has_one_number_on_a_page(model, tmp_path):
                 assert (price.seconds, price.rounds, price.online, price.offline) == (
                     total.seconds, total.rounds, total.online, total.offline
                 )  # fmt: skip
-    assert shown.points[1:-1] == plan.points[1:-1] and plan.reached[1].prices != shown.reached[1].prices
-    for text in (report.to_html(tmp_path / "page.html", plan=plan).read_text(), str(report)):
-        assert "planned:" not in text
+    assert [cost.total for cost in costs] == [cost.total for cost in report.costs]
+    assert costs[0].original != report.costs[0].original and costs[1] == report.costs[1]  # loopback is not planned
+    assert shown.points[:-1] == plan.points[:-1] and plan.reached[1].prices != shown.reached[1].prices
+    assert _agreeing(report, None) == (report.costs, None)
+    page = report.to_html(tmp_path / "page.html", plan=plan).read_text()
+    assert difference(costs[0]) in page and difference(report.costs[0]) not in page
+    assert "planned:" not in page + str(report)
     assert "planned:" in str(ar.inspect(limited))
 
 

@@ -22,6 +22,8 @@ WRITTEN = {
     "linear": ({"out"}, {"add"}),
     "lpn_": ({"blocks"}, set()),
     "ot_flip_": ({"q"}, set()),
+    "trees_full": ({"out"}, set()),
+    "trees_lacking": ({"out"}, set()),
     "vole_fold_": ({"rows"}, set()),
 }
 WEIGHTS = {
@@ -60,6 +62,10 @@ def arrays_of(name, n=N):
         return dict(blocks=words(128, 2), vector=words(50, 2))
     if name == "ot_flip_":
         return dict(q=words(128, 2), delta=words(2), plane=words(2))
+    if name == "trees_full":
+        return dict(roots=words(3, 2), delta=words(2), out=words(48, 2))
+    if name == "trees_lacking":
+        return dict(sums=words(3, 4, 2), missing=words(3) % np.uint64(16), out=words(48, 2))
     if name == "vole_fold_":
         return dict(rows=words(128, 2), coefficients=words(2, 2), choices=words(2))
     weight = WEIGHTS[name]
@@ -84,6 +90,8 @@ def call(module, name, arrays):
         "deal_select_": dict(shift=12),
         "lpn_": dict(seed=bytes(range(16)), first=64),
         "ot_flip_": {},
+        "trees_full": dict(key=bytes(range(16)), depth=4),
+        "trees_lacking": dict(key=bytes(range(16))),
         "vole_fold_": {},
     }
     return getattr(module, name)(**arrays, **options[name])

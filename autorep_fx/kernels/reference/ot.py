@@ -6,7 +6,7 @@ import numpy as np
 
 from ..masked import U64
 from .bits import pack_bits, unpack_bits
-from .common import need_apart
+from .common import deliver, need_apart
 from .prg import _round_keys, aes, prg_words
 
 #: The key of the fixed permutation: the first 16 bytes of SHA-256("autorep_fx: oblivious transfer").
@@ -72,16 +72,18 @@ def vole_fold_(rows, coefficients, choices=None):
     return np.stack([_folded(row, coefficients) for row in [*each, *last]])
 
 
-def trees_full(roots, delta, *, key, depth):
+def trees_full(roots, delta, *, key, depth, out=None):
+    need_apart({"out": out}, {"roots": roots, "delta": delta})
     nodes, sums = np.stack([roots, roots ^ delta], 1), [roots]
     for _ in range(1, depth):
         nodes = _children(nodes, key)
         sums.append(np.bitwise_xor.reduce(nodes[:, ::2], 1))
     nodes[..., 0] &= ~U64(1)
-    return nodes.reshape(-1, 2), np.stack(sums, 1)
+    return deliver(nodes.reshape(-1, 2), out), np.stack(sums, 1)
 
 
-def trees_lacking(sums, missing, *, key):
+def trees_lacking(sums, missing, *, key, out=None):
+    need_apart({"out": out}, {"sums": sums, "missing": missing})
     every, depth = np.arange(len(sums)), sums.shape[1]
     missing = missing.astype(np.int64)
     nodes = np.zeros((len(sums), 2, 2), U64)
@@ -95,7 +97,7 @@ def trees_lacking(sums, missing, *, key):
     nodes[every, missing] = np.bitwise_xor.reduce(nodes, 1)
     nodes[..., 0] &= ~U64(1)
     nodes[every, missing, 0] |= U64(1)
-    return nodes.reshape(-1, 2)
+    return deliver(nodes.reshape(-1, 2), out)
 
 
 def lpn_(blocks, vector, *, seed, first):

@@ -97,7 +97,8 @@ def _client(member: Member, inputs: Iterable[np.ndarray], tell: Tell, network: N
     for x in inputs:
         start = time.monotonic()
         member.request(len(x))
-        prepared = member.offline.prepare(len(x))
+        with _slowed(member.party, "server", network if member.offline.between_two else None):
+            prepared = member.offline.prepare(len(x))
         tell(_report(member, "offline", start))
         with _slowed(member.party, "server", network):
             start = time.monotonic()
@@ -109,7 +110,8 @@ def _client(member: Member, inputs: Iterable[np.ndarray], tell: Tell, network: N
 def _server(member: Member, _: Iterable[np.ndarray], tell: Tell, network: Network | None) -> None:
     while batch := member.next_batch():
         start = time.monotonic()
-        prepared = member.offline.prepare(batch)
+        with _slowed(member.party, "client", network if member.offline.between_two else None):
+            prepared = member.offline.prepare(batch)
         tell(_report(member, "offline", start))
         with _slowed(member.party, "client", network):
             start = time.monotonic()

@@ -40,7 +40,13 @@ class Part(ABC):
 
 
 class Half(Part):
-    """What client or server do."""
+    """What client or server do.
+
+    Attributes:
+        between_two: whether they talk to nobody else, so that it is their network on which the time depends.
+    """
+
+    between_two: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, batch: int) -> Prepared:

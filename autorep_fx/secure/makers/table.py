@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from ..link.network import Network
 from .dealt.maker import Dealt
 from .maker import Maker
 from .paired.maker import Paired
+from .paired.ot import Ferret, SoftSpoken
 
-#: With a dealer, and without one.
+#: With a dealer.
 DEALT: Maker = Dealt()
-PAIRED: Maker = Paired()
 
-MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED)}
+#: Without one: the quicker one where bytes cost little, and the one that sends less.
+PAIRED: Maker = Paired("paired", SoftSpoken())
+PAIRED_SMALL: Maker = Paired("paired-ferret", Ferret())
+
+MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED, PAIRED_SMALL)}
+
+#: Up to so many Mbit/s it takes longer to send SoftSpokenOT's four bytes a transfer than to compute Ferret's.
+_SLOW = 2000
 
 
-def maker_of(dealer: bool) -> Maker:
-    """The one that ``dealer=`` means."""
-    return DEALT if dealer else PAIRED
+def maker_of(dealer: bool, network: Network) -> Maker:
+    """The one that ``dealer=`` means on a network."""
+    if dealer:
+        return DEALT
+    return PAIRED_SMALL if network.mbps <= _SLOW else PAIRED

@@ -13,6 +13,7 @@ from ..walk import visited
 from . import maps
 from .half import Job, TwoPartyHalf
 from .model import widths
+from .ot import Kind
 from .seeds import BLIND
 
 
@@ -23,8 +24,8 @@ class ClientHalf(TwoPartyHalf):
     ``h = W B - U - c``. All maps are on the way at once, and so are all correlations of masked wires.
     """
 
-    def __init__(self, party: Party):
-        super().__init__(party, "server", 1)
+    def __init__(self, party: Party, kind: Kind):
+        super().__init__(party, "server", 1, kind)
         self._key = maps.ClientKey(widths(party.plan))
 
     def setup(self) -> None:

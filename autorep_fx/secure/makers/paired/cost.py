@@ -12,15 +12,14 @@ from ..maker import Offline, StepOffline
 from . import maps
 from .half import Job, parts, waits
 from .model import widths
-from .ot import Said
-from .ot.roles import SOFTSPOKEN as KIND
+from .ot import Kind, Said
 from .table import MAKING
 from .turns import words_together
 
 _WORD = 8
 
 
-def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
+def offline(plan: Plan, batch: int, network: Network, rates: Rates, kind: Kind) -> Offline:
     """See :meth:`~..maker.Maker.offline`."""
     steps = {step.name: StepOffline() for step in plan.steps}
     beside = {"server": Said(1), "client": Said()}  # "ready"
@@ -34,7 +33,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
         words = [MAKING[job.step.op].words(job.step, batch) for job in part]
         turns = len(words_together(*words))
         rounds += waits(part, batch)
-        extended = dict(zip(beside, _extended(sum(counts))))
+        extended = dict(zip(beside, _extended(kind, sum(counts))))
         for party, said in extended.items():
             beside[party] += Said(turns + said.messages, said.words)
         for job, count, own in zip(part, counts, words):
@@ -48,7 +47,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
     seconds = (
         sum(step.seconds for step in steps.values()) + network.seconds(sum(sent.values())) + network.delay * rounds
     )
-    return Offline(steps, sent, seconds, _setup(plan))
+    return Offline(steps, sent, seconds, _setup(plan, kind))
 
 
 def _map(step: Step, batch: int, rates: Rates) -> StepOffline:
@@ -58,14 +57,14 @@ def _map(step: Step, batch: int, rates: Rates) -> StepOffline:
     return StepOffline(sent, rates.step + maps.products(step, batch) / rates.products)
 
 
-def _extended(count: int) -> tuple[Said, Said]:
+def _extended(kind: Kind, count: int) -> tuple[Said, Said]:
     """What the server and the client say for so many transfers each way."""
-    sender, receiver = KIND.extension_said(count)
+    sender, receiver = kind.extension_said(count)
     return sender + receiver, sender + receiver
 
 
-def _setup(plan: Plan) -> dict[str, int]:
+def _setup(plan: Plan, kind: Kind) -> dict[str, int]:
     """The public key, and base transfers."""
-    sender, receiver = KIND.setup_said()
+    sender, receiver = kind.setup_said()
     key = Said(1, sum(maps.public_words(widths(plan))))
     return {"client": (sender + receiver + key).bytes, "server": (sender + receiver).bytes}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ....text import brief
 from ...correlations.prepared import Prepared, Shares
 from ...correlations.stream import Stream
+from ...link.channel import Channel
 from ...link.message import CORRELATIONS
 from ...parties.party import Party
 from ...plan.plan import Step
 from ..maker import Half
-from .ot import Receiver, Sender
+from .ot import Kind, Receiver, Sender
 from .table import MAKING
 from .transfers import Pair, Received, Sent, Transfers
 from .turns import run, together, words_together
@@ -46,18 +47,31 @@ class Job(NamedTuple):
         return brief(self)
 
 
+class Link:
+    """A party's link to another, whatever it is at the time: it may be slowed down while something is measured."""
+
+    def __init__(self, party: Party, peer: str):
+        self._party, self._peer = party, peer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._party.links[self._peer], name)
+
+
 class TwoPartyHalf(Half):
     """Links: the other one, ``peer``.
 
     Args:
         number: 0 at the server, 1 at the client.
+        kind: of the extension of transfers.
     """
 
-    def __init__(self, party: Party, peer: str, number: int):
+    between_two = True
+
+    def __init__(self, party: Party, peer: str, number: int, kind: Kind):
         super().__init__(party)
         self.peer, self.number, self.seed = peer, number, os.urandom(16)
-        channel, self._most = party.links[peer], party.clock.limit
-        self._sender, self._receiver = Sender(channel, CORRELATIONS), Receiver(channel, CORRELATIONS)
+        link, self._most = cast(Channel, Link(party, peer)), party.clock.limit
+        self._sender, self._receiver = Sender(link, CORRELATIONS, kind), Receiver(link, CORRELATIONS, kind)
 
     def setup_transfers(self) -> None:
         """Base transfers both ways; what the server sends comes first, as in each extension."""

@@ -14,27 +14,35 @@ from ..maker import Helper, Maker, Offline
 from .client import ClientHalf
 from .cost import offline
 from .model import EncryptedMaps
+from .ot import Kind
 from .server import ServerHalf
 
 
 class Paired(Maker):
-    """Client and server alone. There is no comparison key, for nobody may know the mask that it is about."""
+    """Client and server alone. There is no comparison key, for nobody may know the mask that it is about.
 
-    name = "paired"
+    Args:
+        name: of this one among them.
+        kind: how oblivious transfers are extended.
+    """
+
     helpers = ()
     comparisons = ("gmw",)
+
+    def __init__(self, name: str, kind: Kind):
+        self.name, self.kind = name, kind  # type: ignore[misc]  # of the class elsewhere
 
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
         return EncryptedMaps(plan, numbers)
 
     def client(self, party: Party) -> ClientHalf:
-        return ClientHalf(party)
+        return ClientHalf(party, self.kind)
 
     def server(self, party: Server, model: EncryptedMaps) -> ServerHalf:
-        return ServerHalf(party, model)
+        return ServerHalf(party, model, self.kind)
 
     def helper(self, role: str, party: Party) -> Helper:
         raise KeyError(role)
 
     def offline(self, plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
-        return offline(plan, batch, network, rates)
+        return offline(plan, batch, network, rates, self.kind)

@@ -14,6 +14,7 @@ from ...plan.ring import U64, elements
 from . import maps
 from .half import Job, TwoPartyHalf
 from .model import EncryptedMaps, widths
+from .ot import Kind
 from .seeds import WIRE_MASK
 
 
@@ -26,8 +27,8 @@ class ServerHalf(TwoPartyHalf):
 
     party: Server
 
-    def __init__(self, party: Server, model: EncryptedMaps):
-        super().__init__(party, "client", 0)
+    def __init__(self, party: Server, model: EncryptedMaps, kind: Kind):
+        super().__init__(party, "client", 0, kind)
         self.model = model
 
     def setup(self) -> None:

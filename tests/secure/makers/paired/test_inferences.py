@@ -12,7 +12,7 @@ from autorep_fx.errors import PartyError
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.makers.paired import half
-from autorep_fx.secure.makers.table import PAIRED
+from autorep_fx.secure.makers.table import PAIRED, PAIRED_SMALL
 from autorep_fx.secure.plan.simulate import expected, simulate
 from autorep_fx.secure.rates import Rates
 
@@ -61,9 +61,17 @@ def program_of(name):
 @pytest.mark.parametrize("widths", [(32, 64), (64,)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_are_within_the_bound_and_messages_as_declared(name, widths):
+    held_and_declared(name, PAIRED, widths=widths)
+
+
+def test_transfers_by_ferret_are_as_good():
+    held_and_declared("everything", PAIRED_SMALL)
+
+
+def held_and_declared(name, maker, **options):
     x = images(3)
-    result = hold(program_of(name), x, comparison="gmw", maker=PAIRED, widths=widths)
-    cost = plan_cost(result.plan, batch=3, rates=Rates(), maker=PAIRED)
+    result = hold(program_of(name), x, comparison="gmw", maker=maker, **options)
+    cost = plan_cost(result.plan, batch=3, rates=Rates(), maker=maker)
     for phase in ("offline", "online"):
         assert getattr(cost, phase) == {p: c.total_bytes for p, c in getattr(result, phase).items() if c.total_bytes}
     assert cost.rounds == max(count.depth for count in result.online.values())

@@ -131,21 +131,24 @@ class _Half:
         self._start, self._rounds = start, 0
         self._used: np.ndarray | None = None
         self._ready = np.empty((0, 2), U64)
+        self._blocks: np.ndarray | None = (
+            None  # of a round; kept, for fresh memory costs more than all that is done in it
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
 
     def _take(self, n: int) -> np.ndarray:
         """The next n blocks."""
-        parts, missing = [], check_size(n)
-        while missing:
+        taken, at = np.empty((check_size(n), 2), U64), 0
+        while at < n:
             if not len(self._ready):
                 self._next()
-            parts.append(self._ready[:missing])
-            self._ready = self._ready[missing:]
-            missing -= len(parts[-1])
+            part = self._ready[: n - at]
+            taken[at : at + len(part)] = part
+            self._ready, at = self._ready[len(part) :], at + len(part)
         self.index += n
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return taken
 
     def _next(self) -> None:
         """One round."""
@@ -157,12 +160,15 @@ class _Half:
         levels = noise.unknowns + noise.weight * noise.depth
         vector = used[: noise.unknowns]
         masks = used[noise.unknowns : levels].reshape(noise.weight, noise.depth, 2)
-        blocks = self._round(vector, masks, used[levels:])
+        if self._blocks is None:
+            self._blocks = np.empty((noise.made, 2), U64)
+        blocks = self._blocks
+        self._round(vector, masks, used[levels:], blocks)
         self._rounds += 1
         self._used = blocks[noise.made - noise.used :].copy()
         self._ready = blocks[: noise.made - noise.used]
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
         raise NotImplementedError
 
     def _seed(self, purpose: bytes, *said: np.ndarray) -> bytes:
@@ -201,13 +207,14 @@ class FerretSender(_Half, SendingHalf):
     def extend(self, n: int) -> np.ndarray:
         return self._take(n)
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
         noise = self.kind.noise
         plane = np.empty(noise.weight * noise.depth // 64, U64)
         self.channel.receive(self.step, plane)
         flips = kernel().unpack_bits(plane[None], noise.weight * noise.depth).reshape(noise.weight, noise.depth, 1)
         roots = kernel().prg_words(os.urandom(16), 0, (noise.weight, 2))
-        leaves, sums = kernel().trees_full(roots, self.delta, key=self._seed(b"trees"), depth=noise.depth)
+        key = self._seed(b"trees")
+        leaves, sums = kernel().trees_full(roots, self.delta, key=key, depth=noise.depth, out=out)
         sums ^= masks ^ (U64(0) - flips & self.delta)
         self.channel.send(self.step, sums)
         tag = self._fold(leaves, self._seed(b"coefficients", plane, sums), vector)[0]
@@ -215,7 +222,6 @@ class FerretSender(_Half, SendingHalf):
         self.channel.receive(self.step, marked)
         chosen = kernel().unpack_bits(marked[None], 128)[:, None]
         self.channel.send(self.step, self._digest(tag ^ _powers(hiding ^ (U64(0) - chosen & self.delta))))
-        return leaves
 
 
 class FerretReceiver(_Half, ReceivingHalf):
@@ -233,7 +239,7 @@ class FerretReceiver(_Half, ReceivingHalf):
         blocks = self._take(n)
         return blocks, _choices(blocks)
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
         noise = self.kind.noise
         missing = np.frombuffer(os.urandom(8 * noise.weight), U64) >> U64(64 - noise.depth)
         path = missing[:, None] >> np.arange(noise.depth, dtype=U64)[::-1]
@@ -241,7 +247,7 @@ class FerretReceiver(_Half, ReceivingHalf):
         self.channel.send(self.step, plane)
         sums = np.empty((noise.weight, noise.depth, 2), U64)
         self.channel.receive(self.step, sums)
-        leaves = kernel().trees_lacking(sums ^ masks, missing, key=self._seed(b"trees"))
+        leaves = kernel().trees_lacking(sums ^ masks, missing, key=self._seed(b"trees"), out=out)
         tag, marked = self._fold(leaves, self._seed(b"coefficients", plane, sums), vector)
         self.channel.send(self.step, marked ^ _choices(hiding))
         digest = np.empty(_DIGEST, U64)
@@ -251,7 +257,6 @@ class FerretReceiver(_Half, ReceivingHalf):
                 f"{self.channel.me}: the {self.channel.peer} does not follow the protocol: its trees of oblivious "
                 "transfers do not fit their sums"
             )
-        return leaves
 
 
 def _choices(blocks: np.ndarray) -> np.ndarray:
