@@ -15,15 +15,17 @@ from ..progress import Steps, stopping
 from .link.network import Network
 from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
+from .plan.plan import Plan
 from .planner.bias_correction import centered
 from .planner.equalize import equalized
-from .planner.extreme_inputs import probes
+from .planner.extreme_inputs import of_range, probes
+from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
-from .planner.precise import Planned, precise
-from .planner.precision import Look, Precision
+from .planner.precise import Found, Planned, precise
+from .planner.precision import ELSEWHERE, Look, Precision
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
@@ -34,14 +36,18 @@ log = logging.getLogger(__name__)
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
 
+#: What a program has room for.
+RANGES = ("calibrated", "extreme", "worst")
+
 #: Artificial pictures may reach so many bits further than the examples; what takes more is told apart by statistics.
 _PROBE_BITS = 4
 
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
 
-#: Values and factors get the bits that they need, and no more where that costs anything.
-_LIMITS = Limits(value=20, factor=20)
+#: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
+#: reached: where that is a bound for all inputs, those of the examples are far below.
+_LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
 
 
 def compile(
@@ -51,7 +57,7 @@ def compile(
     frac_bits: int = 16,
     ranges: str = "calibrated",
     margin_bits: int = 2,
-    window_margin_bits: int = 1,
+    window_margin_bits: int = 2,
     input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
     max_error: float = 0.02,
     precision: float | None = None,
@@ -66,11 +72,15 @@ def compile(
         example_inputs: a batch (N, ...) of typical inputs, some dozens or more; the program runs batches of any size.
         frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
         ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, and
-            artificial pictures at the ends of the input range, times 2**margin_bits. An input in the range whose inner
-            values go further gives a wrong answer; docs/security.md says how often that is. "worst": what no input in
-            the range can exceed, roundings included; it grows with every layer and soon leaves no room.
-        margin_bits: see ``ranges``; 0 to 16.
-        window_margin_bits: the same for the comparisons of kept activations, which cost more with every bit; 0 to 16.
+            artificial pictures at the ends of the input range, times 2**margin_bits, and what gradient ascent on the
+            model finds in that range, as far as it costs no precision and a twentieth of the online time at most. An
+            input in the range whose inner values go further gives a wrong answer; docs/security.md says how often that
+            is. "extreme": all that gradient ascent finds, whatever that costs (``program.cost()`` says what). "worst":
+            what no input in the range can exceed, roundings included; it grows with every layer and soon leaves no
+            room.
+        margin_bits: see ``ranges``; 0 to 16. Of what gradient ascent finds, one and a half bits less.
+        window_margin_bits: the same for the comparisons of kept activations, whose keys grow with every bit; 0 to 16.
+            Of what gradient ascent finds, one bit less.
         input_range: the smallest and the largest value that an input may have, each a number or one for each channel
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
             span wider on either side. Where axis 1 is no channel but time, rows or features (what the first layers make
@@ -78,8 +88,9 @@ def compile(
             those of features in several units do. With ranges="worst", plus and minus the largest |x| of the examples,
             times 2**margin_bits.
         max_error: how far fixed point may be off on the examples at most, as a part of how far outputs of different
-            samples lie apart. Where nothing is enough there is a warning that names the step; beyond ten times that the
-            program is refused.
+            samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
+            part of their own output. Where nothing is enough there is a warning that names the step; beyond ten times
+            that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
@@ -105,37 +116,58 @@ def compile(
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error)  # fmt: skip
+    worst = ranges == "worst"
     steps = Steps(log, "compile", progress)
     with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
         original = lowered(gm, example_inputs)
         steps.done("lowered")
         x = example_inputs.detach().to("cpu", torch.float64)
-        x, within = _input_range(original, x, input_range, 2.0**margin_bits if ranges == "worst" else None)
-        if ranges == "worst":
+        x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
+        if worst:
             program, reach = equalized(original, worst_case(original, within))
-            margins = Margins(0, 0)
+            margins, limits = Margins(0, 0), _WORST
         else:
             program, reach = equalized(original, calibrated(original, x))
             reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
-            margins = Margins(margin_bits, window_margin_bits)
+            margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         steps.done("ranges are known")
 
         unit, reached = unit_squares(program, reach)  # its values are the plan's
-        look = Look(unit, original, x)
+        look = Look(unit, original, x, of_range(within, x))
         known = gains(unit, x)
         steps.done("roundings are known")
+        extreme = None
+        if not worst:
+            extreme = extremes(unit, reached, within, x, margins)
+            steps.done("extreme inputs are known")
 
-        def planned(error: float) -> Planned:
-            plan, numbers = make_plan(unit, reached, within, margins=margins, limits=_LIMITS, gains=known,
-                                      error=error, bounded=ranges == "worst", spline_error=spline_error,
-                                      network=network)  # fmt: skip
-            # A bound for all inputs is one for the constants that it was made with.
-            numbers = numbers if ranges == "worst" else centered(plan, numbers, look.x.numpy(), look.exact)
-            steps.done("a plan is made")
-            return plan, numbers
+        def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
+            def planned(error: float) -> Planned:
+                plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
+                                          extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
+                                          network=network)  # fmt: skip
+                if not allowed(plan):
+                    raise CompileError("it takes longer than it may")
+                # A bound for all inputs is one for the constants that it was made with.
+                numbers = numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
+                steps.done("a plan is made")
+                return plan, numbers
+
+            return precise(planned, look, max_error, precision, missing)
+
+        def missing(plan: Plan) -> float:
+            return lacks(plan, extreme, margins) if extreme else 0.0
+
+        def holds(found: Precision) -> bool:
+            return found.holds(max_error, precision)
 
         try:
-            plan, numbers, found = precise(planned, look, max_error, precision)
+            if extreme is None:
+                plan, numbers, found = made(reached)
+            elif ranges == "extreme":
+                plan, numbers, found = made(up_to(reached, extreme))
+            else:
+                plan, numbers, found = roomy(made, missing, holds, reached, extreme, network)
         except CompileError as error:
             text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
             warnings.warn(text, CompileWarning, 2)
@@ -151,8 +183,8 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
-    if ranges not in ("calibrated", "worst"):
-        raise ValueError(f"ranges must be 'calibrated' or 'worst', got {ranges!r}")
+    if ranges not in RANGES:
+        raise ValueError(f"ranges must be one of {', '.join(map(repr, RANGES))}, got {ranges!r}")
     for name, bits in (("margin_bits", margin_bits), ("window_margin_bits", window_margin_bits)):
         if isinstance(bits, bool) or bits not in range(17):
             raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
@@ -210,18 +242,26 @@ def _with_probes(
 
     The pictures are extremes: they need room, and no margin beyond it.
     """
-    extremes = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    fit = growth(program, reach, extremes) <= 2.0**_PROBE_BITS
+    pictures = torch.from_numpy(probes(within, tuple(x.shape[1:])))
+    fit = growth(program, reach, pictures) <= 2.0**_PROBE_BITS
     if fit.any():
-        found = calibrated(program, extremes[torch.from_numpy(fit)])
+        found = calibrated(program, pictures[torch.from_numpy(fit)])
         reach = larger(reach, {name: value * 2.0**-margin for name, value in found.items()})
     if fit.all():
         return reach, within
-    return reach, within.with_statistics(x.numpy(), extremes[torch.from_numpy(~fit)].numpy())
+    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy())
 
 
 def _check_precision(found: Precision, max_error: float, standard_error: float | None) -> None:
     if found.error <= max_error:
+        if found.beyond(max_error) > 1:
+            warnings.warn(
+                f"fixed point is off by up to {found.elsewhere:.2%} of the output on noise and patterns of the whole "
+                f"input range, where max_error={max_error:.2%} allows {ELSEWHERE * max_error:.2%}; nothing more "
+                "precise has room",
+                CompileWarning,
+                3,
+            )
         if standard_error is not None and found.standard_error > standard_error:
             warnings.warn(
                 f"fixed point has a standard error of {found.standard_error:.2%} (precision={standard_error:.2%}), "

@@ -6,17 +6,17 @@ from ..program.program import Program
 from .builder import Builder
 from .known_gains import UNKNOWN, Gains
 from .node import Limits, Margins, Node, Nodes, whole_bits
-from .reach import Reach
+from .reach import Extremes, Reach
 from .table import SOURCES
 
 
 def build(program: Program, reach: Reach, limits: Limits, margins: Margins, whole: frozenset[str] = frozenset(),
-          gains: Gains = UNKNOWN) -> Nodes:  # fmt: skip
+          gains: Gains = UNKNOWN, extremes: Extremes | None = None) -> Nodes:  # fmt: skip
     """The nodes of a program, in order.
 
-    whole: sites of which all positions travel, also where some are lines.
+    whole: sites of which all positions travel, also where some are lines. extremes: what there is to be room for.
     """
-    b, public = Builder(program, reach, limits, margins, whole, gains), program.public
+    b, public = Builder(program, reach, limits, margins, whole, gains, extremes), program.public
     scale = whole_bits(b.reach(public.input))
     b.add(Node(public.input, "input", [], public.input_shape, bits=0, most=limits.input + max(scale, 0), scale=scale,
                gain=gains.rounded(public.input)))  # fmt: skip
@@ -25,5 +25,5 @@ def build(program: Program, reach: Reach, limits: Limits, margins: Margins, whol
     largest = b.reach(public.output)
     scale = whole_bits(largest)
     b.add(Node("output", "output", [public.output], public.output_shape, bits=0, most=limits.output + max(scale, 0),
-               scale=scale, reach=largest, gain=gains.output))  # fmt: skip
+               scale=scale, reach=largest, extreme=b.extreme(public.output), gain=gains.output))  # fmt: skip
     return b.nodes

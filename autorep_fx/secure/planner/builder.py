@@ -10,7 +10,7 @@ import numpy as np
 from ..program.program import Program, Step
 from .known_gains import UNKNOWN, Gains
 from .node import LEAST, Limits, Margins, Node, Nodes, whole_bits
-from .reach import Reach
+from .reach import Extremes, Reach
 from .site import Site
 
 #: A value that calibration saw as zero may not stay there: it is taken to reach this part of the largest of all.
@@ -20,12 +20,13 @@ _LEAST = 2.0**-6
 class Builder:
     """The nodes that are there so far, and what there is to know of the program that they are of.
 
-    whole: sites of which all positions travel, also where some are lines.
+    whole: sites of which all positions travel, also where some are lines. extremes: what there is to be room for.
     """
 
     def __init__(self, program: Program, reach: Reach, limits: Limits, margins: Margins,
-                 whole: frozenset[str] = frozenset(), gains: Gains = UNKNOWN):  # fmt: skip
-        self.whole, self.gains = whole, gains
+                 whole: frozenset[str] = frozenset(), gains: Gains = UNKNOWN,
+                 extremes: Extremes | None = None):  # fmt: skip
+        self.whole, self.gains, self.extremes = whole, gains, extremes or Extremes({}, {})
         self.program, self.channels, self.limits, self.margins = program, reach, limits, margins
         self.known = {name: float(found.max(initial=0.0)) for name, found in reach.items()}
         self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
@@ -36,7 +37,7 @@ class Builder:
         if node.name in self.nodes:
             raise ValueError(f"two steps are called '{node.name}'")
         if node.reach is None and node.name in self.known:
-            node.reach = self.reach(node.name)
+            node.reach, node.extreme = self.reach(node.name), self.extreme(node.name)
         node.below = self.gains.truncated(node.name)
         self.nodes[node.name] = node
         return node.name
@@ -81,10 +82,19 @@ class Builder:
         return self.add(Node(name, "map", [x], self.nodes[x].shape, attrs, bits=0, most=self.limits.weight,
                              scale=_weight_scale(weight), weight=weight, gain=gain))  # fmt: skip
 
-    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float,
-                   gain: np.ndarray | None) -> str:  # fmt: skip
+    def extreme(self, name: str) -> float:
+        """What a value reaches on inputs that are made for it; zero where nothing is known."""
+        return float(self.extremes.rings.get(name, np.zeros(1)).max(initial=0.0))
+
+    def compared(self, name: str) -> np.ndarray:
+        """The same by channel, as ``channels``, of what is compared."""
+        return self.extremes.windows.get(name, np.zeros_like(self.channels[name]))
+
+    def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float, extreme: float,
+                   extreme_kept: float, gain: np.ndarray | None) -> str:  # fmt: skip
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
-                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, gain=gain))  # fmt: skip
+                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, extreme=extreme,
+                             extreme_kept=extreme_kept, gain=gain))  # fmt: skip
 
     def takes_factors(self, name: str) -> bool:
         """Whether the channels of a value can be multiplied at no cost of room: it comes from weights, or is a sum of

@@ -7,6 +7,8 @@ value of every channel. Compiling takes ranges from them as well, so that such i
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..plan.input_range import InputRange
 
@@ -20,6 +22,17 @@ def probes(within: InputRange, shape: tuple[int, ...]) -> np.ndarray:
     patterns = _pictures(shape, rng) if len(shape) >= 3 else _vectors(shape, rng)
     by_channel = (-1, *(1,) * (len(shape) - 1)) if shape else ()
     return np.where(np.stack(patterns), within.high.reshape(by_channel), within.low.reshape(by_channel))
+
+
+def of_range(within: InputRange, examples: Tensor) -> Tensor:
+    """Noise of the whole range and some of the pictures, in turn, those of which a client would send: (M, *shape)."""
+    shape = tuple(examples.shape[1:])
+    by_channel = (-1, *(1,) * (len(shape) - 1)) if shape else ()
+    low, high = (end.reshape(by_channel) for end in (within.low, within.high))
+    pictures = probes(within, shape)
+    noise = low + (high - low) * np.random.default_rng(0).random(pictures.shape)
+    both = np.stack([noise, pictures], 1).reshape(-1, *shape)
+    return torch.from_numpy(both[within.typical(both)])
 
 
 def _constants(shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -21,23 +21,18 @@ def build_hybrid(b: Builder, step: Step) -> None:
     x = step.inputs[0]
     channels = np.maximum(b.channels[x], b.floor * (b.known[x] == 0))
     site = site_of(b.program, step, channels)
-    private, kept = len(site.replaced) > 0, 0.0
-    if len(site.kept):
-        # What one position saw says little: its channel's others are like it.
-        kept = max(channels[site.kept // site.per_channel].max(), _LEAST_KEPT * b.reach(x))
-    if site.params is not None:
-        kept *= 2  # a knot is taken off, which may lie at the other end
-    elif kept:
-        kept = EXACT[site.kind].compared(kept)
+    private = len(site.replaced) > 0
+    kept = _compared(site, channels, b.reach(x))
+    extreme = _compared(site, b.compared(x), float(b.compared(x).max(initial=0.0)))
     lines = None if step.name in b.whole else lines_of(site, b.takes_factors(x))
     if lines is not None:
-        build_lines(b, step.name, site, lines, x, channels, kept)
+        build_lines(b, step.name, site, lines, x, channels, kept, extreme)
         return
     end = step.name
     if len(site.kept) and site.kind in EXACT and EXACT[site.kind].slope == "private":
         site, end = dataclasses.replace(site, kind="relu", name=f"{step.name}.relu"), f"{step.name}.relu"
     name = f"{end}.act" if private else end
-    b.activation(name, x, site, b.reach(x), kept, b.gains.site(step.name))
+    b.activation(name, x, site, b.reach(x), kept, b.extreme(x), extreme, b.gains.site(step.name))
     if private and site.unit:
         b.add(Node(end, "constant", [name], step.shape, site=site))
     elif private:
@@ -47,6 +42,17 @@ def build_hybrid(b: Builder, step: Step) -> None:
                    site=site, gain=b.gains.squares(step.name, site.coeffs[2] != 0)))  # fmt: skip
     if end != step.name:
         _sloped(b, step, site, x, end)
+
+
+def _compared(site: Site, channels: np.ndarray, all_channels: float) -> float:
+    """What is compared with zero reaches, where the inputs of the channels reach so far."""
+    if not len(site.kept):
+        return 0.0
+    # What one position saw says little: its channel's others are like it.
+    kept = max(float(channels[site.kept // site.per_channel].max()), _LEAST_KEPT * all_channels)
+    if site.params is not None:
+        return 2 * kept  # a knot is taken off, which may lie at the other end
+    return EXACT[site.kind].compared(kept) if kept else 0.0
 
 
 def _sloped(b: Builder, step: Step, site: Site, x: str, relu: str) -> None:

@@ -83,14 +83,15 @@ def lines_of(site: Site, folds: bool) -> Lines | None:
     return found if len(found.travels) <= _ENOUGH * total else None
 
 
-def build_lines(b: Builder, name: str, site: Site, lines: Lines, x: str, reach: np.ndarray, reach_kept: float) -> None:
+def build_lines(b: Builder, name: str, site: Site, lines: Lines, x: str, reach: np.ndarray, reach_kept: float,
+                extreme_kept: float) -> None:  # fmt: skip
     """The nodes of a site.
 
-    reach: (C,), of the layer's output. reach_kept: of what is compared, of all slopes 1.
+    reach: (C,), of the layer's output. reach_kept, extreme_kept: of what is compared, of all slopes 1.
     """
     shape = b.nodes[x].shape
     slope = np.ones(len(reach)) if lines.slope is None else lines.slope
-    constant = lines.constant.reshape(shape)
+    constant, source = lines.constant.reshape(shape), x
     if lines.slope is not None:
         alone = not len(lines.travels) and len(lines.stays) == len(lines.constant)
         x = b.scale_layer(x, slope, name if alone else f"{name}.layer", constant if alone else None)
@@ -109,8 +110,10 @@ def build_lines(b: Builder, name: str, site: Site, lines: Lines, x: str, reach: 
         largest = float((reach * np.abs(slope))[channel].max())
         steepest = float(slope[channel[lines.kept]].max(initial=0.0))
         gain, own_gain = b.gains.site(name), b.gains.relative(name)
-        y = b.activation(name + ACT, taken, lines.travelling(site, name + OWN), largest, reach_kept * steepest,
-                         None if gain is None else gain[lines.travels] / slope[channel] ** 2)  # fmt: skip
+        extreme = float((b.extremes.rings.get(source, np.zeros(len(reach))) * np.abs(slope))[channel].max())
+        gain = None if gain is None else gain[lines.travels] / slope[channel] ** 2
+        y = b.activation(name + ACT, taken, lines.travelling(site, name + OWN), largest, reach_kept * steepest, extreme,
+                         extreme_kept * steepest, gain)  # fmt: skip
         if not (lines.own == 1).all():
             own_gain = None if own_gain is None else own_gain[lines.travels] / lines.own**2
             y = b.factors(name + OWN, y, lines.own, own_gain)

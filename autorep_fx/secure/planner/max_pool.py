@@ -12,17 +12,22 @@ from .names import LOW
 from .node import Node, whole_bits
 from .site import Site
 
+#: By how many bits what is padded with lies lower for extreme inputs, at most: the wires need room for that.
+_LOWER = 4
+
 
 def build_max_pool(b: Builder, step: Step) -> None:
     """A tree of ``max(x, y) = y + relu(x - y)`` over the elements of each window; one activation for each level."""
     a, x, name = step.attrs, step.inputs[0], step.name
-    reach = b.reach(x)
+    reach, extreme, extreme_kept = b.reach(x), 2 * b.extreme(x), 2 * float(b.compared(x).max(initial=0.0))
     (ph, pw), shape = a["padding"], b.nodes[x].shape
     if ph or pw:
         shape = (*shape[:-2], shape[-2] + 2 * ph, shape[-1] + 2 * pw)
         x = b.local("pad", f"{name}.pad", [x], shape, pads=(pw, pw, ph, ph))
         bottom = whole_bits(reach) + min(b.margins.ring, b.margins.window)
-        low = np.full(shape, -np.ldexp(1.0, bottom))  # below everything that there is room for
+        raised = min(max(whole_bits(extreme_kept / 2) - bottom, 0), _LOWER)
+        reach = reach * 2**raised
+        low = np.full(shape, -np.ldexp(1.0, bottom + raised))  # below everything that there is room for
         low[..., ph : shape[-2] - ph, pw : shape[-1] - pw] = 0
         x = b.constant(name + LOW, x, shape, low)
     size = a["kernel"][0] * a["kernel"][1]
@@ -52,6 +57,7 @@ def build_max_pool(b: Builder, step: Step) -> None:
         )
         relu = b.add(Node(f"{tag}.relu", "activation", [gap], pair, bits=0, most=b.limits.value, site=site,
                           scale=whole_bits(reach), reach=2 * reach, reach_kept=2 * reach,
+                          extreme=extreme, extreme_kept=extreme_kept,
                           gain=b.gains.truncated(name)))  # fmt: skip
         best = b.local("add", f"{tag}.max", [second, relu], pair, sign=1)
         if size % 2:

@@ -32,6 +32,10 @@ class Node:
         reach: largest absolute value of the result (of the input for activations and the output, of the first factor
             for products).
         reach_kept: the same over the positions that are compared; of a product, of its second factor.
+        extreme: what ``reach`` is on inputs that are made for it: there is room for it where that takes no bit that
+            precision needs, and nothing wider (planner.py).
+        extreme_kept: the same of ``reach_kept``, margins included: windows are as long as that takes where the ring has
+            the bits.
         wire: bits of the ring of the masked wire that ends here, where one does.
         forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
@@ -52,6 +56,8 @@ class Node:
     site: Site | None = None
     reach: float | None = None
     reach_kept: float = 0.0
+    extreme: float = 0.0
+    extreme_kept: float = 0.0
     wire: int = 64
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
@@ -99,4 +105,4 @@ class Margins:
     """Bits by which values may exceed what ranges say: in the ring, and in the windows of comparisons."""
 
     ring: int = 2
-    window: int = 1
+    window: int = 2

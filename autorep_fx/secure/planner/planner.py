@@ -7,7 +7,8 @@ truncated to f again. There, with the calibrated reach and the margin, |y| 2**F 
 32 bits. Each rounding's effect on the output is known (noise_gains.py), so everything starts with bits that add equal
 parts of the error that is asked for (bit_allocation.py), at first of sixteen times that, all wires at 32 bits. Where
 that finds no room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it,
-whichever takes less time on the network that the plan is for (cut_or_widen.py). Where it does not fit into 64 because
+whichever takes less time on the network that the plan is for (cut_or_widen.py). Room that is there for extreme inputs
+alone is given up before that, wire by wire. Where it does not fit into 64 because
 several maps follow one another, a site between them of which some positions travel has all of them travel; if there is
 none, one truncation (a message each way) is put between them; where that does not help either, an error names the
 layer. Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still
@@ -41,8 +42,8 @@ from .known_gains import UNKNOWN, Gains
 from .names import CUT
 from .node import Limits, Margins, Node
 from .planned import Chosen
-from .reach import Reach
-from .room import NoRoom
+from .reach import Extremes, Reach
+from .room import NoRoom, give_up
 from .truncate_at import cut, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def make_plan(
     bounded: bool = False,
     spline_error: float = SPLINE_ERROR,
     gains: Gains = UNKNOWN,
+    extremes: Extremes | None = None,
     error: float = 0.02,
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
@@ -82,6 +84,7 @@ def make_plan(
         limits: the most bits of each kind.
         spline_error: how far off an activation may be that is kept as a spline.
         gains: what roundings do to the output.
+        extremes: what inputs reach that are made for it: there is room for it where nothing else is worse for that.
         error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
             for the bits that this takes, wires are wider and truncations are added.
         useful: significant bits of values and weights whose gain is not known.
@@ -96,7 +99,7 @@ def make_plan(
     means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
 
     def built(whole: set[str]) -> dict[str, Node]:
-        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains)
+        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains, extremes)
 
     best: dict[str, Node] = {}
     for less in np.arange(_LOOSE, -_STEP, -_STEP):
@@ -170,6 +173,8 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                 return nodes
             except NoRoom as error:
                 failed = error
+                if give_up(error):
+                    continue
                 if error.node.wire < widths[-1]:
                     place = _cheaper_place(nodes, margins, error.node, means.network)
                     if place is not None:

@@ -27,9 +27,11 @@ def precise(
     look: Look,
     max_error: float,
     standard_error: float | None,
+    lacks: Callable[[Plan], float] = lambda plan: 0.0,
 ) -> Found:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
-    none is. Where nothing says how precise it must be, a finer one that has the same wires."""
+    none is. Where nothing says how precise it must be, a finer one that has the same wires and ``lacks`` no more room
+    for extreme inputs."""
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
     tried: list[Found] = []
     for k in range(_TRIES):
@@ -43,13 +45,17 @@ def precise(
             continue
         tried.append((plan, numbers, look.at(plan, numbers)))
         if tried[-1][2].holds(max_error, standard_error):
-            return tried[-1] if standard_error is not None else _finer(planned, look, tried[-1], asked * _STEP**k)
-    return min(tried, key=lambda each: each[2].error)
+            if standard_error is not None:
+                return tried[-1]
+            return _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
+    return min(tried, key=lambda each: each[2].beyond(max_error))
 
 
-def _finer(planned: Callable[[float], Planned], look: Look, found: Found, error: float) -> Found:
+def _finer(
+    planned: Callable[[float], Planned], look: Look, found: Found, error: float, lacks: Callable[[Plan], float]
+) -> Found:
     finer = finer_with_same_wires(planned, found[:2], error)
-    if finer is None:
+    if finer is None or lacks(finer[0]) > lacks(found[0]):
         return found
     # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
     return min((*finer, look.at(*finer)), found, key=lambda each: each[2].standard_error)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..plan.input_range import InputRange
-from ..program.plaintext import values
+from ..program.plaintext import OPS, values
 from ..program.program import Program
 from .reach import Reach, by_channel, start
 from .table import SOURCES
 
 #: Seven significant bits, the least that the planner takes, round by less.
-_ROUNDED = 1 + 2.0**-6
+ROUNDED = 1 + 2.0**-6
 
 #: Values of all steps that are held at once, about.
 _AT_ONCE = 2**25
@@ -32,7 +33,7 @@ def calibrated(program: Program, examples: Tensor) -> Reach:
     for part in examples.split(at_once(program)):
         found = {name: by_channel(value) for name, value in values(program, part).items()}
         reach = larger(reach, found) if reach else found
-    return {name: found * _ROUNDED for name, found in reach.items()}
+    return {name: found * ROUNDED for name, found in reach.items()}
 
 
 def larger(one: Reach, other: Reach) -> Reach:
@@ -54,8 +55,30 @@ def growth(program: Program, reach: Reach, inputs: Tensor) -> np.ndarray:
 
 
 def worst_case(program: Program, within: InputRange) -> Reach:
-    """What no input in the range exceeds in exact arithmetic, by interval arithmetic. Grows quickly with depth."""
-    bounds = {program.public.input: start(within, program.public.input_shape)}
+    """What no input in the range exceeds in exact arithmetic, by interval arithmetic.
+
+    Of a chain of affine steps it is what an input reaches; behind every other step it is further above that.
+    """
+    middle, radius = _ends(program, within)
     for step in program.steps:
-        bounds[step.name] = SOURCES[step.op].bound(step, program.secrets(step), *(bounds[name] for name in step.inputs))
-    return {name: by_channel(bound) for name, bound in bounds.items()}
+        source, secrets = SOURCES[step.op], program.secrets(step)
+        middles, radii = ([found[name] for name in step.inputs] for found in (middle, radius))
+        if source.affine:
+            constant = source.bound(step, secrets, *map(torch.zeros_like, radii))
+            middle[step.name] = OPS[step.op](step, secrets, *middles)
+            radius[step.name] = source.bound(step, secrets, *radii) - constant
+        else:
+            radius[step.name] = source.bound(step, secrets, *(m.abs() + r for m, r in zip(middles, radii)))
+            middle[step.name] = torch.zeros_like(radius[step.name])
+    return {name: by_channel(middle[name].abs() + radius[name]) for name in middle}
+
+
+def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Middle and radius of the input, by its name, (1, *shape)."""
+    public = program.public
+    largest = start(within, public.input_shape)
+    shape = (1, -1, *(1,) * (len(public.input_shape) - 1)) if public.input_shape else (1,)
+    middle = torch.from_numpy((within.low + within.high) / 2).reshape(shape).expand(largest.shape)
+    half = torch.from_numpy((within.high - within.low) / 2).reshape(shape).expand(largest.shape)
+    slack = largest - torch.from_numpy(within.largest).reshape(shape).expand(largest.shape)
+    return {public.input: middle}, {public.input: half + slack}

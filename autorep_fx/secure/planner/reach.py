@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...text import brief
 from ..plan.input_range import SLACK, InputRange
 
 #: Largest absolute value of each channel (axis 1 of a batch), (C,) float64, by name of a program's value.
 Reach = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """What inputs reach that are made for it.
+
+    Attributes:
+        rings: on any wire, where the ring's margin comes on top.
+        windows: what is compared, all margins included.
+    """
+
+    rings: Reach
+    windows: Reach
+
+    __repr__ = brief
 
 
 def start(within: InputRange, shape: tuple[int, ...]) -> Tensor:

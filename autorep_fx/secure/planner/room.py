@@ -25,3 +25,16 @@ def check_room(node: Node, exponent: int, reach: float, margins: Margins) -> Non
         over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - (node.wire - 1))
     if over > 0:
         raise NoRoom(node, over)
+
+
+def give_up(lacks: NoRoom) -> bool:
+    """Let a node without room do with less for extreme inputs; False where it asks for none."""
+    node = lacks.node
+    if not node.extreme and (node.site is not None or not node.extreme_kept):
+        return False
+    less = node.extreme * 2.0**-lacks.bits
+    node.extreme = less if less > node.reach else 0.0
+    if node.site is None:
+        less = node.extreme_kept * 2.0**-lacks.bits
+        node.extreme_kept = less if less > node.reach_kept else 0.0
+    return True

@@ -25,6 +25,7 @@ class Source:
         centred: whether bias_correction.py keeps its weights' rounding from shifting the result.
         scales: where it multiplies by numbers whose bits are chosen in proportion: "wholly" by one, or by several, by
             "position"; None: nowhere.
+        affine: whether it is a linear map and a constant; whatever is not ends on masked wires.
     """
 
     build: Callable[[Builder, Step], Any] = field(repr=False)
@@ -32,5 +33,6 @@ class Source:
     truncated: bool = False
     centred: bool = False
     scales: str | None = None
+    affine: bool = False
 
     __repr__ = brief

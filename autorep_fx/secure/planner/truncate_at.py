@@ -60,8 +60,8 @@ def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
         reads = place in node.inputs
         result[node.name] = replace(node, inputs=[name if i == place else i for i in node.inputs]) if reads else node
         if node.name == place:
-            most = max(n.most for n in nodes.values() if n.op == "input")
+            most = max(n.most for n in nodes.values() if PLANNED[n.op].truncates)
             scale = whole_bits(node.reach)
             result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale,
-                                gain=node.below, reach=node.reach, wire=min(WIDTHS))  # fmt: skip
+                                gain=node.below, reach=node.reach, extreme=node.extreme, wire=min(WIDTHS))  # fmt: skip
     return result

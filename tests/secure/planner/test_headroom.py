@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from native_runs import planned
 from networks import images, replace
 from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.planner.headroom import headroom
+from autorep_fx.secure.planner.node import Margins
 from autorep_fx.secure.program.plaintext import execute
 
 
@@ -64,8 +67,10 @@ def test_what_a_max_pooling_pads_with_is_a_room_of_its_own():
     conv.weight.data = torch.sign(torch.randn(1, 1, 16, 16)) / 16
     net, x = nn.Sequential(conv, nn.MaxPool2d(3, 2, 1)).eval(), torch.rand(32, 1, 64, 64) * 2 - 1
     program = ar.compile(ar.transform(net, example_inputs=x), x)
+    plan = planned(program, x.double(), margins=Margins(2, 1))  # which knows of the examples alone
     fitting = torch.sign(conv.weight.data).repeat(1, 1, 4, 4)
     for k in (-1.0, -0.7, 0.7, 1.0):
-        found = program.headroom(k * fitting)
+        found = headroom(program, *plan, k * fitting)
         assert not found.fits and (found.samples >= 1).all()
+        assert program.headroom(k * fitting).fits
     assert program.headroom(x).fits and "padding" in {use.room for use in program.headroom(x).uses}

@@ -113,19 +113,10 @@ class TwoPartyHalf(Half):
         return found
 
     def _transfers(self, n: int) -> Transfers:
-        if self.number == 0:
-            sent, received = self._sent(n), self._received(n)
-        else:
-            received, sent = self._received(n), self._sent(n)
-        return Transfers(Pair(sent, received))
-
-    def _sent(self, n: int) -> Sent:
-        index = self._sender.index
-        return Sent(self._sender.extend(n), self._sender.delta, index)
-
-    def _received(self, n: int) -> Received:
-        index = self._receiver.index
-        return Received(*self._receiver.extend(n), index)
+        indices = self._sender.index, self._receiver.index
+        both = together(self._sender.extending(n), self._receiver.extending(n))
+        sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
+        return Transfers(Pair(Sent(sent, self._sender.delta, indices[0]), Received(received, choices, indices[1])))
 
 
 def waits(part: list[Job], batch: int) -> int:

@@ -24,14 +24,13 @@ from ..node import Margins, Node, Nodes, whole_bits
 from ..planned import Bounded, Chosen, Planned
 from ..room import check_room
 from ..rooms import of_activation
-from ..site import Site
 from ..site_form import align, factor_of, site_form
 from ..source import Source
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
     square, offset = site_form(nodes, node)
-    check_room(node, given[0], max(node.reach + offset, node.reach_kept), margins)
+    check_room(node, given[0], max(node.reach + offset, node.reach_kept, node.extreme), margins)
     f = min(node.frac_bits, given[0])
     return f + align(node, f, square)
 
@@ -77,11 +76,11 @@ def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers | None]:
     if site.lifts is not None:
         attrs["lifts"] = site.lifts
     if len(site.kept):
-        attrs["window"] = max(f + whole_bits(node.reach_kept) + chosen.margin + 1, 4)
+        attrs["window"] = _window(node, f, exponent - f, chosen.margin)
         if site.sloped:
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
         if site.params is not None:
-            attrs.update(_spline(site, f, attrs["window"], chosen.spline_error))
+            attrs.update(_spline(node, f, attrs["window"], chosen.spline_error))
             attrs["powers"] = max(attrs["powers"], 1)
             if wire.bends_of(attrs["c2"]):
                 attrs["powers"] = 2
@@ -99,17 +98,27 @@ def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers | None]:
     return attrs, Numbers(constant=encode(offset.reshape(node.shape), exponent))
 
 
+def _window(node: Node, f: int, shift: int, margin: int) -> int:
+    """Bits of the comparisons: for extreme inputs as many as the ring has, where what those reach is known."""
+    if node.extreme_kept:
+        bits = min(whole_bits(node.extreme_kept), node.wire - 2 - shift - f)
+    else:
+        bits = whole_bits(node.reach_kept) + margin
+    return max(f + bits + 1, 4)
+
+
 def _mask(positions: np.ndarray, size: int) -> np.ndarray:
     mask = np.zeros(size, bool)
     mask[positions] = True
     return mask
 
 
-def _spline(site: Site, f: int, window: int, error: float) -> dict[str, Any]:
+def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
+    site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     try:
-        limit = math.ldexp(1.0, window - 2 - f)
-        found = spline(site.kind, site.params, limit, f, allowed(error, limit))
+        # Room for other inputs makes nothing less precise for those that reach no further.
+        found = spline(site.kind, site.params, limit, f, allowed(error, math.ldexp(1.0, whole_bits(node.reach_kept))))
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}

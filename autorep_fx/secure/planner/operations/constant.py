@@ -40,6 +40,7 @@ SOURCES = {
     "add_number": Source(
         lambda b, s: b.constant(s.name, s.inputs[0], s.shape, np.array(s.attrs["number"])),
         lambda step, secrets, x: x + abs(step.attrs["number"]),
+        affine=True,
     ),
-    "add_private": Source(_add_private, lambda step, secrets, x: x + secrets["constant"].abs()),
+    "add_private": Source(_add_private, lambda step, secrets, x: x + secrets["constant"].abs(), affine=True),
 }

@@ -73,23 +73,28 @@ def _moved(step: Step, secrets: dict[str, Tensor], *inputs: Tensor) -> Tensor:
 PLANNED = Planned(_bound, _exponent, _emit, order=1)
 
 SOURCES = {
-    "add": Source(lambda b, s: _move(b, s, sign=s.attrs["sign"]), lambda step, secrets, x, y: x + y),
+    "add": Source(lambda b, s: _move(b, s, sign=s.attrs["sign"]), lambda step, secrets, x, y: x + y, affine=True),
     "scale": Source(
         lambda b, s: b.times(s.name, s.inputs[0], s.shape, s.attrs["factor"]),
         lambda step, secrets, x: x * abs(step.attrs["factor"]),
         scales="wholly",
+        affine=True,
     ),
     "avg_pool2d": Source(
-        _pool, lambda step, secrets, x: tensor_ops.sum_pool2d(step, x) / step.attrs["divisor"], scales="wholly"
+        _pool,
+        lambda step, secrets, x: tensor_ops.sum_pool2d(step, x) / step.attrs["divisor"],
+        scales="wholly",
+        affine=True,
     ),
     "mean": Source(
         _mean,
         lambda step, secrets, x: tensor_ops.sum_over(step, x) / tensor_ops.summed(step, x),
         scales="wholly",
+        affine=True,
     ),
-    "reshape": Source(_move, _moved),
-    "permute": Source(lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])), _moved),
-    "pad": Source(lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])), _moved),
-    "index": Source(lambda b, s: _move(b, s, index=s.attrs["index"]), _moved),
-    "cat": Source(lambda b, s: _move(b, s, dim=s.attrs["dim"]), _moved),
+    "reshape": Source(_move, _moved, affine=True),
+    "permute": Source(lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])), _moved, affine=True),
+    "pad": Source(lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])), _moved, affine=True),
+    "index": Source(lambda b, s: _move(b, s, index=s.attrs["index"]), _moved, affine=True),
+    "cat": Source(lambda b, s: _move(b, s, dim=s.attrs["dim"]), _moved, affine=True),
 }

@@ -66,14 +66,14 @@ def _linear(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _affine(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
-    scale, shift = (tensor_ops.channels(secrets[role].abs(), x.dim()) for role in ("scale", "shift"))
-    return x * scale + shift
+    y = x * tensor_ops.channels(secrets["scale"].abs(), x.dim())
+    return y + tensor_ops.channels(secrets["shift"].abs(), x.dim()) if "shift" in secrets else y
 
 
 PLANNED = Planned(_bound, _exponent, _emit, order=0, multiplies=True)
 
 SOURCES = {
-    "conv2d": Source(lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, centred=True),
-    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, centred=True),
-    "affine": Source(lambda b, s: b.map("channel", s, "scale", "shift"), _affine),
+    "conv2d": Source(lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, centred=True, affine=True),
+    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, centred=True, affine=True),
+    "affine": Source(lambda b, s: b.map("channel", s, "scale", "shift"), _affine, affine=True),
 }

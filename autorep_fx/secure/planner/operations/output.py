@@ -16,7 +16,7 @@ from ..source import Source
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
-    check_room(node, given[0], node.reach, margins)
+    check_room(node, given[0], max(node.reach, node.extreme), margins)
     return min(node.frac_bits, given[0])
 
 

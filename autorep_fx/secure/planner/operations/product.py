@@ -22,12 +22,15 @@ def _build(b: Builder, step: ProgramStep) -> None:
     x, y = step.inputs
     shapes = {"first": b.nodes[x].shape, "second": b.nodes[y].shape}
     reaches = b.reach(x), b.reach(y)
+    extremes = {"extreme": b.extreme(x), "extreme_kept": b.extreme(y)}
     b.add(Node(step.name, "product", [x, y], step.shape, shapes, bits=0, most=b.limits.value, reach=reaches[0],
-               reach_kept=reaches[1], gain=b.gains.product(step.name, tuple(map(whole_bits, reaches)))))  # fmt: skip
+               reach_kept=reaches[1], gain=b.gains.product(step.name, tuple(map(whole_bits, reaches))),
+               **extremes))  # fmt: skip
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
-    for exponent, reach in zip(given, (node.reach, node.reach_kept)):
+    reaches = max(node.reach, node.extreme), max(node.reach_kept, node.extreme_kept)
+    for exponent, reach in zip(given, reaches):
         check_room(node, exponent, reach, margins)
     return sum(_truncated(node, given))
 
