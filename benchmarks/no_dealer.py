@@ -1,8 +1,9 @@
-"""Correlations without a dealer: what client and server need before there is an input, beside plain PyTorch and a dealer.
+"""Correlations without a dealer: what client and server need before there is an input, beside plain PyTorch and a
+dealer.
 
-CIFAR ResNet-18 on one image, one thread a party, processes on this machine: seconds and bytes of both phases, memory of a
-party, times plain fp32 in the same run; by SoftSpokenOT and by Ferret; on a LAN and a WAN, predicted and run on links that
-are slowed down; and 16 inferences prepared together.
+CIFAR ResNet-18 on one image, one thread a party, processes on this machine: seconds and bytes of both phases, memory
+of a party, times plain fp32 in the same run; by SoftSpokenOT and by Ferret; on a LAN and a WAN, predicted and run on
+links that are slowed down; and 16 inferences prepared together.
 
     python benchmarks/no_dealer.py --json docs/no_dealer.json [--repeats 5]
 """
