@@ -1,5 +1,9 @@
 """Whole inferences without a dealer: within the bound of the fixed-point model, at the declared cost, and used once."""
 
+import itertools
+import threading
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,7 @@ from autorep_fx.errors import PartyError
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.makers.paired import half
+from autorep_fx.secure.makers.paired.transfers import Sent, domain
 from autorep_fx.secure.makers.table import PAIRED, PAIRED_SMALL
 from autorep_fx.secure.plan.simulate import expected, simulate
 from autorep_fx.secure.rates import Rates
@@ -77,6 +82,30 @@ def held_and_declared(name, maker, **options):
     assert cost.rounds == max(count.depth for count in result.online.values())
 
 
+@pytest.mark.parametrize("name", ["gate", "everything", "silu"])
+def test_no_string_is_hashed_under_a_number_of_another(monkeypatch, name):
+    """Of one delta no (domain, number) comes twice: not for another transfer, and not for another use of the same."""
+    used = defaultdict(list)
+
+    def seen(real):
+        def call(self, *arguments):
+            found = real(self, *arguments)
+            used[self.delta.tobytes(), domain(self.space, arguments[-1])].append((self.index, self.index + len(self)))
+            return found
+
+        return call
+
+    for method in ("bits", "strings"):
+        monkeypatch.setattr(Sent, method, seen(getattr(Sent, method)))
+    plan, numbers = planned(program_of(name), images())
+    x = images().double().numpy()
+    run(plan.with_comparison("gmw"), numbers, x, x, maker=PAIRED)
+    assert len({delta for delta, _ in used}) == 2
+    for parts in used.values():
+        parts.sort()
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(parts))
+
+
 def test_the_error_of_many_runs_is_that_of_the_model():
     """Its mean and its spread, by output: what compile reports of a run's precision is about what happens."""
     plan, numbers = planned(program_of("relu"), images())
@@ -139,8 +168,6 @@ def test_a_session_answers_without_a_dealer_and_says_what_it_cost():
 
 def _both(*calls):
     """Results of calls that wait for one another, each in a thread of its own."""
-    import threading
-
     results = [None] * len(calls)
 
     def keep(i, call):
