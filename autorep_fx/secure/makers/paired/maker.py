@@ -28,6 +28,7 @@ class Paired(Maker):
 
     helpers = ()
     comparisons = ("gmw",)
+    together = True
 
     def __init__(self, name: str, kind: Kind):
         self.name, self.kind = name, kind  # type: ignore[misc]  # of the class elsewhere
