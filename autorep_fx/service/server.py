@@ -154,9 +154,9 @@ class ServerService(Service):
             start = time.monotonic()
             for prepared in half.prepare_several(batch, count):
                 session.pool.put(prepared)
+                self.metrics.waiting(1)
             seconds, sent = time.monotonic() - start, party.count().total_bytes
             for _ in range(count):
-                self.metrics.waiting(1)
                 self.metrics.inference("offline", seconds / count, sent / count)
 
     def _draw(self, session: _Session) -> None:
