@@ -10,7 +10,7 @@ from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
 from . import maps
-from .half import Job, parts, waits
+from .half import Extension, Job, parts, waits
 from .model import widths
 from .ot import Kind, Said
 from .table import MAKING
@@ -19,7 +19,7 @@ from .turns import words_together
 _WORD = 8
 
 
-def offline(plan: Plan, batch: int, network: Network, rates: Rates, kind: Kind) -> Offline:
+def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: Extension) -> Offline:
     """See :meth:`~..maker.Maker.offline`."""
     steps = {step.name: StepOffline() for step in plan.steps}
     beside = {"server": Said(1), "client": Said()}  # "ready"
@@ -29,12 +29,12 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, kind: Kind) 
             steps[step.name] = _map(step, batch, rates)
             on_the_way += sum(steps[step.name].sent.values())
     masked = [Job(0, index, step, np.empty(0)) for index, step in enumerate(plan.steps) if step.masked]
-    for part in parts(masked, batch):
+    for part in parts(masked, batch, extension.at_once):
         counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
         words = [MAKING[job.step.op].words(job.step, batch) for job in part]
         turns = words_together(*words)
         rounds += waits(part, batch)
-        extended = sum(kind.extension_said(sum(counts), made), Said())
+        extended = sum(extension.kind.extension_said(sum(counts), made), Said())
         made += sum(counts)
         for i, party in enumerate(beside):
             beside[party] += extended + Said(sum(turn[i] > 0 for turn in turns))
@@ -48,7 +48,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, kind: Kind) 
         party: said.bytes + sum(step.sent.get(party, 0) for step in steps.values()) for party, said in beside.items()
     }
     seconds = sum(step.seconds for step in steps.values()) + network.seconds(on_the_way) + network.delay * rounds
-    return Offline(steps, sent, seconds, _setup(plan, kind))
+    return Offline(steps, sent, seconds, _setup(plan, extension.kind))
 
 
 def _map(step: Step, batch: int, rates: Rates) -> StepOffline:

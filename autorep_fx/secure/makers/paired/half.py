@@ -21,12 +21,23 @@ from .table import MAKING
 from .transfers import Pair, Received, Sent, Transfers
 from .turns import run, together, words_together
 
-#: Transfers, in either direction, that are held at once: 256 MB of blocks.
-AT_ONCE = 2**23
-
-
 #: Messages that wait for one another in an extension, at most.
 EXTENSION_WAITS = 4
+
+
+class Extension(NamedTuple):
+    """How oblivious transfers are extended.
+
+    Attributes:
+        at_once: how many, in either direction, are made and used before there are more: 32 bytes each at a party. Fewer
+            fit caches, more make fewer messages that wait for one another.
+    """
+
+    kind: Kind
+    at_once: int
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class Job(NamedTuple):
@@ -62,16 +73,18 @@ class TwoPartyHalf(Half):
 
     Args:
         number: 0 at the server, 1 at the client.
-        kind: of the extension of transfers.
+        extension: of transfers.
     """
 
     between_two = True
 
-    def __init__(self, party: Party, peer: str, number: int, kind: Kind):
+    def __init__(self, party: Party, peer: str, number: int, extension: Extension):
         super().__init__(party)
         self.peer, self.number, self.seed = peer, number, os.urandom(16)
         link, self._most = cast(Channel, Link(party, peer)), party.clock.limit
-        self._sender, self._receiver = Sender(link, CORRELATIONS, kind), Receiver(link, CORRELATIONS, kind)
+        self._sender = Sender(link, CORRELATIONS, extension.kind)
+        self._receiver = Receiver(link, CORRELATIONS, extension.kind)
+        self._at_once = extension.at_once
 
     def setup_transfers(self) -> None:
         """Base transfers both ways; what the server sends comes first, as in each extension."""
@@ -95,7 +108,7 @@ class TwoPartyHalf(Half):
         """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same
         order."""
         found: list[dict[str, Shares]] = [{} for _ in streams]
-        for part in parts(jobs, batch):
+        for part in parts(jobs, batch, self._at_once):
             self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
             counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
             transfers = self._transfers(sum(counts))
@@ -125,13 +138,13 @@ def waits(part: list[Job], batch: int) -> int:
     return len(turns) + 2 * EXTENSION_WAITS
 
 
-def parts(jobs: list[Job], batch: int) -> Iterator[list[Job]]:
+def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
     """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
     part: list[Job] = []
     held = 0
     for job in jobs:
         count = MAKING[job.step.op].transfers(job.step, batch)
-        if part and held + count > AT_ONCE:
+        if part and held + count > at_once:
             yield part
             part, held = [], 0
         part.append(job)

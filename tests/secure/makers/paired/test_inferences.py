@@ -15,7 +15,9 @@ import autorep_fx as ar
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.makers.paired import half
+from autorep_fx.secure.makers.paired.half import Extension
+from autorep_fx.secure.makers.paired.maker import Paired
+from autorep_fx.secure.makers.paired.ot import SoftSpoken
 from autorep_fx.secure.makers.paired.transfers import Sent, domain
 from autorep_fx.secure.makers.table import PAIRED, PAIRED_SMALL
 from autorep_fx.secure.plan.simulate import expected, simulate
@@ -118,14 +120,14 @@ def test_the_error_of_many_runs_is_that_of_the_model():
     assert (np.abs(np.log(found.std(0) / drawn.std(0))) < 0.25).all()
 
 
-def test_correlations_in_parts_are_the_same_protocol(monkeypatch):
+def test_correlations_in_parts_are_the_same_protocol():
     plan, numbers = planned(program_of("everything"), images())
     plan, x = plan.with_comparison("gmw"), images().double().numpy()
-    monkeypatch.setattr(half, "AT_ONCE", 1)
-    result = run(plan, numbers, x, maker=PAIRED)[0]
+    maker = Paired("in parts", Extension(SoftSpoken(), 1))
+    result = run(plan, numbers, x, maker=maker)[0]
     model = expected(plan, numbers, x, nearest=True)
     assert (np.abs(result.output - model.output) <= model.bound).all()
-    cost = plan_cost(plan, batch=2, rates=Rates(), maker=PAIRED)
+    cost = plan_cost(plan, batch=2, rates=Rates(), maker=maker)
     assert cost.offline == {party: count.total_bytes for party, count in result.offline.items()}
 
 
