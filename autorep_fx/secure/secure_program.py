@@ -156,11 +156,8 @@ class SecureProgram(Program):
         allowed = (*COMPARISONS, "auto")
         if comparison not in allowed:
             raise ValueError(f"comparison must be one of {', '.join(map(repr, allowed))}, got {comparison!r}")
-        if comparison not in (*maker.comparisons, "auto"):
-            raise ValueError(
-                f"comparison={comparison!r} needs a dealer: its keys are made by somebody who knows the masks that "
-                f"they hide; without one it is {' or '.join(map(repr, maker.comparisons))}"
-            )
+        if comparison != "auto":
+            maker.check_comparison(comparison)
         plan = self.native[0]
         return plan.with_comparison(quicker(plan, network, batch, maker) if comparison == "auto" else comparison)
 

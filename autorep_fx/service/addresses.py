@@ -27,9 +27,9 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def identity_of(
-    cert: str | os.PathLike | None, ca: str | os.PathLike | None, plain: bool, *addresses: str
+    cert: str | os.PathLike | None, ca: str | os.PathLike | None, plain: bool, *addresses: str | None
 ) -> Identity | None:
-    """Certificate and authorities; None for plain TCP.
+    """Certificate and authorities; None for plain TCP. addresses: None for one that there is not.
 
     Raises:
         ValueError: half of it, or none where an address is of another machine.
@@ -39,7 +39,7 @@ def identity_of(
     if cert is not None or ca is not None:
         raise ValueError("cert and ca go together")
     for address in addresses:
-        if not plain and not is_loopback(address_of(address)[0]):
+        if address is not None and not plain and not is_loopback(address_of(address)[0]):
             raise ValueError(
                 f"{address} is not of this machine: give cert and ca, or plain if the network is protected otherwise"
             )

@@ -23,9 +23,10 @@ from ..secure.program.outputs import assemble
 from ..secure.program.program import check_array, check_batch
 from ..secure.result import Result, Stats
 from .addresses import identity_of
-from .client_session import ClientSession, Options
+from .client_session import ClientSession
 from .greeting import name_of_program
 from .ledger import Ledger
+from .options import Options
 from .pool import remove_left
 from .published import Pictures, terms
 
@@ -44,7 +45,7 @@ def connect(
     program: str | os.PathLike | SecureProgram,
     *,
     server: str,
-    dealer: str,
+    dealer: str | None = None,
     tls: Identity | tuple[str | os.PathLike, str | os.PathLike] | None = None,
     plain: bool = False,
     name: str = "client",
@@ -58,18 +59,20 @@ def connect(
     server_name: str = "server",
     dealer_name: str = "dealer",
 ) -> Client:
-    """A client of a server and a dealer on other machines (``python -m autorep_fx serve``, ``deal``)::
+    """A client of a server on another machine, and of its dealer (``python -m autorep_fx serve``, ``deal``)::
 
         with ar.connect("public", server="host:7001", dealer="other:7002", tls=("alice.pem", "ca.pem")) as client:
             result = client.run(x)
 
     Args:
         program: folder of the public part, or a program.
-        server, dealer: HOST:PORT.
+        server, dealer: HOST:PORT. Without a dealer client and server do its work; the server has to have none either
+            (``serve`` without ``--dealer``).
         tls: PEM files: this client's certificate and key, and the authorities that may vouch for the others. None
             speaks plain TCP, with this machine only, or, with ``plain``, over a network that is protected otherwise.
         name: of this client, where there is no certificate that says it.
-        depth: prepared inferences to have waiting, at most as many as the server allows.
+        depth: prepared inferences to have waiting, at most as many as the server allows. Without a dealer several are
+            prepared at once, which costs less each: those that are missing, once half are used.
         batch: samples that they are for; a run of another size prepares its own.
         timeout: seconds that a run may take, what it waits for included.
         threads: of the kernels.
@@ -168,10 +171,10 @@ class Client:
         return input_headroom(self.public.plan, self._values(x))
 
     def wait(self, timeout: float = 30.0) -> int:
-        """Wait until as many inferences are prepared as may be, or the time is over; returns how many are."""
+        """Wait until no more inferences are to be prepared, or the time is over; returns how many are."""
         self._owner.check()
         session, until = self._session, time.monotonic() + timeout
-        while session is not None and session.pool.open and session.waiting() < session.depth:
+        while session is not None and session.pool.open and session.missing():
             if time.monotonic() > until:
                 break
             time.sleep(0.01)

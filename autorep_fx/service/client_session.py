@@ -1,74 +1,40 @@
-"""A client's session: three connections, and a thread that prepares inferences ahead of their inputs."""
+"""A client's session: connections to the server and its dealer, and a thread that prepares inferences ahead of their
+inputs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
-from ..secure.link.tls import Identity, connect
-from ..secure.makers.dealt.blinded_weights import digest, empty_blinded
-from ..secure.makers.dealt.client import ClientHalf
+from ..secure.link.tls import connect
+from ..secure.makers.maker import Maker
+from ..secure.makers.table import DEALT, MAKERS
 from ..secure.parties.client import Client as Party
-from ..secure.plan.plan import COMPARISONS, Plan
+from ..secure.plan.plan import Plan
 from ..secure.result import Phase, Stats
 from .addresses import address_of, redirected
-from .greeting import ask_for, names_session, new_session
+from .greeting import ask_for, names_session, one_without_dealer
 from .ledger import Ledger
-from .pool import check_store, prepared_pool
+from .options import Options
+from .pool import prepared_pool
+from .table import at_client
 
 #: Seconds after which the thread that prepares looks again at what was refused.
 _LOOK = 0.1
-
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 #: Bytes of a request, which the plan's cost does not have.
 _REQUEST = 8
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """See :func:`autorep_fx.connect`."""
-
-    server: str
-    dealer: str
-    identity: Identity | None
-    name: str = "client"
-    depth: int = 1
-    batch: int = 1
-    timeout: float = 30.0
-    threads: int = 1
-    state: str | os.PathLike | None = None
-    disk: bool = False
-    cache: str | os.PathLike | None = None
-    server_name: str = "server"
-    dealer_name: str = "dealer"
-    plain: bool = False
-
-    def __post_init__(self):
-        for name, least in (("depth", 0), ("batch", 1), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if not 0 < self.timeout < 1e9:
-            raise ValueError(f"timeout must be above 0 and below 1e9, got {self.timeout!r}")
-        check_store(self.state, self.disk)
-        for address in (self.server, self.dealer):
-            address_of(address)
 
 
 class ClientSession:
@@ -88,14 +54,16 @@ class ClientSession:
         self.torn = self._busy = False
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
-        s = options
+        s, preparing = options, at_client(options.dealer is not None)(options)
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", program, name=s.name, **terms)
-            said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, weights=str,
-                                               at=str)  # fmt: skip
-            _check_offer(said)
+            ask_for(self._offline, "session", program, name=s.name, dealer=s.dealer is not None, **terms)
+            said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, at=str,
+                                               **preparing.offered)  # fmt: skip
+            self._maker = _maker_of(said, s.dealer is not None)
+            _check_offer(said, self._maker)
+            preparing.check(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
             # A balancer might send it to another replica, which does not know the session.
             at = redirected(said["at"], s.identity, s.plain) if said["at"] else s.server
@@ -103,12 +71,11 @@ class ClientSession:
             online = self._channel("server", at, s.server_name, until)
             ask_for(online, "online", program, name=s.name, session=self.name)
             online.receive_letter()
-            dealer = self._channel("dealer", s.dealer, s.dealer_name, until)
-            ask_for(dealer, "session", program, name=s.name, session=self.name)
-            dealer.receive_letter()
-            self._preparing = ClientHalf(Party(chosen, server=self._offline, dealer=dealer))
-            self._preparing.share_seeds()
-            self._preparing.take_weights(self._weights(said["weights"]))
+            links = preparing.meet(partial(self._channel, until=until), program, self.name)
+            party = Party(chosen, server=self._offline, **links)
+            self._preparing = self._maker.client(party)
+            preparing.begin(self._preparing, self._offline, said)
+            party.start_counting()  # chains of messages begin anew
             self._answering = Party(chosen, server=online)
             self._online = online
             for channel in self._channels:
@@ -163,6 +130,14 @@ class ClientSession:
         """How many are prepared for batches of the usual size."""
         return self.pool.count(self.options.batch)
 
+    def missing(self) -> int:
+        """How many more of the usual size are to be prepared: what is used; but none before half is, where inferences
+        that are prepared at once cost less."""
+        waiting = self.waiting()
+        if self._maker.together and 2 * waiting > self.depth:
+            return 0
+        return max(self.depth - waiting, 0)
+
     def close(self) -> None:
         self._over.set()
         for channel in self._channels:
@@ -203,36 +178,6 @@ class ClientSession:
         self._channels.append(channel)
         return channel
 
-    def _weights(self, wanted: str) -> list[np.ndarray]:
-        """What the server sends once per model: from the cache, or from the server."""
-        path = None if self.options.cache is None else Path(self.options.cache) / f"{wanted}.safetensors"
-        if path is not None and path.exists():
-            if (cached := self._cached(path, wanted)) is not None:
-                self._offline.send_letter(weights=False)
-                return cached
-            log.warning("%s is damaged, and is fetched again", path)
-        self._offline.send_letter(weights=True)
-        blinded = list(self._preparing.receive_weights())
-        if digest(blinded) != wanted:
-            raise PartyError("client: the server sent other weights than it said")
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{new_session()}.partial")
-            partial.write_bytes(save({str(i): array for i, array in enumerate(blinded)}))
-            os.replace(partial, path)
-        return blinded
-
-    def _cached(self, path: Path, wanted: str) -> list[np.ndarray] | None:
-        """What a file has; None if that is not what the server says, of the shapes and types that the plan says."""
-        try:
-            found = load_file(path)
-            blinded = [found[str(i)] for i in range(len(found))]
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError):  # a type that NumPy does not have: the last
-            return None
-        belong = [(array.dtype, array.shape) for array in empty_blinded(self._preparing.party.plan)]
-        fits = [(array.dtype, array.shape) for array in blinded] == belong
-        return blinded if fits and digest(blinded) == wanted else None
-
     # --- the thread that prepares ------------------------------------------------------------------------------------
 
     def _prepare_all(self) -> None:
@@ -251,7 +196,7 @@ class ClientSession:
     def _next(self) -> int | None:
         """Samples of what is to be prepared now: first what a run waits for. While one is being answered it has the
         machines and the links for itself."""
-        usual = [self.options.batch] if self.waiting() < self.depth and not self._busy else []
+        usual = [self.options.batch] if self.missing() and not self._busy else []
         now = time.monotonic()
         return next((b for b in (*self._wanted, *usual) if self._refused.get(b, (None, 0.0))[1] <= now), None)
 
@@ -261,39 +206,61 @@ class ClientSession:
 
     def _prepare(self, batch: int) -> None:
         half, start = self._preparing, time.monotonic()
+        most = self.missing() if self._maker.together and batch == self.options.batch else 1
         try:
-            self._offline.send_letter(prepare=batch)
-            number = self._offline.receive_letter(number=int)["number"]
+            self._offline.send_letter(prepare=batch, count=max(most, 1))
+            said = self._offline.receive_letter(number=int)
         except Refused as refusal:
             self._refused[batch] = refusal, time.monotonic() + refusal.retry_after
             return
         # Counted here, whatever the server says: a number that came twice would mean the same masks.
-        if number != half.inference + 1:
-            raise PartyError(f"client: the server numbers an inference {number} where {half.inference + 1} belongs")
+        first, count = said["number"], said.get("count", 1)
+        if first != half.inference + 1:
+            raise PartyError(f"client: the server numbers an inference {first} where {half.inference + 1} belongs")
+        if type(count) is not int or not 0 < count <= max(most, 1):
+            raise PartyError(f"client: the server prepares other than 1 to {max(most, 1)} inferences at once")
         self._refused.pop(batch, None)
         self._want_no_more(batch)
-        self.ledger.prepare(self.name, number, self.options.name)
-        prepared = half.prepare(batch)
-        self._offline_costs[number] = _phase(time.monotonic() - start, half.party)
-        self.pool.put(prepared)
+        for number in range(first, first + count):
+            self.ledger.prepare(self.name, number, self.options.name)
+        found = half.prepare_several(batch, count)
+        cost = _phase(time.monotonic() - start, half.party, parts=count)
+        for prepared in found:
+            self._offline_costs[prepared.inference] = cost
+            self.pool.put(prepared)
 
 
-def _check_offer(said: dict[str, Any]) -> None:
-    """What a server says of a session. Its name goes to the dealer and into the ledger, its digest names a file.
+def _maker_of(said: dict[str, Any], dealer: bool) -> Maker:
+    """The one that a server names; a version that names none has a dealer.
+
+    Raises:
+        PartyError: there is none of that name, or only one of the two has a dealer.
+    """
+    maker = MAKERS.get(str(said.get("maker", DEALT.name)))
+    if maker is None:
+        raise PartyError("client: the server names a maker of correlations that there is none of here")
+    if (theirs := bool(maker.helpers)) != dealer:
+        raise PartyError(f"client: {one_without_dealer(theirs, dealer)}")
+    return maker
+
+
+def _check_offer(said: dict[str, Any], maker: Maker) -> None:
+    """What a server says of a session. Its name goes into the ledger, and to those who take part.
 
     Raises:
         PartyError: it cannot be.
     """
-    if said["comparison"] not in COMPARISONS or not _DIGEST.fullmatch(said["weights"]):
-        raise PartyError("client: the server names a comparison or a digest that there is none of")
+    if said["comparison"] not in maker.comparisons:
+        raise PartyError("client: the server names a comparison that there is none of")
     if not names_session(said["session"]):
         raise PartyError("client: the server gives a session a name that is none")
     if said["depth"] < 0 or said["batch"] < 1:
         raise PartyError(f"client: the server offers {said['depth']} prepared inferences of {said['batch']} samples")
 
 
-def _phase(seconds: float, party: Party, request: int = 0) -> Phase:
-    """What the party counted, and a request before it that has so many bytes."""
+def _phase(seconds: float, party: Party, request: int = 0, parts: int = 1) -> Phase:
+    """What the party counted, and a request before it that has so many bytes; a part of that, of so many inferences."""
     count = party.count()
     sent = count.total_bytes + (request and request + HEADER_BYTES)
-    return Phase(seconds, count.depth, {"client": sent}, {"client": count.message_bytes + request})
+    said = count.message_bytes + request
+    return Phase(seconds / parts, count.depth, {"client": sent // parts}, {"client": said // parts})

@@ -24,20 +24,21 @@ from ..arrays import read_array
 from ..secure.cost.cost import quicker
 from ..secure.files import load_published, load_served
 from ..secure.link.network import network_of
-from ..secure.makers.dealt.blinded_weights import BlindedWeights
+from ..secure.makers.table import maker_of
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import COMPARISONS
 from .addresses import address_of
 from .certificates import make_certificates
 from .client import Client
-from .client_session import Options
 from .dealer import DealerService
 from .metrics import Metrics, serve_http
+from .options import Options
 from .pool import check_store
-from .published import Pictures, seed_of, terms
+from .published import Pictures, terms
 from .server import ServerService
 from .service import Service
 from .settings import Ask, Deal, Listening, Party, Serve, read
+from .table import at_server
 
 T = TypeVar("T")
 
@@ -94,13 +95,15 @@ def serve(args: Namespace) -> int:
     _set_up(s)
     public, numbers = load_served(s.program)
     plan, agreed = public.plan, terms(public.form, Pictures.load(s.program))
-    comparison = quicker(plan, network_of(s.network), 1) if s.comparison == "auto" else s.comparison
+    network = network_of(s.network)
+    maker = maker_of(s.dealer is not None, network)
+    comparison = quicker(plan, network, 1, maker) if s.comparison == "auto" else s.comparison
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
-    chosen = plan.with_comparison(comparison)
-    metrics = Metrics("server")
-    weights, model = Weights(chosen, numbers), BlindedWeights(chosen, numbers, seed_of(plan, numbers, s.state))
-    service = ServerService(plan, comparison, weights, model, s, metrics, agreed)
+    maker.check_comparison(comparison)
+    metrics, weights = Metrics("server"), Weights(plan.with_comparison(comparison), numbers)
+    preparing = at_server(s.dealer is not None)(maker, plan, comparison, numbers, s)
+    service = ServerService(plan, weights, preparing, s, metrics, agreed)
     return _run(service, s, metrics)
 
 

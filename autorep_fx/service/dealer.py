@@ -13,6 +13,7 @@ import structlog
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.link.stream import StreamChannel
 from ..secure.makers.dealt.dealer import Dealer
+from ..secure.makers.table import DEALT
 from ..secure.parties.party import Party
 from ..secure.plan.plan import COMPARISONS, Plan
 from .gate import PATIENCE
@@ -136,7 +137,7 @@ class DealerService(Service):
                 refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
             try:
                 with self.limits.holding(name, batch):
-                    self.limits.inference(name, batch, load.dealt(batch))
+                    self.limits.inference(name, batch, load.offline("dealer", batch))
                     self.ledger.prepare(session, number, name)
                     self.ledger.claim(session, number)
                     server.send_letter()
@@ -166,7 +167,7 @@ class DealerService(Service):
         with self._lock:
             if comparison not in self._plans:
                 plan = self.published.with_comparison(comparison)
-                self._plans[comparison] = plan, name_of_program(plan), Load(plan)
+                self._plans[comparison] = plan, name_of_program(plan), Load(plan, DEALT)
             return self._plans[comparison]
 
     def close(self) -> None:

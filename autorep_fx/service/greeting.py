@@ -25,6 +25,12 @@ _NAME, _WHY = 255, 500
 #: What else a client may say that it has, and where it has it from.
 _TERMS = {"form": "the form of the output (public.json)", "pictures": "what a picture becomes (input.json)"}
 
+#: How a server and a client are set up that have a dealer, and that have none.
+_SETTINGS = {
+    True: ("a dealer (serve --dealer)", "one (ask --dealer, connect(dealer=...))"),
+    False: ("no dealer (serve without --dealer)", "none (ask without --dealer, connect(dealer=None))"),
+}
+
 
 class TurnedAway(PartyError):
     """A peer asked for what it will not get, and was told."""
@@ -80,6 +86,20 @@ def check_terms(channel: Channel, letter: dict[str, Any], terms: Mapping[str, st
     for name, mine in terms.items():
         if letter.get(name, mine) != mine:
             refuse(channel, f"{_TERMS[name]} is another one here; fetch the public part again")
+
+
+def one_without_dealer(server: bool, client: bool) -> str:
+    """Why a server and a client cannot prepare together, of whom one has a dealer and the other none."""
+    has, have = _SETTINGS[server][0], _SETTINGS[client][1]
+    return f"the server has {has}, and the client {have}; both have to name the same dealer, or neither one"
+
+
+def check_dealer(channel: Channel, letter: dict[str, Any], mine: bool) -> None:
+    """Turn a client away that has a dealer where this server has none, or the other way round. One that does not say
+    is of a version that always has one."""
+    theirs = letter.get("dealer", True) is not False
+    if theirs != mine:
+        refuse(channel, one_without_dealer(mine, theirs))
 
 
 def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:

@@ -34,11 +34,11 @@ class Metrics:
         self._sessions = Gauge("sessions", "that are open", **named)
         self._waiting = Gauge("prepared", "inferences that wait for their input", **named)
 
-    def inference(self, phase: str, seconds: float, sent: int) -> None:
+    def inference(self, phase: str, seconds: float, sent: float) -> None:
         self._seconds.labels(phase).observe(seconds)
         self.sent(phase, sent)
 
-    def sent(self, phase: str, sent: int) -> None:
+    def sent(self, phase: str, sent: float) -> None:
         self._bytes.labels(phase).inc(sent)
 
     def failed(self) -> None:

@@ -1,7 +1,7 @@
 """The server as a service: a session for each client, its inferences prepared ahead, each answered once.
 
-A session has two connections of its client, and one to the dealer. On the first one inferences are prepared, on the
-second they are answered, so that neither waits for the other.
+A session has two connections of its client, and one to the dealer, where there is one. On the first of them inferences
+are prepared, on the second they are answered, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -10,30 +10,25 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import structlog
 
 from ..errors import PartyError, PeerLost, Refused
-from ..secure.link import tls
 from ..secure.link.message import REQUEST
 from ..secure.link.stream import StreamChannel
-from ..secure.makers.dealt.blinded_weights import BlindedWeights, digest
-from ..secure.makers.dealt.server import ServerHalf
 from ..secure.parties.server import Server
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import Plan
 from .addresses import address_of
-from .gate import PATIENCE
-from .greeting import TurnedAway, ask_for, check_terms, new_session, refuse, tell
+from .greeting import TurnedAway, check_dealer, check_terms, new_session, refuse, tell
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
+from .preparing import AtServer
 from .service import Service
 from .settings import Serve
 from .traffic import Load
-
-#: Seconds after which a dealer that was lost may be back.
-_AGAIN = 1.0
 
 log = structlog.get_logger()
 
@@ -55,31 +50,31 @@ class ServerService(Service):
 
     Args:
         plan: as it was published.
-        comparison: which of "fss" and "gmw" is used; clients and dealer are told.
-        weights: of the program; ``model``: the same under the seed of ``A`` that was published.
+        weights: of the program.
+        preparing: what is done offline beside the maker's half; has the comparison, of which clients are told.
         terms: what its clients must have alike (published.py).
     """
 
     def __init__(
         self,
         plan: Plan,
-        comparison: str,
         weights: Weights,
-        model: BlindedWeights,
+        preparing: AtServer,
         settings: Serve,
         metrics: Metrics,
         terms: Mapping[str, str],
     ):
-        self.plan, self.comparison, self.terms = plan.with_comparison(comparison), comparison, terms
-        self.weights, self.model = weights, model
+        self.comparison, self.terms = preparing.comparison, terms
+        self.plan, self.weights, self.preparing = plan.with_comparison(self.comparison), weights, preparing
         if settings.advertise:
             address_of(settings.advertise)  # before a client is told
-        self.load, self.blinded = Load(self.plan), digest(model.blinded())
+        self.load = Load(self.plan, preparing.maker)
+        self.once = sum(self.load.setup[party] for party in preparing.begins)
         self._sessions: dict[str, _Session] = {}
         super().__init__("server", plan, settings, metrics, settings.dealer)
-        if not self.limits.ever(self.load.once):
-            log.warning("no client can fetch what blinds the weights",
-                        why=f"it has {self.load.once:.3g} megabytes, and ten seconds of megabytes, or of "
+        if not self.limits.ever(self.once):
+            log.warning(f"no client can {preparing.beginning}",
+                        why=f"it has {self.once:.3g} megabytes, and ten seconds of megabytes, or of "
                         "client_megabytes, are less")  # fmt: skip
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
@@ -88,6 +83,7 @@ class ServerService(Service):
             refuse(channel, f"'{name}' is no client's name")
         if letter["wants"] == "session":
             check_terms(channel, letter, self.terms)
+            check_dealer(channel, letter, self.preparing.dealer)
             self._offline(channel, name)
         elif letter["wants"] == "online":
             self._online(channel, name, str(letter.get("session")))
@@ -111,11 +107,11 @@ class ServerService(Service):
 
     def _prepare_all(self, client: StreamChannel, session: _Session) -> None:
         log.info("session", session=session.name, client=session.client)
-        dealer = None
+        links: dict[str, StreamChannel] = {}
         try:
-            dealer = self._meet_dealer(session)
+            links = self.preparing.meet(self.program, session.name, session.client, partial(self._draw, session))
             self._sessions[session.name] = session
-            self._prepare_many(client, dealer, session)
+            self._prepare_many(client, links, session)
         except (Refused, TurnedAway):
             raise
         except PartyError as error:
@@ -123,62 +119,75 @@ class ServerService(Service):
                 return  # it is the client that left
             tell(client, str(error))
             log.warning("no more is prepared", session=session.name, why=str(error))
-            while len(session.pool) and self._rests(session):  # what is prepared needs no dealer
+            while len(session.pool) and self._rests(session):  # what is prepared needs nobody else
                 session.over.wait(0.5)
         finally:
-            if dealer is not None:
-                dealer.close()
+            for link in links.values():
+                link.close()
 
-    def _meet_dealer(self, session: _Session) -> StreamChannel:
-        """Raises:
-        Refused: there is none just now, or it refuses.
-        """
-        s = self.settings
-        try:
-            connection = tls.connect(address_of(s.dealer), self.identity, s.dealer_name, PATIENCE)
-            dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
-            ask_for(dealer, "session", self.program, session=session.name, client=session.client, name=s.server_name,
-                    comparison=self.comparison)  # fmt: skip
-            dealer.receive_letter()
-        except PeerLost as error:
-            raise Refused(str(error), _AGAIN) from error
-        return dealer
-
-    def _prepare_many(self, client: StreamChannel, dealer: StreamChannel, session: _Session) -> None:
-        s = self.settings
+    def _prepare_many(self, client: StreamChannel, links: dict[str, StreamChannel], session: _Session) -> None:
+        s, maker = self.settings, self.preparing.maker
         client.timeout = s.timeout
-        client.send_letter(session=session.name, comparison=self.comparison, depth=s.depth, batch=s.max_batch,
-                           weights=self.blinded, at=s.advertise or "")  # fmt: skip
-        party = Server(self.plan, self.weights, client=client, dealer=dealer)
-        half = ServerHalf(party, self.model)
-        half.share_seeds()
-        if client.receive_letter(weights=bool)["weights"]:
-            self.limits.traffic(session.client, self.load.once)
-            half.send_weights()
-            self.metrics.sent("setup", client.bytes_sent)
+        client.send_letter(session=session.name, maker=maker.name, comparison=self.comparison, depth=s.depth,
+                           batch=s.max_batch, at=s.advertise or "", **self.preparing.offer)  # fmt: skip
+        party = Server(self.plan, self.weights, client=client, **links)
+        half = maker.server(party, self.preparing.model)
+        self.preparing.begin(half, client, partial(self._draw, session))
+        self.metrics.sent("setup", client.bytes_sent)
+        party.start_counting()  # chains of messages begin anew
         while self._next(client, session):
-            batch = client.receive_letter(prepare=int)["prepare"]
+            letter = client.receive_letter(prepare=int)
+            batch = letter["prepare"]
             self.check_batch(client, batch)
-            number = half.inference + 1
+            wanted, first = letter.get("count"), half.inference + 1
             try:
-                if len(session.pool) > s.depth:
-                    raise Refused(f"{len(session.pool)} prepared inferences wait, and {s.depth} may", 1.0)
-                self.limits.hold(session.client, batch)
-                session.held[number] = batch
-                self.limits.inference(session.client, batch, self.load.all(batch))
-                dealer.send_letter(prepare=number, batch=batch)
-                dealer.receive_letter()
+                count = self._take(session, first, batch, wanted if maker.together and type(wanted) is int else 1)
+                self.preparing.announce(links, first, batch)
             except Refused as error:
-                self._release(session, number)
+                self._release(session, first)
                 self.metrics.refused()
                 client.send_fault(str(error), error.retry_after)
                 continue
-            self.ledger.prepare(session.name, number, session.client)
-            client.send_letter(number=number)
+            for number in range(first, first + count):
+                self.ledger.prepare(session.name, number, session.client)
+            client.send_letter(number=first, count=count)
             start = time.monotonic()
-            session.pool.put(half.prepare(batch))
-            self.metrics.waiting(1)
-            self.metrics.inference("offline", time.monotonic() - start, party.count().total_bytes)
+            for prepared in half.prepare_several(batch, count):
+                session.pool.put(prepared)
+                self.metrics.waiting(1)
+            seconds, sent = time.monotonic() - start, party.count().total_bytes
+            for _ in range(count):
+                self.metrics.inference("offline", seconds / count, sent / count)
+
+    def _draw(self, session: _Session) -> None:
+        """Take what a session begins with.
+
+        Raises:
+            Refused: it would be too much now.
+        """
+        self.limits.traffic(session.client, self.once)
+
+    def _take(self, session: _Session, first: int, batch: int, wanted: int) -> int:
+        """How many inferences may be prepared at once: one at least, and no more than there is room for.
+
+        Raises:
+            Refused: none may.
+        """
+        room = self.settings.depth - len(session.pool)
+        if room < 0:
+            raise Refused(f"{len(session.pool)} prepared inferences wait, and {self.settings.depth} may", 1.0)
+        count = max(min(wanted, room), 1)
+        for number in range(first, first + count):
+            try:
+                self.limits.hold(session.client, batch)
+                session.held[number] = batch
+                self.limits.inference(session.client, batch, self.load.all(batch))
+            except Refused:
+                self._release(session, number)
+                if number == first:
+                    raise
+                return number - first
+        return count
 
     def _next(self, client: StreamChannel, session: _Session) -> bool:
         """Whether there is more to prepare."""

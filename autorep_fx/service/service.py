@@ -29,7 +29,7 @@ class Service:
         PartyError: another process has the port, or is this service already; names it.
     """
 
-    def __init__(self, me: str, plan: Plan, settings: Listening, metrics: Metrics, *peers: str):
+    def __init__(self, me: str, plan: Plan, settings: Listening, metrics: Metrics, *peers: str | None):
         self.published, self.program = plan, name_of_program(plan)
         self.settings, self.metrics = settings, metrics
         self.limits = Limits.of(settings)

@@ -34,7 +34,7 @@ class Party(BaseSettings):
     timeout: float = Field(30.0, gt=0, description="seconds that an inference, and any message, may take")
     threads: int = Field(1, ge=1, description="threads of each inference's kernels")
 
-    def identity(self, *addresses: str) -> Identity | None:
+    def identity(self, *addresses: str | None) -> Identity | None:
         """Certificate and authorities; None for plain TCP.
 
         Raises:
@@ -73,10 +73,10 @@ class Deal(Listening):
 class Serve(Listening):
     """What the server is told."""
 
-    dealer: str = Field(description="HOST:PORT of the dealer")
+    dealer: str | None = Field(None, description="HOST:PORT of the dealer; without one, server and client do its work")
     advertise: str | None = Field(None, description="HOST:PORT of this replica itself, where it is behind a balancer")
-    comparison: str = Field("auto", description="fss, gmw, or auto: whichever is quicker online on the network")
-    network: str = Field("wan", description="what auto goes by: loopback, lan or wan")
+    comparison: str = Field("auto", description="fss, gmw, or auto: the quicker one online on the network")
+    network: str = Field("wan", description="what auto goes by, and transfers without a dealer: loopback, lan or wan")
     depth: int = Field(4, ge=0, description="prepared inferences that a session may have waiting")
     disk: bool = Field(False, description="keep them in files under state, encrypted, instead of in memory")
 
@@ -85,7 +85,7 @@ class Ask(Party):
     """What the client is told."""
 
     server: str = Field(description="HOST:PORT of the server")
-    dealer: str = Field(description="HOST:PORT of the dealer")
+    dealer: str | None = Field(None, description="HOST:PORT of the dealer, if the server has one")
     name: str = Field("client", description="of this client, where there are no certificates")
     depth: int = Field(1, ge=0, description="prepared inferences to have waiting")
     disk: bool = Field(False, description="keep them in files under state, encrypted, instead of in memory")

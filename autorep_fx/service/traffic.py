@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..secure.cost.cost import plan_cost
+from ..secure.makers.maker import Maker
 from ..secure.plan.plan import Plan
 from ..secure.rates import Rates
 
@@ -11,21 +12,21 @@ _BATCH = 64
 
 
 class Load:
-    """Megabytes of a batch.
+    """Megabytes of a batch, by whom makes the correlations.
 
     Attributes:
-        once: what the server sends a client that has nothing of this model yet.
+        setup: what each party sends before the first inference, if the others have nothing of this model yet.
     """
 
-    def __init__(self, plan: Plan):
-        one, many = (plan_cost(plan, batch=batch, rates=Rates()) for batch in (1, _BATCH))
-        self.once = one.setup["server"] / 1e6
-        self._dealt = [cost.offline["dealer"] / 1e6 for cost in (one, many)]
+    def __init__(self, plan: Plan, maker: Maker):
+        one, many = (plan_cost(plan, batch=batch, rates=Rates(), maker=maker) for batch in (1, _BATCH))
+        self.setup = {party: size / 1e6 for party, size in one.setup.items()}
+        self._offline = [cost.offline for cost in (one, many)]
         self._all = [(sum(cost.offline.values()) + sum(cost.online.values())) / 1e6 for cost in (one, many)]
 
-    def dealt(self, batch: int) -> float:
-        """What the dealer sends."""
-        return _between(self._dealt, batch)
+    def offline(self, party: str, batch: int) -> float:
+        """What a party sends offline."""
+        return _between([sent[party] / 1e6 for sent in self._offline], batch)
 
     def all(self, batch: int) -> float:
         """What everyone sends, offline and online."""

@@ -104,6 +104,13 @@ static void rlwe_encrypt(const RlweEncryptArgs& a, int threads) {
 
 // What an answer holds of c1 / q, as a whole number A of 8 bits more than a ring element: round(A s / 2^8) is the
 // client's share. |A s| is below the product of two (32 bits) or four (64) primes, so that A s is known exactly.
+// v - take, or v where it is below least; both below 2^127. Compilers make a branch of a comparison of 128 bits, and v
+// is made of the secret.
+static inline U128 less_where_not_below(U128 v, U128 least, U128 take) {
+  const uint64_t below = 0 - uint64_t((v - least) >> 127);
+  return v - (take & ~(U128(below) << 64 | below));
+}
+
 template <class Ring>
 static void decrypt_typed(const RlweDecryptArgs& a, int threads) {
   const RlweTables& t = *a.tables;
@@ -143,8 +150,8 @@ static void decrypt_typed(const RlweDecryptArgs& a, int threads) {
         const uint64_t b = y[l * n + j];
         v += U128(b) * r.rest_low + (U128(b * r.rest_high) << 64);
       }
-      for (int l = 1; l < t.answer_limbs; ++l) v -= modulus & -U128(v >= modulus);
-      v -= modulus & -U128(v > half);
+      for (int l = 1; l < t.answer_limbs; ++l) v = less_where_not_below(v, modulus, modulus);
+      v = less_where_not_below(v, half + 1, modulus);
       out[j] = Ring((v + 128) >> 8);
     }
   }

@@ -61,14 +61,17 @@ class Process:
 
 
 class Provider:
-    """Dealer and server of a program, with certificates; each may be killed and started again at its address."""
+    """Dealer and server of a program, or a server without one, with certificates; each may be killed and started again
+    at its address."""
 
-    def __init__(self, folder: Path, certificates: Path, program: Path, public: Path, **options: object):
+    def __init__(
+        self, folder: Path, certificates: Path, program: Path, public: Path, *, dealer: bool = True, **options: object
+    ):
         self.folder, self.certificates, self.program, self.public = folder, certificates, program, public
-        self.ports = {name: free_port() for name in ("dealer", "server")}
+        self.ports = {name: free_port() for name in (["dealer", "server"] if dealer else ["server"])}
         self.options = options
         self.processes: dict[str, Process] = {}
-        for name in ("dealer", "server"):
+        for name in self.ports:
             self.start(name)
 
     def start(self, name: str) -> Process:
@@ -80,7 +83,7 @@ class Provider:
         arguments = ["serve" if name == "server" else "deal", "--program", own, "--listen", self.at(name), "--cert",
                      self.certificates / f"{name}.pem", "--ca", self.certificates / "ca.pem", "--state",
                      self.folder / name]  # fmt: skip
-        if name == "server":
+        if name == "server" and "dealer" in self.ports:
             arguments += ["--dealer", self.at("dealer")]
         for option, value in self.options.items():
             who, _, option = option.rpartition("__")
@@ -95,7 +98,8 @@ class Provider:
         import autorep_fx as ar
 
         tls = (self.certificates / f"{name}.pem", self.certificates / "ca.pem")
-        options = {"server": self.at("server"), "dealer": self.at("dealer"), "timeout": 20.0} | options
+        dealer = self.at("dealer") if "dealer" in self.ports else None
+        options = {"server": self.at("server"), "dealer": dealer, "timeout": 20.0} | options
         return ar.connect(self.public, tls=tls, **options)
 
     def ledger(self, name: str) -> list[tuple]:

@@ -52,6 +52,10 @@ class Half(Part):
     def prepare(self, batch: int) -> Prepared:
         """The offline phase of one inference on ``batch`` samples."""
 
+    def prepare_several(self, batch: int, count: int) -> list[Prepared]:
+        """That of the next ``count``; at once, where :attr:`Maker.together` says that it costs less."""
+        return [self.prepare(batch) for _ in range(count)]
+
 
 class Helper(Part):
     """What a party does that is neither client nor server."""
@@ -100,16 +104,26 @@ class Maker(ABC):
         name: what it is called in messages.
         helpers: roles beside "client" and "server".
         comparisons: which variants of a comparison it has correlations for.
+        together: whether inferences that are prepared at once cost less than one after the other.
     """
 
     name: ClassVar[str]
     helpers: ClassVar[tuple[str, ...]]
     comparisons: ClassVar[tuple[str, ...]]
+    together: ClassVar[bool] = False
 
     @property
     def roles(self) -> tuple[str, ...]:
         """All parties; each one is linked to all others."""
         return ("client", "server", *self.helpers)
+
+    def check_comparison(self, name: str) -> None:
+        """Raise ValueError for a variant that it has no correlations for."""
+        if name not in self.comparisons:
+            raise ValueError(
+                f"comparison={name!r} needs a dealer: its keys are made by somebody who knows the masks that they "
+                f"hide; without one it is {' or '.join(map(repr, self.comparisons))}"
+            )
 
     @abstractmethod
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> Any:

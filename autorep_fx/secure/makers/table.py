@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..link.network import Network
 from .dealt.maker import Dealt
 from .maker import Maker
+from .paired.half import Extension
 from .paired.maker import Paired
 from .paired.ot import Ferret, SoftSpoken
 
@@ -12,8 +13,8 @@ from .paired.ot import Ferret, SoftSpoken
 DEALT: Maker = Dealt()
 
 #: Without one: the quicker one where bytes cost little, and the one that sends less.
-PAIRED: Maker = Paired("paired", SoftSpoken())
-PAIRED_SMALL: Maker = Paired("paired-ferret", Ferret())
+PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**21))
+PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 3 * 2**21))
 
 MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED, PAIRED_SMALL)}
 

@@ -71,8 +71,9 @@ def times(
             theirs.append((one, use))
     for i, (value, bits) in enumerate(values, 1):
         v: np.ndarray = value.astype(strings_of(bits))
-        share, message = pair.sent.strings(np.where(own, -v, v), bits, use + i)
-        products.append(own.astype(v.dtype) * v + share)
+        b = own.astype(v.dtype)
+        share, message = pair.sent.strings((v ^ -b) + b, bits, use + i)  # v or -v; NumPy's `where` branches
+        products.append(b * v + share)
         mine.append(message)
         theirs.append((bits, use + i))
     came = yield Turn(mine, [n * bits // WORD for bits, _ in theirs])

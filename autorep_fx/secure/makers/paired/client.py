@@ -11,9 +11,8 @@ from ...parties.party import Party
 from ...plan.ring import U64, narrowed
 from ..walk import visited
 from . import maps
-from .half import Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf
 from .model import widths
-from .ot import Kind
 from .seeds import BLIND
 
 
@@ -24,8 +23,8 @@ class ClientHalf(TwoPartyHalf):
     ``h = W B - U - c``. All maps are on the way at once, and so are all correlations of masked wires.
     """
 
-    def __init__(self, party: Party, kind: Kind):
-        super().__init__(party, "server", 1, kind)
+    def __init__(self, party: Party, extension: Extension):
+        super().__init__(party, "server", 1, extension)
         self._key = maps.ClientKey(widths(party.plan))
 
     def setup(self) -> None:

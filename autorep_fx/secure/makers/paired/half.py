@@ -21,12 +21,23 @@ from .table import MAKING
 from .transfers import Pair, Received, Sent, Transfers
 from .turns import run, together, words_together
 
-#: Transfers, in either direction, that are held at once: 256 MB of blocks.
-AT_ONCE = 2**23
-
-
 #: Messages that wait for one another in an extension, at most.
 EXTENSION_WAITS = 4
+
+
+class Extension(NamedTuple):
+    """How oblivious transfers are extended.
+
+    Attributes:
+        at_once: how many, in either direction, are made and used before there are more: 32 bytes each at a party. Fewer
+            fit caches, more make fewer messages that wait for one another.
+    """
+
+    kind: Kind
+    at_once: int
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class Job(NamedTuple):
@@ -62,16 +73,18 @@ class TwoPartyHalf(Half):
 
     Args:
         number: 0 at the server, 1 at the client.
-        kind: of the extension of transfers.
+        extension: of transfers.
     """
 
     between_two = True
 
-    def __init__(self, party: Party, peer: str, number: int, kind: Kind):
+    def __init__(self, party: Party, peer: str, number: int, extension: Extension):
         super().__init__(party)
         self.peer, self.number, self.seed = peer, number, os.urandom(16)
         link, self._most = cast(Channel, Link(party, peer)), party.clock.limit
-        self._sender, self._receiver = Sender(link, CORRELATIONS, kind), Receiver(link, CORRELATIONS, kind)
+        self._sender = Sender(link, CORRELATIONS, extension.kind)
+        self._receiver = Receiver(link, CORRELATIONS, extension.kind)
+        self._at_once = extension.at_once
 
     def setup_transfers(self) -> None:
         """Base transfers both ways; what the server sends comes first, as in each extension."""
@@ -95,7 +108,7 @@ class TwoPartyHalf(Half):
         """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same
         order."""
         found: list[dict[str, Shares]] = [{} for _ in streams]
-        for part in parts(jobs, batch):
+        for part in parts(jobs, batch, self._at_once):
             self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
             counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
             transfers = self._transfers(sum(counts))
@@ -113,19 +126,10 @@ class TwoPartyHalf(Half):
         return found
 
     def _transfers(self, n: int) -> Transfers:
-        if self.number == 0:
-            sent, received = self._sent(n), self._received(n)
-        else:
-            received, sent = self._received(n), self._sent(n)
-        return Transfers(Pair(sent, received))
-
-    def _sent(self, n: int) -> Sent:
-        index = self._sender.index
-        return Sent(self._sender.extend(n), self._sender.delta, index)
-
-    def _received(self, n: int) -> Received:
-        index = self._receiver.index
-        return Received(*self._receiver.extend(n), index)
+        indices = self._sender.index, self._receiver.index
+        both = together(self._sender.extending(n), self._receiver.extending(n))
+        sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
+        return Transfers(Pair(Sent(sent, self._sender.delta, indices[0]), Received(received, choices, indices[1])))
 
 
 def waits(part: list[Job], batch: int) -> int:
@@ -134,13 +138,13 @@ def waits(part: list[Job], batch: int) -> int:
     return len(turns) + 2 * EXTENSION_WAITS
 
 
-def parts(jobs: list[Job], batch: int) -> Iterator[list[Job]]:
+def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
     """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
     part: list[Job] = []
     held = 0
     for job in jobs:
         count = MAKING[job.step.op].transfers(job.step, batch)
-        if part and held + count > AT_ONCE:
+        if part and held + count > at_once:
             yield part
             part, held = [], 0
         part.append(job)

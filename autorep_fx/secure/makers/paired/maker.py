@@ -13,8 +13,8 @@ from ...rates import Rates
 from ..maker import Helper, Maker, Offline
 from .client import ClientHalf
 from .cost import offline
+from .half import Extension
 from .model import EncryptedMaps
-from .ot import Kind
 from .server import ServerHalf
 
 
@@ -23,26 +23,27 @@ class Paired(Maker):
 
     Args:
         name: of this one among them.
-        kind: how oblivious transfers are extended.
+        extension: of oblivious transfers.
     """
 
     helpers = ()
     comparisons = ("gmw",)
+    together = True
 
-    def __init__(self, name: str, kind: Kind):
-        self.name, self.kind = name, kind  # type: ignore[misc]  # of the class elsewhere
+    def __init__(self, name: str, extension: Extension):
+        self.name, self.extension = name, extension  # type: ignore[misc]  # of the class elsewhere
 
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
         return EncryptedMaps(plan, numbers)
 
     def client(self, party: Party) -> ClientHalf:
-        return ClientHalf(party, self.kind)
+        return ClientHalf(party, self.extension)
 
     def server(self, party: Server, model: EncryptedMaps) -> ServerHalf:
-        return ServerHalf(party, model, self.kind)
+        return ServerHalf(party, model, self.extension)
 
     def helper(self, role: str, party: Party) -> Helper:
         raise KeyError(role)
 
     def offline(self, plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
-        return offline(plan, batch, network, rates, self.kind)
+        return offline(plan, batch, network, rates, self.extension)

@@ -12,9 +12,8 @@ from ...parties.server import Server
 from ...plan.plan import Step
 from ...plan.ring import U64, elements
 from . import maps
-from .half import Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf
 from .model import EncryptedMaps, widths
-from .ot import Kind
 from .seeds import WIRE_MASK
 
 
@@ -27,8 +26,8 @@ class ServerHalf(TwoPartyHalf):
 
     party: Server
 
-    def __init__(self, party: Server, model: EncryptedMaps, kind: Kind):
-        super().__init__(party, "client", 0, kind)
+    def __init__(self, party: Server, model: EncryptedMaps, extension: Extension):
+        super().__init__(party, "client", 0, extension)
         self.model = model
 
     def setup(self) -> None:

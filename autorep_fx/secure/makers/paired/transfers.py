@@ -27,16 +27,17 @@ class Sent:
         blocks: (n, 2) words, q.
         delta: (2,) words.
         index: the running number of the first one, of all of a session in this direction.
+        space: beside a use it makes the hash's domain: 0, or a number of their own where transfers are numbered anew.
     """
 
-    def __init__(self, blocks: np.ndarray, delta: np.ndarray, index: int):
-        self.blocks, self.delta, self.index = blocks, delta, index
+    def __init__(self, blocks: np.ndarray, delta: np.ndarray, index: int, space: int = 0):
+        self.blocks, self.delta, self.index, self.space = blocks, delta, index, space
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def __getitem__(self, part: slice) -> Sent:
-        return Sent(self.blocks[part], self.delta, self.index + part.start)
+        return Sent(self.blocks[part], self.delta, self.index + part.start, self.space)
 
     def flip(self, plane: np.ndarray) -> None:
         """Exchange both strings where the plane has 1."""
@@ -44,12 +45,14 @@ class Sent:
 
     def bits(self, use: int) -> tuple[np.ndarray, np.ndarray]:
         """One bit of each string, as planes."""
-        k, options = kernel(), {"index": self.index, "domain": use}
+        k, options = kernel(), {"index": self.index, "domain": domain(self.space, use)}
         return k.ot_bits(self.blocks, **options), k.ot_bits(self.blocks, delta=self.delta, **options)
 
     def strings(self, values: np.ndarray, bits: int, use: int) -> tuple[np.ndarray, np.ndarray]:
         """This party's share of ``c v`` modulo 2**bits (n,), and the message with which the receiver has the other."""
-        return kernel().ot_send(self.blocks, self.delta, values, bits=bits, index=self.index, domain=use)
+        return kernel().ot_send(
+            self.blocks, self.delta, values, bits=bits, index=self.index, domain=domain(self.space, use)
+        )
 
 
 class Received:
@@ -58,18 +61,18 @@ class Received:
     Args:
         blocks: (n, 2) words, t.
         choices: a plane: which string.
-        index: as of :class:`Sent`.
+        index, space: as of :class:`Sent`.
     """
 
-    def __init__(self, blocks: np.ndarray, choices: np.ndarray, index: int):
-        self.blocks, self.choices, self.index = blocks, choices, index
+    def __init__(self, blocks: np.ndarray, choices: np.ndarray, index: int, space: int = 0):
+        self.blocks, self.choices, self.index, self.space = blocks, choices, index, space
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def __getitem__(self, part: slice) -> Received:
         words = slice(part.start // WORD, part.stop // WORD)
-        return Received(self.blocks[part], self.choices[words], self.index + part.start)
+        return Received(self.blocks[part], self.choices[words], self.index + part.start, self.space)
 
     def choose(self, plane: np.ndarray) -> np.ndarray:
         """Make these the choices: what the sender must flip."""
@@ -78,11 +81,13 @@ class Received:
         return flips
 
     def bits(self, use: int) -> np.ndarray:
-        return kernel().ot_bits(self.blocks, index=self.index, domain=use)
+        return kernel().ot_bits(self.blocks, index=self.index, domain=domain(self.space, use))
 
     def strings(self, message: np.ndarray, bits: int, use: int) -> np.ndarray:
         """This party's share of ``c v`` modulo 2**bits (n,)."""
-        return kernel().ot_receive(self.blocks, self.choices, message, bits=bits, index=self.index, domain=use)
+        return kernel().ot_receive(
+            self.blocks, self.choices, message, bits=bits, index=self.index, domain=domain(self.space, use)
+        )
 
 
 class Pair(NamedTuple):
@@ -100,9 +105,10 @@ class Pair(NamedTuple):
         return [Pair(self.sent[part], self.received[part]) for part in parts]
 
     def at(self, positions: np.ndarray, n: int) -> Pair:
-        """Of every n, those at the positions, a multiple of 64; for uses that no other has.
+        """Of every n, those at the positions, a multiple of 64, as often as they are there; once for each pair.
 
-        They are numbered anew from the first one's number on: in one use a number names one transfer still.
+        They are numbered anew, from 0 in a space that the first one's number names: no (number, domain) is ever that of
+        another transfer, for whoever chooses the trees of an extension can make two of their blocks equal.
         """
         rows = len(self.sent) // n
 
@@ -112,8 +118,8 @@ class Pair(NamedTuple):
         chosen = kernel().unpack_bits(self.received.choices[None], len(self.received)).reshape(rows, n)[:, positions]
         choices = plane_of(np.ascontiguousarray(chosen).reshape(-1))
         return Pair(
-            Sent(found(self.sent.blocks), self.sent.delta, self.sent.index),
-            Received(found(self.received.blocks), choices, self.received.index),
+            Sent(found(self.sent.blocks), self.sent.delta, 0, self.sent.index + 1),
+            Received(found(self.received.blocks), choices, 0, self.received.index + 1),
         )
 
 
@@ -128,6 +134,11 @@ class Transfers:
         part = slice(self._at, self._at + n)
         self._at += n
         return Pair(self._all.sent[part], self._all.received[part])
+
+
+def domain(space: int, use: int) -> int:
+    """Of the hash, for a use (0 to 255) of transfers in a space (below 2**56)."""
+    return space << 8 | use
 
 
 def padded(n: int) -> int:

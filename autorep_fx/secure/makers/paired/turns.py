@@ -74,14 +74,18 @@ def words_together(*protocols: Words) -> Words:
 
 
 def run(protocol: Protocol[T], channel: Channel, step: int) -> T:
-    """Run one with the other side, which runs its own; every turn is one message each way for ``step``."""
+    """Run one with the other side, which runs its own; each turn of a side that says something is one message of it."""
     received: list[np.ndarray] | None = None
     while True:
         try:
-            turn = protocol.send(received)  # type: ignore[arg-type]
+            mine, sizes = protocol.send(received)  # type: ignore[arg-type]
         except StopIteration as end:
             return end.value
-        sizes = turn.theirs
         came = np.empty(sum(sizes), np.uint64)
-        channel.exchange(step, np.concatenate([np.empty(0, np.uint64), *(a.reshape(-1) for a in turn.mine)]), came)
+        if mine and sizes:
+            channel.exchange(step, np.concatenate([a.reshape(-1) for a in mine]), came)
+        elif mine:
+            channel.send(step, *mine)
+        elif sizes:
+            channel.receive(step, came)
         received = np.split(came, np.cumsum(sizes)[:-1]) if sizes else []

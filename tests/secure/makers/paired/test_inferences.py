@@ -1,5 +1,9 @@
 """Whole inferences without a dealer: within the bound of the fixed-point model, at the declared cost, and used once."""
 
+import itertools
+import threading
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,10 @@ import autorep_fx as ar
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
-from autorep_fx.secure.makers.paired import half
+from autorep_fx.secure.makers.paired.half import Extension
+from autorep_fx.secure.makers.paired.maker import Paired
+from autorep_fx.secure.makers.paired.ot import SoftSpoken
+from autorep_fx.secure.makers.paired.transfers import Sent, domain
 from autorep_fx.secure.makers.table import PAIRED, PAIRED_SMALL
 from autorep_fx.secure.plan.simulate import expected, simulate
 from autorep_fx.secure.rates import Rates
@@ -77,6 +84,30 @@ def held_and_declared(name, maker, **options):
     assert cost.rounds == max(count.depth for count in result.online.values())
 
 
+@pytest.mark.parametrize("name", ["gate", "everything", "silu"])
+def test_no_string_is_hashed_under_a_number_of_another(monkeypatch, name):
+    """Of one delta no (domain, number) comes twice: not for another transfer, and not for another use of the same."""
+    used = defaultdict(list)
+
+    def seen(real):
+        def call(self, *arguments):
+            found = real(self, *arguments)
+            used[self.delta.tobytes(), domain(self.space, arguments[-1])].append((self.index, self.index + len(self)))
+            return found
+
+        return call
+
+    for method in ("bits", "strings"):
+        monkeypatch.setattr(Sent, method, seen(getattr(Sent, method)))
+    plan, numbers = planned(program_of(name), images())
+    x = images().double().numpy()
+    run(plan.with_comparison("gmw"), numbers, x, x, maker=PAIRED)
+    assert len({delta for delta, _ in used}) == 2
+    for parts in used.values():
+        parts.sort()
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(parts))
+
+
 def test_the_error_of_many_runs_is_that_of_the_model():
     """Its mean and its spread, by output: what compile reports of a run's precision is about what happens."""
     plan, numbers = planned(program_of("relu"), images())
@@ -89,14 +120,14 @@ def test_the_error_of_many_runs_is_that_of_the_model():
     assert (np.abs(np.log(found.std(0) / drawn.std(0))) < 0.25).all()
 
 
-def test_correlations_in_parts_are_the_same_protocol(monkeypatch):
+def test_correlations_in_parts_are_the_same_protocol():
     plan, numbers = planned(program_of("everything"), images())
     plan, x = plan.with_comparison("gmw"), images().double().numpy()
-    monkeypatch.setattr(half, "AT_ONCE", 1)
-    result = run(plan, numbers, x, maker=PAIRED)[0]
+    maker = Paired("in parts", Extension(SoftSpoken(), 1))
+    result = run(plan, numbers, x, maker=maker)[0]
     model = expected(plan, numbers, x, nearest=True)
     assert (np.abs(result.output - model.output) <= model.bound).all()
-    cost = plan_cost(plan, batch=2, rates=Rates(), maker=PAIRED)
+    cost = plan_cost(plan, batch=2, rates=Rates(), maker=maker)
     assert cost.offline == {party: count.total_bytes for party, count in result.offline.items()}
 
 
@@ -139,8 +170,6 @@ def test_a_session_answers_without_a_dealer_and_says_what_it_cost():
 
 def _both(*calls):
     """Results of calls that wait for one another, each in a thread of its own."""
-    import threading
-
     results = [None] * len(calls)
 
     def keep(i, call):

@@ -41,7 +41,7 @@ class Weight:
             if self._laid is None or self._laid[0] != of.packing:
                 values = of.packing.values(of.weight(self._weight))
                 check_weights(self.step, values)
-                if np.abs(values).max(initial=0) < 2**31:
+                if -(2**31) <= values.min(initial=0) and values.max(initial=0) < 2**31:
                     values = values.astype(np.int32)
                 positions = of.packing.positions().reshape(-1)
                 laid = kernel().rlwe_weight(values, positions, width=self.step.width, memory=self.memory)

@@ -44,6 +44,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ..turns import Protocol, Turn, run
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
 from .said import Said
 from .softspoken import SoftReceiver, SoftSender, SoftSpoken
@@ -138,19 +139,19 @@ class _Half:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
 
-    def _take(self, n: int) -> np.ndarray:
+    def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks."""
         taken, at = np.empty((check_size(n), 2), U64), 0
         while at < n:
             if not len(self._ready):
-                self._next()
+                yield from self._next()
             part = self._ready[: n - at]
             taken[at : at + len(part)] = part
             self._ready, at = self._ready[len(part) :], at + len(part)
         self.index += n
         return taken
 
-    def _next(self) -> None:
+    def _next(self) -> Protocol[None]:
         """One round."""
         if self._used is None:
             raise PartyError(
@@ -163,12 +164,12 @@ class _Half:
         if self._blocks is None:
             self._blocks = np.empty((noise.made, 2), U64)
         blocks = self._blocks
-        self._round(vector, masks, used[levels:], blocks)
+        yield from self._round(vector, masks, used[levels:], blocks)
         self._rounds += 1
         self._used = blocks[noise.made - noise.used :].copy()
         self._ready = blocks[: noise.made - noise.used]
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> Protocol[None]:
         raise NotImplementedError
 
     def _seed(self, purpose: bytes, *said: np.ndarray) -> bytes:
@@ -200,28 +201,26 @@ class FerretSender(_Half, SendingHalf):
 
     def setup(self) -> None:
         self._first.setup()
-        used = self._first.extend(self.kind.noise.used)
+        used = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] &= ~U64(1)
         self._used = used
 
-    def extend(self, n: int) -> np.ndarray:
+    def extend(self, n: int) -> Protocol[np.ndarray]:
         return self._take(n)
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> Protocol[None]:
         noise = self.kind.noise
-        plane = np.empty(noise.weight * noise.depth // 64, U64)
-        self.channel.receive(self.step, plane)
+        (plane,) = yield Turn([], [noise.weight * noise.depth // 64])
         flips = kernel().unpack_bits(plane[None], noise.weight * noise.depth).reshape(noise.weight, noise.depth, 1)
         roots = kernel().prg_words(os.urandom(16), 0, (noise.weight, 2))
         key = self._seed(b"trees")
         leaves, sums = kernel().trees_full(roots, self.delta, key=key, depth=noise.depth, out=out)
         sums ^= masks ^ (U64(0) - flips & self.delta)
-        self.channel.send(self.step, sums)
+        yield Turn([sums], [])
         tag = self._fold(leaves, self._seed(b"coefficients", plane, sums), vector)[0]
-        marked = np.empty(2, U64)
-        self.channel.receive(self.step, marked)
+        (marked,) = yield Turn([], [2])
         chosen = kernel().unpack_bits(marked[None], 128)[:, None]
-        self.channel.send(self.step, self._digest(tag ^ _powers(hiding ^ (U64(0) - chosen & self.delta))))
+        yield Turn([self._digest(tag ^ _powers(hiding ^ (U64(0) - chosen & self.delta)))], [])
 
 
 class FerretReceiver(_Half, ReceivingHalf):
@@ -231,27 +230,26 @@ class FerretReceiver(_Half, ReceivingHalf):
 
     def setup(self) -> None:
         self._first.setup()
-        used, choices = self._first.extend(self.kind.noise.used)
+        used, choices = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] ^= (used[:, 0] ^ kernel().unpack_bits(choices[None], len(used))) & U64(1)
         self._used = used
 
-    def extend(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        blocks = self._take(n)
+    def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
+        blocks = yield from self._take(n)
         return blocks, _choices(blocks)
 
-    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> None:
+    def _round(self, vector: np.ndarray, masks: np.ndarray, hiding: np.ndarray, out: np.ndarray) -> Protocol[None]:
         noise = self.kind.noise
         missing = np.frombuffer(os.urandom(8 * noise.weight), U64) >> U64(64 - noise.depth)
         path = missing[:, None] >> np.arange(noise.depth, dtype=U64)[::-1]
         plane = kernel().pack_bits(((masks[..., 0] ^ path ^ U64(1)) & U64(1)).reshape(-1), bits=1)[0]
-        self.channel.send(self.step, plane)
-        sums = np.empty((noise.weight, noise.depth, 2), U64)
-        self.channel.receive(self.step, sums)
+        yield Turn([plane], [])
+        (said,) = yield Turn([], [2 * noise.weight * noise.depth])
+        sums = said.reshape(noise.weight, noise.depth, 2)
         leaves = kernel().trees_lacking(sums ^ masks, missing, key=self._seed(b"trees"), out=out)
         tag, marked = self._fold(leaves, self._seed(b"coefficients", plane, sums), vector)
-        self.channel.send(self.step, marked ^ _choices(hiding))
-        digest = np.empty(_DIGEST, U64)
-        self.channel.receive(self.step, digest)
+        yield Turn([marked ^ _choices(hiding)], [])
+        (digest,) = yield Turn([], [_DIGEST])
         if not hmac.compare_digest(self._digest(tag ^ _powers(hiding)).tobytes(), digest.tobytes()):
             raise PartyError(
                 f"{self.channel.me}: the {self.channel.peer} does not follow the protocol: its trees of oblivious "

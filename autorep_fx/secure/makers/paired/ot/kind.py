@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ....link.channel import Channel
+from ..turns import Protocol
 from .said import Said
 
 #: What sender and receiver say, in this order.
@@ -29,8 +30,8 @@ class SendingHalf(ABC):
         """Once, at the same time as the receiver's."""
 
     @abstractmethod
-    def extend(self, n: int) -> np.ndarray:
-        """Blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many."""
+    def extend(self, n: int) -> Protocol[np.ndarray]:
+        """For blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many."""
 
 
 class ReceivingHalf(ABC):
@@ -47,8 +48,8 @@ class ReceivingHalf(ABC):
         """Once, at the same time as the sender's."""
 
     @abstractmethod
-    def extend(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Blocks (n, 2), and the choices as a plane."""
+    def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
+        """For blocks (n, 2), and the choices as a plane."""
 
 
 class Kind(ABC):

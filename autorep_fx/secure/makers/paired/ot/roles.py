@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....link.channel import Channel
+from ..turns import Protocol, run
 from .kind import Kind
 from .softspoken import SoftSpoken
 
@@ -31,6 +32,7 @@ class Sender:
 
     def __init__(self, channel: Channel, step: int, kind: Kind = SOFTSPOKEN):
         self.kind, self._half = kind, kind.sender(channel, step)
+        self._channel, self._step = channel, step
 
     def __repr__(self) -> str:
         return f"<Sender: {self.index} transfers, {self.kind!r}>"
@@ -59,6 +61,10 @@ class Sender:
         Raises:
             PartyError: the receiver deviates; nothing more can be made in this session.
         """
+        return run(self.extending(n), self._channel, self._step)
+
+    def extending(self, n: int) -> Protocol[np.ndarray]:
+        """:meth:`extend` as a protocol, for more of them side by side."""
         return self._half.extend(n)
 
 
@@ -67,6 +73,7 @@ class Receiver:
 
     def __init__(self, channel: Channel, step: int, kind: Kind = SOFTSPOKEN):
         self.kind, self._half = kind, kind.receiver(channel, step)
+        self._channel, self._step = channel, step
 
     def __repr__(self) -> str:
         return f"<Receiver: {self.index} transfers, {self.kind!r}>"
@@ -86,4 +93,8 @@ class Receiver:
 
     def extend(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Blocks t (n, 2) of n more transfers, a multiple of 64, and their random choices as a plane."""
+        return run(self.extending(n), self._channel, self._step)
+
+    def extending(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
+        """As of :class:`Sender`."""
         return self._half.extend(n)

@@ -39,6 +39,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ..turns import Protocol, Turn
 from . import base, trees
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
 from .said import Said
@@ -147,10 +148,9 @@ class SoftSender(_Half, SendingHalf):
         seeds = trees.grow(keys, self.delta, k, self.session, said)
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
-    def extend(self, n: int) -> np.ndarray:
+    def extend(self, n: int) -> Protocol[np.ndarray]:
         options = self._options(n)
-        message, *proof = (np.empty(words, U64) for words in self.kind.message_words(n))
-        self.channel.receive(self.step, message, *proof)
+        message, *proof = yield Turn([], list(self.kind.message_words(n)))
         rows = kernel().vole_send(self._keys, self.delta, message, **options)
         if self.kind.checked:
             self._check(rows, message, *proof)
@@ -182,12 +182,12 @@ class SoftReceiver(_Half, ReceivingHalf):
         self.channel.send(self.step, *said)
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
-    def extend(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
         rows, choices, message = kernel().vole_receive(self._keys, **self._options(n))
         proof = []
         if self.kind.checked:
             tags = self._tags(rows, message, choices)
             proof = [tags[128], self._digest(tags[:128])]
-        self.channel.send(self.step, message, *proof)
+        yield Turn([message, *proof], [])
         self._made(n)
         return rows[:n], choices[: n // 64]

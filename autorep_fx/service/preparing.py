@@ -1,0 +1,97 @@
+"""What server and client do beside the halves of their maker, so that inferences are prepared: whom else they talk to,
+and what a session begins with. There is a file for makers with a dealer, and one for those without; table.py has both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ..secure.link.stream import StreamChannel
+from ..secure.makers.maker import Maker
+from ..secure.plan.plan import Plan
+from ..secure.plan.server_numbers import Numbers
+from .options import Options
+from .settings import Serve
+
+#: Connects to a party: its role, HOST:PORT, and whom its certificate has to name.
+Connect = Callable[[str, str, str], StreamChannel]
+
+#: Takes the megabytes of what a session begins with; Refused if they would be too many now.
+Draw = Callable[[], None]
+
+
+class AtServer(ABC):
+    """Of a server, for all of its sessions.
+
+    Args:
+        maker: of correlations.
+        plan: as it was published; comparison: of its sessions.
+
+    Attributes:
+        dealer: whether there is one.
+        begins: who sends what a session begins with and the megabytes of a client count.
+        beginning: what a client does then.
+        model: what the maker has made of the weights.
+        offer: what a client is told when it opens a session.
+    """
+
+    dealer: ClassVar[bool]
+    begins: ClassVar[tuple[str, ...]]
+    beginning: ClassVar[str]
+
+    def __init__(self, maker: Maker, plan: Plan, comparison: str, numbers: Mapping[str, Numbers], settings: Serve):
+        self.maker, self.settings, self.comparison = maker, settings, comparison
+        self.model, self.offer = self._made(plan, numbers)
+
+    @abstractmethod
+    def _made(self, plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Any, dict[str, Any]]:
+        """Model and offer."""
+
+    @abstractmethod
+    def meet(self, program: str, session: str, client: str, draw: Draw) -> dict[str, StreamChannel]:
+        """Links to those who take part in a client's session, by role; before it is told of one.
+
+        Raises:
+            Refused: one of them is not there just now, or refuses; or as of ``draw``.
+        """
+
+    @abstractmethod
+    def begin(self, half: Any, client: StreamChannel, draw: Draw) -> None:
+        """What a session begins with, once its client has both connections.
+
+        Raises:
+            Refused: as of ``draw``.
+        """
+
+    def announce(self, links: Mapping[str, StreamChannel], number: int, batch: int) -> None:  # noqa: B027  (no links)
+        """Tell those links of an inference that is prepared next.
+
+        Raises:
+            Refused: one of them refuses it.
+        """
+
+
+class AtClient(ABC):
+    """Of one session of a client.
+
+    Attributes:
+        offered: entries of the letter in which the server opens a session, with their types.
+    """
+
+    offered: ClassVar[dict[str, type]] = {}
+
+    def __init__(self, options: Options):
+        self.options = options
+
+    def check(self, said: Mapping[str, Any]) -> None:  # noqa: B027  (nothing is offered)
+        """Raise PartyError for a letter whose entries cannot be."""
+
+    def meet(self, connect: Connect, program: str, session: str) -> dict[str, StreamChannel]:
+        """Links to those who take part beside the server, by role."""
+        return {}
+
+    @abstractmethod
+    def begin(self, half: Any, server: StreamChannel, said: Mapping[str, Any]) -> None:
+        """What a session begins with."""
