@@ -25,7 +25,7 @@ from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
-from .planner.precision import ELSEWHERE, Look, Precision
+from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
@@ -158,8 +158,8 @@ def compile(
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0
 
-        def holds(found: Precision) -> bool:
-            return found.holds(max_error, precision)
+        def easily(found: Precision) -> bool:
+            return found.holds(max_error, precision) and found.holds(max_error / 2, (precision or STANDARD_ERROR) / 2)
 
         try:
             if extreme is None:
@@ -167,7 +167,7 @@ def compile(
             elif ranges == "extreme":
                 plan, numbers, found = made(up_to(reached, extreme))
             else:
-                plan, numbers, found = roomy(made, missing, holds, reached, extreme, network)
+                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network)
         except CompileError as error:
             text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
             warnings.warn(text, CompileWarning, 2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .exponents import exponents
 from .node import Margins, Node
-from .room import NoRoom
+from .room import NoRoom, give_up
 from .table import PLANNED
 
 #: Bits beyond what is needed that compared values get where there is room; each costs.
@@ -34,10 +34,11 @@ def added(nodes: dict[str, Node]) -> float:
     return math.sqrt(sum(float(np.sum(node.gain)) * 4.0**-node.frac_bits for node in known))
 
 
-def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int]) -> None:
+def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int], firm: dict[str, int]) -> None:
     """One bit more for each in turn, those first that lack most of what is wanted, while every wire keeps its room.
 
-    What is compared gets little more than it needs: its windows cost with every bit.
+    What is compared gets little more than it needs: its windows cost with every bit. firm: bits for which room for
+    extreme inputs is given up.
     """
     free = sorted((nodes[name] for name in wanted), key=lambda n: PLANNED[n.op].order)
     most = {node.name: node.most for node in free}
@@ -50,7 +51,20 @@ def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int])
             if node.bits != wanted[node.name] + more or node.bits >= most[node.name]:
                 continue
             node.bits += 1
-            try:
-                exponents(nodes, margins)
-            except NoRoom:
+            if not _has_room(nodes, margins, may_give_up=node.bits <= firm[node.name]):
                 node.bits -= 1
+
+
+def _has_room(nodes: dict[str, Node], margins: Margins, may_give_up: bool) -> bool:
+    """Whether every wire has room, perhaps with less for extreme inputs; if not, those keep what they had."""
+    before = {name: (node.extreme, node.extreme_kept) for name, node in nodes.items()}
+    while True:
+        try:
+            exponents(nodes, margins)
+            return True
+        except NoRoom as lacks:
+            if not (may_give_up and give_up(lacks)):
+                break
+    for name, (extreme, extreme_kept) in before.items():
+        nodes[name].extreme, nodes[name].extreme_kept = extreme, extreme_kept
+    return False

@@ -23,6 +23,7 @@ from ..plan.plan import COMPARISONS, SPARE, Plan
 from ..program.program import Program
 from ..rates import Rates
 from .ascents import ascents
+from .max_pool import gap_names
 from .names import CUT
 from .node import Margins
 from .precise import Found
@@ -57,6 +58,9 @@ def extremes(program: Program, reach: Reach, within: InputRange, examples: Tenso
         spare = max(margins.ring - _TAKEN, min(margins.ring, _LEAST))
         room = np.fmin(most * 2.0**spare, bound) * 2.0**-margins.ring
         rings[name] = np.minimum(np.maximum(plain, room), plain * 2.0**_MOST)
+    for step in program.steps:
+        if step.op == "max_pool2d":  # a comparison a level, of what differs by twice as much
+            rings |= dict.fromkeys(gap_names(step), 2 * rings[step.inputs[0]])
     return Extremes(rings, windows)
 
 
@@ -71,12 +75,12 @@ def lacks(plan: Plan, extremes: Extremes, margins: Margins) -> float:
     return missing
 
 
-def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float], holds: Callable[[Precision], bool],
+def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float], easily: Callable[[Precision], bool],
           reach: Reach, extremes: Extremes, network: Network | str) -> Found:  # fmt: skip
-    """The plan for ``reach``; or one with more room in the rings that takes little longer and is as precise as is asked
-    for, or as the other.
+    """The plan for ``reach``; or one with more room in the rings that takes little longer and is as precise, or easily
+    as precise as is asked for.
 
-    made: the plan for what is reached, if it is allowed. lacks: bits of room. holds: whether one is precise enough.
+    made: the plan for what is reached, if it is allowed. lacks: bits of room. easily: whether one is.
 
     Raises:
         CompileError: there is no room for plain inputs.
@@ -89,7 +93,7 @@ def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float
         except CompileError as error:
             log.debug("no room for %d bits more in the rings: %s", bits, error)
             continue
-        if lacks(found[0]) < lacks(plain[0]) and (holds(found[2]) or found[2].as_good_as(plain[2])):
+        if lacks(found[0]) < lacks(plain[0]) and (easily(found[2]) or found[2].as_good_as(plain[2])):
             return found
     return plain
 

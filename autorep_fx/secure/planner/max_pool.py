@@ -16,6 +16,12 @@ from .site import Site
 _LOWER = 4
 
 
+def gap_names(step: Step) -> list[str]:
+    """Of what is compared, level by level."""
+    size = math.prod(step.attrs["kernel"])
+    return [f"{step.name}.{level}.gap" for level in range((size - 1).bit_length())]
+
+
 def build_max_pool(b: Builder, step: Step) -> None:
     """A tree of ``max(x, y) = y + relu(x - y)`` over the elements of each window; one activation for each level."""
     a, x, name = step.attrs, step.inputs[0], step.name

@@ -55,6 +55,9 @@ _USEFUL = 10
 #: more everything does without where there is no room for them.
 _LOOSE, _STEP, _FEWER = 4, 0.5, 3
 
+#: Part of the error down to which precision comes before room for extreme inputs, where no wire gets wider for it.
+_FIRM = 0.25
+
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
 
@@ -169,7 +172,8 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                 nodes[name].bits = max(bits - fewer, nodes[name].least)
             try:
                 exponents(nodes, margins)
-                raise_bits(nodes, margins, needed(nodes, means.error, means.useful))
+                wanted, firm = (needed(nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
+                raise_bits(nodes, margins, wanted, firm)
                 return nodes
             except NoRoom as error:
                 failed = error
