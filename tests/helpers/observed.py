@@ -9,6 +9,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO, READY, REQUEST
+from autorep_fx.secure.makers.table import DEALT
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.planner.fold_squares import unit_squares
 from autorep_fx.secure.planner.planner import make_plan
@@ -56,11 +57,11 @@ def programs(fraction, comparison, degree=2, **options):
     return plan, [numbers for _, numbers in found]
 
 
-def views(plan, numbers, x, party, runs=RUNS, deviate=lambda members: None):
+def views(plan, numbers, x, party, runs=RUNS, deviate=lambda members: None, maker=DEALT):
     """What ``party`` receives in each of so many sessions: (runs, bytes), the client's without the output."""
     rows = []
     for _ in range(runs):
-        members = connect(plan, numbers, timeout=20)
+        members = connect(plan, numbers, timeout=20, maker=maker)
         deviate(members)
         seen = {}
         for channel in getattr(members, party).links.values():
