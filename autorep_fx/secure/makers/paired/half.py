@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
@@ -87,16 +88,16 @@ class TwoPartyHalf(Half):
         self._at_once = extension.at_once
 
     def setup_transfers(self) -> None:
-        """Base transfers both ways; what the server sends comes first, as in each extension."""
+        """Base transfers both ways, one after the other: those that the server sends come first."""
         for half in (self._sender, self._receiver) if self.number == 0 else (self._receiver, self._sender):
             half.setup()
 
     def prepare(self, batch: int) -> Prepared:
         return self.prepare_several(batch, 1)[0]
 
+    @abstractmethod
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
         """``count`` inferences on ``batch`` samples each, which share what weights take to be transformed."""
-        raise NotImplementedError
 
     def streams(self, count: int) -> list[Stream]:
         """Of the next inferences, whose numbers are taken."""
@@ -110,16 +111,12 @@ class TwoPartyHalf(Half):
         found: list[dict[str, Shares]] = [{} for _ in streams]
         for part in parts(jobs, batch, self._at_once):
             self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
-            counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
-            transfers = self._transfers(sum(counts))
+            transfers = self._transfers(sum(_transfers_of(job, batch) for job in part))
             protocols = []
-            for job, count in zip(part, counts):
-                own = Transfers(transfers.take(count))
-                protocols.append(
-                    MAKING[job.step.op].make(
-                        job.step, batch, job.half, own, self.number, job.number, streams[job.inference]
-                    )
-                )
+            for job in part:
+                own, stream = Transfers(transfers.take(_transfers_of(job, batch))), streams[job.inference]
+                make = MAKING[job.step.op].make
+                protocols.append(make(job.step, batch, job.half, own, self.number, job.number, stream))
             shares = run(together(*protocols), self.party.links[self.peer], CORRELATIONS)
             for job, share in zip(part, shares):
                 found[job.inference][job.step.name] = share
@@ -143,7 +140,7 @@ def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
     part: list[Job] = []
     held = 0
     for job in jobs:
-        count = MAKING[job.step.op].transfers(job.step, batch)
+        count = _transfers_of(job, batch)
         if part and held + count > at_once:
             yield part
             part, held = [], 0
@@ -151,3 +148,7 @@ def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
         held += count
     if part:
         yield part
+
+
+def _transfers_of(job: Job, batch: int) -> int:
+    return MAKING[job.step.op].transfers(job.step, batch)
