@@ -24,6 +24,7 @@ from .makers.table import maker_of
 from .plan.input_range import InputRange
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
+from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
 from .planner.headroom import Headroom, headroom
 from .planner.ranges import Reach
@@ -93,9 +94,9 @@ class SecureProgram(Program):
                 trusted. Online it is the same; before it takes longer (docs/performance.md).
 
         Raises:
-            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; ``x`` of another
-                shape than compiled for, empty, not floating point, not finite, beyond the input range, or too large for
-                CrypTen's number format.
+            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; a program that
+                clips its input, on CrypTen; ``x`` of another shape than compiled for, empty, not floating point, not
+                finite, beyond the input range, or too large for CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -104,6 +105,9 @@ class SecureProgram(Program):
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
         self.check_input(x)
         if backend == "crypten":
+            if self.base_plan is not None and is_clamped(self.base_plan):
+                raise ValueError("backend='crypten' clips no inputs, and this program was compiled with clamp=True; "
+                                 "compile it without, or run it with backend='native'")  # fmt: skip
             if not dealer:
                 raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
             return run_on_crypten(
