@@ -65,7 +65,7 @@ def clamped(plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Plan, dict[str,
         steps.append(Step(after, op, (before,), asked.shape, exponent, width, attrs))
     added = {names[1]: U64(0) - low, names[3]: high - low, names[5]: high}
     found = {step: Numbers(constant=np.ascontiguousarray(constant)) for step, constant in added.items()}
-    return Plan((*steps, *plan.steps[1:])), {**found, **numbers}
+    return replace(plan, steps=(*steps, *plan.steps[1:])), {**found, **numbers}
 
 
 def is_clamped(plan: Plan) -> bool:

@@ -140,6 +140,13 @@ def test_roundings_of_the_input_leave_room_for_its_range():
         made(clamp=True, input_range=(-1e9, 1e9), max_error=1.0)
 
 
+def test_checked_programs_clip_unless_told_not_to():
+    for clamp, clips in ((None, True), (True, True), (False, False)):
+        plan = made(checked=True, clamp=clamp).native[0]
+        assert plan.checked and is_clamped(plan) == clips and check_plan(plan)
+    assert not made().native[0].checked
+
+
 def test_what_cannot_clip_says_so(both):
     with pytest.raises(ValueError, match="backend='crypten' clips no inputs, and this program was compiled with clamp"):
         both[1].run(images(), backend="crypten")
