@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, TypeGuard
 
 import torch
@@ -156,8 +157,8 @@ def _in_chunks(x: Tensor, targets: Any) -> list[tuple[Tensor, Any]]:
     parts = [part for _, part in leaves(targets)]
     if not all(isinstance(part, Tensor) and part.dim() and len(part) == len(x) for part in parts):
         return [(x, targets)]
-    starts = range(0, len(x), _CHUNK)
-    return [(x[i : i + _CHUNK], mapped(lambda part, i=i: part[i : i + _CHUNK], targets)) for i in starts]
+    chunks = [slice(i, i + _CHUNK) for i in range(0, len(x), _CHUNK)]
+    return [(x[chunk], mapped(itemgetter(chunk), targets)) for chunk in chunks]
 
 
 def _of_samples(targets: Any, inside: Tensor, name: str) -> Any:

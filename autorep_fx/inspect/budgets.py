@@ -234,8 +234,8 @@ def _planned(
             for name, keep in choose(square, count).items():
                 there[name].set_line(None)
                 there[name].set_keep(keep)
-            loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found), masks_digest(gm)))
+            added = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
+            plan.points.append(BudgetPoint(SQUARES, count, 0, added, _prices(gm, x, found), masks_digest(gm)))
             steps.done()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)

@@ -114,7 +114,8 @@ class Loop:
         self.saved = None
         if settings.resume and settings.checkpoint_dir is not None:
             self.saved = checkpoint.read(settings.checkpoint_dir, self.run)
-        self.history, self.best = History(), None
+        self.history = History()
+        self.best: dict[str, Any] | None = None  # with keep_best, of the best epoch so far
         gm.to(self.device)  # behind all that may be refused
 
     def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
@@ -419,9 +420,9 @@ class Loop:
         r = self._reached(epoch)
         if self.main:
             parts = [f"loss {r['loss']:.4f}"]
-            for name in (name for name in ("accuracy", "metric") if name in r):
-                val = f"{r[f'val_{name}']:.4f}" if f"val_{name}" in r else "-"
-                parts.append(f"{name} {r[name]:.4f}, validation {val}")
+            for of, val in (("accuracy", "val_accuracy"), ("metric", "val_metric")):
+                if of in r:
+                    parts.append(f"{of} {r[of]:.4f}, validation {f'{r[val]:.4f}' if val in r else '-'}")
             parts.append(f"ReLUs {r['relus']}")
             say(log, f"epoch {epoch + 1}/{r['epochs']}: {', '.join(parts)}", bar, self.settings.progress)
         if self.writer:
