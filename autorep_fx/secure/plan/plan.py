@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...text import brief, shape, table
+from ...text import brief, shape, shapes, table
 from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
@@ -171,7 +171,7 @@ class Plan:
 
     def __repr__(self) -> str:
         checked = ", checked" if self.checked else ""
-        inputs = ", ".join(shape(step.shape, "N") for step in self.inputs)
+        inputs = shapes((step.shape for step in self.inputs), "N")
         return f"Plan({len(self.steps)} steps, {inputs} -> {shape(self.output.shape, 'N')}{checked})"
 
     def __str__(self) -> str:

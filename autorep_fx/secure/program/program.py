@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...text import brief, shape, table
+from ...text import brief, shape, shapes, table
 from .checks import is_tensor
 from .outputs import Form
 from .tail.tail import steps_of
@@ -181,8 +181,7 @@ def _wanted(shape: tuple[int, ...]) -> str:
 
 
 def _path(public: PublicProgram) -> str:
-    inputs = ", ".join(shape(sizes, "N") for sizes in public.inputs.values())
-    return f"{len(public.steps)} steps, {inputs} -> {shape(public.output_shape, 'N')}"
+    return f"{len(public.steps)} steps, {shapes(public.inputs.values(), 'N')} -> {shape(public.output_shape, 'N')}"
 
 
 def _count(tensors: Mapping[str, Tensor]) -> str:
