@@ -26,8 +26,15 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
             sent[party] = sent.get(party, 0) + size
     # The dealer streams to both parties over links of their own.
     busiest = max(sent["server"], sent.get("dealer", 0))
-    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * 2
-    return Offline(steps, sent, seconds, _setup(plan))
+    rounds = _rounds(plan)
+    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * rounds
+    return Offline(steps, sent, rounds, seconds, _setup(plan))
+
+
+def _rounds(plan: Plan) -> int:
+    """What is dealt, and "ready"; between them what the client says of maps that come behind its first key."""
+    keys = [i for i, step in enumerate(plan.steps) if layout.key_words(step, 1)]
+    return 3 if keys and any(step.op == "map" for step in plan.steps[keys[0] :]) else 2
 
 
 def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
