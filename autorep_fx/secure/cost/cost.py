@@ -65,6 +65,7 @@ class Cost:
         steps: the same by step, in order.
         online_seconds, offline_seconds: predicted.
         comparison: the variant that this is about.
+        note: what else to know of the plan; nothing, mostly.
     """
 
     comparison: str
@@ -78,6 +79,7 @@ class Cost:
     steps: dict[str, StepCost]
     online_seconds: float
     offline_seconds: float
+    note: str = ""
 
     __repr__ = brief
 
@@ -95,12 +97,14 @@ class Cost:
             return ", ".join(f"{party} {sent.get(party, 0) / 1e6:,.2f} MB" for party in sent if sent[party])
 
         net = self.network
+        without = "" if "dealer" in self.setup else ", without a dealer"
         lines = [
-            f"comparison {self.comparison}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
+            f"comparison {self.comparison}{without}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
             f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, "
             f"about {self.online_seconds:.3g} s",
             f"offline  {self.offline_rounds} rounds, {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
-            f"setup    {sizes(self.setup)}, once per model",
+            f"setup    {sizes(self.setup)}, once per {'session' if without else 'model'}",
+            *([f"note     {self.note}"] if self.note else []),
         ]
         return "\n".join(lines)
 

@@ -22,8 +22,8 @@ class NoRoom(Exception):
 
 
 def check_room(node: Node, exponent: int, reach: float, margins: Margins, f: int) -> None:
-    """Raise NoRoom unless a wire of this exponent that reaches so far, and is truncated to ``f``, fits the ring of those
-    that end at ``node``."""
+    """Raise NoRoom unless a wire of this exponent that reaches so far, and is truncated to ``f`` at ``node``, fits the
+    ring of those that end there."""
     if f < exponent and reach:  # the bits that are dropped wrap, too
         reach += math.ldexp(MOST_UNITS, -f)
     over = exponent + whole_bits(reach) + margins.ring - (node.wire - SPARE)
