@@ -19,5 +19,8 @@ HELLO, SETUP, REQUEST, READY, LETTER, FAULT, CORRELATIONS, CHECK = (2**32 - i fo
 NAMES = {HELLO: "hello", SETUP: "setup", REQUEST: "request", READY: "ready", LETTER: "letter", FAULT: "fault",
          CORRELATIONS: "correlations", CHECK: "check"}  # fmt: skip
 
+#: What a challenge is: the seed of what the client's messages are weighted by.
+CHALLENGE_BYTES = 16
+
 #: Bytes of a letter or a fault, at most.
 LONGEST_LETTER = 2**16

@@ -24,7 +24,7 @@ from ..correlations.prepared import Shares
 from ..correlations.stream import Stream
 from ..correlations.tags import BLINDING, dot, parted
 from ..link.channel import Channel
-from ..link.message import CHECK
+from ..link.message import CHALLENGE_BYTES, CHECK
 from ..plan import wire
 from ..plan.plan import Step
 from ..plan.ring import U64, elements, kernel, narrowed
@@ -41,7 +41,7 @@ def challenge(channel: Channel | Talk, answer: np.ndarray) -> bytes:
     Raises:
         CheckFailed: there is none, or not what belongs there.
     """
-    seed = os.urandom(16)
+    seed = os.urandom(CHALLENGE_BYTES)
     try:
         channel.send(CHECK, np.frombuffer(seed, np.uint8))
         channel.receive(CHECK, answer)
@@ -110,7 +110,7 @@ class Said:
 
     def answer(self, server: Talk) -> None:
         """Wait for the challenge behind the last message, and answer it."""
-        seed = np.empty(16, np.uint8)
+        seed = np.empty(CHALLENGE_BYTES, np.uint8)
         server.receive(CHECK, seed)
         server.send(CHECK, sum_of(seed.tobytes(), self._tags))
 

@@ -13,7 +13,7 @@ from ...correlations import layout
 from ...correlations.prepared import Prepared, Shares
 from ...correlations.stream import Stream
 from ...correlations.tags import BLINDING, T, with_tags
-from ...link.message import CHECK, READY
+from ...link.message import CHALLENGE_BYTES, CHECK, READY
 from ...plan import linear, wire
 from ...plan.plan import Step
 from ...plan.ring import U64
@@ -53,7 +53,7 @@ class CheckedClientHalf(ClientHalf):
         server = self.party.links["server"]
         made = [self._make(batch) for _ in range(count)]
         if self._transposed:
-            seed = np.empty(16, np.uint8)
+            seed = np.empty(CHALLENGE_BYTES, np.uint8)
             server.receive(CHECK, seed)
             check = MapCheck(self.party.plan, self._transposed, seed.tobytes())
             server.send(CHECK, np.stack([check.of_made(each.tags, batch) for each in made]))
