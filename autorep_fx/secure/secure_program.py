@@ -24,6 +24,7 @@ from .makers.table import maker_of
 from .plan.input_range import InputRange
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
+from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
 from .planner.headroom import Headroom, headroom
 from .planner.ranges import Reach
@@ -94,8 +95,9 @@ class SecureProgram(Program):
 
         Raises:
             ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; of a checked
-                program, another backend or comparison, or no dealer; ``x`` of another shape than compiled for, empty,
-                not floating point, not finite, beyond the input range, or too large for CrypTen's number format.
+                program, another backend or comparison, or no dealer; a program that clips its input, on CrypTen; ``x``
+                of another shape than compiled for, empty, not floating point, not finite, beyond the input range, or
+                too large for CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -109,6 +111,9 @@ class SecureProgram(Program):
                     "backend='crypten' cannot run a checked program: it has no tags to check the client's messages by; "
                     "run it with 'native', or compile without checked=True"
                 )
+            if self.base_plan is not None and is_clamped(self.base_plan):
+                raise ValueError("backend='crypten' clips no inputs, and this program was compiled with clamp=True; "
+                                 "compile it without, or run it with backend='native'")  # fmt: skip
             if not dealer:
                 raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
             return run_on_crypten(
