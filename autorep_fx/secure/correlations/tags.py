@@ -5,8 +5,8 @@ What the client has of a number is ``v``, 64 bits of which the low 32 are its va
 coefficients that both know may be done to v, to tag and to local alike, and it still holds.
 
 In a :class:`~.prepared.Prepared` of a checked plan the arrays of a step have others beside them, named by
-:func:`tag_of`: at the client their tags, at the server the local part of these. The blinding of an answered step has one,
-too. The server's key stands with the input.
+:func:`tag_of`: at the client their tags, at the server the local part of these. The blinding of an answered step has
+one, too. The server's key stands with the input.
 """
 
 from __future__ import annotations

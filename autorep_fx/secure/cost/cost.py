@@ -176,8 +176,8 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
 
 
 def _check(step: Step, batch: int, cost: StepCost, rates: Rates) -> None:
-    """What a check adds: the client's numbers in 64 bits, the evaluation once more on tags, and at the output a challenge
-    and its answer."""
+    """What a check adds: the client's numbers in 64 bits, the evaluation once more on tags, and at the output a
+    challenge and its answer."""
     if not step.answered:
         cost.online["server"] += CHALLENGE_BYTES + HEADER_BYTES
         cost.online["client"] = 8 + HEADER_BYTES
@@ -188,8 +188,9 @@ def _check(step: Step, batch: int, cost: StepCost, rates: Rates) -> None:
     # Tags are evaluated while the other party works, so that half of that shows; keys carry twice as much, of 64 bits.
     held = 8 * layout.words(layout.whole(step.lifted, batch))
     cost.online_seconds += rates.step + (held + 16 * elements) / rates.bytes
-    if n := wire.compared(step, batch) * len(wire.points(step)):
-        cost.online_seconds += n * (step.attrs["window"] - 1) * (4 / 3 / rates.eval_blocks - 1 / rates.eval_blocks32)
+    if n := wire.compared(step, batch):
+        blocks = n * len(wire.points(step)) * (step.attrs["window"] - 1)
+        cost.online_seconds += blocks * (4 / 3 / rates.eval_blocks - 1 / rates.eval_blocks32)
 
 
 def exchanged_bytes(step: Step, batch: int) -> int:

@@ -4,11 +4,11 @@
    the server on their local parts, where nobody adds a public term: it is linear with public coefficients.
 2. The client sends all 64 bits of its numbers.
 3. Behind its last message, once that was *read*, the server draws a seed: chi, a number of 64 bits for each number that
-   was sent. The client answers ``T = sum chi tag``, and the server compares that with ``key sum chi v + sum chi local``.
+   was sent. The client answers ``T = sum chi tag``; the server compares that with ``key sum chi v + sum chi local``.
 
 A client whose numbers are off, by whatever it likes but what is zero modulo 2^32, passes with a probability of at most
 ``(1 + s / 4) 2**-s``, s the bits of the key, 9 * 2**-32: docs/security.md. Chi must be new for each check and unknown
-until all was read, and one answer is taken. What the client sends in answer follows from what it sent before, so it says
+until all was read, and one answer is taken. What the client answers follows from what it sent before, so it says
 nothing more to a server, whatever that asks.
 """
 
@@ -27,7 +27,7 @@ from ..link.channel import Channel
 from ..link.message import CHALLENGE_BYTES, CHECK
 from ..plan import wire
 from ..plan.plan import Step
-from ..plan.ring import U64, elements, kernel, narrowed
+from ..plan.ring import U64, kernel, narrowed
 from .table import evaluate
 from .talk import Talk
 
@@ -60,8 +60,8 @@ def weights(seed: bytes, step: int, message: int, shape: tuple[int, ...]) -> np.
 
 
 def compared(step: Step, m: np.ndarray, shares: Shares, party: int) -> np.ndarray | None:
-    """A party's shares of what a comparison key carries, at all points of a step: (points, n, payloads), the second half
-    of these being tags; None where nothing is compared."""
+    """A party's shares of what a comparison key carries, at all points of a step: (points, n, payloads), of which the
+    second half are tags; None where nothing is compared."""
     if "key" not in shares:
         return None
     a, k, low = step.attrs, kernel(), U64((1 << (step.attrs["window"] - 1)) - 1)

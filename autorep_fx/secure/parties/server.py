@@ -23,8 +23,8 @@ class Server(Party):
     """Links: ``client``, and those that the maker of correlations needs.
 
     Online, per map: ``M' = W M + V``, with ``V = U + h + bias`` from the offline phase; per activation it sends
-    ``m = M + s`` and receives the client's part of the next blinded wire. In a checked plan it asks the client about all
-    that it said before it gives its half of the output (check.py).
+    ``m = M + s`` and receives the client's part of the next blinded wire. In a checked plan it asks the client about
+    all that it said before it gives its half of the output (check.py).
     """
 
     def __init__(self, plan: Plan, weights: Weights, **links: Channel):

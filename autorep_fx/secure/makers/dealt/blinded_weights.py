@@ -58,8 +58,8 @@ def pack_blinded(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
 
 
 def pack_lifted(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
-    """The client's weights of a checked plan: ``E`` as the whole numbers, signed, that it stands for, which is what they
-    are to tags."""
+    """The client's weights of a checked plan: ``E`` as the whole numbers, signed, that it stands for, which is what it
+    is to tags."""
     maps = _maps(plan.lifted)
     return {step.name: linear.pack(step, lifted(e), public=True, bits=32) for (_, step), e in zip(maps, blinded)}
 

@@ -58,7 +58,7 @@ def _checked(step: Step, batch: int, rates: Rates) -> StepOffline:
     elements = batch * step.size
     tags = 8 * layout.words(held_arrays(step.lifted, batch)) if is_tagged(step) else 0
     sent = {"dealer": tags + HEADER_BYTES} if tags else {}
-    # Of what has a tag: two streams of 64 bits at the dealer, one at client and server, and a pass that puts them together.
+    # Of what has a tag: two streams of 64 bits at the dealer, one at client and server, and a pass that adds them up.
     seconds = 2 * tags / rates.prg + 2 * tags / rates.bytes
     if step.op == "input":
         return StepOffline(sent, seconds)

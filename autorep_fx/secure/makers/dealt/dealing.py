@@ -23,9 +23,9 @@ class Dealing:
     """One operation.
 
     Attributes:
-        deal: from the step, its index, the wires' masks r (N, P), what the client has of it (own.py), and the streams of
-            server and dealer: the server's half of all shares as one buffer, and the comparison key, if there is one,
-            for both.
+        deal: from the step, its index, the wires' masks r (N, P), what the client has of it (own.py), and the streams
+            of server and dealer: the server's half of all shares as one buffer, and the comparison key, if there is
+            one, for both.
         complete: a party's shares with what its own seed and the key add to them.
     """
 

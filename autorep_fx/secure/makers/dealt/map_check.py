@@ -1,7 +1,7 @@
 """The check of what a client makes of ``E`` offline, in a checked plan: of all inferences that are prepared together.
 
-Chi, a number of 64 bits for each element of each map's result of one sample, is drawn behind the last h. With g = E^T chi,
-one transposed map for all samples and inferences,
+Chi, a number of 64 bits for each element of each map's result of one sample, is drawn behind the last h. With
+g = E^T chi, one transposed map for all samples and inferences,
 
     <chi, tag_h> = <g, tag_B> + <chi, tag_t>        at the client
     <chi, local_h> = <g, local_B> + <chi, local_t>  at the server, which has sum chi h from the messages
@@ -43,9 +43,7 @@ class MapCheck:
         for index, step in enumerate(self._plan.steps):
             if step.op == "map":
                 chi = self._chi[step.name] = weights(seed, index, 0, (1, *step.shape))
-                self._g[step.name] = linear.apply_transposed(
-                    step, transposed[step.name], chi, shapes[step.inputs[0]]
-                )
+                self._g[step.name] = linear.apply_transposed(step, transposed[step.name], chi, shapes[step.inputs[0]])
 
     def of_made(self, held: Mapping[str, Shares], batch: int) -> np.ndarray:
         """Of h, from the tags (or their local parts) of what it is made of: (N,)."""
