@@ -35,6 +35,10 @@ from .talk import Talk
 _ANSWER, _OPENING = 0, 1
 
 
+#: What is weighted, by step and message.
+Messages = dict[tuple[int, int], np.ndarray]
+
+
 def challenge(channel: Channel | Talk, answer: np.ndarray) -> bytes:
     """Draw a challenge, send it, and read the answer: all that it is about was read before.
 
@@ -46,11 +50,17 @@ def challenge(channel: Channel | Talk, answer: np.ndarray) -> bytes:
         channel.send(CHECK, np.frombuffer(seed, np.uint8))
         channel.receive(CHECK, answer)
     except PartyError as error:
-        raise failed() from error
+        raise _failed() from error
     return seed
 
 
-def failed() -> CheckFailed:
+def need(answer: np.ndarray, wanted: np.ndarray) -> None:
+    """Raise CheckFailed unless they are the same."""
+    if not np.array_equal(answer, wanted):
+        raise _failed()
+
+
+def _failed() -> CheckFailed:
     return CheckFailed("server: the client's messages did not pass the check")
 
 
@@ -93,7 +103,7 @@ class Said:
     """At the client: the tags of what it says in one inference."""
 
     def __init__(self) -> None:
-        self._tags: list[tuple[int, int, np.ndarray]] = []
+        self._tags: Messages = {}
 
     def say(self, index: int, step: Step, m: np.ndarray, shares: Shares, blinding: np.ndarray, server: Talk) -> None:
         """Answer the wire of a step of :attr:`~..plan.plan.Plan.lifted`, and keep the tags of what was said."""
@@ -101,18 +111,18 @@ class Said:
         found = compared(step, m, values, party=1)
         if found is not None:
             values["compared"], tags["compared"] = np.split(found, 2, -1)
-        opening = _Opening(
-            server.exchange(index, step.attrs["wire"]), lambda tag: self._tags.append((index, _OPENING, tag))
-        )
+        exchange = server.exchange(index, step.attrs["wire"])
+        opening = _Opening(exchange, lambda tag: self._tags.update({(index, _OPENING): tag}))
         server.send(index, evaluate(step, m, values, party=1, exchange=opening.spoken, sub=blinding))
-        tag = evaluate(step, m, tags, party=1, exchange=opening.again, sub=tags[BLINDING].reshape(blinding.shape))
-        self._tags.append((index, _ANSWER, tag))
+        sub = tags[BLINDING].reshape(blinding.shape)
+        self._tags[index, _ANSWER] = evaluate(step, m, tags, party=1, exchange=opening.again, sub=sub)
 
     def answer(self, server: Talk) -> None:
         """Wait for the challenge behind the last message, and answer it."""
         seed = np.empty(CHALLENGE_BYTES, np.uint8)
         server.receive(CHECK, seed)
-        server.send(CHECK, sum_of(seed.tobytes(), self._tags))
+        (total,) = sums_of(seed.tobytes(), self._tags)
+        server.send(CHECK, total)
 
 
 class Heard:
@@ -124,8 +134,8 @@ class Heard:
 
     def __init__(self, key: np.ndarray):
         self._key = key
-        self._values: list[tuple[int, int, np.ndarray]] = []
-        self._local: list[tuple[int, int, np.ndarray]] = []
+        self._values: Messages = {}
+        self._local: Messages = {}
 
     def evaluate(self, index: int, step: Step, m: np.ndarray, shares: Shares, client: Talk) -> np.ndarray:
         """The server's share of the result of an answered step, and what is to be the local part of the client's."""
@@ -135,17 +145,17 @@ class Heard:
         if found is not None:
             value, tag = np.split(found, 2, -1)
             values["compared"], local["compared"] = narrowed(value, step.width), self._key * value - tag
-        opening = _Opening(client.exchange(index, 64), lambda mine: self._local.append((index, _OPENING, mine)))
+        opening = _Opening(client.exchange(index, 64), lambda mine: self._local.update({(index, _OPENING): mine}))
         share = evaluate(step, m, values, party=0, exchange=opening.spoken)
         sub = local[BLINDING].reshape(share.shape)
-        self._local.append((index, _ANSWER, evaluate(lifted, m, local, party=1, exchange=opening.again, sub=sub)))
+        self._local[index, _ANSWER] = evaluate(lifted, m, local, party=1, exchange=opening.again, sub=sub)
         if "knots" in step.attrs:
             self.hear(index, opening.theirs, _OPENING)
         return share
 
     def hear(self, index: int, value: np.ndarray, message: int = _ANSWER) -> None:
         """Keep a message of the client's, all 64 bits of it."""
-        self._values.append((index, message, value))
+        self._values[index, message] = value
 
     def check(self, client: Talk) -> None:
         """Ask for the one combination that shows whether all of it was right; every message of the client's was read.
@@ -155,13 +165,15 @@ class Heard:
         """
         answer = np.empty(1, U64)
         seed = challenge(client, answer)
-        if not np.array_equal(answer, self._key * sum_of(seed, self._values) + sum_of(seed, self._local)):
-            raise failed()
+        values, local = sums_of(seed, self._values, self._local)
+        need(answer, self._key * values + local)
 
 
-def sum_of(seed: bytes, messages: list[tuple[int, int, np.ndarray]]) -> np.ndarray:
-    """Of all messages, weighted by chi: (1,)."""
-    total = np.zeros(1, U64)
-    for step, message, numbers in messages:
-        total += dot(weights(seed, step, message, (numbers.size,)), numbers.reshape(1, -1))
-    return total
+def sums_of(seed: bytes, *several: Messages) -> list[np.ndarray]:
+    """Sums of all messages, weighted by chi, (1,): of their values, of their tags, and so on."""
+    totals = [np.zeros(1, U64) for _ in several]
+    for step, message in several[0]:
+        chi = weights(seed, step, message, several[0][step, message].shape)
+        for total, numbers in zip(totals, several):
+            total += dot(chi, numbers[step, message].reshape(1, -1))
+    return totals

@@ -12,7 +12,7 @@ from ...correlations.prepared import Prepared, Shares
 from ...correlations.stream import Stream
 from ...correlations.tags import KEY, with_tags
 from ...link.message import READY
-from ...parties.check import challenge, failed
+from ...parties.check import challenge, need
 from ...plan import wire
 from ...plan.plan import Step
 from ...plan.ring import U64, elements, narrowed
@@ -56,8 +56,7 @@ class CheckedServerHalf(ServerHalf):
             answers = np.empty((count, batch), U64)
             check = MapCheck(self.party.plan, self.model.transposed, challenge(client, answers))
             wanted = [each.key * check.of_sent(each.h, batch) + check.of_made(each.local, batch) for each in made]
-            if not np.array_equal(answers, np.stack(wanted)):
-                raise failed()
+            need(answers, np.stack(wanted))
         client.send(READY)
         return [self._prepared(each, batch) for each in made]
 
