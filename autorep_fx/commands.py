@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +59,10 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser)
     parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
     parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+    parser.add_argument("--checked", action="store_true",
+                        help="check the messages of clients, so that one that deviates gets nothing")  # fmt: skip
+    parser.add_argument("--clamp", action=BooleanOptionalAction,
+                        help="clip inputs to their range in the protocol; where --checked if not given")  # fmt: skip
     parser.add_argument("--size", type=int, default=1, help="pictures: scale the shorter side to this first")
     parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
     parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
@@ -119,7 +123,7 @@ def compile_model(args: Namespace) -> int:
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         network = transform(network, example_inputs=x[:1])
-    program = compile(network, x, network=args.network)
+    program = compile(network, x, network=args.network, checked=args.checked, clamp=args.clamp)
     program.save(args.out)
     pictures.save(args.out)
     _print_cost(program.cost(args.network), args)
