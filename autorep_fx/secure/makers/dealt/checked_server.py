@@ -31,7 +31,7 @@ class _Made:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     shares: dict[str, Shares] = field(default_factory=dict)
     local: dict[str, Shares] = field(default_factory=dict)
-    h: dict[str, np.ndarray] = field(default_factory=dict)
+    sent: dict[str, np.ndarray] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -55,7 +55,7 @@ class CheckedServerHalf(ServerHalf):
         if any(step.op == "map" for step in self.party.plan.steps):
             answers = np.empty((count, batch), U64)
             check = MapCheck(self.party.plan, self.model.transposed, challenge(client, answers))
-            wanted = [each.key * check.of_sent(each.h, batch) + check.of_made(each.local, batch) for each in made]
+            wanted = [each.key * check.of_sent(each.sent, batch) + check.of_made(each.local, batch) for each in made]
             need(answers, np.stack(wanted))
         client.send(READY)
         return [self._prepared(each, batch) for each in made]
@@ -68,7 +68,7 @@ class CheckedServerHalf(ServerHalf):
             if is_tagged(step):
                 made.local[step.name] = local(step.lifted, index, batch, stream)[1]
             if step.op == "map":
-                made.masks[step.name], made.h[step.name] = self._sum_of(index, step, batch)
+                made.masks[step.name], made.sent[step.name] = self._sum_of(index, step, batch)
             elif step.masked:
                 values = self._values(step, index, batch, stream)
                 made.shares[step.name] = with_tags(values, made.local.get(step.name, {}))
