@@ -184,3 +184,8 @@ def assert_room(step, given, own):
         if len(step.attrs.get("kept", ())):
             kept = units.reshape(len(units), -1)[:, step.attrs["kept"]].max() / 2**shift
             assert kept + (shift > 0) <= 2 ** (step.attrs["window"] - 1)
+
+
+def test_a_checked_program_is_not_planned_for_two():
+    with pytest.raises(ValueError, match="checked=True needs a dealer"):
+        compiled(lines(), images(8), checked=True, dealer=False)

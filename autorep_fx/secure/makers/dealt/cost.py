@@ -35,9 +35,12 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
 
 
 def _rounds(plan: Plan) -> int:
-    """What is dealt, and "ready"; between them what the client says of maps that come behind its first key."""
-    keys = [i for i, step in enumerate(plan.steps) if layout.key_words(step, 1)]
-    return 3 if keys and any(step.op == "map" for step in plan.steps[keys[0] :]) else 2
+    """What is dealt, and "ready"; between them what the client says of maps that come behind the first that it is dealt,
+    and of a checked plan the challenge and its answer."""
+    dealt = [i for i, step in enumerate(plan.steps)
+             if layout.key_words(step, 1) or plan.checked and is_tagged(step)]  # fmt: skip
+    says = bool(dealt) and any(step.op == "map" for step in plan.steps[dealt[0] :])
+    return 2 + says + 2 * (says and plan.checked)
 
 
 def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
