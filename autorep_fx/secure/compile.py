@@ -21,6 +21,7 @@ from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
+from .planner.ranged_arguments import with_known_arguments
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
@@ -122,6 +123,7 @@ def compile(
         original = lowered(gm, example_inputs)
         steps.done("lowered")
         x = example_inputs.detach().to("cpu", torch.float64)
+        original = with_known_arguments(original, x)
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))
