@@ -60,7 +60,9 @@ def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, int | None]]:
     for user in node.users:
         if user.target is operator.getitem:
             yield user, user.args[1] if type(user.args[1]) is int else None
-        elif user.target in ("unbind", torch.unbind) and user.args[1:] in ((), (0,)) and user.kwargs in ({}, {"dim": 0}):
+        elif (
+            user.target in ("unbind", torch.unbind) and user.args[1:] in ((), (0,)) and user.kwargs in ({}, {"dim": 0})
+        ):
             for reader in user.users:
                 yield reader, reader.args[1] if reader.target is operator.getitem else None
         else:

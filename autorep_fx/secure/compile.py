@@ -21,12 +21,12 @@ from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
-from .planner.ranged_arguments import with_known_arguments
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
+from .planner.ranged_arguments import with_known_arguments
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR

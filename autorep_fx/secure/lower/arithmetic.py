@@ -126,7 +126,12 @@ def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor, suffix: str = "
     shape, factor = low.shape_of(x), factor.detach().double()
     if factor.dim() == len(shape) + 1 and len(factor) == 1:
         factor = factor[0]
-    if factor.dim() > len(shape) or not suffix and low.sample_shape(call.node) != shape or not torch.isfinite(factor).all():
+    if (
+        factor.dim() > len(shape)
+        or not suffix
+        and low.sample_shape(call.node) != shape
+        or not torch.isfinite(factor).all()
+    ):
         raise Unsupported(
             f"multiplies samples {shape} by {tuple(factor.shape)}; a finite factor that broadcasts to the sample is "
             "supported"

@@ -63,6 +63,6 @@ def _masked(low: Lowering, call: Call, scores: str) -> tuple[str, Tensor | None]
 def _hidden(low: Lowering, call: Call, powers: str, factor: Tensor) -> str:
     """Public zeros; positions of them are dropped before anything is summed."""
     shape = low.shape_of(powers)
-    factor = factor.reshape(factor.shape[-len(shape):] if factor.dim() > len(shape) else factor.shape)
+    factor = factor.reshape(factor.shape[-len(shape) :] if factor.dim() > len(shape) else factor.shape)
     kept = factor.expand(shape).flatten().nonzero().flatten()
     return low.emit(call, "keep", (powers,), shape=shape, suffix=".seen", positions=kept)

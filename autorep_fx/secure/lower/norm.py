@@ -79,6 +79,36 @@ def normalize(low: Lowering, call: Call) -> str:
     return low.emit(call, "mul", (x, ranged(low, call, "rsqrt", squares, ".root", call.get(3, "eps", 1e-12) ** 2)))
 
 
+@lowers(functions=(torch.var,), methods=("var",))
+def variance(low: Lowering, call: Call) -> str:
+    return _variance(low, call, "")
+
+
+@lowers(functions=(torch.std,), methods=("std",))
+def deviation(low: Lowering, call: Call) -> str:
+    v = _variance(low, call, ".of")
+    return low.emit(call, "mul", (v, ranged(low, call, "rsqrt", v, ".rsqrt")))
+
+
+def _variance(low: Lowering, call: Call, suffix: str) -> str:
+    x, dims = low.value(call.get(0, "input")), call.get(1, "dim")
+    shape = low.shape_of(x)
+    if not isinstance(dims, (int, tuple, list)) or isinstance(dims, bool):
+        raise Unsupported("takes the variance over the batch, too; give dim, without axis 0")
+    dims = tuple(d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
+    if 0 in dims:
+        raise Unsupported("takes the variance over the batch; leave axis 0 out of dim")
+    free = call.kwargs.get("correction", 1 if call.get(2, "unbiased", True) else 0)
+    n = math.prod(shape[d - 1] for d in dims)
+    one = tuple(1 if d in dims else size for d, size in enumerate(shape, 1))
+    many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
+    total = low.emit(call, "sum", (x,), shape=one, suffix=".total", dims=dims, keepdim=True)
+    d = low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1)
+    squares = low.emit(call, "sum", (_square(low, call, d),), shape=low.sample_shape(call.node), suffix=".squares",
+                       dims=dims, keepdim=len(low.sample_shape(call.node)) == len(shape))  # fmt: skip
+    return low.emit(call, "scale", (squares,), suffix=suffix, factor=1 / (n * n * max(n - free, 1)))
+
+
 @lowers(modules=(nn.Softmax,), functions=(F.softmax, torch.softmax), methods=("softmax",))
 def softmax(low: Lowering, call: Call) -> str:
     x, dim = low.value(call.get(0, "input")), call.option(1, "dim")

@@ -101,9 +101,7 @@ SOURCES = {
         lambda step, secrets, x: tensor_ops.sum_over(step, x),
         affine=True,
     ),
-    "keep": Source(
-        lambda b, s: _move_as(b, s, "at", positions=s.attrs["positions"]), _moved, affine=True
-    ),
+    "keep": Source(lambda b, s: _move_as(b, s, "at", positions=s.attrs["positions"]), _moved, affine=True),
     "reshape": Source(_move, _moved, affine=True),
     "permute": Source(lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])), _moved, affine=True),
     "pad": Source(lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])), _moved, affine=True),

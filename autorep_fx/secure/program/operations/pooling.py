@@ -30,9 +30,7 @@ OPERATIONS = {
         Rule(_pool_shape, {**_POOL, "divisor": _DIVISOR}),
         lambda step, secrets, x: tensor_ops.sum_pool2d(step, x) / step.attrs["divisor"],
     ),
-    "mean": Operation(
-        _SUM, lambda step, secrets, x: tensor_ops.sum_over(step, x) / tensor_ops.summed(step, x)
-    ),
+    "mean": Operation(_SUM, lambda step, secrets, x: tensor_ops.sum_over(step, x) / tensor_ops.summed(step, x)),
     "sum": Operation(_SUM, lambda step, secrets, x: tensor_ops.sum_over(step, x)),
     "max_pool2d": Operation(Rule(_pool_shape, {**_POOL, "dilation": pair(1)}), _max_pool2d),
 }
