@@ -35,7 +35,7 @@ def scaled_dot_product_attention(low: Lowering, call: Call) -> str:
     shape = low.shape_of(scores)
     scores = low.emit(call, "scale", (scores,), shape=shape, suffix=".scaled", factor=float(scale))
     scores, hidden = _masked(low, call, scores)
-    powers = exponentials(low, call, scores, "")
+    powers = exponentials(low, call, scores, axes - 1, "")
     if hidden is not None:
         powers = _hidden(low, call, powers, hidden)
     total = _total(low, call, powers, axes - 1, "")
@@ -65,4 +65,4 @@ def _hidden(low: Lowering, call: Call, powers: str, factor: Tensor) -> str:
     shape = low.shape_of(powers)
     factor = factor.reshape(factor.shape[-len(shape) :] if factor.dim() > len(shape) else factor.shape)
     kept = factor.expand(shape).flatten().nonzero().flatten()
-    return low.emit(call, "keep", (powers,), shape=shape, suffix=".seen", positions=kept)
+    return low.emit(call, "keep", (powers,), shape=shape, suffix=".seen", positions=kept.numpy())

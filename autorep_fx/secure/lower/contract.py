@@ -1,5 +1,5 @@
-"""The sum over common indices, ``einsum``, of a private tensor and a constant one, as one layer between moves, and of two
-private ones, as one matrix product."""
+"""The sum over common indices, ``einsum``: of a private tensor and a constant one, as one layer between moves, or of
+two private ones, as one matrix product."""
 
 from __future__ import annotations
 

@@ -116,20 +116,21 @@ def softmax(low: Lowering, call: Call) -> str:
 
 
 def softmax_of(low: Lowering, call: Call, x: str, dim: int | None, suffix: str) -> str:
-    """``exp(x - c) / sum``; c is public and known from examples (planner/ranged_arguments.py)."""
+    """``exp(x - c) / sum``; c is known from examples (planner/ranged_arguments.py)."""
     shape = low.shape_of(x)
     if dim is None or dim % (len(shape) + 1) == 0:
         raise Unsupported("a softmax along the batch; give it another dim")
     dim %= len(shape) + 1
-    powers = exponentials(low, call, x, suffix)
+    powers = exponentials(low, call, x, dim, suffix)
     total = _total(low, call, powers, dim, suffix)
     return divided(low, call, powers, total, shape, suffix)
 
 
-def exponentials(low: Lowering, call: Call, x: str, suffix: str) -> str:
-    """``exp(x - c)``, c public."""
+def exponentials(low: Lowering, call: Call, x: str, dim: int, suffix: str) -> str:
+    """``exp(x - c)`` with a number c for each row along an axis."""
     shape = low.shape_of(x)
-    x = low.emit(call, "add_number", (x,), shape=shape, suffix=f"{suffix}.shifted", number=0.0)
+    rows = torch.zeros(tuple(1 if d == dim else n for d, n in enumerate(shape, 1)), dtype=torch.float64)
+    x = low.emit(call, "add_private", (x,), shape=shape, suffix=f"{suffix}.shifted", secrets={"constant": rows})
     return site(low, call, "exp", x, f"{suffix}.powers", low=-OPEN, high=OPEN)
 
 

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from ...graph.finish import MODULES
 from ...graph.functions import KeptFunction
 
 _NEIGHBOURS = (
@@ -21,13 +20,12 @@ _SOFTMAX = (
     "these for free where it is the last thing that the model does"
 )
 _ATTENTION = (
-    "is kept whole; write it as linear layers and F.scaled_dot_product_attention(q, k, v), which is supported, with the "
-    "same weights"
+    "is kept whole; write it as linear layers, with the same weights, and F.scaled_dot_product_attention(q, k, v)"
 )
 _DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
-    "is a norm that is written otherwise here: x.square().sum(1).sqrt() is the Euclidean one, F.normalize(x) divides by "
-    "it, and the client may do either for free where it is the last thing"
+    "is written otherwise here: x.square().sum(1).sqrt() is the Euclidean norm, F.normalize(x) divides by it, and the "
+    "client may do either for free where it is the last thing"
 )
 _EXPONENTIAL = (
     "is no activation that can be compared or replaced; return what goes in and let the client do it, or train with "
@@ -118,7 +116,7 @@ _FOURIER = [("call_function", getattr(torch.fft, name)) for name in torch.fft.__
 #: Reasons, and what they are of.
 _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
-    (_SOFTMAX, [("call_module", kind) for kind, name in MODULES.items() if name == "log_softmax"] + _modules("Softmin Softmax2d")),
+    (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
     (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
     (_ATTENTION, _modules("MultiheadAttention Transformer TransformerEncoder TransformerDecoder")),
     (_ATTENTION, _modules("TransformerEncoderLayer TransformerDecoderLayer")),

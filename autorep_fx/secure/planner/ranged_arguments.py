@@ -1,19 +1,23 @@
 """What the functions of program/ranged.py are called on, as the examples show: their ends, and the powers of two that
 bring arguments and results near 1, where the ring has the most bits for both.
 
-An exponential is taken of what is less by a public number c, which a softmax does not see. Otherwise arguments may go
-below the least of the examples by a factor of 16, and as far beyond the largest as their wire has room: the result
-stays what it is there.
+A softmax does not see what is added to a row of its scores. So each row is shifted by a number of its own (the server
+knows it) until the largest scores of all rows and examples lie around 0, and exponentials are as precise as the row
+with the smallest of these needs. A root's argument may go below the least of the examples by a factor of 16, and as far
+beyond the largest as its wire has room: the result stays what it is there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from ...errors import CompileError
+from ..program import tensor_ops
 from ..program.plaintext import values
 from ..program.program import Program, Step
 from ..program.ranged import RANGED
@@ -22,11 +26,11 @@ from .ranges import at_once
 #: By how much an argument may be less than on any example.
 _BELOW = 16.0
 
-#: An exponential's argument ends so far above the examples', and its error is relative so far below the middle of them.
+#: An exponential ends so far above what the examples reach, and its error is relative as far below their rows' maxima.
 _ABOVE, _DOWN = 1.0, 2.0
 
 #: The largest that an exponential becomes on the examples, as a power of e.
-_MOST = 4.0
+_MOST = 5.0
 
 
 def with_known_arguments(program: Program, x: Tensor) -> Program:
@@ -38,43 +42,74 @@ def with_known_arguments(program: Program, x: Tensor) -> Program:
     sites = [step for step in program.steps if step.op == "hybrid" and step.attrs["kind"] in RANGED]
     if not sites:
         return program
-    steps = {step.name: step for step in program.steps}
-    seen = _seen(program, x, [step.inputs[0] for step in sites])
-    for site in sites:
-        low, high = seen[site.inputs[0]]
-        behind = next(step for step in program.steps if site.name in step.inputs)
-        _set(steps, site, steps[site.inputs[0]], behind, low, high)
-    return Program(dataclasses.replace(program.public, steps=tuple(steps.values())), program.server)
-
-
-def _seen(program: Program, x: Tensor, names: list[str]) -> dict[str, tuple[float, float]]:
-    """The least and the largest of each value."""
-    found = {name: (math.inf, -math.inf) for name in names}
+    made, server = {step.name: step for step in program.steps}, dict(program.server)
+    rows = {site.name: _Rows(program, site) for site in sites if RANGED[site.attrs["kind"]].power is None}
+    ends = {site.name: (math.inf, -math.inf) for site in sites}
     for part in x.split(at_once(program)):
         known = values(program, part)
-        for name, (low, high) in found.items():
-            found[name] = (min(low, float(known[name].min())), max(high, float(known[name].max())))
-    return found
+        for site in sites:
+            argument, (low, high) = known[site.inputs[0]], ends[site.name]
+            ends[site.name] = (min(low, float(argument.min())), max(high, float(argument.max())))
+            if site.name in rows:
+                rows[site.name].see(argument)
+    for site in sites:
+        if site.name in rows:
+            rows[site.name].shift(made, server)
+        else:
+            _scale(program, made, site, *ends[site.name])
+    shapes = {key: tuple(value.shape) for key, value in server.items()}
+    public = dataclasses.replace(program.public, steps=tuple(made.values()), secret_shapes=shapes)
+    return Program(public, server)
 
 
-def _set(steps: dict[str, Step], site: Step, argument: Step, behind: Step, low: float, high: float) -> None:
-    ranged = RANGED[site.attrs["kind"]]
-    if ranged.power is None:
-        top = min((high - low) / 2, _MOST)
-        _replace(steps, argument, number=top - high)
-        _replace(steps, site, params={"low": -top - _DOWN, "high": top + _ABOVE})
-        return
+class _Rows:
+    """The largest scores of each row of a softmax, over the examples."""
+
+    def __init__(self, program: Program, site: Step):
+        self.site = site
+        self.positions, self.dims = next(_summed(program, site))
+        self.largest: Tensor | None = None
+        self.least = math.inf
+        self._seen: list[Tensor] = []
+
+    def see(self, scores: Tensor) -> None:
+        if self.positions is not None:
+            hidden = tensor_ops.keep(self.positions, torch.ones_like(scores)) == 0
+            scores = scores.masked_fill(hidden, -math.inf)
+        self._seen.append(scores.amax(self.dims, keepdim=True))
+
+    def shift(self, steps: dict[str, Step], server: dict[str, Tensor]) -> None:
+        maxima = torch.cat(self._seen)
+        largest = maxima.amax(0)
+        spread = float((largest - maxima).max())
+        top = min(spread / 2, _MOST)
+        adding = steps[self.site.inputs[0]]
+        server[adding.secrets["constant"]] = (top - largest).clone()
+        _replace(steps, self.site, params={"low": top - spread - _DOWN, "high": top + _ABOVE})
+
+
+def _summed(program: Program, site: Step) -> Iterator[tuple[object, tuple[int, ...]]]:
+    """(positions that are seen of what an exponential gives, axes of the batch's that it is summed over)."""
+    for step in program.steps:
+        if site.name in step.inputs and step.op == "sum":
+            yield None, step.attrs["dims"]
+        elif site.name in step.inputs and step.op == "keep":
+            yield from ((step.attrs["positions"], dims) for _, dims in _summed(program, step))
+
+
+def _scale(program: Program, steps: dict[str, Step], site: Step, low: float, high: float) -> None:
+    power = RANGED[site.attrs["kind"]].power
     if not low > 0:
         raise CompileError(
-            f"'{site.name}' takes a {'root' if ranged.power == -0.5 else 'reciprocal'} of values down to {low:.3g} on "
-            "the examples; add a small number to what is never negative, as normalisations do"
+            f"'{site.name}' takes a {'root' if power == -0.5 else 'reciprocal'} of values down to {low:.3g} on the "
+            "examples; add a small number to what is never negative, as normalisations do"
         )
-    # 4**k, whose root is a power of two
-    factor = 4.0 ** -math.ceil(math.log(high, 4))
+    factor = 4.0 ** -math.ceil(math.log(high, 4))  # whose root is a power of two, too
     least = max(site.attrs["params"]["low"], low / _BELOW) * factor
-    _replace(steps, argument, factor=factor)
+    behind = next(step for step in program.steps if site.name in step.inputs)
+    _replace(steps, steps[site.inputs[0]], factor=factor)
     _replace(steps, site, params={"low": least, "high": 2.0**40})
-    _replace(steps, behind, factor=factor**-ranged.power)
+    _replace(steps, behind, factor=factor**-power)
 
 
 def _replace(steps: dict[str, Step], step: Step, **attrs: object) -> None:

@@ -43,8 +43,8 @@ class Spline:
         knots: (K,) integers, multiples of ``2**-frac_bits``, increasing.
         pieces: (K + 1, 3) integers, ``pieces[i, k]`` multiplies X**k for X in units of ``2**-frac_bits``; the value has
             the exponent ``2 * frac_bits + BITS``.
-        error: largest difference to the function, over the range that it was made for; relative to it, where it is one of
-            ranged.py.
+        error: largest difference to the function, over the range that it was made for; of one of ranged.py, relative
+            to it.
     """
 
     knots: np.ndarray

@@ -154,8 +154,8 @@ OPERATION = Operation(
     {
         None: Rule(
             _shape,
-            {"kind": one_of("truncate", *KINDS, *RANGED), "wire": WIDTH, "shift": SHIFT, "align": BITS, "powers": whole(0, 2),
-             "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
+            {"kind": one_of("truncate", *KINDS, *RANGED), "wire": WIDTH, "shift": SHIFT, "align": BITS,
+             "powers": whole(0, 2), "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
             {"window": whole(2, 63), "slope": FACTOR, "knots": several(FACTOR, 0, _PIECES - 1),
              **{f"c{k}": several(FACTOR, 1, _PIECES) for k in range(3)}, "error": checks.NUMBER,
              "lifts": several(whole(0, 31), 1, shapes.MOST)},
