@@ -26,8 +26,9 @@ class TakePartsFirst(Pass):
             dims = _dims(node)
             if not dims or dims[0] == 0:
                 continue
-            parts = list(_parts(node))
-            if not parts or any(index is None for _, index in parts):
+            found = list(_parts(node))
+            parts = [(part, index) for part, index in found if isinstance(index, int)]
+            if not parts or len(parts) < len(found):
                 continue
             for part, index in parts:
                 self._take(gm, node, dims, part, index)
@@ -55,11 +56,11 @@ def _dims(node: fx.Node) -> tuple[int, ...]:
     return dims if all(type(d) is int and d >= 0 for d in dims) else ()
 
 
-def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, int | None]]:
-    """(what reads one part of ``node`` along its first axis, which); None where more is read of it."""
+def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, Any]]:
+    """(what reads one part of ``node`` along its first axis, which); another thing than a number where it reads more."""
     for user in node.users:
         if user.target is operator.getitem:
-            yield user, user.args[1] if type(user.args[1]) is int else None
+            yield user, user.args[1]
         elif (
             user.target in ("unbind", torch.unbind) and user.args[1:] in ((), (0,)) and user.kwargs in ({}, {"dim": 0})
         ):

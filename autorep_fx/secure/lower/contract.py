@@ -95,7 +95,7 @@ def contract_private(
     for indices in parts:
         if batch not in indices:
             raise Unsupported("multiplies each sample by all of a batch; leave the batch's index in both")
-    _check(*parts, out)
+    _check(parts[0], parts[1], out)
     first, second = both = [_Moves(low, x, indices[1:]) for x, indices in zip(given, parts)]
     for moves, other in (both, both[::-1]):
         moves.sum([i for i in moves.indices if i not in out and i not in other.indices])

@@ -8,13 +8,16 @@ end, so that an input that is not like the examples is answered less exactly, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from ...text import brief
 
 
-class Ranged(NamedTuple):
+@dataclass(frozen=True)
+class Ranged:
     """One function.
 
     Attributes:
@@ -23,16 +26,15 @@ class Ranged(NamedTuple):
         power: ``of(2**k x)`` is ``2**(power k) of(x)``; None where it is not.
     """
 
-    of: Callable[[Any, float, float], Any]
-    floor: Callable[[float, float], float]
-    power: float | None
+    of: Callable[..., Any] = field(repr=False)
+    floor: Callable[..., float] = field(repr=False)
+    power: float | None = None
 
-    def __repr__(self) -> str:
-        return brief(self)
+    __repr__ = brief
 
 
 RANGED = {
-    "exp": Ranged(lambda x, low, high: x.clamp(max=high).exp(), lambda low, high: 2.718281828459045**low, None),
+    "exp": Ranged(lambda x, low, high: x.clamp(max=high).exp(), lambda low, high: math.exp(low)),
     "rsqrt": Ranged(lambda x, low, high: x.clamp(low, high).rsqrt(), lambda low, high: 0.0, -0.5),
     "reciprocal": Ranged(lambda x, low, high: x.clamp(low, high).reciprocal(), lambda low, high: 0.0, -1.0),
 }
