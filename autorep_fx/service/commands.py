@@ -237,17 +237,34 @@ def _unless_bad(path: Path, as_json: bool, work: Callable[[], T]) -> T | None:
     return None
 
 
+def _classes(output: Any) -> list[int] | None:
+    """Of rows of scores, and of what a model says of classes itself."""
+    if not isinstance(output, np.ndarray) or output.ndim not in (1, 2):
+        return None
+    if output.ndim == 2:
+        return output.argmax(1).tolist()
+    return output.tolist() if output.dtype.kind == "i" else None
+
+
+def _listed(output: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(output, dict):
+        return {name: _listed(each) for name, each in output.items()}
+    if isinstance(output, (tuple, list)):
+        return [_listed(each) for each in output]
+    return output.tolist() if isinstance(output, np.ndarray) else output
+
+
 def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
     output, stats = result.output, result.stats
-    if isinstance(output, np.ndarray) and output.ndim == 2:
-        classes = output.argmax(1).tolist()
+    classes = _classes(output)
+    if classes is not None:
         labels = [pictures.labels[c] if c < len(pictures.labels) else str(c) for c in classes]
     else:
         labels = None
     if as_json:
-        values = output.tolist() if isinstance(output, np.ndarray) else str(output)
-        return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
-                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent,
-                           "range_used": used})  # fmt: skip
+        return json.dumps({"input": str(path), "output": _listed(output), "class": labels,
+                           "seconds": stats.online.seconds, "rounds": stats.online.rounds,
+                           "bytes": stats.online.bytes_sent, "range_used": used})  # fmt: skip
     said = ", ".join(labels) if labels is not None else str(output)
     return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"

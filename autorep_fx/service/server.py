@@ -145,6 +145,7 @@ class ServerService(Service):
         while self._next(client, session):
             letter = client.receive_letter(prepare=int)
             batch = letter["prepare"]
+            self.check_refused(client, session.client, session.fingerprint)  # also by another process, or by hand
             self.check_batch(client, batch)
             wanted, first = letter.get("count"), half.inference + 1
             try:
@@ -261,6 +262,8 @@ class ServerService(Service):
             if session.over.is_set():
                 raise PeerLost(f"it asked for inference {number} when the session was over")
             refuse(client, f"inference {number} is not prepared, or was used")
+        if self.plan.checked:
+            self.check_refused(client, session.client, session.fingerprint)
         self.metrics.waiting(-1)
         session.pool.used = time.monotonic()
         self.ledger.claim(session.name, number)  # before a byte of it goes out
