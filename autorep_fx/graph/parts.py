@@ -57,7 +57,7 @@ def _dims(node: fx.Node) -> tuple[int, ...]:
 
 
 def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, Any]]:
-    """(what reads one part of ``node`` along its first axis, which); another thing than a number where it reads more."""
+    """(what reads one part of ``node`` along its first axis, which); no number where it reads more."""
     for user in node.users:
         if user.target is operator.getitem:
             yield user, user.args[1]
