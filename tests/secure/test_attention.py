@@ -185,4 +185,4 @@ def test_crypten_says_that_it_does_not_run_it():
 
 def test_a_root_of_what_is_negative_is_an_error_that_names_it():
     with pytest.raises(ar.CompileError, match="root of values down to -"):
-        compiled(Fn(lambda x: x.sqrt() + 0), torch.randn(8, 3, 4))
+        compiled(Fn(lambda x, w: x.sqrt() @ w, (4, 2)), torch.randn(8, 3, 4))
