@@ -186,3 +186,12 @@ def test_crypten_says_that_it_does_not_run_it():
 def test_a_root_of_what_is_negative_is_an_error_that_names_it():
     with pytest.raises(ar.CompileError, match="root of values down to -"):
         compiled(Fn(lambda x, w: x.sqrt() @ w, (4, 2)), torch.randn(8, 3, 4))
+
+
+def test_a_product_of_two_private_matrices_is_checked_where_it_fits_rings_of_32_bits():
+    torch.manual_seed(10)
+    x = torch.randn(16, 4, 4) / 2
+    model = Fn(lambda x, w: torch.einsum("ntd,nsd->nts", x, x).relu() @ w, (4, 2))
+    program = compiled(model, x, checked=True, precision=None)
+    assert "matmul" in {step.op for step in program.plan().steps}
+    near(program.run(x[:2]).output, model, x[:2])

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...correlations.prepared import Shares
 from ...plan.plan import Step
-from ...plan.ring import narrowed
+from ...plan.ring import elements
 from ..talk import Exchange
 from .product import factors
 
@@ -24,7 +24,7 @@ from .product import factors
 def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange: Exchange,
              sub: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
     """See parties/table.py. m: (N, P1 + P2)."""
-    m1, m2 = factors(step, narrowed(m, step.width))
+    m1, m2 = factors(step, m.astype(elements(step.width), copy=False))
     r1, r2 = factors(step, shares["r"])
     # m1 m2 - m1 r2 is one product at the server, and the client has no m1 m2.
     out = shares["product"].reshape(len(m), *step.shape) + m1 @ (m2 - r2 if party == 0 else -r2)

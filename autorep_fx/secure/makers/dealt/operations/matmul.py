@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....correlations import layout
 from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
 from ....plan.ring import narrowed
 from ..dealing import Dealing
-from ..seeds import SHARES
+from ..own import Own
 
 
 def _deal(
-    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+    step: Step, index: int, r: np.ndarray, client: Own, server: Stream, public: Stream
 ) -> tuple[np.ndarray, None]:
     """r: (N, P1 + P2), the masks of both wires."""
-    found = layout.layout(step, len(r))
-    buffer = client.words(index, SHARES, layout.words(found))
-    mine, r = layout.views(buffer, found), narrowed(r, step.width)
+    buffer, mine = client.shares(step, index, len(r))
+    r = narrowed(r, step.width)
     r1, r2 = factors(step, r)
     np.subtract(r, mine["r"], out=mine["r"])
     np.subtract((r1 @ r2).reshape(len(r), -1), mine["product"], out=mine["product"])
