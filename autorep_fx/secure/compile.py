@@ -31,6 +31,7 @@ from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
+from .planner.ranged_arguments import with_known_arguments
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
@@ -149,6 +150,7 @@ def compile(
         original = lowered(gm, example_inputs)
         steps.done("lowered")
         x = example_inputs.detach().to("cpu", torch.float64)
+        original = with_known_arguments(original, x)
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))

@@ -406,8 +406,14 @@ class _Answers:
     def __init__(self, answer):
         self.answer = answer
 
+    def gone(self):
+        return False
+
     def send(self, step, seed):
         self.seed = seed.tobytes()
+
+    def allow_a_message(self):
+        pass
 
     def receive(self, step, into):
         into[...] = self.answer(self.seed)
