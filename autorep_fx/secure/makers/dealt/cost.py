@@ -35,7 +35,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
 
 
 def _rounds(plan: Plan) -> int:
-    """What is dealt, and "ready"; between them what the client says of maps that come behind the first that it is dealt,
+    """What is dealt, and "ready"; between them what the client says of maps behind the first thing that it is dealt,
     and of a checked plan the challenge and its answer."""
     dealt = [i for i, step in enumerate(plan.steps)
              if layout.key_words(step, 1) or plan.checked and is_tagged(step)]  # fmt: skip
