@@ -102,6 +102,14 @@ def test_the_program_computes_what_the_model_does(case):
 
 @pytest.mark.parametrize(("maker", "comparison"), [(DEALT, "fss"), (DEALT, "gmw"), (PAIRED, "gmw")])
 def test_runs_are_within_the_bound_and_cost_what_is_declared(case, maker, comparison):
+    held_and_declared(case, maker, comparison)
+
+
+def test_a_checked_program_of_several_inputs_is_the_same():
+    held_and_declared(made("siamese", checked=True, max_error=0.2), DEALT, "fss")
+
+
+def held_and_declared(case, maker, comparison):
     _, program, data = case
     plan, numbers = program.native
     plan, values = plan.with_comparison(comparison), rows(Inputs(data(2))).double().numpy()
