@@ -180,25 +180,49 @@ def test_a_guessed_part_of_delta_is_what_a_deviating_receiver_can_win(lie):
 
 
 def test_a_message_that_was_changed_on_the_way_is_refused():
-    """Its hash is another, and so are all coefficients."""
     sender, receiver, (_, server) = pair(SoftSpoken())
     together(sender.setup, receiver.setup)
+    tree = some_tree(sender.delta, 4, known=False)
 
     def tamper(arrays):
-        arrays[0][0] ^= np.uint64(1)
+        if len(arrays) == 1:
+            arrays[0].reshape(31, -1)[tree - 1, 0] ^= np.uint64(1)
 
     server.tamper = tamper
     with pytest.raises(PartyError, match="does not follow the protocol"):
         extend(sender, receiver, 64)
 
 
-@pytest.mark.parametrize("array, word", [(1, 0), (1, 1), (2, 0), (2, 3)])
+def test_coefficients_are_drawn_behind_the_corrections_and_are_new_each_time(monkeypatch):
+    sender, receiver, (client, _) = pair(SoftSpoken())
+    together(sender.setup, receiver.setup)
+    said, log = [], []
+    honest, make = client.send, kernels.vole_receive
+
+    def send(step, *arrays):
+        said.append((len(log), arrays[0].tobytes()))
+        honest(step, *arrays)
+
+    def vole_receive(*args, **options):
+        log.append(1)
+        return make(*args, **options)
+
+    monkeypatch.setattr(client, "send", send)
+    monkeypatch.setattr(kernels, "vole_receive", vole_receive)
+    for _ in range(3):
+        extend(sender, receiver, 64)
+    assert [made for made, _ in said] == [1, 2, 3]  # the receiver had fixed what is checked
+    assert len({seed for _, seed in said}) == 3
+
+
+@pytest.mark.parametrize("array, word", [(0, 0), (0, 1), (1, 0), (1, 3)])
 def test_another_proof_is_refused(array, word):
     sender, receiver, (_, server) = pair(SoftSpoken())
     together(sender.setup, receiver.setup)
 
     def tamper(arrays):
-        arrays[array][word] ^= np.uint64(2**33)
+        if len(arrays) == 2:  # behind the corrections
+            arrays[array][word] ^= np.uint64(2**33)
 
     server.tamper = tamper
     with pytest.raises(PartyError, match="does not follow the protocol"):
