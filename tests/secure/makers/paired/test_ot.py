@@ -104,11 +104,20 @@ def test_strings_over_a_session_sum_to_the_chosen_values(session, bits):
     wanted = np.random.default_rng(bits).integers(0, 2**64, (3, n), dtype=np.uint64)
     plane, values = wanted[0, : n // 64], wanted[1].astype(np.uint32 if bits <= 32 else np.uint64)
     kernels.ot_flip_(q, sender.delta, choices ^ plane)  # choices of the receiver's own
-    share, message = kernels.ot_send(q, sender.delta, values, bits=bits, index=index, domain=2)
-    other = kernels.ot_receive(t, plane, message, bits=bits, index=index, domain=2)
+    share, message = kernels.ot_send(q, sender.delta, values, bits=bits, key=sender.hash_key, index=index, domain=2)
+    other = kernels.ot_receive(t, plane, message, bits=bits, key=receiver.hash_key, index=index, domain=2)
     total = (share + other).astype(np.uint64) & np.uint64(2**bits - 1)
     chosen = kernels.unpack_bits(plane[None], n)
     np.testing.assert_array_equal(total, chosen * values.astype(np.uint64) & np.uint64(2**bits - 1))
+
+
+def test_the_key_of_the_hash_is_one_of_the_session_and_the_direction(session):
+    sender, receiver, _ = session
+    assert sender.hash_key == receiver.hash_key and len(sender.hash_key) == 16
+    other = pair(sender.kind)[:2]
+    together(other[0].setup, other[1].setup)
+    assert other[0].hash_key != sender.hash_key
+    assert not {a.tobytes() for a in (sender.delta, other[0].delta)} & {sender.hash_key, other[0].hash_key}
 
 
 def test_nothing_repeats_within_a_session_or_between_two(session):
