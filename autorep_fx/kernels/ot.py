@@ -9,11 +9,12 @@ word j for OT 64 j + i. `index`, 0 to 2**64 - 1, is the running number of the fi
 (index, domain) may be used twice under one delta, but for flipping a choice between making q and its first use.
 
 The hash is TMMO, `H(x; tweak) = p(p(x) ^ tweak) ^ p(x)` with p AES-128 under `key` (16 bytes, public; of one session
-and direction, so that nobody can compute ahead for many) and the tweak (index + i, domain). Source: Guo, Katz, Wang, Yu, "Efficient and secure multiparty computation from fixed-key block ciphers" (S&P 2020, ePrint 2019/074), where
-it is tweakable correlation robust, circular too, for a random permutation: who evaluates p itself P times tells Q
-hashes under one unknown delta of e bits of entropy from random with an advantage of the order of `P Q / 2**e + Q**2 /
-2**128`; e is 128, or 127 where the lowest bit of delta is known. The hash of one call that they give is correlation
-robust without tweaks alone.
+and direction, so that nobody can compute ahead for many) and the tweak (index + i, domain). Source: Guo, Katz, Wang,
+Yu, "Efficient and secure multiparty computation from fixed-key block ciphers" (S&P 2020, ePrint 2019/074), where it is
+tweakable correlation robust, circular too, for a random permutation: who evaluates p itself P times tells Q hashes
+under one unknown delta of e bits of entropy from random with an advantage of the order of `P Q / 2**e + Q**2 / 2**128`;
+e is 128, or 127 where the lowest bit of delta is known. The hash of one call that they give is correlation robust
+without tweaks alone.
 """
 
 from __future__ import annotations

@@ -67,8 +67,7 @@ AR_INLINE uint64_t plane_word(const uint64_t* from, int bit) {
 #if defined(AR_AVX512)
   const __m512i mask = _mm512_set1_epi64(int64_t(uint64_t(1) << bit));
 #pragma GCC unroll 8
-  for (int j = 0; j < 64; j += 8)
-    word |= uint64_t(_mm512_test_epi64_mask((__m512i)load<V512>(from + j), mask)) << j;
+  for (int j = 0; j < 64; j += 8) word |= uint64_t(_mm512_test_epi64_mask((__m512i)load<V512>(from + j), mask)) << j;
 #else
   for (int j = 0; j < 64; ++j) word |= (from[j] >> bit & 1) << j;
 #endif

@@ -83,7 +83,8 @@ struct RlweExpandArgs {
 };
 
 // values: groups x outputs x inputs x terms, signed, of value_bytes each: coefficients of X^position, where a position
-// of n or more stands for -X^(position - n). small: values and all their sums at one coefficient are numbers of 32 bits.
+// of n or more stands for -X^(position - n). small: values and all their sums at one coefficient are numbers of 32
+// bits.
 struct RlweWeight {
   const RlweTables* tables;
   const void* values;

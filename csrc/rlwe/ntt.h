@@ -207,8 +207,8 @@ static void inverse(const RlwePrime& r, int64_t n, RlweScale scale, uint32_t* a)
   }
 }
 
-// In lanes: lane i of vector c is number c of part i of n / L. Values at the roots that are only multiplied by others lie
-// so: all stages behind the first log2 L then have a vector of powers each, and no lane goes to another.
+// In lanes: lane i of vector c is number c of part i of n / L. Values at the roots that are only multiplied by others
+// lie so: all stages behind the first log2 L then have a vector of powers each, and no lane goes to another.
 enum : int64_t { kRlweRun = kRlweLanes };
 
 // L vectors: lane l of vector i becomes lane i of vector l.

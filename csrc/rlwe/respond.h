@@ -84,8 +84,7 @@ static void polynomial_in_lanes(const RlweWeight& w, int64_t row, const RlwePrim
     }
     const uint32_t sign = uint32_t(1) << 31;
     const U32 less = splat(r.p - sign % r.p);
-    for (int64_t j = 0; j < n; j += kRlweLanes)
-      store(a + j, reduced(load<U32>(a + j) ^ splat(sign), r) + less);
+    for (int64_t j = 0; j < n; j += kRlweLanes) store(a + j, reduced(load<U32>(a + j) ^ splat(sign), r) + less);
   } else {
     for (int64_t k = 0; k < w.terms; ++k) {
       uint32_t negative = turned(w, k);

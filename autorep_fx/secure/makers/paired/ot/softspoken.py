@@ -16,12 +16,12 @@ What the check is for: a receiver that deviates may send for each tree another u
 then shows delta. Where u_t is wrong by e_t (e_0 = 0), step 3 holds for one delta_t in 2**k of each tree whose tag of
 e_t is not the error of the choices' tag that was sent. All other trees have one tag of e_t. Two e_t that differ have
 one tag with probability 2^-128 (a universal hash, coefficients drawn after the message), some two of at most 2^13 pairs
-of trees (k >= 1; 2^9 for k = 4) with 2^-115, once for each extension. So these trees agree on e, and choices are u_0 + e,
-which is the receiver's right. In the others, c of them, it learns k c bits of delta with probability 2^-(k c), and else
-the session ends with its delta: what guessing would give. The check of trees.py leaks of the same kind. Source:
-SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), its consistency check for malicious receivers, here with a digest in
-place of the rows' tags. Asking for it takes a message each way; a hash of the corrections in place of that (Fiat,
-Shamir) would take longer than what it saves.
+of trees (k >= 1; 2^9 for k = 4) with 2^-115, once for each extension. So these trees agree on e, and choices are
+u_0 + e, which is the receiver's right. In the others, c of them, it learns k c bits of delta with probability 2^-(k c),
+and else the session ends with its delta: what guessing would give. The check of trees.py leaks of the same kind.
+Source: SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), its consistency check for malicious receivers, here with a
+digest in place of the rows' tags. Asking for it takes a message each way; a hash of the corrections in place of that
+(Fiat, Shamir) would take longer than what it saves.
 
 Without the check: for a receiver that follows the protocol. A sender that deviates learns nothing in either case: all
 that it is sent is under the streams of leaves that it lacks.
