@@ -72,8 +72,8 @@ class _Sizes:
 def _expand(gm: fx.GraphModule, other: fx.GraphModule, node: fx.Node, sizes: _Sizes) -> None:
     """A constant that has a row for each sample keeps one::
 
-        before:  token = get_attr[token]  (2, 1, 8)        after:  token = get_attr[token]  (1, 1, 8)
-                                                                   expand = token.expand(size, -1, -1)
+    before:  token = get_attr[token]  (2, 1, 8)        after:  token = get_attr[token]  (1, 1, 8)
+                                                               expand = token.expand(size, -1, -1)
     """
     path = str(node.target)
     two, three = _tensor(gm, path), _tensor(other, path)

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from .names import layer_of, path_of, place
+from .names import layer_of, path_of
+from .recorder import Recorder, Value
 from .values import Known, tensor
 
 if TYPE_CHECKING:
     from onnx import NodeProto
-
-    from .walk import Walk
-
-#: What an operator gives: a value of the trace for each output of the node.
-Result = Any
 
 
 class Unsupported(Exception):
@@ -26,14 +21,14 @@ class Unsupported(Exception):
 
 
 #: Names of ONNX -> what makes them.
-OPERATORS: dict[str, Callable[[Call], Result]] = {}
+OPERATORS: dict[str, Callable[[Call], Value]] = {}
 
 
 def operator(*names: str) -> Callable:
     """Mark a function as the operator of these names. It gets a :class:`Call`, and computes with functions and modules
     of torch, which are recorded; it returns the result, or a tuple of all."""
 
-    def mark(function: Callable[[Call], Result]) -> Callable[[Call], Result]:
+    def mark(function: Callable[[Call], Value]) -> Callable[[Call], Value]:
         OPERATORS.update(dict.fromkeys(names, function))
         return function
 
@@ -43,11 +38,11 @@ def operator(*names: str) -> Callable:
 class Call:
     """A node with its inputs: values of the trace (``fx.Proxy``), and what is :class:`Known`."""
 
-    def __init__(self, walk: Walk, node: NodeProto, inputs: Sequence[fx.Proxy | Known | None]):
+    def __init__(self, recorder: Recorder, node: NodeProto, inputs: Sequence[fx.Proxy | Known | None]):
         from onnx import helper
 
-        self.walk, self.node, self.inputs = walk, node, inputs
-        self.name, self.opset = node.op_type, walk.opset
+        self.recorder, self.node, self.inputs = recorder, node, inputs
+        self.name, self.opset = node.op_type, recorder.opset
         self.attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
     # --- what is given -----------------------------------------------------------------------------------------------
@@ -66,7 +61,7 @@ class Call:
         """Raises Unsupported: the input depends on that of the network, or is not there."""
         value = self.inputs[i] if self.has(i) else None
         if not isinstance(value, Known):
-            raise Unsupported(f"its input {i} ('{self.node.input[i]}') depends on the network's; a constant is supported")
+            raise Unsupported(f"its input '{self.node.input[i]}' depends on the network's; a constant is supported")
         return value
 
     def numbers(self, i: int, attribute: str = "", default: Any = None) -> Any:
@@ -80,8 +75,8 @@ class Call:
         return found[0] if isinstance(found, list) else found
 
     def shape(self, i: int = 0) -> tuple[int, ...]:
-        value = self.inputs[i]
-        return value.array.shape if isinstance(value, Known) else self.walk.value(value).shape
+        value = self.proxy(i) if not self.is_known(i) else self.known(i)
+        return value.array.shape if isinstance(value, Known) else self.recorder.value(value).shape
 
     def rank(self, i: int = 0) -> int:
         return len(self.shape(i))
@@ -92,7 +87,7 @@ class Call:
 
     # --- values for functions of torch -------------------------------------------------------------------------------
 
-    def operand(self, i: int) -> Any:
+    def operand(self, i: int) -> Value:
         """An input as an argument: a number, where one was written, or a value of the trace."""
         value = self.inputs[i]
         if isinstance(value, Known) and value.number is not None and self._keeps_rank(value):
@@ -101,28 +96,29 @@ class Call:
 
     def _keeps_rank(self, value: Known) -> bool:
         """A number has no axes, so that what it is added to must have as many."""
-        return value.array.ndim <= max((self.rank(i) for i in range(len(self.inputs)) if not self.is_known(i)), default=0)
+        others = (self.rank(i) for i in range(len(self.inputs)) if not self.is_known(i))
+        return value.array.ndim <= max(others, default=0)
 
-    def operands(self) -> list[Any]:
+    def operands(self) -> list[Value]:
         return [self.operand(i) for i in range(len(self.inputs))]
 
-    def proxy(self, i: int) -> fx.Proxy:
+    def proxy(self, i: int) -> Value:
         """An input as a value of the trace; one that is known becomes a weight, or a buffer where it is none."""
         value = self.inputs[i]
         if value is None:
             raise Unsupported(f"has no input {i}")
-        return self.walk.constant(value) if isinstance(value, Known) else value
+        return self.recorder.constant(value) if isinstance(value, Known) else value
 
     def weight(self, i: int, change: Callable[[Tensor], Tensor] | None = None) -> nn.Parameter:
-        """A parameter made of an input; where nothing is changed, one for all who use it."""
-        return self.walk.parameter(self.known(i), change)
+        """A parameter made of an input."""
+        return self.recorder.parameter(self.known(i), change)
 
     def buffer(self, i: int) -> Tensor:
         return tensor(self.known(i).array)
 
     # --- modules -----------------------------------------------------------------------------------------------------
 
-    def layer(self, kind: type[nn.Module], *args: Any, weights: dict[str, Tensor | None], of: int, **options: Any) -> fx.Proxy:
+    def layer(self, kind: Any, *args: Any, weights: dict[str, Any], of: int, **options: Any) -> Value:
         """Call a layer on input 0, with these parameters and buffers; ``of`` is the input that it is named after.
 
         Two nodes that share all of it call one layer twice.
@@ -134,12 +130,11 @@ class Call:
                 module.register_parameter(name, value)
             else:
                 module.register_buffer(name, value)
-        tied = tuple(id(value) for value in weights.values() if isinstance(value, nn.Parameter))
-        return self.walk.call(module.eval(), layer_of(self.known(of).name) or path_of(self.node), self.proxy(0),
-                              (kind, args, *options.items(), *tied))  # fmt: skip
+        shared = [value for value in self.inputs[1:] if isinstance(value, Known)]
+        self.recorder.held += shared
+        return self.recorder.call(module.eval(), layer_of(self.known(of).name) or path_of(self.node), self.proxy(0),
+                              (kind, args, *options.items(), *map(id, shared)))  # fmt: skip
 
-    def module(self, module: nn.Module) -> fx.Proxy:
+    def module(self, module: nn.Module) -> Value:
         """Call a module without weights on input 0."""
-        return self.walk.call(module.eval(), path_of(self.node), self.proxy(0))
-
-
+        return self.recorder.call(module.eval(), path_of(self.node), self.proxy(0))

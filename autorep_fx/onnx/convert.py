@@ -55,9 +55,9 @@ def from_onnx(path: str | PathLike, *, input_shapes: Shapes | None = None) -> fx
         raise TraceError(f"{path} has no input")
     shapes = {name: _shape(path, name, *rest) for name, *rest in _asked(path, inputs, input_shapes)}
     if lacking := missing(model.graph, [*shapes]):
-        listed = "; ".join(f"{name} (node{'s' if len(nodes) > 1 else ''} {_some(nodes)})" for name, nodes in lacking.items())
+        listed = "; ".join(f"{name} ({_some(nodes)})" for name, nodes in lacking.items())
         raise TraceError(f"{path} has operators that there are none of here: {listed}")
-    kinds = {value.name: value.type.tensor_type.elem_type for value in inputs}
+    kinds: dict[str, int] = {value.name: value.type.tensor_type.elem_type for value in inputs}
     sizes = [_sizes(value)[:1] for value in inputs]
     fixed = next((size[0] for size in sizes if size and size[0]), 0)
     gm = for_any_batch(*(_walked(path, model, _example(shapes, kinds, batch), fixed) for batch in (2, 3)))
@@ -83,7 +83,7 @@ def _asked(path: Path, inputs: list[ValueInfoProto], given: Shapes | None) -> li
     names = [value.name for value in inputs]
     if given is not None and not isinstance(given, Mapping):
         if len(inputs) > 1:
-            raise ValueError(f"{path} has {len(inputs)} inputs; give input_shapes as {{name: shape}} of {', '.join(names)}")
+            raise ValueError(f"{path} has several inputs; give input_shapes as {{name: shape}} of {', '.join(names)}")
         given = {names[0]: given}
     if unknown := [name for name in given or {} if name not in names]:
         raise ValueError(f"{path} has no input {unknown[0]!r}; its inputs: {', '.join(names)}")
@@ -100,8 +100,10 @@ def _shape(path: Path, name: str, sizes: list[int], given: Sequence[int] | None)
     text = f"({', '.join('?' if n == 0 else str(n) for n in sizes)})"
     if given is None:
         if len(sizes) < 2 or 0 in sizes[1:]:
-            like = ", ".join("1" if i == 0 else "224" if n == 0 else str(n) for i, n in enumerate(sizes)) or "1, 3, 224, 224"
-            raise ValueError(f"input '{name}' of {path} is {text} in the file; say which sizes: input_shapes=({like})")
+            like = (1, *(n or 224 for n in sizes[1:])) if sizes else (1, 3, 224, 224)
+            raise ValueError(
+                f"input '{name}' of {path} is {text} in the file; say which sizes, for example input_shapes={like}"
+            )
         return tuple(sizes[1:])
     given = tuple(given)
     if not all(isinstance(n, int) and n > 0 for n in given[1:]) or len(given) < 2:
@@ -117,11 +119,13 @@ def _example(shapes: dict[str, tuple[int, ...]], kinds: dict[str, int], batch: i
 
     numbers = torch.Generator().manual_seed(0)
     floating = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UNDEFINED)
+    whole: dict[int, torch.dtype] = {
+        TensorProto.BOOL: torch.bool, TensorProto.UINT8: torch.uint8, TensorProto.INT32: torch.int32,
+    }  # fmt: skip
     found = {}
     for name, shape in shapes.items():
         x = torch.rand(batch, *shape, generator=numbers)
-        kind = {TensorProto.BOOL: torch.bool, TensorProto.UINT8: torch.uint8, TensorProto.INT32: torch.int32}
-        found[name] = x if kinds[name] in floating else (x < 0.5).to(kind.get(kinds[name], torch.int64))
+        found[name] = x if kinds[name] in floating else (x < 0.5).to(whole.get(kinds[name], torch.int64))
     return found
 
 
@@ -131,15 +135,18 @@ def _check(path: Path, gm: fx.GraphModule, example: dict[str, Tensor], fixed: in
         batch = _tuple(gm(*example.values()))
         for i in range(2):
             alone = _tuple(gm(*(x[i : i + 1] for x in example.values())))
-            for many, one in zip(batch, alone):
-                if len(many) != 3 or not torch.allclose(many[i : i + 1].float(), one.float(), rtol=_SAME,
-                                                        atol=_SAME * float(one.abs().max()), equal_nan=True):  # fmt: skip
-                    size = f", which has numbers for batches of {fixed}" if fixed else ""
-                    raise TraceError(
-                        f"samples of a batch do not stay apart in {path}{size}: axis 0 of inputs and outputs must be the "
-                        "batch from one end to the other; export it with a batch that is open (dynamic_shapes, or "
-                        "dynamic_axes, of torch.onnx.export)"
-                    )
+            if not all(len(many) == 3 and _same(many[i : i + 1], one) for many, one in zip(batch, alone)):
+                size = f", which has numbers for batches of {fixed}" if fixed else ""
+                raise TraceError(
+                    f"samples of a batch do not stay apart in {path}{size}: axis 0 of inputs and outputs must be the "
+                    "batch from one end to the other; export it with a batch that is open (dynamic_shapes, or "
+                    "dynamic_axes, of torch.onnx.export)"
+                )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    within = _SAME * float(b.abs().max()) if b.numel() else 0.0
+    return a.shape == b.shape and torch.allclose(a.float(), b.float(), rtol=_SAME, atol=within, equal_nan=True)
 
 
 def _tuple(output: Any) -> tuple[Tensor, ...]:

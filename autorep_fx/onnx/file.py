@@ -24,7 +24,6 @@ def read(path: Path) -> ModelProto:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
         from onnx import external_data_helper as external
         from onnx.inliner import inline_local_functions
     except ImportError as error:
@@ -33,7 +32,7 @@ def read(path: Path) -> ModelProto:
         raise FileNotFoundError(f"no such file: {path}")
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # of protobuf, which has kinds of its own
         raise FormatError(f"{path} is no ONNX file: {error}") from None
     if not model.graph.node or not model.opset_import:
         raise FormatError(f"{path} is no ONNX file: it has no graph, or no operator set")

@@ -58,7 +58,7 @@ def _list(text: str | None) -> list[str]:
 
 def place(root: nn.Module, wanted: str, value: nn.Module | Tensor) -> str:
     """Put a module, a parameter or a buffer where ``wanted`` says, or beside it; returns the path."""
-    parts = [_sound(part) for part in wanted.split(".") if part] or ["layer"]
+    parts = [sound(part) for part in wanted.split(".") if part] or ["layer"]
     owner, depth = _owner(root, parts)
     if depth < len(parts) - 1:  # a layer is in the way: it cannot hold others
         parts = [*parts[:depth], "_".join(parts[depth:])]
@@ -92,7 +92,7 @@ def _of_modules() -> set[str]:
     return {"self", *dir(fx.GraphModule(nn.Module(), fx.Graph()))}
 
 
-def _sound(part: str) -> str:
-    """A part of a path that the text of a graph can have."""
+def sound(part: str) -> str:
+    """A part of a path, or the name of an input, that the text of a graph can have."""
     part = re.sub(r"\W", "_", part)
     return f"{part}_" if iskeyword(part) or part in _of_modules() else part

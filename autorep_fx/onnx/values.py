@@ -51,7 +51,8 @@ class Known:
 def _was_written(value: float) -> bool:
     if value == 0 or not math.isfinite(value):
         return True
-    simple = (value, 1 / value, value * value, 1 / (value * value), value * value * math.pi, value * value * math.pi / 2)
+    square = value * value
+    simple = (value, 1 / value, square, 1 / square, square * math.pi, square * math.pi / 2)
     if any(abs(n) <= _LARGEST and _near(n, round(n)) for n in simple):
         return True
     return _near(value, float(f"{value:.{_DIGITS}g}"))
@@ -65,7 +66,7 @@ def _near(value: float, other: float) -> bool:
 def tensor(array: np.ndarray) -> Tensor:
     """An array for torch: floating numbers of any length in float32."""
     array = np.asarray(array)
-    if not (array.dtype.kind in "iub"):  # among them bfloat16 and the small ones, which NumPy has no letter for
+    if array.dtype.kind not in "iub":  # among them bfloat16 and the small ones, which NumPy has no letter for
         array = array.astype(np.float32)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
@@ -90,7 +91,7 @@ def evaluate(node: NodeProto, inputs: list[np.ndarray | None], opset: int) -> li
     twin.attribute.extend(node.attribute)
     given = {name: array for name, array in zip(names, inputs) if name}
     wanted = [name for name in outputs if name]
-    ends = ([*map(helper.make_empty_tensor_value_info, names)] for names in (given, wanted))
-    reference = ReferenceEvaluator(helper.make_graph([twin], "one_node", *ends), opsets={"": opset})
+    ends = [[*map(helper.make_empty_tensor_value_info, names)] for names in (given, wanted)]
+    reference = ReferenceEvaluator(helper.make_graph([twin], "one_node", ends[0], ends[1]), opsets={"": opset})
     found = dict(zip(wanted, reference.run(None, given)))
     return [np.asarray(found[name]) if name else np.empty(0) for name in outputs]

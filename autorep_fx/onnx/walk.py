@@ -6,19 +6,17 @@ the shapes of the inputs are. What is known is computed at once.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, fx, nn
-from torch.fx.proxy import GraphAppendingTracer
+from torch import Tensor, fx
 
 from ..errors import TraceError
 from .call import OPERATORS, Call, Unsupported
-from .names import path_of, place
-from .values import Known, evaluate, tensor
+from .names import path_of, sound
+from .recorder import Recorder
+from .values import Known, evaluate
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
@@ -27,24 +25,8 @@ if TYPE_CHECKING:
 _MOVES = ("Cast", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Expand", "DequantizeLinear")
 
 
-class _Tracer(GraphAppendingTracer):
-    """Every node is run on an example as soon as it is there."""
-
-    def __init__(self, root: nn.Module):
-        super().__init__(fx.Graph())
-        self.run = fx.Interpreter(root, graph=self.graph)
-        self.run.extra_traceback = False
-
-    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(kind, *args, **kwargs)
-        if kind not in ("placeholder", "output"):
-            with torch.no_grad():
-                self.run.env[node] = self.run.run_node(node)
-        return node
-
-
-class Walk:
-    """State of one conversion.
+class Walk(Recorder):
+    """One conversion.
 
     Args:
         graph: of the file.
@@ -54,18 +36,8 @@ class Walk:
     """
 
     def __init__(self, graph: GraphProto, opset: int, example: Mapping[str, Tensor], fixed: int = 0):
-        self.graph, self.opset, self.example, self.fixed = graph, opset, example, fixed
-        self.batch = len(next(iter(example.values())))
-        self.root = nn.Module()
-        self.tracer = _Tracer(self.root)
-        self.values: dict[str, fx.Proxy | Known | None] = {"": None}
-        self.uses = Counter(name for node in graph.node for name in node.input)
-        self.uses.update(value.name for value in graph.output)
-        self.parameters: dict[int, nn.Parameter] = {}  # by the id of what is known, which self.held keeps
-        self.constants: dict[int, str] = {}  # the paths of those that nodes read themselves
-        self.held: list[Known] = []
-        self.layers: dict[Hashable, str] = {}
-        self.calls: Counter[str] = Counter()  # of each layer
+        super().__init__(_read(graph), opset, len(next(iter(example.values()))), fixed)
+        self.graph, self.example = graph, example
 
     def run(self) -> fx.GraphModule:
         """The module, in eval mode, for batches of the example's size.
@@ -75,7 +47,7 @@ class Walk:
         """
         for value in self.graph.input:
             if value.name in self.example:
-                node = self.tracer.create_node("placeholder", _identifier(value.name), (), {})
+                node = self.tracer.create_node("placeholder", sound(value.name), (), {})
                 self.tracer.run.env[node] = self.example[value.name]
                 self.values[value.name] = fx.Proxy(node, self.tracer)
         self._weights(self.graph.initializer)
@@ -125,8 +97,6 @@ class Walk:
 
     def _branch(self, node: NodeProto, taken: bool) -> list[Known | fx.Proxy | None]:
         graph = next(a.g for a in node.attribute if a.name == ("then_branch" if taken else "else_branch"))
-        self.uses.update(name for inner in graph.node for name in inner.input)
-        self.uses.update(value.name for value in graph.output)
         self._weights(graph.initializer)
         self._nodes(graph)
         return [self.values[value.name] for value in graph.output]
@@ -157,50 +127,15 @@ class Walk:
         for each in [n for n in env if n not in live]:
             del env[each]
 
-    # --- for operators -----------------------------------------------------------------------------------------------
 
-    def value(self, proxy: fx.Proxy) -> Tensor:
-        """What the example makes of a value of the trace."""
-        return self.tracer.run.env[proxy.node]
-
-    def parameter(self, known: Known, change: Callable[[Tensor], Tensor] | None = None) -> nn.Parameter:
-        if change is not None:
-            return nn.Parameter(change(tensor(known.array)).contiguous())
-        if id(known) not in self.parameters:
-            self.held.append(known)
-            self.parameters[id(known)] = nn.Parameter(tensor(known.array))
-        return self.parameters[id(known)]
-
-    def constant(self, known: Known) -> fx.Proxy:
-        """A weight, or a buffer, that nodes read themselves."""
-        if id(known) not in self.constants:
-            self.held.append(known)
-            value = tensor(known.array)
-            trains = value.is_floating_point() and bool(value.isfinite().all())  # the -inf of a mask does not
-            path = known.name.replace("/", ".").strip(".")
-            self.constants[id(known)] = place(self.root, path, self.parameter(known) if trains else value)
-        return self.tracer.create_proxy("get_attr", self.constants[id(known)], (), {})
-
-    def call(self, module: nn.Module, wanted: str, x: fx.Proxy, key: Hashable = None) -> fx.Proxy:
-        path = self.layers.get(key) if key is not None else None
-        if path is None:
-            path = place(self.root, wanted, module)
-            if key is not None:
-                self.layers[key] = path
-        self.calls[path] += 1
-        return self.tracer.create_proxy("call_module", path, (x,), {})
-
-    def layer_behind(self, name: str) -> nn.Module | None:
-        """The layer that made a value which one node reads, if it is called nowhere else."""
-        value = self.values[name]
-        if not isinstance(value, fx.Proxy) or value.node.op != "call_module" or self.uses[name] != 1:
-            return None
-        path = str(value.node.target)
-        return self.root.get_submodule(path) if self.calls[path] == 1 else None
-
-    def keep_alone(self, layer: nn.Module) -> None:
-        """No later node calls this layer, which is another one now."""
-        self.layers = {key: path for key, path in self.layers.items() if self.root.get_submodule(path) is not layer}
+def _read(graph: GraphProto) -> Iterator[str]:
+    """The values that nodes read, once for each time, and those that are returned; in branches, too."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _read(attribute.g)
+    yield from (value.name for value in graph.output)
 
 
 def missing(graph: GraphProto, inputs: Sequence[str]) -> dict[str, list[str]]:
@@ -223,9 +158,5 @@ def named(node: NodeProto) -> str:
 
 def _described(node: NodeProto) -> str:
     where = path_of(node)
-    return f"node '{named(node)}' ({node.op_type}{f', of {where}' if where not in (node.name, node.op_type.lower()) else ''})"
-
-
-def _identifier(name: str) -> str:
-    found = "".join(c if c.isalnum() else "_" for c in name)
-    return found if found and not found[0].isdigit() else f"x{found}"
+    known = where in (node.name, node.op_type.lower())
+    return f"node '{named(node)}' ({node.op_type}{'' if known else f', of {where}'})"

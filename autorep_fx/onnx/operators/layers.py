@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from ..call import Call, Unsupported, operator
+from ..call import Call, Unsupported, Value, operator
 from .windows import Windows, padded
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_FUNCTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONVOLUTIONS: Any = (*_CONV.values(), *_TRANSPOSED.values())
+_FUNCTIONS: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 @operator("Conv")
-def conv(c: Call) -> fx.Proxy:
+def conv(c: Call) -> Value:
     shape = c.shape(1)
     w, groups = Windows(c, list(shape[2:])), c.attribute("group", 1)
     if not w.symmetric:
@@ -30,7 +34,7 @@ def conv(c: Call) -> fx.Proxy:
 
 
 @operator("ConvTranspose")
-def conv_transpose(c: Call) -> fx.Proxy:
+def conv_transpose(c: Call) -> Value:
     shape, groups = c.shape(1), c.attribute("group", 1)
     w = Windows(c, list(shape[2:]))
     n = len(w.pads)
@@ -51,11 +55,11 @@ def conv_transpose(c: Call) -> fx.Proxy:
 
 
 @operator("Gemm")
-def gemm(c: Call) -> fx.Proxy:
+def gemm(c: Call) -> Value:
     alpha, beta = c.attribute("alpha", 1.0), c.attribute("beta", 1.0)
     first, second = c.attribute("transA", 0), c.attribute("transB", 0)
     out = c.shape(1)[0 if second else 1]
-    size = torch.Size(c.shape(2)).numel() if c.has(2) else 0
+    size = math.prod(c.shape(2)) if c.has(2) else 0
     if not first and c.is_known(1) and (not c.has(2) or c.is_known(2) and size in (1, out)):
         weight = c.weight(1, None if second and alpha == 1 else lambda w: alpha * (w if second else w.T))
         plain = size == out and beta == 1 and c.rank(2) == 1
@@ -69,39 +73,40 @@ def gemm(c: Call) -> fx.Proxy:
 
 
 @operator("MatMul")
-def matmul(c: Call) -> fx.Proxy:
+def matmul(c: Call) -> Value:
     if c.is_known(1) and c.rank(1) == 2 and not c.is_known(0):
         rows, out = c.shape(1)
         return c.layer(nn.Linear, rows, out, False, weights={"weight": c.weight(1, lambda w: w.T), "bias": None}, of=1)
     return torch.matmul(c.proxy(0), c.proxy(1))
 
 
-def with_bias(c: Call) -> fx.Proxy | None:
+def with_bias(c: Call) -> Value | None:
     """What an Add gives whose other term is the bias of a layer that has none: the layer, with it."""
     for i, j in ((0, 1), (1, 0)):
         if not c.is_known(j) or c.is_known(i):
             continue
-        layer, shape = c.walk.layer_behind(c.node.input[i]), c.shape(j)
+        layer: Any = c.recorder.layer_behind(c.node.input[i])
         if isinstance(layer, nn.Linear):
-            fits = shape and shape[-1] == layer.out_features == torch.Size(shape).numel()
-        elif isinstance(layer, tuple((*_CONV.values(), *_TRANSPOSED.values()))):
-            behind = c.rank(i) - 2
-            fits = len(shape) > behind and shape[-1 - behind] == layer.out_channels == torch.Size(shape).numel()
+            behind, out = 0, layer.out_features
+        elif isinstance(layer, _CONVOLUTIONS):
+            behind, out = c.rank(i) - 2, layer.out_channels
         else:
             continue
-        if fits and len(shape) <= c.rank(i) and layer.bias is None:
+        shape = c.shape(j)
+        along = len(shape) > behind and shape[-1 - behind] == out == math.prod(shape)
+        if along and len(shape) <= c.rank(i) and layer.bias is None:
             layer.bias = c.weight(j, Tensor.flatten)
-            c.walk.keep_alone(layer)
+            c.recorder.keep_alone(layer)
             return c.proxy(i)
     return None
 
 
 @operator("Einsum")
-def einsum(c: Call) -> fx.Proxy:
-    return torch.einsum(c.attribute("equation"), *(c.proxy(i) for i in range(len(c.inputs))))  # type: ignore
+def einsum(c: Call) -> Value:
+    return torch.einsum(c.attribute("equation"), *(c.proxy(i) for i in range(len(c.inputs))))
 
 
-def embedding(c: Call) -> fx.Proxy:
+def embedding(c: Call) -> Value:
     """``Gather`` of rows of a table by indices that depend on the input."""
     if not c.is_known(0) or c.rank(0) != 2 or c.axis(0):
         raise Unsupported("its indices depend on the input; only rows of a table of weights can be looked up by them")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import fx, nn
+from torch import nn
 
-from ..call import Call, Unsupported, operator
+from ..call import Call, Unsupported, Value, operator
 
 _BATCH = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 _INSTANCE = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
 
 
 @operator("BatchNormalization")
-def batch_norm(c: Call) -> fx.Proxy:
+def batch_norm(c: Call) -> Value:
     if len([name for name in c.node.output if name]) > 1 or c.rank() not in _BATCH:
         raise Unsupported(f"of {c.rank()} axes, with {len(c.node.output)} results; inference on 2 to 5 is supported")
     features = c.shape()[1]
@@ -22,7 +22,7 @@ def batch_norm(c: Call) -> fx.Proxy:
 
 
 @operator("InstanceNormalization")
-def instance_norm(c: Call) -> fx.Proxy:
+def instance_norm(c: Call) -> Value:
     if c.rank() not in _INSTANCE:
         raise Unsupported(f"of {c.rank()} axes; 3 to 5 are supported")
     return c.layer(_INSTANCE[c.rank()], c.shape()[1], c.attribute("epsilon", 1e-5), 0.1, True,
@@ -30,7 +30,7 @@ def instance_norm(c: Call) -> fx.Proxy:
 
 
 @operator("LayerNormalization")
-def layer_norm(c: Call) -> fx.Proxy:
+def layer_norm(c: Call) -> Value:
     shape, bias = c.shape()[c.axis(-1) :], c.weight(2) if c.has(2) else None
     if c.shape(1) != shape:
         raise Unsupported(f"a weight of shape {c.shape(1)} for {shape}; one number an element is supported")
@@ -39,7 +39,7 @@ def layer_norm(c: Call) -> fx.Proxy:
 
 
 @operator("GroupNormalization")
-def group_norm(c: Call) -> fx.Proxy:
+def group_norm(c: Call) -> Value:
     groups, channels = c.attribute("num_groups"), c.shape()[1]
 
     def of_channels(w: torch.Tensor) -> torch.Tensor:
@@ -50,12 +50,12 @@ def group_norm(c: Call) -> fx.Proxy:
 
 
 @operator("LRN")
-def local_response(c: Call) -> fx.Proxy:
+def local_response(c: Call) -> Value:
     a = c.attribute
     return c.module(nn.LocalResponseNorm(a("size"), a("alpha", 1e-4), a("beta", 0.75), a("bias", 1.0)))
 
 
 @operator("LpNormalization")
-def lp_normalise(c: Call) -> fx.Proxy:
+def lp_normalise(c: Call) -> Value:
     axis = c.attribute("axis", -1) % c.rank()
-    return nn.functional.normalize(c.proxy(0), c.attribute("p", 2), axis, eps=0.0)  # type: ignore
+    return nn.functional.normalize(c.proxy(0), c.attribute("p", 2), axis, eps=0.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import fx, nn
+from torch import nn
 
-from ..call import Call, Unsupported, operator
+from ..call import Call, Unsupported, Value, operator
 from .windows import Windows, padded
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -19,14 +19,14 @@ _GLOBAL: dict[str, dict[int, Any]] = {
 
 
 @operator(*_GLOBAL)
-def over_all(c: Call) -> fx.Proxy:
+def over_all(c: Call) -> Value:
     if c.rank() - 2 not in _GLOBAL[c.name]:
         raise Unsupported(f"its input has {c.rank() - 2} axes behind the channels; 1 to 3 are supported")
     return c.module(_GLOBAL[c.name][c.rank() - 2](1))
 
 
 @operator("MaxPool")
-def max_pool(c: Call) -> fx.Proxy:
+def max_pool(c: Call) -> Value:
     if len(c.node.output) > 1:
         raise Unsupported("gives indices, too; only the maxima can be computed")
     w = Windows(c)
@@ -35,7 +35,7 @@ def max_pool(c: Call) -> fx.Proxy:
 
 
 @operator("AveragePool")
-def average_pool(c: Call) -> fx.Proxy:
+def average_pool(c: Call) -> Value:
     w = Windows(c)
     if any(d > 1 for d in w.dilation):
         raise Unsupported("dilations; only dense averages are supported")
@@ -47,7 +47,7 @@ def average_pool(c: Call) -> fx.Proxy:
     return _pool(c, w, _AVERAGE[len(w.pads)], {"count_include_pad": include or not any(w.before)})
 
 
-def _pool(c: Call, w: Windows, kind: Any, options: dict[str, Any]) -> fx.Proxy:
+def _pool(c: Call, w: Windows, kind: Any, options: dict[str, Any]) -> Value:
     """torch pads both ends alike. Its windows begin at the same places all the same, and what it pads at the end is
     as absent as what the file pads: there are only more windows, which are cut off, or fewer, which ``ceil_mode`` adds.
     """
@@ -64,7 +64,7 @@ def _pool(c: Call, w: Windows, kind: Any, options: dict[str, Any]) -> fx.Proxy:
     y = c.module(kind(tuple(w.kernel), tuple(w.stride), w.before, ceil_mode=ceil, **options))
     if found == wanted:
         return y
-    return y[(..., *(slice(None, n) for n in wanted))]  # type: ignore[return-value]
+    return y[(..., *(slice(None, n) for n in wanted))]
 
 
 def _windows(size: int, before: int, after: int, reach: int, stride: int, ceil: bool) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
-from torch import fx
 
-from ..call import Call, Unsupported, operator
+from ..call import Call, Unsupported, Value, operator
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 @operator("Resize", "Upsample")
-def resize(c: Call) -> fx.Proxy:
+def resize(c: Call) -> Value:
     n = c.rank() - 2
     size = _size(c)
     if size[:2] != list(c.shape()[:2]) or n not in _LINEAR:
@@ -47,19 +46,17 @@ def resize(c: Call) -> fx.Proxy:
     )
 
 
-def _interpolated(c: Call, size: list[int], mode: str, corners: bool | None = None) -> fx.Proxy:
+def _interpolated(c: Call, size: list[int], mode: str, corners: bool | None = None) -> Value:
     options = {} if corners is None else {"align_corners": corners}
-    return F.interpolate(c.proxy(0), size=tuple(size[2:]), mode=mode, **options)  # type: ignore
+    return F.interpolate(c.proxy(0), size=tuple(size[2:]), mode=mode, **options)
 
 
 def _size(c: Call) -> list[int]:
     """The whole shape of the result."""
     shape = list(c.shape())
     place = 1 if c.name == "Upsample" or c.opset < 11 else 2
-    if c.has(3) and c.opset >= 11 and (sizes := c.numbers(3)):
-        scales = None
-    else:
-        sizes, scales = None, c.numbers(place, "scales")
+    sizes: list[int] = c.numbers(3, "", []) if c.opset >= 11 else []
+    scales: list[float] = [] if sizes else c.numbers(place, "scales")
     if c.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Unsupported("keep_aspect_ratio_policy; only 'stretch' is supported")
     axes = [a % len(shape) for a in c.attribute("axes") or range(len(shape))]

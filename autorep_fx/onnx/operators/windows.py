@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
-from torch import fx
 
-from ..call import Call, Unsupported
+from ..call import Call, Unsupported, Value
 
 
 class Windows:
@@ -48,7 +47,7 @@ class Windows:
         return tuple(a for a, _ in self.pads)
 
 
-def padded(x: fx.Proxy, pads: list[tuple[int, int]], value: float = 0.0) -> fx.Proxy:
+def padded(x: Value, pads: list[tuple[int, int]], value: float = 0.0) -> Value:
     """``x`` with more of its last axes, by explicit padding; torch names the last axis first."""
     flat = tuple(n for pair in reversed(pads) for n in pair)
-    return F.pad(x, flat, value=value) if any(flat) else x  # type: ignore[return-value, arg-type]
+    return F.pad(x, flat, value=value) if any(flat) else x
