@@ -6,12 +6,11 @@ import importlib
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeGuard
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -56,7 +55,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "--out net.safetensors")  # fmt: skip
     _add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
-    parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes")
+    parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes, or with --loss of targets")
     add_flags(parser, TransformSettings, without=("progress",))
     parser.add_argument("--out", type=Path, required=True, help="file for the hybrid network")
     _add_json(parser)
@@ -67,6 +66,10 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser)
     parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
     parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+    parser.add_argument("--checked", action="store_true",
+                        help="check the messages of clients, so that one that deviates gets nothing")  # fmt: skip
+    parser.add_argument("--clamp", action=BooleanOptionalAction,
+                        help="clip inputs to their range in the protocol; where --checked if not given")  # fmt: skip
     parser.add_argument("--size", type=int, default=1, help="pictures: scale the shorter side to this first")
     parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
     parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
@@ -113,7 +116,7 @@ def inspect_model(args: Namespace) -> int:
 def transform_model(args: Namespace) -> int:
     settings = TransformSettings(**given(args, TransformSettings.names()))
     x = read_tensor(args.calibration)
-    labels = None if args.labels is None else torch.from_numpy(read_array(args.labels).astype(np.int64))
+    labels = None if args.labels is None else _targets(args.labels, classes=settings.loss is None)
     gm = transform(_network(args, x), calibration=x if labels is None else (x, labels), settings=settings)
     save(gm, args.out)
     report = inspect(gm)
@@ -128,7 +131,7 @@ def compile_model(args: Namespace) -> int:
     network = _network(args, x)
     if not _is_hybrid(network):
         network = transform(network, example_inputs=x[:1])
-    program = compile(network, x, network=args.network)
+    program = compile(network, x, network=args.network, checked=args.checked, clamp=args.clamp)
     program.save(args.out)
     pictures.save(args.out)
     _print_cost(program.cost(args.network), args)
@@ -188,6 +191,13 @@ def _print_cost(cost: Cost, args: Namespace) -> None:
     print(json.dumps({"comparison": cost.comparison, "rounds": cost.rounds, "online_seconds": cost.online_seconds,
                       "offline_seconds": cost.offline_seconds, "online_bytes": cost.online,
                       "offline_bytes": cost.offline, "setup_bytes": cost.setup}))  # fmt: skip
+
+
+def _targets(path: Path, classes: bool) -> Tensor:
+    found = torch.from_numpy(read_array(path))
+    if classes or not found.is_floating_point():
+        return found.long()
+    return found.float()
 
 
 def _network(args: Namespace, x: Tensor | None, random: bool = False) -> nn.Module:

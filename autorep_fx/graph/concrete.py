@@ -141,7 +141,8 @@ class Values:
             value = self._attribute(path_of(node))
             whole = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
             return whole and not isinstance(value, nn.Parameter)
-        return node.op in ("call_function", "call_method") and all(map(self.is_constant, node.all_input_nodes))
+        sources = node.all_input_nodes  # what has none may be drawn
+        return node.op in ("call_function", "call_method") and bool(sources) and all(map(self.is_constant, sources))
 
     def constant(self, node: fx.Node) -> Any:
         """The value of a node that :meth:`is_constant`.

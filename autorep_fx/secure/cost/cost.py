@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...text import brief
 from ..correlations import layout
-from ..link.message import HEADER_BYTES, HELLO_BODY
+from ..link.message import CHALLENGE_BYTES, HEADER_BYTES, HELLO_BODY
 from ..link.network import Network, network_of
 from ..makers.maker import Maker
 from ..makers.table import DEALT
@@ -100,7 +100,7 @@ def plan_cost(
     """Cost of a run of ``plan`` on ``batch`` samples. rates: of this machine, if None. maker: of correlations."""
     network, rates = network_of(network), rates or Rates.measured()
     offline = maker.offline(plan, batch, network, rates)
-    steps = {step.name: _step(step, batch, rates) for step in plan.steps}
+    steps = {step.name: _step(step, batch, rates, plan.checked) for step in plan.steps}
     for name, rounds in message_rounds(plan).items():
         step = steps[name]
         step.rounds = rounds
@@ -123,7 +123,8 @@ def plan_cost(
 
 def quickest(plan: Plan, network: Network, batch: int = 1, maker: Maker = DEALT) -> Cost:
     """Cost with the comparison with which a plan takes less time online, of those that the maker has."""
-    costs = (plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in maker.comparisons)
+    names = maker.comparisons_of(plan)
+    costs = (plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in names)
     return min(costs, key=lambda cost: cost.online_seconds)
 
 
@@ -141,10 +142,12 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _step(step: Step, batch: int, rates: Rates) -> StepCost:
+def _step(step: Step, batch: int, rates: Rates, checked: bool) -> StepCost:
     size, cost = step.width // 8 * batch * step.size, StepCost(exchanges=wire.exchanges(step) > 0)
     if step.masked:
         _on_masked_wire(step, batch, size, cost, rates)
+        if checked:
+            _check(step, batch, cost, rates)
     elif step.op == "map":
         cost.online_seconds = rates.map(step, batch)
     else:
@@ -170,6 +173,24 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
             cost.online_seconds += n / rates.gmw
     exchanged = exchanged_bytes(step, batch)
     cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
+
+
+def _check(step: Step, batch: int, cost: StepCost, rates: Rates) -> None:
+    """What a check adds: the client's numbers in 64 bits, the evaluation once more on tags, and at the output a
+    challenge and its answer."""
+    if not step.answered:
+        cost.online["server"] += CHALLENGE_BYTES + HEADER_BYTES
+        cost.online["client"] = 8 + HEADER_BYTES
+        return
+    elements = batch * step.size
+    opened = math.prod(wire.openings(step, batch)) if "knots" in step.attrs else 0
+    cost.online["client"] += 4 * (elements + opened)
+    # Tags are evaluated while the other party works, so that half of that shows; keys carry twice as much, of 64 bits.
+    held = 8 * layout.words(layout.whole(step.lifted, batch))
+    cost.online_seconds += rates.step + (held + 16 * elements) / rates.bytes
+    if n := wire.compared(step, batch):
+        blocks = n * len(wire.points(step)) * (step.attrs["window"] - 1)
+        cost.online_seconds += blocks * (4 / 3 / rates.eval_blocks - 1 / rates.eval_blocks32)
 
 
 def exchanged_bytes(step: Step, batch: int) -> int:

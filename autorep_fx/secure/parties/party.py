@@ -8,8 +8,9 @@ from ..plan.message_rounds import message_rounds
 from ..plan.plan import VERSION, Plan
 from ..plan.validate import check_plan
 
-#: The longest chain of messages outside of the online phase: greeting, seed, request, and the offline phase's three.
-_OFFLINE_DEPTH = 6
+#: The longest chain of messages outside of the online phase: greeting, seed, request, and the offline phase's three, of
+#: a checked plan five.
+_OFFLINE_DEPTH = 8
 
 
 class Party:

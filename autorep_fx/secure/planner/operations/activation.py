@@ -118,7 +118,9 @@ def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     try:
         # Room for other inputs makes nothing less precise for those that reach no further.
-        found = spline(site.kind, site.params, limit, f, allowed(error, math.ldexp(1.0, whole_bits(node.reach_kept))))
+        found = spline(
+            site.kind, site.params, limit, f, allowed(site.kind, error, math.ldexp(1.0, whole_bits(node.reach_kept)))
+        )
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
