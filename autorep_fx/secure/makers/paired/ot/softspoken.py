@@ -40,6 +40,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ....rates import Rates
 from ..turns import Protocol, Turn
 from . import base, trees
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
@@ -87,6 +88,12 @@ class SoftSpoken(Kind):
         if not self.checked:
             return Said(), Said(1, self.correction_words(n))
         return Said(1, _SEED), Said(2, self.correction_words(n) + _TAG + _DIGEST)
+
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        return 1
+
+    def rate(self, rates: Rates) -> float:
+        return rates.transfers
 
     def words(self, n: int) -> int:
         """Words of a row."""
