@@ -42,7 +42,7 @@ def checked(tmp_path_factory):
     gm = ar.transform(net.eval(), example_inputs=x[:1])
     ar.compile(gm, x, checked=True).save(folder / "program")
     publish(folder / "program", folder / "public")
-    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "leo")
     make_certificates(folder / "certificates", ["server", "dealer", *names])
     return folder, gm, x
 
@@ -137,6 +137,30 @@ def test_a_client_that_deviates_while_it_is_answered_gets_nothing_and_is_refused
         assert main(["refused", "--state", str(services.folder / who), "--clear", "bob"]) == 0
     with services.connect("bob") as bob:
         assert right(checked, bob.run(x[:1]), x[:1])
+
+
+@pytest.mark.parametrize("name, where", [("kim", "online"), ("leo", "offline")])
+def test_who_answers_a_challenge_wrongly_is_refused(name, where, checked, services):
+    x = checked[2]
+    with services.connect(name, timeout=5.0) as client:
+        client.wait()
+        session = client._session
+        link = session._offline if where == "offline" else session._answering.links["server"]
+
+        def change(index, *arrays):
+            if index == CHECK:
+                arrays[0].reshape(-1)[-1] += np.uint64(1)
+            return arrays
+
+        sends(link, change)
+        if where == "offline":
+            assert right(checked, client.run(x[:1]), x[:1])
+        else:
+            with pytest.raises(PartyError, match=FAILED):
+                client.run(x[:1])
+        assert_refused(services, name)
+        with pytest.raises(PartyError, match=REFUSED.format(name)):
+            client.run(x[:1])
 
 
 def test_a_client_that_deviates_while_it_prepares_is_refused_and_nothing_of_it_waits(checked, services):
