@@ -74,6 +74,21 @@ class _Tracer(fx.Tracer):
             return Recorded(node, self)
         return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
 
+    def count(self, node: fx.Node) -> int | None:
+        """How many parts a node returns, which an example tells; None of what returns a tensor."""
+        if self.values is None:
+            if getattr(node.target, "__name__", node.target) in ("split", "chunk", "unbind", "tensor_split"):
+                raise _many(node)
+            return None
+        value = self.values[node]
+        return len(value) if isinstance(value, (tuple, list)) else None
+
+    def iter(self, obj: Any) -> Iterator:
+        """A loop over what split, chunk or unbind returned; over a tensor, along its first axis."""
+        if self.values is None:
+            raise _many(obj.node)
+        return iter([obj[i] for i in range(len(self.values[obj.node]))])
+
     def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
         parameters = inputs(root_fn)
         if parameters is None:
@@ -124,6 +139,10 @@ class _Tracer(fx.Tracer):
                 "and assign it to self (several in an nn.ModuleList)"
             )
         return forward(*args, **kwargs)
+
+
+def _many(node: fx.Node) -> ValueError:
+    return ValueError(f"how many parts '{node.name}' has depends on the shape of the input")
 
 
 class _Untraceable(TraceError):

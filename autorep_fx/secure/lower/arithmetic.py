@@ -40,16 +40,16 @@ def _sum(low: Lowering, call: Call, a: Any, b: Any, alpha: float) -> str:
             alpha = 1
         return low.emit(call, "add", (x, y), sign=int(alpha))
     if isinstance(a, fx.Node):
-        return _add_constant(low, call, low.value(a), b, alpha)
+        return add_constant(low, call, low.value(a), b, alpha)
     x = low.value(b)
     if alpha != 1:
         x = low.emit(call, "scale", (x,), shape=low.shape_of(x), suffix=".alpha", factor=float(alpha))
-    return _add_constant(low, call, x, a, 1)
+    return add_constant(low, call, x, a, 1)
 
 
-def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float) -> str:
+def add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float, suffix: str = "") -> str:
     if isinstance(constant, (int, float)):
-        return low.emit(call, "add_number", (x,), number=float(constant) * factor)
+        return low.emit(call, "add_number", (x,), suffix=suffix, number=float(constant) * factor)
     if not isinstance(constant, Tensor):
         raise Unsupported(f"adds {type(constant).__name__}; a tensor or a number is supported")
     # A leading axis of one is the batch's; without it the constant lines up with the sample's last axes.
@@ -57,7 +57,7 @@ def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: floa
         constant = constant[0]
     if constant.dim() > len(low.shape_of(x)):
         raise Unsupported(f"adds a constant of shape {tuple(constant.shape)} to samples {low.shape_of(x)}")
-    return low.emit(call, "add_private", (x,), secrets={"constant": constant.double() * factor})
+    return low.emit(call, "add_private", (x,), suffix=suffix, secrets={"constant": constant.double() * factor})
 
 
 @lowers(functions=(operator.mul, operator.imul, torch.mul, torch.multiply),

@@ -5,11 +5,27 @@ from __future__ import annotations
 from torch import Tensor, fx
 
 from ..program.program import Program
-from . import activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed
+from . import (
+    activation,
+    arithmetic,
+    convolution,
+    join,
+    linear,
+    matmul,
+    moves,
+    parts,
+    pooling,
+    reduce,
+    resample,
+    shape,
+    transposed,
+    unfold,
+)
 from .fold import fold_affine
 from .lowering import Lowering, Table
 
-FAMILIES = (activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed)
+FAMILIES = (activation, arithmetic, convolution, join, linear, matmul, moves, parts, pooling, reduce, resample, shape,
+            transposed, unfold)  # fmt: skip
 
 TABLE: Table = {
     spelling: function

@@ -30,7 +30,6 @@ def test_every_unsupported_node_is_listed_with_a_way_out():
 UNSUPPORTED = {
     "ceil": (nn.AvgPool2d(3, ceil_mode=True, divisor_override=2), "divisor_override with windows that are cut off"),
     "rounding": (OfInput(lambda x: x.to(torch.float16)), "rounds to torch.float16"),
-    "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest and bilinear"),
     "cube": (OfInput(lambda x: x**3), "only squares"),
     "two private matrices": (OfInput(lambda x: x @ x), "both depend on the input.*x \\* y element by element"),
     "einsum of two": (OfInput(lambda x: torch.einsum("nchw,ncdw->nchd", x, x)), "both depend on the input"),
@@ -47,7 +46,6 @@ UNSUPPORTED = {
     ),
     "random": (OfInput(lambda x: x + torch.rand_like(x)), "rand_like"),
     "adaptive": (nn.AdaptiveMaxPool2d(3, return_indices=True), "return_indices"),
-    "pad value": (OfInput(lambda x: F.pad(x, (1, 1), value=2.0)), "value=2.0"),
     "batch statistics": (nn.BatchNorm2d(3, track_running_stats=False), "statistics of the batch"),
     "batch mean": (OfInput(lambda x: x - x.mean(0)), "leave axis 0 out"),
     "full mean": (OfInput(lambda x: x - x.mean()), "averages over the batch"),
