@@ -19,6 +19,7 @@ SERVICES = {
     "deal": "deal correlated randomness for a program",
     "serve": "answer clients with a program",
     "ask": "ask a server about inputs",
+    "refused": "list the clients whose messages have not passed a check, and clear one",
 }
 
 

@@ -10,7 +10,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _Su
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -50,7 +49,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "--out net.safetensors")  # fmt: skip
     _add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
-    parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes")
+    parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes, or with --loss of targets")
     add_flags(parser, TransformSettings, without=("progress",))
     parser.add_argument("--out", type=Path, required=True, help="file for the hybrid network")
     _add_json(parser)
@@ -105,7 +104,7 @@ def inspect_model(args: Namespace) -> int:
 def transform_model(args: Namespace) -> int:
     settings = TransformSettings(**given(args, TransformSettings.names()))
     x = read_tensor(args.calibration)
-    labels = None if args.labels is None else torch.from_numpy(read_array(args.labels).astype(np.int64))
+    labels = None if args.labels is None else _targets(args.labels, classes=settings.loss is None)
     gm = transform(_network(args), calibration=x if labels is None else (x, labels), settings=settings)
     save(gm, args.out)
     report = inspect(gm)
@@ -177,6 +176,13 @@ def _print_cost(cost: Cost, args: Namespace) -> None:
     print(json.dumps({"comparison": cost.comparison, "rounds": cost.rounds, "online_seconds": cost.online_seconds,
                       "offline_seconds": cost.offline_seconds, "online_bytes": cost.online,
                       "offline_bytes": cost.offline, "setup_bytes": cost.setup}))  # fmt: skip
+
+
+def _targets(path: Path, classes: bool) -> Tensor:
+    found = torch.from_numpy(read_array(path))
+    if classes or not found.is_floating_point():
+        return found.long()
+    return found.float()
 
 
 def _network(args: Namespace) -> nn.Module:

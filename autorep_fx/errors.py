@@ -37,6 +37,10 @@ class PeerLost(PartyError):
     """The other end of a link is gone, so the cause lies with that party."""
 
 
+class CheckFailed(PartyError):
+    """A client's messages did not pass the check of a checked program, or no answer to it came: nothing is answered."""
+
+
 class Refused(PartyError):
     """A service will not answer now, or not this client.
 

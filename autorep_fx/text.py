@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Collection, Container, Mapping, Sequence
@@ -112,6 +113,8 @@ def _short(value: Any) -> str:
         return f"<{str(value.dtype).removeprefix('torch.')} {shape(value.shape)}".rstrip() + ">"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
+    if inspect.isroutine(value):
+        return f"<{value.__name__}>"
     if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
         text = repr(value)
         return text if len(text) <= _PART else f"<{type(value).__name__}>"

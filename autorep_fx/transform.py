@@ -11,7 +11,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, fx, nn
 
-from .errors import BudgetError, TransformWarning
+from .errors import BudgetError, CalibrationError, TransformWarning
 from .forms.choose import Forms, choose_forms
 from .forms.faster import has_squares, no_faster, planned_times
 from .forms.prices import Budget, Predicted, examples
@@ -21,6 +21,7 @@ from .graph.canonicalize import Canonicalize
 from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
+from .graph.told import Loss
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
@@ -69,8 +70,9 @@ def transform(
             the model depends on the shape of the input, the result holds for the shape of this batch (or of the
             calibration's) and refuses others.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
-            whose first entry is the input and whose second may be the labels, used in the score); walked four times. A
-            sample whose largest |x| is many times that of the others is left out, with a CalibrationWarning.
+            whose first entry is the input and whose second may be the labels, used in the score); walked four times.
+            With ``loss`` a pair, or an iterable of pairs, of inputs and what targets the loss takes. A sample whose
+            largest |x| is many times that of the others is left out, with a CalibrationWarning.
         settings: all options in one object.
         options: those of :class:`~autorep_fx.TransformSettings` as keywords; beside ``settings`` they count before it.
 
@@ -91,6 +93,7 @@ def transform(
     """
     s = TransformSettings.of(settings, options, transform)
     fitting, device = Fitting(s.degree, s.fit, s.growth), usable(s.device)
+    loss = None if s.loss is None else Loss(s.loss, CalibrationError)
     budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network)
     if s.limits and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
@@ -101,34 +104,34 @@ def transform(
     if example_inputs is not None:
         example = partial(_first, [example_inputs], "example_inputs")
     elif calibration is not None:
-        example = partial(_first, calibration, "calibration")
+        example = partial(_first, calibration, "calibration", targets=loss is not None)
     with stopping("transform was stopped; nothing is kept of it, and the same call begins anew"):
         gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
         if device is not None:
             gm.to(device)
         _warn(gm, model)
         if calibration is not None:
-            batches = Batches(calibration, leave_out=True)
+            batches = Batches(calibration, leave_out=True, targets=loss is not None)
             fit_all(gm, batches, fitting, s.progress)
             refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
             if s.relu_budget is not None:
-                choose_positions(gm, batches, int(s.relu_budget), s.granularity, s.progress)
+                choose_positions(gm, batches, int(s.relu_budget), s.granularity, s.progress, loss)
                 refit(gm, batches)
                 _say_where_no_faster(gm, batches, s)
             elif budget is not None:
                 give_lines(gm, fitting)
-                gm = _within(gm, batches, budget, refit, s)
+                gm = _within(gm, batches, budget, refit, s, loss)
         elif example_inputs is not None:
             learn_shapes(gm, example_inputs)
     return gm
 
 
 def _within(
-    gm: fx.GraphModule, batches: Batches, budget: Budget, refit: Callable, s: TransformSettings
+    gm: fx.GraphModule, batches: Batches, budget: Budget, refit: Callable, s: TransformSettings, loss: Loss | None
 ) -> fx.GraphModule:
     """A copy of a fitted model with the forms of least loss within the limits, fitted again."""
     x = examples(batches)
-    square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), s.progress)
+    square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), s.progress, loss=loss)
     prices = budget.prices(gm, x)
 
     def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
@@ -181,8 +184,8 @@ def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
         )
 
 
-def _first(data: Tensor | Iterable, name: str) -> Tensor:
-    return next(iter(Batches(data, name)))[0]
+def _first(data: Tensor | Iterable, name: str, targets: bool = False) -> Tensor:
+    return next(iter(Batches(data, name, targets=targets)))[0]
 
 
 def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor) -> None:

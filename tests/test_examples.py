@@ -62,3 +62,42 @@ def test_compare_budgets(run):
     assert budgets == (4608, 1000, 200, 50, 0)
     assert min(accuracies) > 80
     assert list(offline) == sorted(set(offline), reverse=True)
+
+
+def shares(lines: list[str]) -> list[float]:
+    return [percentages(line)[0] for line in lines]
+
+
+def test_segmentation(run):
+    original, hybrid, private = run("segmentation.py").splitlines()
+    assert numbers(hybrid)[0] == 200 and min(shares([original, hybrid])) > 65
+    here, plaintext = percentages(private)
+    assert abs(here - plaintext) < 8
+
+
+def test_regression(run):
+    original, hybrid, private = run("regression.py").splitlines()
+    assert numbers(hybrid)[0] == 12
+    assert float(original.split()[-3]) < 0.3 and float(hybrid.split()[-1]) < 0.3
+    pairs = [tuple(map(float, pair)) for pair in re.findall(r"(-?\d\.\d+) of (-?\d\.\d+)", private)]
+    assert len(pairs) == 5 and sum(abs(found - true) < 0.5 for found, true in pairs) >= 4
+
+
+def test_multi_label(run):
+    original, hybrid, *private = run("multi_label.py").splitlines()
+    assert numbers(hybrid)[0] == 150 and min(shares([original, hybrid])) > 60
+    assert len(private) == 5 and all("there are [" in line for line in private)
+
+
+def test_detector(run):
+    original, hybrid, *private = run("detector.py").splitlines()
+    assert numbers(hybrid)[0] == 300 and min(shares([original, hybrid])) > 55
+    places = [[list(map(float, part.split(", "))) for part in re.findall(r"\[(.*?)\]", line)] for line in private]
+    assert len(places) == 4 and sum(abs(a - b) < 1.5 for found in places for a, b in zip(*found)) >= 6
+
+
+def test_siamese(run):
+    original, hybrid, private, there = run("siamese.py").splitlines()
+    assert numbers(hybrid)[0] == 200 and min(shares([original, hybrid])) > 75
+    found, true = (line.partition(":")[2].split(", ") for line in (private, there))
+    assert len(found) == 6 and sum(a.strip() == b.strip() for a, b in zip(found, true)) >= 4

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, TypeGuard
 
 import torch
@@ -16,6 +17,7 @@ from ..progress import stepwise
 from . import outliers
 from .canonicalize import site_nodes
 from .devices import device_of
+from .nested import in_words, leaves, mapped
 from .statistics import SiteStatistics
 from .targets import module_of, path_of
 
@@ -32,6 +34,9 @@ class Batches:
     whose first entry is the input; a second entry that is a tensor of one value a sample, or more, is taken as the
     labels, or targets. A pair of floating-point tensors may be two batches or inputs and their targets, and is refused.
 
+    With ``targets``, for a loss of one's own, every batch is a pair of inputs and targets of any kind, and so is
+    ``data``, where it is a pair that begins with inputs.
+
     With ``leave_out``, samples that are far out (:mod:`~autorep_fx.graph.outliers`) are left out of every walk, and the
     first one, which looks at all samples once before, names them in a CalibrationWarning.
 
@@ -40,10 +45,14 @@ class Batches:
             shape than the first; and for no batches at all.
     """
 
-    def __init__(self, data: Tensor | Iterable, name: str = "calibration", leave_out: bool = False):
-        self.name = name
+    def __init__(
+        self, data: Tensor | Iterable, name: str = "calibration", leave_out: bool = False, targets: bool = False
+    ):
+        self.name, self.targets = name, targets
         self.limit = None if leave_out else torch.inf  # of a sample's largest |x|; None: not known yet
-        if _is_labelled_pair(data):
+        if targets and _is_pair(data):
+            data = _in_chunks(*data)
+        elif _is_labelled_pair(data):
             data = list(zip(data[0].split(_CHUNK), data[1].split(_CHUNK)))
         elif isinstance(data, Tensor):
             if data.dim() < 2 or len(data) == 0:
@@ -61,14 +70,15 @@ class Batches:
         """A list is what it says, a list of batches; but a DataLoader's batch of inputs and targets is a list, too."""
         shapes = " and ".join(str(tuple(part.shape)) for part in data)
         two = (
-            f"{self.name} is a pair of floating-point tensors, {shapes}: give [(inputs, targets)] if these are targets"
+            f"{self.name} is a pair of floating-point tensors, {shapes}: give [(inputs, targets)], or a loss= of both, "
+            "if these are targets"
         )
         if isinstance(data, tuple):
             raise CalibrationError(f"{two}, or a list [inputs, inputs] if they are two batches of inputs")
         if data[0].shape[1:] == data[1].shape[1:]:
             warnings.warn(f"{two}; they are taken as two batches of inputs", CalibrationWarning, stacklevel=4)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
         if self.limit is None:
             self.limit = self._find_limit()
         for x, labels in self._checked():
@@ -76,7 +86,7 @@ class Batches:
             if inside.all():
                 yield x, labels
             elif inside.any():
-                yield x[inside], None if labels is None else labels[inside.to(labels.device)]
+                yield x[inside], _of_samples(labels, inside, self.name)
 
     def _find_limit(self) -> float:
         maxima = [outliers.largest(x).cpu() for x, _ in self._checked()]
@@ -94,7 +104,7 @@ class Batches:
             )
         return limit
 
-    def _checked(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def _checked(self) -> Iterator[tuple[Tensor, Any]]:
         shape = None
         for i, batch in enumerate(self.data):
             x, labels = self._split(batch)
@@ -120,8 +130,14 @@ class Batches:
     def __len__(self) -> int:
         return len(self.data) if isinstance(self.data, Sized) else 0
 
-    @staticmethod
-    def _split(batch) -> tuple:
+    def _split(self, batch) -> tuple:
+        if self.targets and not _is_pair(batch):
+            raise CalibrationError(
+                f"{self.name} has {in_words(batch)} for a batch, and loss= needs pairs (inputs, targets); give "
+                f"{self.name}=[(inputs, targets), ...], or leave loss= out, where there are no targets"
+            )
+        if self.targets:
+            return tuple(batch)
         if not isinstance(batch, (tuple, list)):
             return batch, None
         if not batch:
@@ -129,6 +145,34 @@ class Batches:
         x, label = batch[0], batch[1] if len(batch) > 1 else None
         fits = isinstance(label, Tensor) and isinstance(x, Tensor) and label.dim() >= 1 and len(label) == len(x)
         return x, label if fits else None
+
+
+def _is_pair(data: Any) -> bool:
+    """Inputs and what belongs to them."""
+    return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor) and data[1] is not None
+
+
+def _in_chunks(x: Tensor, targets: Any) -> list[tuple[Tensor, Any]]:
+    """Batches of a pair, where every target says which sample it is of."""
+    parts = [part for _, part in leaves(targets)]
+    if not all(isinstance(part, Tensor) and part.dim() and len(part) == len(x) for part in parts):
+        return [(x, targets)]
+    chunks = [slice(i, i + _CHUNK) for i in range(0, len(x), _CHUNK)]
+    return [(x[chunk], mapped(itemgetter(chunk), targets)) for chunk in chunks]
+
+
+def _of_samples(targets: Any, inside: Tensor, name: str) -> Any:
+    """The targets of those samples that are ``inside``, a mask."""
+
+    def picked(part: Tensor) -> Tensor:
+        if part.dim() == 0 or len(part) != len(inside):
+            raise CalibrationError(
+                f"{name} has samples that are far out, and its targets, {in_words(targets)}, are not one for each of "
+                f"{len(inside)}; remove those samples from the data"
+            )
+        return part[inside.to(part.device)]
+
+    return mapped(picked, targets)
 
 
 def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:

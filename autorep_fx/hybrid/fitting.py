@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate, calibrate_in_order
 from ..graph.statistics import SiteStatistics
+from ..graph.told import Loss
 from ..settings import TransformSettings
 from . import dapa
 from .activation import HybridActivation, known, sites
@@ -63,6 +64,7 @@ def choose_positions(
     relu_budget: int,
     granularity: str = "element",
     progress: bool | None = None,
+    loss: Loss | None = None,
 ) -> None:
     """Keep exactly ``relu_budget`` positions, those with the largest expected effect on the loss.
 
@@ -74,7 +76,7 @@ def choose_positions(
     total = sum(site.total for site in everything.values())
     check_budget(relu_budget, total)
     if 0 < relu_budget < total:
-        effects = scores(gm, batches, progress)
+        effects = scores(gm, batches, progress, loss=loss)
     else:  # nothing to choose
         effects = {name: torch.zeros(known(site.shape)) for name, site in everything.items()}
     for name, keep in choose(effects, relu_budget, granularity).items():

@@ -11,8 +11,11 @@ from torch import Tensor, fx
 
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.devices import device_of
 from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels
+from ..graph.nested import floats, in_words, moved
+from ..graph.told import Loss
 from ..progress import stepwise
 from .activation import HybridActivation, horner
 
@@ -69,12 +72,14 @@ def _computed(value: object) -> bool:
     return isinstance(value, Tensor) and not value.is_leaf
 
 
-def scores(gm: fx.GraphModule, batches: Batches, progress: bool | None = None, seed: int = 0) -> dict[str, Tensor]:
+def scores(
+    gm: fx.GraphModule, batches: Batches, progress: bool | None = None, seed: int = 0, loss: Loss | None = None
+) -> dict[str, Tensor]:
     """Expected effect of each position's polynomial in place of its activation, (shape of the site) float64 by site.
 
     :func:`scores_of` says what it is.
     """
-    return scores_of(gm, batches, ("coeffs",), progress, seed)[0]
+    return scores_of(gm, batches, ("coeffs",), progress, seed, loss)[0]
 
 
 def scores_of(
@@ -83,6 +88,7 @@ def scores_of(
     coeffs: tuple[str, ...],
     progress: bool | None = None,
     seed: int = 0,
+    loss: Loss | None = None,
 ) -> list[dict[str, Tensor]]:
     """Expected effect of replacing each position, (shape of the site) float64 by site name, for each form.
 
@@ -90,28 +96,32 @@ def scores_of(
     score is the mean of (g d)**2 over the samples: the diagonal of the second-order (Gauss-Newton, Fisher) expansion of
     the loss. With labels the loss is cross-entropy (mean squared error for floating-point labels). Without labels it is
     the squared change of the output, whose expansion is the mean of (J d)**2, estimated by random signs over the
-    outputs.
+    outputs; where there are several, each counts in proportion to its own mean square, whatever its units.
 
     Sites must be fitted and have nothing replaced.
 
     Args:
         coeffs: the forms, "coeffs" or "line_coeffs".
+        loss: of outputs and targets, the mean over a batch, for batches that have targets.
 
     Raises:
-        CalibrationError: labels that do not fit what the model returns, or a result without a gradient; names the
-            batch.
+        CalibrationError: labels or targets that do not fit what the model returns or the loss takes, or a result
+            without a gradient; names the batch.
     """
     generator = torch.Generator().manual_seed(seed)
     probe = _Probe(gm, coeffs)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
-    samples = 0
+    samples, of_outputs = 0, _Change(generator)
     with evaluating(gm), torch.enable_grad():
         for i, (x, labels) in enumerate(stepwise(log, batches, "score", progress, "batch")):
             where = f"{batches.name} batch {i}"
             output = probe.walk(x, where)
             _check_gradient(output, probe, where)
-            loss = _loss(output, labels, generator, where)
-            grads = torch.autograd.grad(loss, list(probe.outputs.values()), allow_unused=True)
+            if loss is not None:  # a mean, and each sample's own is looked at
+                value = len(x) * loss(output, moved(labels, device_of(gm)), where)
+            else:
+                value = of_outputs(output) if labels is None else _loss(output, labels, where)
+            grads = torch.autograd.grad(value, list(probe.outputs.values()), allow_unused=True)
             for (name, changes), grad in zip(probe.changes.items(), grads):
                 for total, change in zip(totals, changes):
                     effect = 0 if grad is None else (grad * change).double().square().sum(0).cpu()
@@ -121,7 +131,7 @@ def scores_of(
 
 
 def _check_gradient(output, probe: _Probe, where: str) -> None:
-    if probe.outputs and isinstance(output, Tensor) and not output.requires_grad:
+    if probe.outputs and not any(part.requires_grad for part in floats(output)):
         node = f"node '{probe.ends[-1].name}' has none" if probe.ends else "no site has an effect on it"
         raise CalibrationError(
             f"{where} makes the model return what has no gradient, which scores need: {node}. Return the scores before "
@@ -129,12 +139,32 @@ def _check_gradient(output, probe: _Probe, where: str) -> None:
         )
 
 
-def _loss(output, labels: Tensor | None, generator: torch.Generator, where: str) -> Tensor:
+class _Change:
+    """A random sum of outputs, whose squared derivatives have those of all outputs as their expectation."""
+
+    def __init__(self, generator: torch.Generator):
+        self.generator, self.sizes = generator, list[float]()
+
+    def __call__(self, output) -> Tensor:
+        parts = floats(output)
+        if not self.sizes:  # those of the first batch count for all
+            of_sample = [
+                float(part.detach().double().square().sum()) / (len(part) if part.dim() else 1) for part in parts
+            ]
+            self.sizes = [max(size, 1e-30) ** 0.5 for size in of_sample] if len(parts) > 1 else [1.0]
+        return torch.stack([self._sum(part) / size for part, size in zip(parts, self.sizes)]).sum()
+
+    def _sum(self, part: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, part.shape, generator=self.generator).to(part) * 2 - 1
+        return (part * signs).sum()
+
+
+def _loss(output, labels: Tensor, where: str) -> Tensor:
     if not isinstance(output, Tensor):
-        raise CalibrationError(f"the model returns {type(output).__name__}; scores need one tensor of outputs")
-    if labels is None:
-        signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-        return (output * signs).sum()
+        raise CalibrationError(
+            f"{where} has labels and the model returns {in_words(output)}: say loss=, a function of these outputs and "
+            "your targets, or give inputs alone"
+        )
     if labels.is_floating_point():
         if labels.shape != output.shape:
             raise CalibrationError(f"{where} has targets of shape {tuple(labels.shape)}, the model returns "

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import BudgetError
+from ..errors import BudgetError, CalibrationError
 from ..forms.choose import choose_forms
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
+from ..graph.told import Loss
 from ..graph.trace import class_name
 from ..hybrid.activation import known, masks_digest, relu_count, sites
 from ..hybrid.fitting import Fitting, give_lines
@@ -24,6 +25,7 @@ from ..hybrid.scores import scores_of
 from ..progress import Steps, stopping
 from ..secure.cost.cost import Cost
 from ..secure.link.network import Network, network_of
+from ..settings.kinds import Function
 from ..text import brief
 from ..transform import transform
 from . import table
@@ -179,6 +181,7 @@ def plan_budgets(
     networks: Sequence[str] = ("wan", "lan"),
     shares: Sequence[float] = SHARES,
     degree: int = Fitting.degree,
+    loss: Function | None = None,
     progress: bool | None = None,
 ) -> BudgetPlan:
     """What private inference would cost at other budgets: drafts of plans, with masks of the one-shot score.
@@ -188,7 +191,7 @@ def plan_budgets(
 
     Args:
         model: as for :func:`autorep_fx.transform`; never changed.
-        calibration: as for :func:`autorep_fx.transform`.
+        calibration, loss: as for :func:`autorep_fx.transform`.
         networks: names, "loopback", "lan" or "wan". Budgets with lines are for the first.
         shares: of the activations, 0 to 1, for budgets that are counts.
         degree: of the polynomials; lines are among the forms of degree 2 alone.
@@ -203,26 +206,27 @@ def plan_budgets(
     if not found or any(not 0 <= share <= 1 for share in shares):
         raise BudgetError("give at least one network, and shares from 0 to 1")
     with stopping("plan_budgets was stopped; nothing is kept of it, and the same call begins anew"):
-        return _planned(model, calibration, found, shares, degree, progress)
+        return _planned(model, calibration, found, shares, degree, loss, progress)
 
 
 def _planned(
     model: nn.Module, calibration: Any, found: dict[str, Network], shares: Sequence[float], degree: int,
-    progress: bool | None,
+    loss: Function | None, progress: bool | None,
 ) -> BudgetPlan:  # fmt: skip
-    gm = transform(model, calibration=calibration, degree=degree, progress=progress)
+    gm = transform(model, calibration=calibration, degree=degree, loss=loss, progress=progress)
     if not sites(gm):
         raise BudgetError("the model has no activation that could be replaced")
     there = sites(gm)
     for site in there.values():  # of a network that is hybrid already
         site.set_keep(torch.ones_like(known(site.keep)))
-    batches = Batches(calibration, leave_out=True)
+    batches = Batches(calibration, leave_out=True, targets=loss is not None)
     x, total = examples(batches), relu_count(gm)
     forms: tuple[str, ...] = ("coeffs",)
     if degree == 2:
         give_lines(gm, Fitting(degree))
         forms = ("coeffs", "line_coeffs")
-    square, *line = scores_of(gm, batches, forms, progress)
+    told = None if loss is None else Loss(loss, CalibrationError)
+    square, *line = scores_of(gm, batches, forms, progress, loss=told)
     plan = BudgetPlan(class_name(gm), total, found, [], _x=x)
     counts = sorted({round(share * total) for share in shares}, reverse=True)
     with Steps(log, "budgets", progress, "budget", len(counts) + _LIMITS * len(line)) as steps:
@@ -230,8 +234,8 @@ def _planned(
             for name, keep in choose(square, count).items():
                 there[name].set_line(None)
                 there[name].set_keep(keep)
-            loss = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, loss, _prices(gm, x, found), masks_digest(gm)))
+            added = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
+            plan.points.append(BudgetPoint(SQUARES, count, 0, added, _prices(gm, x, found), masks_digest(gm)))
             steps.done()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)

@@ -17,6 +17,8 @@ from ..secure.link.network import NETWORKS, Network, network_of
 from ..secure.plan import wire
 from ..secure.plan.plan import Plan, Step, node_of
 from ..secure.plan.table import OPERATIONS
+from ..secure.planner.clamp import clips
+from ..secure.planner.names import CLAMP
 from ..secure.secure_program import SecureProgram
 
 #: What is gathered into the last row: sums, pools and reshapes, which send nothing.
@@ -28,7 +30,7 @@ class LayerCost:
     """One site, one layer, or one end of the network.
 
     Attributes:
-        name: the site's or the module's name; node: of the graph.
+        name: the site's or the module's name; node: of the graph; what clips the input is one beside it.
         is_site: whether it is a site.
         form: how it is computed.
         travels: elements of a sample that are sent masked.
@@ -119,7 +121,8 @@ def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: 
     for step in plan.steps:
         node = node_of(step.name)
         shown = node in of_sites or OPERATIONS[step.op].shown is not None
-        steps.setdefault(node if shown else REST, []).append(step)
+        row = node + CLAMP if clips(step.name) else node
+        steps.setdefault(row if shown else REST, []).append(step)
     layers = [
         LayerCost(
             names.get(node, node), node, node in of_sites, "" if node == REST else _form(found, node in of_sites),

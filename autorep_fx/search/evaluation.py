@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..graph.calibrate import evaluating
 from ..graph.devices import device_of
 from ..graph.frozen import frozen, train_unfrozen
+from ..graph.nested import moved
 from .loaders import check_classes
 
 
@@ -66,20 +68,40 @@ def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     return (ordered.gather(0, low[None]) + ordered.gather(0, high[None]))[0] / 2
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, loader: Iterable, name: str = "loader") -> float:
     """Fraction of a loader's samples whose class the model predicts, in eval mode.
 
     Raises:
         ValueError: no batches, or labels that are none of the model's classes; calls the loader ``name``.
     """
-    device, seen, correct = device_of(model), 0, 0
+    return evaluated(model, loader, lambda output, labels, _, where: correct(output, labels, where), name)
+
+
+def correct(output: Tensor, labels: Tensor, where: str) -> int:
+    """How many of a batch's samples have their class.
+
+    Raises:
+        ValueError: labels that are none of the model's classes, or an output that is no row of scores for each.
+    """
+    check_classes(labels, output, where)
+    return int((output.argmax(1) == labels).sum())
+
+
+@torch.no_grad()
+def evaluated(
+    model: nn.Module, loader: Iterable, total: Callable[[Any, Any, int, str], float], name: str = "loader"
+) -> float:
+    """Mean over a loader's samples, in eval mode, of that whose sum over the samples of a batch is
+    ``total(output, targets, samples, where)``.
+
+    Raises:
+        ValueError: no batches.
+    """
+    device, seen, found = device_of(model), 0, 0.0
     with evaluating(model):
-        for i, (x, labels) in enumerate(loader):
-            output = model(x.to(device))
-            check_classes(labels, output, f"{name} batch {i}")
-            correct += int((output.argmax(1) == labels.to(device)).sum())
-            seen += len(labels)
+        for i, (x, targets) in enumerate(loader):
+            found += total(model(x.to(device)), moved(targets, device), len(x), f"{name} batch {i}")
+            seen += len(x)
     if not seen:
         raise ValueError(f"{name} gave no batch")
-    return correct / seen
+    return found / seen

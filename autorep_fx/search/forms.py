@@ -87,6 +87,7 @@ class ThreeForms(Gated):
         self.predicted: Predicted | None = None
         self.untrained = False  # with the forms as they are
         self.remembered: dict[str, Any] | None = None  # of the last epoch within the limits
+        self.within = False  # as of the last epoch that was planned
 
     def start(self) -> None:
         super().start()
@@ -119,11 +120,12 @@ class ThreeForms(Gated):
         return 0
 
     def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
-        untrained, self.untrained = self.untrained, False
+        untrained, self.untrained, self.within = self.untrained, False, done >= 1
         if self.losses is None or untrained or done >= 1:  # the last one is planned at the end
             return
         refresh()
-        if self._within():
+        self.within = self._within()
+        if self.within:
             self.remembered = {name: value.detach().clone() for name, value in self.gm.state_dict().items()}
         elif _AGAIN[0] <= done <= _AGAIN[1]:
             log.info("training has moved the plan beyond the limits (%s); forms are chosen again", self.predicted)
@@ -131,6 +133,9 @@ class ThreeForms(Gated):
                 self._settle()
             except (BudgetError, CompileError) as error:  # of these weights; those of the end may do
                 log.info("%s", error)
+
+    def may_end(self) -> bool:
+        return super().may_end() and self.within  # of the last epoch the end will tell
 
     def end(self) -> None:
         if self._within():

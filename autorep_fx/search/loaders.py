@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
 
 from torch import Tensor
 
@@ -10,15 +11,16 @@ from ..graph.labels import described, fault_of_classes, fault_of_labels
 
 
 class Loader:
-    """The batches of ``loader``, each a checked pair: inputs (N, ...) floating-point, labels (N,) int64.
+    """The batches of ``loader``, each a checked pair: inputs (N, ...) floating-point, labels (N,) int64, or with
+    ``targets`` whatever a loss of one's own takes.
 
     Raises:
         ValueError: from the constructor, no re-iterable of batches, or an empty one; from a walk, a batch that is no
             such pair. Names the loader, the batch and the way out.
     """
 
-    def __init__(self, loader: Iterable, name: str):
-        self.loader, self.name = loader, name
+    def __init__(self, loader: Iterable, name: str, targets: bool = False):
+        self.loader, self.name, self.targets = loader, name, targets
         kind = type(loader).__name__
         if isinstance(loader, Iterator):
             raise ValueError(
@@ -46,9 +48,9 @@ class Loader:
             )
         return length
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
         for i, batch in enumerate(self.loader):
-            yield _pair(batch, f"{self.name} batch {i}")
+            yield _pair(batch, f"{self.name} batch {i}", self.targets)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the loader, or its sampler, which epoch comes, so that it can be repeated exactly."""
@@ -63,7 +65,7 @@ class Loader:
             return None
 
 
-def _pair(batch, where: str) -> tuple[Tensor, Tensor]:
+def _pair(batch, where: str, targets: bool) -> tuple[Tensor, Any]:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         kind = type(batch).__name__
         size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
@@ -74,6 +76,8 @@ def _pair(batch, where: str) -> tuple[Tensor, Tensor]:
     x, labels = batch
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or len(x) == 0:
         raise ValueError(f"{where} must have a floating-point tensor (N, ...) of inputs, N > 0, got {described(x)}")
+    if targets:
+        return x, labels
     if fault := fault_of_labels(labels, len(x)):
         raise ValueError(f"{where} {fault}")
     return x, labels.long()

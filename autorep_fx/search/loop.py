@@ -18,18 +18,20 @@ from ..errors import AutorepError, FormatError, MissingDependency
 from ..graph.calibrate import Batches, evaluating
 from ..graph.devices import autocast, copy_at, device_of, usable
 from ..graph.frozen import train_unfrozen
+from ..graph.nested import moved
 from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
 from ..settings import FinetuneSettings, SearchSettings
 from ..text import brief
 from . import checkpoint
-from .evaluation import accuracy, refresh_batch_norm
+from .evaluation import accuracy, correct, evaluated, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
-from .loaders import Loader, check_classes
+from .forms import shared
+from .loaders import Loader
 from .methods import Method
-from .objective import logits_of, objective
 from .ranges import RangeWatch, with_excess
+from .task import Task
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +50,10 @@ class History:
     """What a run did, an entry an epoch.
 
     Attributes:
-        loss, accuracy: of the training batches (accuracy as a fraction).
+        loss, accuracy: of the training batches (accuracy as a fraction, empty with a ``loss`` that was told).
         val_accuracy: fraction, empty without a validation loader.
+        metric, val_metric: what ``metric`` says, or the ``loss`` that was told; empty where nothing was.
+        best: with ``keep_best``, the epoch (from 1) whose weights are the result.
         relus: kept elements per sample at the end of the epoch.
         missed: how many positions above the budget the schedule ended, before the last ones were settled.
         predicted: of a search under limits, what the plan of its result predicts
@@ -62,6 +66,9 @@ class History:
     relus: list[int] = field(default_factory=list)
     missed: int = 0
     predicted: dict | None = None
+    metric: list[float] = field(default_factory=list)
+    val_metric: list[float] = field(default_factory=list)
+    best: int | None = None
 
     __repr__ = brief
 
@@ -86,8 +93,12 @@ class Loop:
         self.gm, self.settings, self.on_epoch = gm, settings, on_epoch
         self.device = usable(settings.device) or device_of(gm)
         self.teacher = None if teacher is None else copy_at(teacher, self.device)
-        self.train_loader = Loader(train_loader, "train_loader")
-        self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader")
+        self.task = Task(settings)
+        targets = not self.task.classifies
+        self.train_loader = Loader(train_loader, "train_loader", targets)
+        self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader", targets)
+        if self.val_loader is None and settings.keep_best is not None:
+            raise ValueError("keep_best goes by the metric of val_loader; give one, or leave keep_best out")
         if self.val_loader is not None:
             next(iter(self.val_loader), None)  # what is wrong with it shows now, not after an epoch
         self.features = teacher is not None and settings.feature_weight > 0
@@ -104,6 +115,7 @@ class Loop:
         if settings.resume and settings.checkpoint_dir is not None:
             self.saved = checkpoint.read(settings.checkpoint_dir, self.run)
         self.history = History()
+        self.best: dict[str, Any] | None = None  # with keep_best, of the best epoch so far
         gm.to(self.device)  # behind all that may be refused
 
     def __call__(self, method: Method, fit_batches: Batches | None = None) -> History:
@@ -152,12 +164,17 @@ class Loop:
         for epoch in range(first, s.epochs):
             self._epoch(epoch)
             self.method.after_epoch((epoch + 1) / s.epochs, self._refresh_batch_norm)
+            if s.keep_best is not None:
+                self._remember(epoch)
             if self.main and s.checkpoint_dir is not None:
                 checkpoint.write(s.checkpoint_dir, self._state(epoch + 1))
             if self.main and self.on_epoch is not None:
                 self.on_epoch(self._reached(epoch))
         if self.method.gate_parameters():  # the loader gave fewer batches than its length says
             self._settle()
+        if self.best is not None:
+            self.gm.load_state_dict(self.best["model"])
+            self.history.best = self.best["epoch"]
         self._refresh_batch_norm()
         self.method.end()
         self._synchronize()
@@ -174,34 +191,60 @@ class Loop:
         if 0 < epoch < self.refit_epochs:
             self._refit()
         train_unfrozen(self.gm)
-        seen = correct = 0
-        total = 0.0
+        task, seen, right = self.task, 0, 0
+        total = measured = 0.0
         bar = progress_bar(
             self.train_loader, f"epoch {epoch + 1}/{s.epochs}", s.progress if self.main else False, "batch", steps
         )
         for i, (x, labels) in enumerate(bar):
             step = epoch * steps + i
-            x, labels = x.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-            loss, output = self._step(x, labels, step, f"train_loader batch {i}")
+            x, labels = x.to(self.device, non_blocking=True), moved(labels, self.device)
+            where = f"train_loader batch {i}"
+            loss, output = self._step(x, labels, step, where)
             if not math.isfinite(loss):
                 raise SearchError(self._explain(epoch, i, x))
             total, seen = total + loss * len(x), seen + len(x)
-            correct += int((output.detach().argmax(1) == labels).sum())
+            if task.classifies:
+                right += correct(output.detach(), labels, where)
+            if task.metric is not None:
+                measured += len(x) * task.measured(output, labels, where)
             if i % 10 == 0:
-                bar.set_postfix(
-                    loss=f"{total / seen:.3f}", acc=f"{correct / seen:.1%}", relus=f"{relu_count(self.gm):,}"
-                )
+                reached = f"{right / seen:.1%}" if task.metric is None else f"{measured / seen:.4g}"
+                bar.set_postfix({"loss": f"{total / seen:.3f}", "acc" if task.metric is None else "metric": reached,
+                                 "relus": f"{relu_count(self.gm):,}"})  # fmt: skip
         if not seen:
             raise ValueError(f"train_loader gave no batch in epoch {epoch + 1}")
         h = self.history
         h.loss.append(total / seen)
-        h.accuracy.append(correct / seen)
+        if task.classifies:
+            h.accuracy.append(right / seen)
+        if task.metric is not None:
+            h.metric.append(measured / seen)
         h.relus.append(relu_count(self.gm))
         if self.val_loader is not None:
-            h.val_accuracy.append(accuracy(self.gm, self.val_loader, "val_loader"))
+            self._validate(self.val_loader)
         self._log(epoch, bar)
 
-    def _step(self, x: Tensor, labels: Tensor, step: int, where: str) -> tuple[float, Tensor]:
+    def _validate(self, loader: Loader) -> None:
+        task, h = self.task, self.history
+        if task.classifies:
+            h.val_accuracy.append(accuracy(self.gm, loader, "val_loader"))
+        if task.metric is not None:
+            h.val_metric.append(evaluated(self.gm, loader, lambda output, targets, samples, where: samples *
+                                          task.measured(output, targets, where), "val_loader"))  # fmt: skip
+
+    def _remember(self, epoch: int) -> None:
+        """Keep the weights, if no epoch before that may be the result was better."""
+        s, h = self.settings, self.history
+        steps = s.epochs * len(self.train_loader)
+        eased = (epoch + 1) * len(self.train_loader) >= self.ease_in * steps
+        value = (h.val_accuracy if self.task.metric is None else h.val_metric)[-1]
+        better = self.best is None or (value > self.best["value"]) == (s.keep_best == "highest")
+        if shared(lambda: eased and better and value == value and self.method.may_end()):
+            model = {name: tensor.detach().clone() for name, tensor in self.gm.state_dict().items()}
+            self.best = {"value": value, "epoch": epoch + 1, "model": model}
+
+    def _step(self, x: Tensor, labels: Any, step: int, where: str) -> tuple[float, Any]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
@@ -224,9 +267,7 @@ class Loop:
             output, excess = output
         if self.features:
             (output, mine), (target, theirs) = output, target
-        check_classes(labels, output, where)
-        target = None if target is None else logits_of(target, output)
-        loss = objective(output, labels, target, s.temperature) + s.growth_weight * excess
+        loss = self.task.objective(output, labels, target, where) + s.growth_weight * excess
         if self.features:
             loss = loss + s.feature_weight * self.feature_loss(mine, theirs)
         if step < self.mask_steps:
@@ -336,7 +377,7 @@ class Loop:
                 dist.broadcast(tensor, 0)
 
     def _state(self, epochs_done: int) -> dict:
-        return {
+        state = {
             "epoch": epochs_done,
             "run": self.run,
             "settled": self.method.moves_masks and not self.method.gate_parameters(),
@@ -345,6 +386,7 @@ class Loop:
             "method": self.method.state(),
             "history": asdict(self.history),
         }
+        return state if self.best is None else {**state, "best": self.best}
 
     def _restore(self, saved: dict) -> int:
         try:
@@ -355,7 +397,7 @@ class Loop:
                 f"the checkpoint in {self.settings.checkpoint_dir} is of another model or method: {error}"
             ) from error
         self.method.restore(saved["method"])
-        self.history = History(**saved["history"])
+        self.history, self.best = History(**saved["history"]), saved.get("best")
         return saved["epoch"]
 
     def _summary_writer(self):
@@ -370,19 +412,23 @@ class Loop:
     def _reached(self, epoch: int) -> dict[str, Any]:
         """What an epoch came to, in numbers."""
         h = self.history
-        found = {"epoch": epoch + 1, "epochs": self.settings.epochs, "loss": h.loss[-1], "accuracy": h.accuracy[-1],
-                 "relus": h.relus[-1]}  # fmt: skip
-        return found | ({"val_accuracy": h.val_accuracy[-1]} if h.val_accuracy else {})
+        names = ("loss", "accuracy", "metric", "relus", "val_accuracy", "val_metric")
+        found = {name: getattr(h, name)[-1] for name in names if getattr(h, name)}
+        return {"epoch": epoch + 1, "epochs": self.settings.epochs, **found}
 
     def _log(self, epoch: int, bar: Any) -> None:
         r = self._reached(epoch)
         if self.main:
-            val = f"{r['val_accuracy']:.4f}" if "val_accuracy" in r else "-"
-            say(log, f"epoch {epoch + 1}/{r['epochs']}: loss {r['loss']:.4f}, accuracy {r['accuracy']:.4f}, "
-                     f"validation {val}, ReLUs {r['relus']}", bar, self.settings.progress)  # fmt: skip
+            parts = [f"loss {r['loss']:.4f}"]
+            for of, val in (("accuracy", "val_accuracy"), ("metric", "val_metric")):
+                if of in r:
+                    parts.append(f"{of} {r[of]:.4f}, validation {f'{r[val]:.4f}' if val in r else '-'}")
+            parts.append(f"ReLUs {r['relus']}")
+            say(log, f"epoch {epoch + 1}/{r['epochs']}: {', '.join(parts)}", bar, self.settings.progress)
         if self.writer:
             for name, of in (("train/loss", "loss"), ("train/accuracy", "accuracy"), ("relus", "relus"),
-                             ("val/accuracy", "val_accuracy")):  # fmt: skip
+                             ("val/accuracy", "val_accuracy"), ("train/metric", "metric"),
+                             ("val/metric", "val_metric")):  # fmt: skip
                 if of in r:
                     self.writer.add_scalar(name, r[of], epoch)
             self.writer.flush()

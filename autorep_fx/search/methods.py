@@ -50,6 +50,10 @@ class Method:
     def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
         """done: part of the epochs, in (0, 1]. refresh: gives batch norms the statistics of the network as it is."""
 
+    def may_end(self) -> bool:
+        """Whether the network as it is after an epoch may be the result."""
+        return not self.gate_parameters()
+
     def end(self) -> None:
         """All is trained, and batch norms have the statistics of the end."""
 

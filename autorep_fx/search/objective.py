@@ -1,4 +1,4 @@
-"""The training objective: labels and a teacher."""
+"""The training objective: labels or targets, and a teacher."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..graph.nested import in_words
+
 _WAY_OUT = "give the model that gm was made from, or one with the same classes"
+_SAME = "give the model that gm was made from, or one that returns the same"
 
 
 def logits_of(returned: Any, output: Tensor) -> Tensor:
@@ -34,6 +37,41 @@ def logits_of(returned: Any, output: Tensor) -> Tensor:
             f"returns, {tuple(output.shape)}; give one whose forward() returns the logits alone"
         )
     return fit[0]
+
+
+def like(returned: Any, output: Any, where: str = "") -> Any:
+    """Of what a teacher returns that which the student returns as well, ``output``: by names, or in order.
+
+    Raises:
+        ValueError: something is missing, or has another shape; says what.
+    """
+    if isinstance(output, Tensor):
+        found = logits_of(returned, output)
+        if found.shape != output.shape:
+            raise ValueError(f"teacher returns {in_words(found)}{where} where gm returns {in_words(output)}; {_SAME}")
+        return found
+    if isinstance(output, Mapping):
+        if not isinstance(returned, Mapping) or (missing := output.keys() - returned.keys()):
+            lacks = f", without {sorted(map(str, missing))[0]!r}" if isinstance(returned, Mapping) else ""
+            raise ValueError(
+                f"teacher returns {in_words(returned)}{where}{lacks}, where gm returns {in_words(output)}; {_SAME}"
+            )
+        return {name: like(returned[name], part, f" for {name!r}") for name, part in output.items()}
+    if isinstance(output, (tuple, list)):
+        parts = list(returned.values()) if isinstance(returned, Mapping) else returned
+        if not isinstance(parts, (tuple, list)) or len(parts) != len(output):
+            raise ValueError(
+                f"teacher returns {in_words(returned)}{where} where gm returns {in_words(output)}; {_SAME}"
+            )
+        return [like(theirs, mine, f" at {i}") for i, (theirs, mine) in enumerate(zip(parts, output))]
+    return None
+
+
+def softened(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The Kullback-Leibler divergence between distributions over axis 1, softened, on average over all others; times
+    ``temperature**2``, as in :func:`objective`."""
+    soft, target = (F.log_softmax(part.float() / temperature, 1) for part in (output, teacher))
+    return F.kl_div(soft, target, log_target=True, reduction="sum") * temperature**2 / (soft.numel() / soft.shape[1])
 
 
 def objective(output: Tensor, labels: Tensor, teacher: Tensor | None, temperature: float = 4.0) -> Tensor:

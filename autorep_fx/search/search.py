@@ -56,15 +56,17 @@ def search(
 
     Args:
         gm: result of :func:`autorep_fx.transform`; calibrated here, on the first batches, if it is not.
-        train_loader: batches (inputs, integer labels), re-iterable, with a length. If it (or its ``sampler``) has
-            ``set_epoch``, that is called, so that each epoch can be repeated exactly. In a process group it must give
-            each rank its own part.
-        val_loader: batches for the accuracy of each epoch.
+        train_loader: batches (inputs, integer labels), or with ``loss`` (inputs, what targets it takes), re-iterable,
+            with a length. If it (or its ``sampler``) has ``set_epoch``, that is called, so that each epoch can be
+            repeated exactly. In a process group it must give each rank its own part.
+        val_loader: batches for the accuracy, or the metric, of each epoch.
         teacher: the unreplaced network, to distil from; runs in eval mode and is not changed (where it is on another
             device, a copy does it). Of a dict that it returns "logits" count, of another or a tuple the one tensor that
-            has the shape of what ``gm`` returns.
+            has the shape of what ``gm`` returns. Where ``gm`` returns several, those of the same names, or all in their
+            order.
         on_epoch: called after every epoch (on rank 0), behind its checkpoint, with a plain dict: ``epoch`` (from 1),
-            ``epochs``, ``loss``, ``accuracy``, ``relus``, and ``val_accuracy`` where there is a ``val_loader``:
+            ``epochs``, ``loss``, ``accuracy``, ``relus``, and ``val_accuracy`` where there is a ``val_loader``; with
+            ``metric`` or ``loss`` also, or in place of the accuracies, ``metric`` and ``val_metric``.
             ``on_epoch=wandb.log`` is all that Weights & Biases needs.
         settings: all options in one object.
         options: those of :class:`~autorep_fx.SearchSettings` as keywords; beside ``settings`` they count before it.
@@ -74,7 +76,8 @@ def search(
         CompileError: with a limit: the native runtime cannot run the model.
         TypeError: an option that there is not; names the nearest.
         ValueError: an option of another kind or out of range: names it, the value and what is allowed; a loader that
-            cannot be walked again, or gives anything but (inputs, labels): names it, the batch and the way out.
+            cannot be walked again, or gives anything but (inputs, labels), or targets that the loss does not take; a
+            loss or metric that returns no number: names it, the batch and the way out.
         SearchError: the loss is no longer finite; names the epoch, the step and the sites whose inputs left the range
             that they were fitted to. The last checkpoint stays.
         FormatError: a checkpoint to resume from that cannot be read, or is of a run with other options; names them.
@@ -95,7 +98,7 @@ def search(
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
-    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", leave_out=True)
+    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies)
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
@@ -111,7 +114,7 @@ def search(
         start = {name: torch.ones(known(site.keep).shape) for name, site in everything.items()}
         penalty = _SNL_PENALTY if penalty is None else penalty
     else:
-        start = _start(gm, s, lambda: scores(gm, head, s.progress))
+        start = _start(gm, s, lambda: scores(gm, head, s.progress, loss=loop.task.loss))
     return loop(METHODS[s.method](gm, int(left), s.granularity, penalty, start, s.cost), head)
 
 
@@ -121,7 +124,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: Se
     x = examples(head)
 
     def priced() -> tuple:
-        square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress)
+        square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress, loss=loop.task.loss)
         prices = budget.prices(gm, x)
         choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
         return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))

@@ -13,6 +13,7 @@ from ..settings import FinetuneSettings, SearchSettings
 from ..settings.kinds import AtLeastOne, fault_of
 from ..settings.options import Options, check_names
 from .methods import METHODS
+from .task import Task
 
 READERS: dict[str, Callable] = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": models.fashion_mnist,
                                 "glyphs": models.glyphs, "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
@@ -43,7 +44,9 @@ def check(section: str, table: Mapping[str, Any], whole: bool = False) -> None:
 
 def pretraining(table: Mapping[str, Any]) -> FinetuneSettings:
     """[pretrain], but for the batches."""
-    return FinetuneSettings.from_dict({name: value for name, value in table.items() if name not in BATCHES})
+    settings = FinetuneSettings.from_dict({name: value for name, value in table.items() if name not in BATCHES})
+    Task(settings)  # whose functions there are
+    return settings
 
 
 def searching(table: Mapping[str, Any]) -> SearchSettings:
@@ -52,7 +55,9 @@ def searching(table: Mapping[str, Any]) -> SearchSettings:
     if method not in known:
         raise ValueError(f"method must be one of {', '.join(known)}, got {method!r}")
     told = {name: value for name, value in table.items() if name not in BATCHES}
-    return SearchSettings.from_dict({**told, "method": SearchSettings.method if method == ONE_SHOT else method})
+    settings = SearchSettings.from_dict({**told, "method": SearchSettings.method if method == ONE_SHOT else method})
+    Task(settings)
+    return settings
 
 
 def untrained(table: Mapping[str, Any]) -> torch.nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx
@@ -16,7 +17,9 @@ from .link.network import Network
 from .lower.lowered import lowered
 from .plan.input_range import InputRange, has_channels
 from .plan.plan import Plan
+from .plan.ring import WIDTHS
 from .planner.bias_correction import centered
+from .planner.clamp import clamped, most_bits
 from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
@@ -45,6 +48,11 @@ _PROBE_BITS = 4
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
 
+_NO_ROOM = (
+    "checked=True needs rings of 32 bits everywhere, for in wider ones a tag of 64 bits misses errors: {}; or give "
+    "precision= a larger value or margin_bits and window_margin_bits smaller ones, or compile without checked=True"
+)
+
 #: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
 #: reached: where that is a bound for all inputs, those of the examples are far below.
 _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
@@ -63,6 +71,8 @@ def compile(
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
     network: Network | str = "lan",
+    checked: bool = False,
+    clamp: bool | None = None,
     progress: bool | None = None,
 ) -> SecureProgram:
     """Lower a transformed model, in eval semantics, to a :class:`SecureProgram`.
@@ -102,11 +112,17 @@ def compile(
             this takes; ``print(program.plan())`` says what it is.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
+        checked: have the server check the client's messages before it gives its half of the output, so that a client
+            that deviates from the protocol gets nothing (docs/security.md). Such a program runs with a dealer and
+            comparison keys on the native runtime alone, in rings of 32 bits, and is never answered unchecked.
+        clamp: clip the input to its range inside the protocol, so that a client of somebody's own cannot ask about what
+            lies outside. Inputs of the range are answered as without; others as what is left of them. It takes two
+            comparisons of each value, and two round trips. None: where ``checked``.
         progress: show a progress bar; None shows it on a terminal, and prints a line now and then where there is none.
 
     Raises:
         CompileError: the graph holds nodes that two parties cannot run (lists every one and what to do about it), or
-            fixed point is not precise enough for it.
+            fixed point is not precise enough for it, or it is to be checked and rings of 32 bits have no room.
         ValueError: an argument out of range, or ``example_inputs`` is no batch that the model runs.
         TypeError: ``gm`` is not a GraphModule.
 
@@ -115,8 +131,8 @@ def compile(
             ``example_inputs`` are far out and were left out.
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
-                              precision, spline_error)  # fmt: skip
-    worst = ranges == "worst"
+                              precision, spline_error, clamp)  # fmt: skip
+    worst, clamp = ranges == "worst", checked if clamp is None else clamp
     steps = Steps(log, "compile", progress)
     with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
         original = lowered(gm, example_inputs)
@@ -130,6 +146,8 @@ def compile(
             program, reach = equalized(original, calibrated(original, x))
             reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
+        if clamp:
+            limits = replace(limits, fraction=most_bits(within))
         steps.done("ranges are known")
 
         unit, reached = unit_squares(program, reach)  # its values are the plan's
@@ -145,7 +163,7 @@ def compile(
             def planned(error: float) -> Planned:
                 plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
                                           extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
-                                          network=network)  # fmt: skip
+                                          widths=(32,) if checked else WIDTHS, network=network)  # fmt: skip
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
                 # A bound for all inputs is one for the constants that it was made with.
@@ -169,15 +187,25 @@ def compile(
             else:
                 plan, numbers, found = roomy(made, missing, easily, reached, extreme, network)
         except CompileError as error:
+            if checked:
+                raise CompileError(_NO_ROOM.format(error)) from error
+            if clamp:
+                text = f"clamp=True is for the native runtime, which cannot run this program: {error}"
+                raise CompileError(text) from error
             text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
             warnings.warn(text, CompileWarning, 2)
             return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
-    _check_precision(found, max_error, precision)
-    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits)
+    try:
+        _check_precision(found, max_error, precision)
+    except CompileError as error:
+        raise (CompileError(_NO_ROOM.format(error)) if checked else error) from None
+    if clamp:
+        plan, numbers = clamped(plan, numbers)
+    return SecureProgram(program.public, program.server, replace(plan, checked=checked), numbers, reach, frac_bits)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
-             spline_error) -> Tensor:  # fmt: skip
+             spline_error, clamp) -> Tensor:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -190,6 +218,8 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
             raise ValueError(f"{name} must be 0 to 16, got {bits!r}")
     if not 2.0**-12 <= spline_error:
         raise ValueError(f"spline_error must be at least 2**-12, got {spline_error!r}")
+    if clamp is not None and not isinstance(clamp, bool):
+        raise ValueError(f"clamp must be True, False or None, got {clamp!r}")
     if not 0 < max_error:
         raise ValueError(f"max_error must be above 0, got {max_error!r}")
     if precision is not None and not 0 < precision:

@@ -83,6 +83,8 @@ def save_program(
         "plan version": None if plan is None else native.VERSION,
         "plan": None if plan is None else [to_json(step) for step in plan.steps],
     }
+    if plan is not None and plan.checked:
+        public["checked"] = True
     arrays = {_REAL + key: np.ascontiguousarray(value.numpy()) for key, value in program.server.items()}
     for name, own in numbers.items():
         for prefix, array in ((_WEIGHT, own.weight), (_CONSTANT, own.constant)):
@@ -211,8 +213,11 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
     if public.get("version") != _VERSION:
         raise FormatError(f"{path} is of version {public.get('version')}, this is {_VERSION}; {_VERSIONS}")
     with _named(path):
-        if {*public} != {"format", "version", "input", "output", "plan version", "plan"}:
+        checked = public.get("checked", False)  # said where it is true, so that earlier versions refuse such a program
+        if {*public} - {"checked"} != {"format", "version", "input", "output", "plan version", "plan"}:
             raise FormatError("does not have the entries of a program")
+        if type(checked) is not bool or checked and public["plan"] is None:
+            raise FormatError("does not say whether its plan is checked")
         shape = tuple(public["input"]) if type(public["input"]) is list else None
         check(shape, SHAPE, "the input's shape")
         if public["plan"] is None:
@@ -221,7 +226,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
             raise FormatError(f"the plan is of version {public['plan version']}, this is {native.VERSION}; {_VERSIONS}")
         check(public["plan"], _LIST, "the plan")
         steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
-        plan = check_plan(native.Plan(tuple(steps)))
+        plan = check_plan(native.Plan(tuple(steps), checked))
         if plan.input.shape != shape:
             raise FormatError("the plan takes inputs of another shape")
         check_form(public["output"], math.prod(plan.output.shape))

@@ -24,6 +24,7 @@ from .makers.table import maker_of
 from .plan.input_range import InputRange
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
+from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
 from .planner.headroom import Headroom, headroom
 from .planner.ranges import Reach
@@ -93,9 +94,10 @@ class SecureProgram(Program):
                 trusted. Online it is the same; before it takes longer (docs/performance.md).
 
         Raises:
-            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; ``x`` of another
-                shape than compiled for, empty, not floating point, not finite, beyond the input range, or too large for
-                CrypTen's number format.
+            ValueError: an unknown backend, provider or kernels; ``comparison="fss"`` without a dealer; of a checked
+                program, another backend or comparison, or no dealer; a program that clips its input, on CrypTen; ``x``
+                of another shape than compiled for, empty, not floating point, not finite, beyond the input range, or
+                too large for CrypTen's number format.
             CompileError: the native backend has no form for this program, or no room; says what to do.
             PartyError: a party failed, died or hung; names it and the step.
             MissingDependency: CrypTen is not installed.
@@ -104,6 +106,14 @@ class SecureProgram(Program):
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
         self.check_input(x)
         if backend == "crypten":
+            if self.checked:
+                raise ValueError(
+                    "backend='crypten' cannot run a checked program: it has no tags to check the client's messages by; "
+                    "run it with 'native', or compile without checked=True"
+                )
+            if self.base_plan is not None and is_clamped(self.base_plan):
+                raise ValueError("backend='crypten' clips no inputs, and this program was compiled with clamp=True; "
+                                 "compile it without, or run it with backend='native'")  # fmt: skip
             if not dealer:
                 raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
             return run_on_crypten(
@@ -159,6 +169,7 @@ class SecureProgram(Program):
         if comparison != "auto":
             maker.check_comparison(comparison)
         plan = self.native[0]
+        maker.comparisons_of(plan)  # of a checked plan not every maker has any
         return plan.with_comparison(quicker(plan, network, batch, maker) if comparison == "auto" else comparison)
 
     def save(self, folder: str | Path) -> None:
@@ -180,6 +191,11 @@ class SecureProgram(Program):
         program, plan, numbers, settings = load_program(folder)
         reach = {name: np.array(found, np.float64) for name, found in settings.pop("reach").items()}
         return SecureProgram(program.public, program.server, plan, numbers, reach, **settings)
+
+    @property
+    def checked(self) -> bool:
+        """Whether the server checks the client's messages before it gives its half of the output."""
+        return self.base_plan is not None and self.base_plan.checked
 
     @property
     def native(self) -> tuple[Plan, dict[str, Numbers]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -14,7 +15,9 @@ import numpy as np
 from .. import kernels
 from ..errors import PartyError, PeerLost, Refused
 from ..secure.files import Published, load_published
+from ..secure.link.network import network_of
 from ..secure.link.tls import Identity
+from ..secure.makers.table import maker_of
 from ..secure.owner import Owner
 from ..secure.plan.input_headroom import InputHeadroom, input_headroom
 from ..secure.plan.input_range import InputRange
@@ -83,7 +86,7 @@ def connect(
 
     Raises:
         FormatError: no program, a damaged one, or a certificate that cannot be used.
-        ValueError: an address or a number out of range.
+        ValueError: an address or a number out of range; or a checked program, and no dealer.
         PartyError: server or dealer cannot be reached or trusted, or have another version or program, or the server
             another ``input.json``.
         Refused: too many sessions or megabytes; says when to come back.
@@ -109,6 +112,7 @@ class Client:
     """
 
     def __init__(self, public: Published, options: Options, pictures: Pictures | None = None):
+        maker_of(options.dealer is not None, network_of("loopback")).comparisons_of(public.plan)  # has some for it
         self.public, self.options, self._owner = public, options, Owner("this client")
         self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
         self._terms = terms(public.form, pictures)
@@ -126,6 +130,8 @@ class Client:
         except BaseException:
             self._ledger.close()
             raise
+        if public.plan.checked:
+            atexit.register(self.close)  # who leaves behind a challenge is refused from then on
 
     def __repr__(self) -> str:
         return f"Client({self.public.plan!r}, server={self.options.server!r}, dealer={self.options.dealer!r})"
@@ -183,9 +189,10 @@ class Client:
     def close(self) -> None:
         if not self._owner.here:
             return
+        atexit.unregister(self.close)
         with self._lock:
             self._closed = True
-            self._drop()
+            self._drop(self.options.timeout)
             self._ledger.close()
 
     def __enter__(self) -> Client:
@@ -230,7 +237,7 @@ class Client:
     def _open(self, until: float) -> ClientSession:
         return ClientSession(self.public.plan, self._program, self._terms, self.options, self._ledger, until)
 
-    def _drop(self) -> None:
+    def _drop(self, *patience: float) -> None:
         if self._session is not None:
-            self._session.close()
+            self._session.close(*patience)
             self._session = None

@@ -7,12 +7,14 @@ import contextlib
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import PartyError, PeerLost, Refused
+from ..secure.correlations.prepared import Prepared
 from ..secure.link.message import HEADER_BYTES, REQUEST
 from ..secure.link.stream import StreamChannel
 from ..secure.link.tls import connect
@@ -22,7 +24,7 @@ from ..secure.parties.client import Client as Party
 from ..secure.plan.plan import Plan
 from ..secure.result import Phase, Stats
 from .addresses import address_of, redirected
-from .greeting import ask_for, names_session, one_without_dealer
+from .greeting import ask_for, names_session, one_checked, one_without_dealer
 from .ledger import Ledger
 from .options import Options
 from .pool import prepared_pool
@@ -30,6 +32,9 @@ from .table import at_client
 
 #: Seconds after which the thread that prepares looks again at what was refused.
 _LOOK = 0.1
+
+#: Seconds that what is being prepared for a checked program has to end, where something went wrong.
+_MOMENT = 2.0
 
 #: Bytes of a request, which the plan's cost does not have.
 _REQUEST = 8
@@ -52,24 +57,26 @@ class ClientSession:
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False
+        self._checked = plan.checked
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
-        s, preparing = options, at_client(options.dealer is not None)(options)
+        s, preparing = options, at_client(options.dealer is not None)(options, plan.checked)
         start = time.monotonic()
         try:
             self._offline = self._channel("server", s.server, s.server_name, until)
-            ask_for(self._offline, "session", program, name=s.name, dealer=s.dealer is not None, **terms)
+            ask_for(self._offline, "session", program, name=s.name, dealer=s.dealer is not None, checked=plan.checked,
+                    **terms)  # fmt: skip
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, at=str,
                                                **preparing.offered)  # fmt: skip
             self._maker = _maker_of(said, s.dealer is not None)
-            _check_offer(said, self._maker)
+            _check_offer(said, self._maker.comparisons_of(plan), plan.checked)
             preparing.check(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
             # A balancer might send it to another replica, which does not know the session.
             at = redirected(said["at"], s.identity, s.plain) if said["at"] else s.server
             chosen = plan.with_comparison(said["comparison"])
             online = self._channel("server", at, s.server_name, until)
-            ask_for(online, "online", program, name=s.name, session=self.name)
+            ask_for(online, "online", program, name=s.name, session=self.name, checked=plan.checked)
             online.receive_letter()
             links = preparing.meet(partial(self._channel, until=until), program, self.name)
             party = Party(chosen, server=self._offline, **links)
@@ -114,7 +121,7 @@ class ClientSession:
             self._online.deadline = until
             start = time.monotonic()
             self._online.send(REQUEST, np.array([number], np.int64))
-            output = self._answering.infer(prepared, values)
+            output = self._infer(prepared, values)
             seconds = time.monotonic() - start
         except BaseException:
             self.ledger.burn(self.name, number)
@@ -125,6 +132,14 @@ class ClientSession:
         offline = self._offline_costs.pop(number, Phase())
         online = _phase(seconds, self._answering, _REQUEST)
         return output, Stats(online=online, offline=offline, setup=self.setup, counted="messages")
+
+    def _infer(self, prepared: Prepared, values: np.ndarray) -> np.ndarray:
+        """Of a checked program an interruption waits for the answer: who leaves behind a challenge is taken for one
+        that would not answer it."""
+        if not self._checked:
+            return self._answering.infer(prepared, values)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._answering.infer, prepared, values).result()
 
     def waiting(self) -> int:
         """How many are prepared for batches of the usual size."""
@@ -138,8 +153,12 @@ class ClientSession:
             return 0
         return max(self.depth - waiting, 0)
 
-    def close(self) -> None:
+    def close(self, patience: float = _MOMENT) -> None:
+        """Hang up; of a checked program only once what is being prepared is, if that takes no longer than this."""
         self._over.set()
+        if self._checked:
+            self.pool.wake()
+            self._thread.join(patience)
         for channel in self._channels:
             channel.close()
         self.pool.close()
@@ -244,13 +263,15 @@ def _maker_of(said: dict[str, Any], dealer: bool) -> Maker:
     return maker
 
 
-def _check_offer(said: dict[str, Any], maker: Maker) -> None:
+def _check_offer(said: dict[str, Any], comparisons: tuple[str, ...], checked: bool) -> None:
     """What a server says of a session. Its name goes into the ledger, and to those who take part.
 
     Raises:
         PartyError: it cannot be.
     """
-    if said["comparison"] not in maker.comparisons:
+    if (said.get("checked", False) is True) != checked:
+        raise PartyError(f"client: {one_checked(checked)}")
+    if said["comparison"] not in comparisons:
         raise PartyError("client: the server names a comparison that there is none of")
     if not names_session(said["session"]):
         raise PartyError("client: the server gives a session a name that is none")

@@ -1,8 +1,9 @@
-"""What the commands of three owners do: deal, serve, ask, and certificates for trying."""
+"""What the commands of three owners do: deal, serve, ask, who is refused, and certificates for trying."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gc
 import json
 import logging
@@ -35,6 +36,7 @@ from .metrics import Metrics, serve_http
 from .options import Options
 from .pool import check_store
 from .published import Pictures, terms
+from .refusals import FILE, refusals_in
 from .server import ServerService
 from .service import Service
 from .settings import Ask, Deal, Listening, Party, Serve, read
@@ -48,13 +50,19 @@ log = structlog.get_logger()
 def add_options(parser: ArgumentParser, command: str) -> None:
     """The options of a command, and what it runs."""
     run, kind = {"deal": (deal, Deal), "serve": (serve, Serve), "ask": (ask, Ask),
-                 "certificates": (certificates, None)}[command]  # fmt: skip
+                 "refused": (refused, None), "certificates": (certificates, None)}[command]  # fmt: skip
     parser.set_defaults(run=run)
     if kind is not None:
         _add_settings(parser, kind)
     if command == "ask":
         parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
         parser.add_argument("--json", action="store_true", help="print an object for each input, also for a bad one")
+    if command == "refused":
+        parser.add_argument("--state", type=Path, required=True, help="folder of the server or the dealer")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--list", action="store_true", help="print them, which is done in any case")
+        what.add_argument("--clear", metavar="NAME", help="refuse this client no more")
+        what.add_argument("--add", metavar="NAME", help="refuse this client by its name")
     if command == "certificates":
         parser.add_argument("names", nargs="+", metavar="NAME", help="such as server dealer alice")
         parser.add_argument("--out", type=Path, required=True, help="folder to write to")
@@ -101,6 +109,7 @@ def serve(args: Namespace) -> int:
     if comparison not in COMPARISONS:
         raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
     maker.check_comparison(comparison)
+    maker.comparisons_of(plan)  # of a checked plan not every maker has any
     metrics, weights = Metrics("server"), Weights(plan.with_comparison(comparison), numbers)
     preparing = at_server(s.dealer is not None)(maker, plan, comparison, numbers, s)
     service = ServerService(plan, weights, preparing, s, metrics, agreed)
@@ -131,6 +140,25 @@ def ask(args: Namespace) -> int:
     if bad and len(args.inputs) > 1:
         print(f"{bad} of {len(args.inputs)} inputs were not answered", file=sys.stderr)
     return 2 if bad else 0
+
+
+def refused(args: Namespace) -> int:
+    """List who is refused, or change it; services that run go by it from their next connection on."""
+    if not (path := args.state / FILE).exists() and not args.add:
+        raise FileNotFoundError(f"nobody was refused yet: there is no {path}")
+    found = refusals_in(args.state)
+    try:
+        if args.clear:
+            found.clear(args.clear)
+        elif args.add:
+            found.add(args.add)
+        for line in found.lines():
+            when = datetime.datetime.fromtimestamp(line.at).isoformat(" ", "seconds")
+            of = f"inference {line.number} of session {line.session}" if line.session else "added by hand"
+            print(f"{line.name}  {when}  {of}  certificate {line.fingerprint or 'none'}")
+    finally:
+        found.close()
+    return 0
 
 
 def certificates(args: Namespace) -> int:
@@ -209,17 +237,34 @@ def _unless_bad(path: Path, as_json: bool, work: Callable[[], T]) -> T | None:
     return None
 
 
+def _classes(output: Any) -> list[int] | None:
+    """Of rows of scores, and of what a model says of classes itself."""
+    if not isinstance(output, np.ndarray) or output.ndim not in (1, 2):
+        return None
+    if output.ndim == 2:
+        return output.argmax(1).tolist()
+    return output.tolist() if output.dtype.kind == "i" else None
+
+
+def _listed(output: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(output, dict):
+        return {name: _listed(each) for name, each in output.items()}
+    if isinstance(output, (tuple, list)):
+        return [_listed(each) for each in output]
+    return output.tolist() if isinstance(output, np.ndarray) else output
+
+
 def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
     output, stats = result.output, result.stats
-    if isinstance(output, np.ndarray) and output.ndim == 2:
-        classes = output.argmax(1).tolist()
+    classes = _classes(output)
+    if classes is not None:
         labels = [pictures.labels[c] if c < len(pictures.labels) else str(c) for c in classes]
     else:
         labels = None
     if as_json:
-        values = output.tolist() if isinstance(output, np.ndarray) else str(output)
-        return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
-                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent,
-                           "range_used": used})  # fmt: skip
+        return json.dumps({"input": str(path), "output": _listed(output), "class": labels,
+                           "seconds": stats.online.seconds, "rounds": stats.online.rounds,
+                           "bytes": stats.online.bytes_sent, "range_used": used})  # fmt: skip
     said = ", ".join(labels) if labels is not None else str(output)
     return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"

@@ -15,10 +15,11 @@ from ..secure.link.stream import StreamChannel
 from ..secure.makers.dealt.dealer import Dealer
 from ..secure.makers.table import DEALT
 from ..secure.parties.party import Party
-from ..secure.plan.plan import COMPARISONS, Plan
+from ..secure.plan.plan import Plan
 from .gate import PATIENCE
-from .greeting import name_in, name_of_program, names_session, refuse, tell
+from .greeting import name_in, name_of_program, names_certificate, names_session, refuse, tell
 from .metrics import Metrics
+from .preparing import Failed
 from .ray_dealing import Cluster, dealt
 from .service import Service
 from .settings import Deal
@@ -53,13 +54,19 @@ class DealerService(Service):
 
     def handle(self, channel: StreamChannel, name: str, letter: dict) -> None:
         session = letter.get("session")
-        if letter["wants"] != "session" or not names_session(session):
-            refuse(channel, "a dealer takes part in sessions, and this names none")
         channel.peer = "server" if name == self.settings.server_name else "client"
+        wanted = ("session", "failed") if channel.peer == "server" else ("session",)
+        if letter["wants"] not in wanted or not names_session(session):
+            refuse(channel, "a dealer takes part in sessions, and this names none")
         if channel.peer == "server":
-            if letter.get("comparison") not in COMPARISONS:
+            client = name_in(channel, letter, "client")
+            if letter["wants"] == "failed":
+                self._report(channel, session, client, letter)
+                return
+            self.check_refused(channel, client)
+            if letter.get("comparison") not in DEALT.comparisons_of(self.published):
                 refuse(channel, "there is no such comparison")
-            self._serve(channel, session, name_in(channel, letter, "client"), letter["comparison"])
+            self._serve(channel, session, client, letter["comparison"])
         else:
             self._meet(channel, session, name)
 
@@ -76,9 +83,20 @@ class DealerService(Service):
         meeting.came.set()
         while not meeting.left.is_set():
             if meeting.server.gone(_WATCH):
-                with contextlib.suppress(OSError):  # who sends to it or waits for it shall not
-                    socket.socket.shutdown(channel.socket, socket.SHUT_RDWR)
+                _hang_up(channel)
                 meeting.left.wait()
+
+    def _report(self, server: StreamChannel, session: str, client: str, letter: dict) -> None:
+        """A server says that a check of a client has failed: it is refused here, too, by whatever server it comes."""
+        number, fingerprint = letter.get("number"), letter.get("fingerprint")
+        if type(number) is not int or not 0 <= number < 2**63 or not names_certificate(fingerprint):
+            refuse(server, "a check that failed is one of an inference and of a certificate")
+        self.fail(Failed(client, fingerprint, session, number))
+        with self._lock:
+            for meeting in self._meetings.values():
+                if meeting.client == client and meeting.channel is not None:
+                    _hang_up(meeting.channel)
+        server.send_letter()
 
     def _serve(self, server: StreamChannel, session: str, name: str, comparison: str) -> None:
         meeting = _Meeting(name, server)
@@ -174,3 +192,9 @@ class DealerService(Service):
         super().close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _hang_up(channel: StreamChannel) -> None:
+    """Who sends there or waits for it does so no more."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(channel.socket, socket.SHUT_RDWR)

@@ -50,16 +50,27 @@ class AtServer(preparing.AtServer):
         return model, {"weights": digest(model.blinded())}
 
     def meet(self, program: str, session: str, client: str, draw: preparing.Draw) -> dict[str, StreamChannel]:
-        s = self.settings
         try:
-            connection = tls.connect(address_of(str(s.dealer)), self._identity, s.dealer_name, PATIENCE)
-            dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
-            ask_for(dealer, "session", program, session=session, client=client, name=s.server_name,
-                    comparison=self.comparison)  # fmt: skip
-            dealer.receive_letter()
+            return {"dealer": self._ask("session", program, session=session, client=client, comparison=self.comparison)}
         except PeerLost as error:
             raise Refused(str(error), _AGAIN) from error
-        return {"dealer": dealer}
+
+    def report(self, program: str, failed: preparing.Failed) -> None:
+        # On a connection of its own: the session's may be in the middle of something.
+        self._ask("failed", program, **failed._asdict()).close()
+
+    def _ask(self, what: str, program: str, **more: Any) -> StreamChannel:
+        """A connection to the dealer, which has agreed to what is asked for."""
+        s = self.settings
+        connection = tls.connect(address_of(str(s.dealer)), self._identity, s.dealer_name, PATIENCE)
+        dealer = StreamChannel(connection, "server", "dealer", timeout=s.timeout)
+        try:
+            ask_for(dealer, what, program, name=s.server_name, checked=self.checked, **more)
+            dealer.receive_letter()
+        except BaseException:
+            dealer.close()
+            raise
+        return dealer
 
     def begin(self, half: ServerHalf, client: StreamChannel, draw: preparing.Draw) -> None:
         half.share_seeds()
@@ -82,7 +93,7 @@ class AtClient(preparing.AtClient):
     def meet(self, connect: preparing.Connect, program: str, session: str) -> dict[str, StreamChannel]:
         s = self.options
         dealer = connect("dealer", str(s.dealer), s.dealer_name)
-        ask_for(dealer, "session", program, name=s.name, session=session)
+        ask_for(dealer, "session", program, name=s.name, session=session, checked=self.checked)
         dealer.receive_letter()
         return {"dealer": dealer}
 

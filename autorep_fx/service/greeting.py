@@ -17,7 +17,7 @@ from ..text import elide
 #: Of what the three services say to one another.
 VERSION = 1
 
-_SESSION = re.compile("[0-9a-f]{32}")
+_SESSION, _FINGERPRINT = re.compile("[0-9a-f]{32}"), re.compile("([0-9a-f]{64})?")
 
 #: Characters of what somebody is called where no certificate says it, and of why somebody is turned away.
 _NAME, _WHY = 255, 500
@@ -44,6 +44,11 @@ def new_session() -> str:
 def names_session(said: object) -> bool:
     """Whether it can be the name of a session."""
     return type(said) is str and _SESSION.fullmatch(said) is not None
+
+
+def names_certificate(said: object) -> bool:
+    """Whether it can be the fingerprint of a certificate, or of none."""
+    return type(said) is str and _FINGERPRINT.fullmatch(said) is not None
 
 
 def name_in(channel: Channel, letter: dict[str, Any], entry: str, default: str | None = None) -> str:
@@ -100,6 +105,20 @@ def check_dealer(channel: Channel, letter: dict[str, Any], mine: bool) -> None:
     theirs = letter.get("dealer", True) is not False
     if theirs != mine:
         refuse(channel, one_without_dealer(mine, theirs))
+
+
+def check_checked(channel: Channel, letter: dict[str, Any], mine: bool) -> None:
+    """Turn a peer away that takes a checked program for one that is not, or the other way round. One that does not say
+    is of a version that has none."""
+    if (letter.get("checked", False) is True) != mine:
+        refuse(channel, one_checked(mine))
+
+
+def one_checked(mine: bool) -> str:
+    """Why two do not run a program together that one of them takes for a checked one, the other not. mine: whether it
+    is this party."""
+    here, there = ("is checked", "it is not") if mine else ("is not checked", "it is")
+    return f"the program {here} here, and where this was asked {there}; fetch its public part again"
 
 
 def check_program(channel: Channel, letter: dict[str, Any], program: str) -> None:

@@ -67,8 +67,10 @@ class Limits:
         self._lock, self._many = threading.Condition(), _MANY
 
     @classmethod
-    def of(cls, settings: Listening) -> Self:
-        return cls(sessions=settings.sessions, client_sessions=settings.client_sessions, rate=settings.rate,
+    def of(cls, settings: Listening, checked: bool = False) -> Self:
+        """checked: whether the messages of clients are: how likely errors pass grows with a client's sessions."""
+        each = min(settings.client_sessions, settings.client_checked) if checked else settings.client_sessions
+        return cls(sessions=settings.sessions, client_sessions=each, rate=settings.rate,
                    client_rate=settings.client_rate, megabytes=settings.megabytes,
                    client_megabytes=settings.client_megabytes, held=settings.held,
                    client_held=settings.client_held)  # fmt: skip

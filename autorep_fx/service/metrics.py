@@ -30,6 +30,7 @@ class Metrics:
         self._seconds = Histogram("inference_seconds", "of an inference", ["phase"], buckets=_SECONDS, **named)
         self._bytes = Counter("sent_bytes", "that this party sent", ["phase"], **named)
         self._failed = Counter("failures", "inferences that ended with an error", **named)
+        self._checks = Counter("failed_checks", "clients whose messages have not passed a check", **named)
         self._refused = Counter("refusals", "sessions and inferences that were refused", **named)
         self._sessions = Gauge("sessions", "that are open", **named)
         self._waiting = Gauge("prepared", "inferences that wait for their input", **named)
@@ -43,6 +44,9 @@ class Metrics:
 
     def failed(self) -> None:
         self._failed.inc()
+
+    def check_failed(self) -> None:
+        self._checks.inc()
 
     def refused(self) -> None:
         self._refused.inc()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..secure.link.stream import StreamChannel
 from ..secure.makers.maker import Maker
@@ -22,6 +22,20 @@ Connect = Callable[[str, str, str], StreamChannel]
 Draw = Callable[[], None]
 
 
+class Failed(NamedTuple):
+    """A check that has failed.
+
+    Attributes:
+        client: its name; fingerprint: of its certificate, "" where there is none.
+        session, number: of the inference.
+    """
+
+    client: str
+    fingerprint: str
+    session: str
+    number: int
+
+
 class AtServer(ABC):
     """Of a server, for all of its sessions.
 
@@ -31,6 +45,7 @@ class AtServer(ABC):
 
     Attributes:
         dealer: whether there is one.
+        checked: whether the program is.
         begins: who sends what a session begins with and the megabytes of a client count.
         beginning: what a client does then.
         model: what the maker has made of the weights.
@@ -42,7 +57,7 @@ class AtServer(ABC):
     beginning: ClassVar[str]
 
     def __init__(self, maker: Maker, plan: Plan, comparison: str, numbers: Mapping[str, Numbers], settings: Serve):
-        self.maker, self.settings, self.comparison = maker, settings, comparison
+        self.maker, self.settings, self.comparison, self.checked = maker, settings, comparison, plan.checked
         self.model, self.offer = self._made(plan, numbers)
 
     @abstractmethod
@@ -72,9 +87,19 @@ class AtServer(ABC):
             Refused: one of them refuses it.
         """
 
+    def report(self, program: str, failed: Failed) -> None:  # noqa: B027  (nobody else takes part)
+        """Tell those who take part of a client whose messages have not passed a check.
+
+        Raises:
+            PartyError: one of them was not reached, or will not hear of it.
+        """
+
 
 class AtClient(ABC):
     """Of one session of a client.
+
+    Args:
+        checked: whether the program is.
 
     Attributes:
         offered: entries of the letter in which the server opens a session, with their types.
@@ -82,8 +107,8 @@ class AtClient(ABC):
 
     offered: ClassVar[dict[str, type]] = {}
 
-    def __init__(self, options: Options):
-        self.options = options
+    def __init__(self, options: Options, checked: bool = False):
+        self.options, self.checked = options, checked
 
     def check(self, said: Mapping[str, Any]) -> None:  # noqa: B027  (nothing is offered)
         """Raise PartyError for a letter whose entries cannot be."""

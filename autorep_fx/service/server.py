@@ -15,9 +15,10 @@ from functools import partial
 import numpy as np
 import structlog
 
-from ..errors import PartyError, PeerLost, Refused
+from ..errors import CheckFailed, PartyError, PeerLost, Refused
 from ..secure.link.message import REQUEST
 from ..secure.link.stream import StreamChannel
+from ..secure.link.tls import fingerprint_of
 from ..secure.parties.server import Server
 from ..secure.parties.weights import Weights
 from ..secure.plan.plan import Plan
@@ -25,10 +26,13 @@ from .addresses import address_of
 from .greeting import TurnedAway, check_dealer, check_terms, new_session, refuse, tell
 from .metrics import Metrics
 from .pool import Pool, prepared_pool
-from .preparing import AtServer
+from .preparing import AtServer, Failed
 from .service import Service
 from .settings import Serve
 from .traffic import Load
+
+#: All that a client is told whose messages have not passed a check, whatever is wrong with them.
+_FAILED = "the client's messages did not pass the check"
 
 log = structlog.get_logger()
 
@@ -39,6 +43,7 @@ class _Session:
 
     name: str
     client: str
+    fingerprint: str
     pool: Pool
     free: threading.Lock = field(default_factory=threading.Lock)  # until its second connection comes
     over: threading.Event = field(default_factory=threading.Event)
@@ -96,7 +101,8 @@ class ServerService(Service):
         try:
             with self.limits.session(name), self.metrics.session():
                 s = self.settings
-                session = _Session(new_session(), name, prepared_pool("server", s.depth, s.state, s.disk))
+                shown = fingerprint_of(client.socket)
+                session = _Session(new_session(), name, shown, prepared_pool("server", s.depth, s.state, s.disk))
                 try:
                     self._prepare_all(client, session)
                 finally:
@@ -112,7 +118,7 @@ class ServerService(Service):
             links = self.preparing.meet(self.program, session.name, session.client, partial(self._draw, session))
             self._sessions[session.name] = session
             self._prepare_many(client, links, session)
-        except (Refused, TurnedAway):
+        except (Refused, TurnedAway, CheckFailed):
             raise
         except PartyError as error:
             if session.over.wait(0.1):
@@ -129,7 +135,8 @@ class ServerService(Service):
         s, maker = self.settings, self.preparing.maker
         client.timeout = s.timeout
         client.send_letter(session=session.name, maker=maker.name, comparison=self.comparison, depth=s.depth,
-                           batch=s.max_batch, at=s.advertise or "", **self.preparing.offer)  # fmt: skip
+                           batch=s.max_batch, at=s.advertise or "", checked=self.plan.checked,
+                           **self.preparing.offer)  # fmt: skip
         party = Server(self.plan, self.weights, client=client, **links)
         half = maker.server(party, self.preparing.model)
         self.preparing.begin(half, client, partial(self._draw, session))
@@ -152,7 +159,12 @@ class ServerService(Service):
                 self.ledger.prepare(session.name, number, session.client)
             client.send_letter(number=first, count=count)
             start = time.monotonic()
-            for prepared in half.prepare_several(batch, count):
+            try:
+                found = half.prepare_several(batch, count)
+            except CheckFailed:
+                self._failed(client, session, first)
+                raise
+            for prepared in found:
                 session.pool.put(prepared)
                 self.metrics.waiting(1)
             seconds, sent = time.monotonic() - start, party.count().total_bytes
@@ -261,10 +273,30 @@ class ServerService(Service):
             self.ledger.burn(session.name, number)
             self.metrics.failed()
             client.deadline = float("inf")  # it is told that it was too slow
-            tell(client, str(error) if isinstance(error, PartyError) else "an error of the server's; its log has it")
+            if isinstance(error, CheckFailed):
+                self._failed(client, session, number)
+            else:
+                ours = "an error of the server's; its log has it"
+                tell(client, str(error) if isinstance(error, PartyError) else ours)
             raise
         finally:
             self.limits.release(session.client, samples)
         client.deadline = float("inf")
         self.ledger.done(session.name, number)
         self.metrics.inference("online", time.monotonic() - start, party.count().total_bytes)
+
+    # --- a client that deviates --------------------------------------------------------------------------------------
+
+    def _failed(self, client: StreamChannel, session: _Session, number: int) -> None:
+        """A check of the client's messages has failed: nothing more is answered, in its other sessions either."""
+        failed = Failed(session.client, session.fingerprint, session.name, number)
+        self.fail(failed)  # before it is told, so that it does not come back before
+        for each in [*self._sessions.values()]:
+            if each.client == session.client:
+                each.over.set()
+                each.pool.wake()
+        tell(client, _FAILED)
+        try:
+            self.preparing.report(self.program, failed)
+        except PartyError as error:
+            log.warning("the dealer was not told who is refused", client=session.client, why=str(error))

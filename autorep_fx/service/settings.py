@@ -54,6 +54,7 @@ class Listening(Party):
     strangers: int = Field(64, ge=1, description="connections at once of one address that have not said who they are")
     sessions: int = Field(64, ge=1, description="sessions at once")
     client_sessions: int = Field(8, ge=1, description="sessions at once of one client")
+    client_checked: int = Field(2, ge=1, description="sessions at once of one client, where its messages are checked")
     rate: float = Field(100.0, gt=0, description="samples a second, of all clients")
     client_rate: float = Field(20.0, gt=0, description="samples a second, of one client")
     megabytes: float = Field(2000.0, gt=0, description="megabytes a second, offline and online, of all clients")

@@ -49,7 +49,7 @@ def given(args: Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 def _kinds(hint: Any) -> set[Any]:
     """What a type is made of."""
-    if get_origin(hint) is Mapping or not get_args(hint):
+    if get_origin(hint) in (Mapping, Callable) or not get_args(hint):
         return {get_origin(hint) or hint}
     return set().union(*map(_kinds, get_args(hint)))
 

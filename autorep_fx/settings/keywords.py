@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from ..secure.link.network import Network
-from .kinds import AtLeastOne, Count, Device, Folder, Fraction, NotNegative, Positive
-from .settings import Degree, Fit, Granularity, Initial, Method, NetworkName
+from .kinds import AtLeastOne, Count, Device, Folder, Fraction, Function, NotNegative, Positive
+from .settings import Best, Degree, Fit, Granularity, Initial, Method, NetworkName
 
 
 class _Fitted(TypedDict, total=False):
     growth: Positive | None
     device: Device | None
+    loss: Function | None
     progress: bool | None
 
 
@@ -32,6 +33,8 @@ class _Trained(_Fitted, total=False):
     growth_weight: NotNegative
     grad_clip: Positive | None
     temperature: Positive
+    metric: Function | None
+    keep_best: Best | None
     feature_weight: NotNegative
     mixed: bool | None
     compile: bool

@@ -7,7 +7,7 @@ import numbers
 import os
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -55,6 +55,10 @@ Fraction = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(low=0)]
 Folder = str | os.PathLike
+#: By name, "mse_loss" of torch.nn.functional or "package.module:name" of one's own, or itself.
+Function = (
+    Annotated[str, Spelling(r"[A-Za-z_]\w*|[\w.]+:[\w.]+", "mse_loss or package.module:name")] | Callable[..., Any]
+)
 if TYPE_CHECKING:
     Device = str | torch.device
 else:  # options need no torch, and keep the name
@@ -78,6 +82,8 @@ def allowed(hint: Any, default: Any = None) -> str:
         return " or ".join(kinds + ["None"] * (len(kinds) < len(args) and default is not None))
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, args))}"
+    if get_origin(hint) is Callable:
+        return "a function"
     if args:
         return f"a mapping of {allowed(args[0])} to {allowed(args[1])}"
     return {int: "a whole number", float: "a number", **_WORDS}.get(hint, f"a {getattr(hint, '__name__', hint)}")
@@ -91,6 +97,8 @@ def _fits(hint: Any, value: Any) -> bool:
         return any(_fits(arg, value) for arg in args)
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in args
+    if get_origin(hint) is Callable:
+        return callable(value)
     if args:  # a mapping
         return isinstance(value, Mapping) and all(_fits(args[0], k) and _fits(args[1], v) for k, v in value.items())
     if hint is int:

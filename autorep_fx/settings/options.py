@@ -164,9 +164,17 @@ def plain(value: Any) -> Any:
         return {field.name: float(getattr(value, field.name)) for field in fields(value)}  # a link of numbers
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if callable(value):
+        return name_of(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return value
     return int(value) if isinstance(value, numbers.Integral) else float(value)  # NumPy's too
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """``package.module:name``, by which a recipe and a command name a function; of an object that of its class."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 _wrapped = functools.partial(textwrap.fill, width=112, initial_indent=4 * " ", subsequent_indent=8 * " ")

@@ -11,12 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from ..errors import BudgetError
 from ..secure.link.network import Network
-from .kinds import AtLeastOne, Count, Device, Folder, Fraction, NotNegative, Positive, Range
+from .kinds import AtLeastOne, Count, Device, Folder, Fraction, Function, NotNegative, Positive, Range
 from .options import Options, options
 
 Degree = Annotated[int, Range(1, 4)]
 Fit = Literal["traced", "gaussian"]
 Granularity = Literal["element", "channel", "layer"]
+Best = Literal["highest", "lowest"]
 Initial = Literal["score", "uniform"]
 Method = Literal["autorep", "snl"]
 NetworkName = Literal["loopback", "lan", "wan"]
@@ -34,6 +35,12 @@ class _Fitted(Options):
     device: Device | None = None
     """Where it is computed: a name of torch, "cpu" or "cuda:1", or a ``torch.device``. The network ends there, data go
     there batch by batch, and models that stay as they are have a copy there; None is where the network is."""
+
+    loss: Function | None = None
+    """What outputs and targets come to: a function of both that gives one number, the mean over the batch. Outputs are
+    what the network returns, targets what the data have beside the inputs: tensors, or tuples and dicts of them. By
+    name it is one of torch.nn.functional, "mse_loss", or "package.module:name". None is cross-entropy, of rows of
+    scores and class numbers; where data have no labels, scores of a budget go by the change of the outputs."""
 
     progress: bool | None = None
     """Show progress bars; None shows them on a terminal, and prints a line an epoch where there is none."""
@@ -105,7 +112,16 @@ class _Trained(_Fitted):
     """Largest norm of the gradient of weights and coefficients; None for no limit."""
 
     temperature: Positive = 4.0
-    """Of the distillation, where there is a teacher."""
+    """Of the distillation, where there is a teacher and the loss is cross-entropy. With another loss outputs are held
+    to the teacher's by ``|o - t|^2 / |t|^2``, on average over the tensors that there are."""
+
+    metric: Function | None = None
+    """What an epoch reports beside the loss: a function of outputs and targets, as ``loss`` is, that gives a number for
+    a batch; the mean over the samples counts. None is the accuracy, or with a ``loss`` that itself."""
+
+    keep_best: Best | None = None
+    """End with the weights of the epoch whose metric of the validation is the "highest" or the "lowest", among those
+    behind the mask phase and within the limits; None ends with those of the last epoch."""
 
     feature_weight: NotNegative = 0.0
     """Weight of a term that holds every site's output to the teacher's, ``|f - t|^2 / |t|^2`` on average over the

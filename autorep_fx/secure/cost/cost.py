@@ -123,7 +123,8 @@ def plan_cost(
 
 def quickest(plan: Plan, network: Network, batch: int = 1, maker: Maker = DEALT) -> Cost:
     """Cost with the comparison with which a plan takes less time online, of those that the maker has."""
-    costs = (plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in maker.comparisons)
+    names = maker.comparisons_of(plan)
+    costs = (plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in names)
     return min(costs, key=lambda cost: cost.online_seconds)
 
 

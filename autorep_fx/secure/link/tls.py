@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import ipaddress
 import logging
 import os
@@ -81,6 +82,13 @@ def name_of(connection: ssl.SSLSocket) -> str:
             if kind == "commonName":
                 return name
     raise PartyError("the peer's certificate names nobody")
+
+
+def fingerprint_of(connection: socket.socket) -> str:
+    """SHA-256 of the peer's certificate, hexadecimal, as ``openssl x509 -fingerprint -sha256`` says it; "" on a plain
+    connection."""
+    shown = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    return hashlib.sha256(shown).hexdigest() if shown else ""
 
 
 def runs_out(connection: ssl.SSLSocket) -> float:

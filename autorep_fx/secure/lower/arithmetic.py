@@ -120,8 +120,8 @@ def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor) -> str:
             f"multiplies samples {shape} by {tuple(factor.shape)}; a finite factor that broadcasts to the sample is "
             "supported"
         )
-    factor = factor.reshape(*(1,) * (len(shape) - factor.dim()), *factor.shape)
-    if all(n == 1 for n in factor.shape[1:]):
+    factor = factor.reshape((*(1,) * (len(shape) - factor.dim()), *factor.shape))
+    if shape and all(n == 1 for n in factor.shape[1:]):
         scale = factor.flatten().expand(shape[0]).clone()
         return low.emit(call, "affine", (x,), secrets={"scale": scale, "shift": torch.zeros_like(scale)})
     scale = factor.expand(shape).flatten().clone()
@@ -146,6 +146,18 @@ def square(low: Lowering, call: Call) -> str:
     count = math.prod(shape)
     return low.emit(call, "hybrid", (x,), secrets={"coeffs": coeffs}, kind="relu", degree=2,
                     per_channel=count // shape[0], kept=torch.arange(0), replaced=torch.arange(count))  # fmt: skip
+
+
+@lowers(functions=(torch.abs, torch.absolute, operator.abs), methods=("abs", "absolute", "__abs__"))
+def absolute(low: Lowering, call: Call) -> str:
+    """A leaky ReLU with a slope of -1 that is kept everywhere; no site, so no budget takes it."""
+    x = low.value(call.get(0, "input"))
+    shape = low.shape_of(x)
+    if not shape:
+        raise Unsupported("an absolute value of samples without axes; unsqueeze one")
+    count = math.prod(shape)
+    return low.emit(call, "hybrid", (x,), kind="leaky_relu", slope=-1.0, degree=1, per_channel=count // shape[0],
+                    kept=torch.arange(count), replaced=torch.arange(0))  # fmt: skip
 
 
 def _number(value: Any, what: str) -> float:

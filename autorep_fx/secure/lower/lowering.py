@@ -13,14 +13,18 @@ from torch.fx.node import map_arg
 from ...errors import CompileError
 from ...graph.attached import attached
 from ...graph.finish import finishes
+from ...graph.tail import tail
 from ...graph.unread import read
 from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
+from ..program.step_json import to_json
 from .call import Call, Unsupported
 from .memory import Memory, tensors
 from .output import form_of
 from .refused import reason
+from .tail import Tail
+from .tail_table import TABLE as TAIL
 
 #: (node.op, type of the module, or function, or method name) -> lowering.
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
@@ -95,6 +99,15 @@ class Lowering:
         self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
         self.private = _private_nodes(self.values)
         self.finishes = finishes(gm)
+        self.tail = tail(gm) - {*self.finishes}
+        for node in gm.graph.nodes:  # what is done last of all to what the tail gives is of the tail
+            if node in self.finishes and self.finishes[node].source in self.tail:
+                del self.finishes[node]
+                self.tail.add(node)
+        self.last = Tail(self, self._opened, TAIL)
+        #: Where each value that the client learns begins in the row of a sample, and how long that is.
+        self.starts: dict[str, int] = {}
+        self.size = 0
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
@@ -113,9 +126,10 @@ class Lowering:
         Raises:
             Unsupported: no axis is.
         """
-        if node in self.broken:
-            return 0
-        small, large = self.values[node], self.more_values[node]
+        return 0 if node in self.broken else self._batch_of(self.values[node], self.more_values[node])
+
+    @staticmethod
+    def _batch_of(small: Any, large: Any) -> int:
         if not isinstance(small, Tensor):
             raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
         if small.dim() == large.dim():
@@ -138,6 +152,13 @@ class Lowering:
                 f"has the batch at axis {axis} of its result; move it back to axis 0 before (transpose, mean(0))"
             )
         return (*shape[:axis], *shape[axis + 1 :])
+
+    def part_shape(self, node: fx.Node, part: int) -> tuple[int, ...]:
+        """Shape of one sample of one of the tensors that a node gives."""
+        small, large = self.values[node][part], self.more_values[node][part]
+        if self._batch_of(small, large) != 0:
+            raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
+        return tuple(small.shape[1:])
 
     def axis(self, node: fx.Node, dim: int) -> int | None:
         """The axis of a sample that is ``dim`` of a node's value; None for the batch."""
@@ -189,6 +210,8 @@ class Lowering:
                     self.shapes[name] = self.sample_shape(node)
                 elif node.op == "output":
                     output, form = self._output(node)
+                elif node in self.tail:
+                    self.last.add(node)
                 else:
                     self.names[node] = self._lower(node)
             except Unsupported as error:
@@ -210,13 +233,21 @@ class Lowering:
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
-        for part in module.modules() if module is not None else ():
-            for what in attached(part, backward=False):
-                raise Unsupported(f"has {what}")
         key = (node.op, type(module) if module is not None else node.target)
         lowering = self.table.get(key)
         if lowering is None:
+            self._check_attached(module)
             raise Unsupported(reason(node, key))
+        return lowering(self, self.call(node, takes_sizes=lowering.takes_sizes))
+
+    def call(self, node: fx.Node, takes_sizes: bool) -> Call:
+        """A node with its constants.
+
+        Raises:
+            Unsupported: it does more than its operation, or reads what is another constant in every run.
+        """
+        module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
+        self._check_attached(module)
         if module is None and (stale := self.memory.stale_reader(node, self.read)):
             value, reader = stale
             raise Unsupported(
@@ -225,10 +256,29 @@ class Lowering:
             )
 
         def constant(value):
-            return value if value in self.private else self._constant(value, lowering.takes_sizes)
+            return value if value in self.private else self._constant(value, takes_sizes)
 
         args, kwargs = map_arg((node.args, node.kwargs), constant)
-        return lowering(self, Call(node, module, tuple(args), dict(kwargs)))
+        return Call(node, module, tuple(args), dict(kwargs))
+
+    @staticmethod
+    def _check_attached(module: torch.nn.Module | None) -> None:
+        for part in module.modules() if module is not None else ():
+            for what in attached(part, backward=False):
+                raise Unsupported(f"has {what}")
+
+    def places(self, node: fx.Node, source: fx.Node) -> Any:
+        """What a node that only moves elements gives of the numbers 1, 2, ... in place of the values of ``source``; 0
+        where it puts zeros. Two samples."""
+        x = self.values[source]
+        numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64).reshape(x.shape)
+        given = {**self.values, source: numbers}
+        args, kwargs = map_arg((node.args, node.kwargs), given.__getitem__)
+        if node.op == "call_module":
+            return self.gm.get_submodule(node.target)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)
 
     def _constant(self, node: fx.Node, as_size: bool) -> Any:
         """The value of a node that does not depend on the input; of one that has it once for each sample, that of one,
@@ -250,21 +300,21 @@ class Lowering:
                 return one
         raise Unsupported(f"the constant '{node.name}' depends on the batch size, or is random")
 
+    def _opened(self, source: fx.Node) -> tuple[int, Shape]:
+        """Where the values of a node that the client learns begin, and the shape of a sample."""
+        if source not in self.private:
+            raise Unsupported(f"the model returns '{source.name}', which does not depend on the input")
+        shape, name = self.sample_shape(source), self.names[source]
+        if name not in self.starts:
+            self.starts[name], self.size = self.size, self.size + math.prod(shape)
+        return self.starts[name], shape
+
     def _output(self, node: fx.Node) -> tuple[str, Form | None]:
         """The value that the client learns, and what it makes of it."""
-        starts: dict[str, int] = {}  # each value once
-        size = 0
-
-        def place(source: fx.Node) -> tuple[int, Shape]:
-            nonlocal size
-            if source not in self.private:
-                raise Unsupported(f"the model returns '{source.name}', which does not depend on the input")
-            shape, name = self.sample_shape(source), self.names[source]
-            if name not in starts:
-                starts[name], size = size, size + math.prod(shape)
-            return starts[name], shape
-
-        form = form_of(node.args[0], self.finishes, place)
+        form = form_of(node.args[0], self.finishes, self._opened, self.last.names)
+        if steps := self.last.needed(form):
+            form = {"tail": [[to_json(step) for step in steps], form]}
+        starts = self.starts
         if not starts:
             raise Unsupported("the model returns nothing that depends on the input")
         if len(starts) == 1:
@@ -272,7 +322,7 @@ class Lowering:
             return name, None if form == {"tensor": [0, [*self.shapes[name]], []]} else form
         rows = [self._append(f"output.{i}", "reshape", (name,), (math.prod(self.shapes[name]),))
                 for i, name in enumerate(starts)]  # fmt: skip
-        return self._append("output.row", "cat", tuple(rows), (size,), attrs={"dim": 1}), form
+        return self._append("output.row", "cat", tuple(rows), (self.size,), attrs={"dim": 1}), form
 
 
 def _step_name(node: fx.Node) -> str:

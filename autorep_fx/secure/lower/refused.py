@@ -42,7 +42,6 @@ _EXPONENTIAL = (
     "softplus, elu or a square (x * x) in its place"
 )
 _WAVE = "is no activation that can be compared or replaced; train with tanh, gelu or a square (x * x) in its place"
-_ABSOLUTE = "compares, but is none of the known activations; write it as 2 * relu(x) - x"
 _COMPARISON = (
     "makes a 0 or 1 of a private comparison; relu(x) is x where x > 0 and 0 elsewhere, leaky_relu(x, a) is a * x "
     "there, and hardsigmoid(x) goes from 0 to 1 with a slope"
@@ -131,7 +130,6 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_ROOT, _functions("sqrt rsqrt reciprocal")),
     (_EXPONENTIAL, _functions("exp exp2 expm1 log log1p log2 log10 logit xlogy sinh cosh")),
     (_WAVE, _functions("sin cos tan asin acos atan atan2 erf erfc sinc erfinv")),
-    (_ABSOLUTE, _functions("abs absolute")),
     (_COMPARISON, _functions("gt ge lt le eq ne greater less sign sgn heaviside where masked_fill")),
     (_COMPARISON, _functions("logical_and logical_or logical_not bitwise_and bitwise_or")),
     (_ROUNDING, _functions("round floor ceil trunc fix frac fmod remainder floordiv mod floor_divide")),

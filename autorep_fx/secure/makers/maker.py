@@ -18,7 +18,7 @@ from ..correlations.prepared import Prepared
 from ..link.network import Network
 from ..parties.party import Party
 from ..parties.server import Server
-from ..plan.plan import Plan
+from ..plan.plan import CHECKED, Plan
 from ..plan.server_numbers import Numbers
 from ..rates import Rates
 
@@ -124,6 +124,21 @@ class Maker(ABC):
                 f"comparison={name!r} needs a dealer: its keys are made by somebody who knows the masks that they "
                 f"hide; without one it is {' or '.join(map(repr, self.comparisons))}"
             )
+
+    def comparisons_of(self, plan: Plan) -> tuple[str, ...]:
+        """Which variants it has correlations for, of those that a plan allows.
+
+        Raises:
+            ValueError: the plan is checked, and that takes a dealer.
+        """
+        if not plan.checked:
+            return self.comparisons
+        if CHECKED not in self.comparisons:
+            raise ValueError(
+                "a checked program needs a dealer, who makes the tags that the client's messages are checked by, and "
+                "knows the masks; compile without checked=True to run without one"
+            )
+        return (CHECKED,)
 
     @abstractmethod
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import PartyError
 from ..link.channel import Channel, Clock
 from ..link.count import Count
 from ..plan.message_rounds import message_rounds
@@ -26,6 +27,8 @@ class Party:
 
     def __init__(self, name: str, plan: Plan, **links: Channel):
         self.name, self.plan, self.links = name, check_plan(plan), links
+        if plan.checked:
+            raise PartyError("checked programs cannot be run yet: compile without checked=True")
         #: Each message may follow on all of the online phase and all before it; a request on the inference before.
         self.clock = Clock(sum(message_rounds(plan).values()) + _OFFLINE_DEPTH)
         for channel in links.values():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...text import table
-from .input_range import SLACK, InputRange
+from .input_range import InputRange
 from .plan import Plan
 
 #: Rooms of the masked wires of a step, of which a product has two.
@@ -69,8 +69,7 @@ def input_headroom(plan: Plan, values: np.ndarray) -> InputHeadroom:
     """How far values and statistics of a batch in float64 are from the middle of their range, in half spans."""
     within, name = InputRange.of_plan(plan), plan.input.name
     shape = (1, -1, *(1,) * (values.ndim - 2)) if values.ndim > 1 else (1,)
-    slack = SLACK * within.largest
-    low, high = (within.low - slack).reshape(shape), (within.high + slack).reshape(shape)
+    low, high = (end.reshape(shape) for end in within.admitted)
     uses = [Use(name, "range", _away(values, low, high), float(np.abs(values).max()), float(within.largest.max()))]
     for statistic, (least, most) in within.statistics.items():
         found = within.of_samples(values)[statistic]

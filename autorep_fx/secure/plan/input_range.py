@@ -161,6 +161,12 @@ class InputRange:
         return found
 
     @property
+    def admitted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest value of each channel that :meth:`check` lets in."""
+        slack = SLACK * self.largest
+        return self.low - slack, self.high + slack
+
+    @property
     def largest(self) -> np.ndarray:
         """Largest |x| by channel."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
@@ -168,9 +174,8 @@ class InputRange:
     def check(self, x: np.ndarray, name: str = "x") -> None:
         """Raise ValueError where a value of ``x`` (N, C, ...) is outside; says which, and what to do."""
         shape = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else ()
-        low, high = self.low.reshape(shape), self.high.reshape(shape)
-        slack = SLACK * np.maximum(np.abs(low), np.abs(high))
-        beyond = np.maximum(x - (high + slack), (low - slack) - x)
+        low, high = (end.reshape(shape) for end in self.admitted)
+        beyond = np.maximum(x - high, low - x)
         if not (beyond > 0).any():
             return self._check_statistics(x, name)
         at = np.unravel_index(int(beyond.argmax()), x.shape)

@@ -18,6 +18,9 @@ VERSION = 4
 #: How kept activations may be compared: by keys, or by a tree of AND gates.
 COMPARISONS = ("fss", "gmw")
 
+#: How they are where the client's messages are checked: by what a dealer can put its key into.
+CHECKED = "fss"
+
 #: |y| of a masked wire must stay below 2**(width - SPARE) ring units for its truncation to be exact.
 SPARE = 2
 
@@ -97,9 +100,14 @@ class Plan:
 
     ``print(plan)`` shows each step with its ring's width (of its masked wire > of its result), wire form, messages and
     bits.
+
+    Attributes:
+        checked: whether the server checks the client's messages before it gives its half of the output (tags.py); such
+            a plan has rings of 32 bits alone, and compares by keys.
     """
 
     steps: tuple[Step, ...]
+    checked: bool = False
 
     @property
     def input(self) -> Step:
@@ -126,19 +134,32 @@ class Plan:
         return gone
 
     def with_comparison(self, comparison: str) -> Plan:
-        """The same plan with every kept activation compared by ``fss`` or by ``gmw``."""
+        """The same plan with every kept activation compared by ``fss`` or by ``gmw``.
+
+        Raises:
+            ValueError: the plan is checked, and this cannot be.
+        """
+        if self.checked and comparison != CHECKED:
+            raise ValueError(
+                f"comparison={comparison!r}: a checked program compares by {CHECKED!r}, by keys into which the dealer "
+                "puts what the client's messages are checked with"
+            )
         steps = (
             replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s
             for s in self.steps
         )
-        return Plan(tuple(steps))
+        return replace(self, steps=tuple(steps))
 
     def digest(self) -> bytes:
         """16 bytes that two parties compare before they start: of the one text that says everything in the plan."""
-        return digest([VERSION, *(to_json(step) for step in self.steps)])[:16]
+        said = [VERSION, *(["checked"] if self.checked else []), *(to_json(step) for step in self.steps)]
+        return digest(said)[:16]
 
     def __repr__(self) -> str:
-        return f"Plan({len(self.steps)} steps, {shape(self.input.shape, 'N')} -> {shape(self.output.shape, 'N')})"
+        checked = ", checked" if self.checked else ""
+        return (
+            f"Plan({len(self.steps)} steps, {shape(self.input.shape, 'N')} -> {shape(self.output.shape, 'N')}{checked})"
+        )
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "width", "frac_bits", "wire", "messages", "public")]

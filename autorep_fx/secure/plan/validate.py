@@ -15,7 +15,7 @@ from ..program import checks, shapes
 from ..program.checks import Rule, check, check_step
 from ..program.shapes import Shape
 from .attributes import EXPONENT, WIDTH
-from .plan import Plan, Step
+from .plan import CHECKED, Plan, Step
 from .server_numbers import Numbers
 from .table import OPERATIONS
 
@@ -46,6 +46,8 @@ def check_plan(plan: Plan) -> Plan:
         if step.inputs:
             _check_exponent(step, [exponents[name] for name in step.inputs])
             _check_width(step, min(widths[name] for name in step.inputs))
+        if plan.checked:
+            _check_checked(step)
         known[step.name], exponents[step.name], widths[step.name] = step.shape, step.frac_bits, step.width
     return plan
 
@@ -65,6 +67,14 @@ def _check_width(step: Step, given: int) -> None:
     shift = a.get("shift", 0)
     if any(bits > a.get("wire", 64) - 2 for bits in (shift if isinstance(shift, tuple) else (shift,))):
         raise FormatError(f"'shift' of step '{step.name}' must leave two bits of its wire")
+
+
+def _check_checked(step: Step) -> None:
+    """Of values in rings of 64 bits a tag of 64 would miss errors in the highest bits."""
+    if step.width != 32 or step.attrs.get("wire", 32) != 32:
+        raise FormatError(f"step '{step.name}' of a checked plan must be in a ring of 32 bits")
+    if step.attrs.get("comparison") not in (None, CHECKED):
+        raise FormatError(f"step '{step.name}' of a checked plan must compare by {CHECKED!r}")
 
 
 def _check_exponent(step: Step, given: list[int]) -> None:

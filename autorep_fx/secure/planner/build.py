@@ -18,7 +18,8 @@ def build(program: Program, reach: Reach, limits: Limits, margins: Margins, whol
     """
     b, public = Builder(program, reach, limits, margins, whole, gains, extremes), program.public
     scale = whole_bits(b.reach(public.input))
-    b.add(Node(public.input, "input", [], public.input_shape, bits=0, most=limits.input + max(scale, 0), scale=scale,
+    most = min(limits.input + max(scale, 0), limits.fraction + scale)
+    b.add(Node(public.input, "input", [], public.input_shape, bits=0, most=most, scale=scale,
                gain=gains.rounded(public.input)))  # fmt: skip
     for step in public.steps:
         SOURCES[step.op].build(b, step)

@@ -16,6 +16,7 @@ from ..plan.plan import SPARE, Plan, Step
 from ..plan.server_numbers import Numbers
 from ..program.plaintext import values
 from ..program.program import Program
+from .clamp import clips
 from .ranges import at_once
 from .rooms import Looked, bottom
 from .table import PLANNED
@@ -82,8 +83,9 @@ def _limit(step: Step, room: str) -> float:
 def _walk(
     program: Program, plan: Plan, numbers: dict[str, Numbers], x: Tensor
 ) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """((step, room), largest of each sample) of every masked wire; values by the names of the program."""
+    """((step, room), largest of each sample) of every masked wire; values by the names of the program. What clips the
+    input has room for whatever comes."""
     looked = Looked(program, plan, numbers, values(program, x))
     for step in plan.steps:
-        if step.masked:
+        if step.masked and not clips(step.name):
             yield from PLANNED[step.op].rooms(looked, step)

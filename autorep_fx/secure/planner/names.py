@@ -9,3 +9,6 @@ CUT = ".cut"
 #: What travels of a site of lines: the positions that are taken, what they compute, their factors behind it, and all
 #: back in their places.
 TAKEN, ACT, OWN, PUT = ".taken", ".act", ".own", ".put"
+
+#: An input that is clipped: what a client asks about, and what clips it.
+ASKED, CLAMP = ".asked", ".clamp"

@@ -90,7 +90,8 @@ def whole_bits(largest: float) -> int:
 @dataclass(frozen=True)
 class Limits:
     """Bits that the planner does not exceed: significant ones of truncated values, weights and factors (15 fit 16-bit
-    storage) and of public numbers; of the input and the output fractional ones, or significant ones below 1."""
+    storage) and of public numbers; of the input and the output fractional ones, or significant ones below 1; and of the
+    input fractional ones, however small it is."""
 
     value: int = 14
     weight: int = 15
@@ -98,6 +99,7 @@ class Limits:
     input: int = 16
     number: int = 12
     output: int = 16
+    fraction: int = 1000
 
 
 @dataclass(frozen=True)

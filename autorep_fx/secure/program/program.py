@@ -12,6 +12,7 @@ import numpy as np
 from ...text import brief, shape, table
 from .checks import is_tensor
 from .outputs import Form
+from .tail.tail import steps_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,6 +115,9 @@ class Program:
             attrs = " ".join(f"{key}={_short(value)}" for key, value in step.attrs.items())
             rows.append((step.name, step.op, " ".join(step.inputs), shape(step.shape, "N"), secrets, attrs))
         rows.append(("output", "open", self.public.output, shape(self.public.output_shape, "N"), "", "to the client"))
+        for last in steps_of(self.public.form["tail"][0] if self.public.form and "tail" in self.public.form else []):
+            attrs = " ".join(f"{key}={_short(value)[:40]}" for key, value in last.attrs.items())
+            rows.append((last.name, f"{last.op}, client", " ".join(last.inputs), shape(last.shape, "N"), "", attrs))
         title = f"{len(self.steps)} steps, {_count(self.server)} private numbers"
         return f"{title}\n{table(rows)}"
 

@@ -30,6 +30,7 @@ SPELLINGS = {
     "scale by sample": (Fn(lambda x, c: x / c, (1, 3, 8, 8)), ["reshape", "affine", "reshape"]),
     "normalise": (Fn(lambda x, c: (x - c) / c.abs()), ["add_private", "affine"]),
     "square": (Fn(lambda x, c: x**2 + x.square() + torch.pow(x, 2)), ["hybrid", "hybrid", "add", "hybrid", "add"]),
+    "absolute value": (Fn(lambda x, c: x.abs() + torch.abs(x) + abs(x)), [*["hybrid"] * 2, "add", "hybrid", "add"]),
     "product": (Fn(lambda x, c: x * x.mean((2, 3), keepdim=True)), ["mean", "mul"]),
     "product expanded": (Fn(lambda x, c: x * x.mean((2, 3), keepdim=True).expand_as(x)), ["mean", "mul"]),
     "casts": (Fn(lambda x, c: x.to(torch.float64).type_as(x) + 1), ["add_number"]),
