@@ -177,7 +177,9 @@ def write(path: Path, rows: list[dict]) -> None:
         yes.append("yes" if r.get("compiles") else "coarse" if r.get("coarse") else "no")
         cells = (r["package"], r["name"], r.get("sites", ""), count, *yes, r.get("error") or r.get("note", ""))
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    path.write_text("\n".join(lines) + "\n")
+    before = path.read_text() if path.is_file() else ""
+    _, heading, written_by_hand = before.partition("\n## ")
+    path.write_text("\n".join(lines) + "\n" + heading + written_by_hand)
 
 
 def main() -> None:

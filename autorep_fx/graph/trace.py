@@ -21,7 +21,7 @@ from .arguments import called_with, inputs
 from .attached import attached
 from .augmented import settle_augmented
 from .autocast import warn_of, watched
-from .concrete import Shaped, Values, guard
+from .concrete import Counted, Shaped, Values, guard
 from .devices import autocast, autocasts, device_of
 from .functions import KeptFunctions, kept_whole, put
 from .gradients import stop_gradients
@@ -72,7 +72,7 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         if self.values is None:
             return Recorded(node, self)
-        return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
+        return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else Counted(node, self)
 
     def count(self, node: fx.Node) -> int | None:
         """How many parts a node returns, which an example tells; None of what returns a tensor."""
