@@ -12,6 +12,7 @@ import torch
 
 import autorep_fx as ar
 from autorep_fx.cli import main
+from autorep_fx.secure.planner.clamp import is_clamped
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "resnet_cifar(8, 10, 1)"
@@ -62,6 +63,7 @@ def test_from_weights_to_a_cost(files, tmp_path, capsys):
     cost = ar.SecureProgram.load(tmp_path / "program").cost("lan", comparison="gmw", batch=8)
     assert found["rounds"] == cost.rounds and found["online_bytes"] == cost.online
     assert "input" in run(capsys, "cost", tmp_path / "program", "--steps")
+    assert "without a dealer" in run(capsys, "cost", tmp_path / "program", "--network", "wan", "--no-dealer")
     run(capsys, "publish", tmp_path / "program", "--out", tmp_path / "public")
     assert sorted(path.name for path in (tmp_path / "public").iterdir()) == ["input.json", "public.json"]
 
@@ -74,6 +76,20 @@ def test_a_state_dict_is_compiled_too(files, tmp_path, capsys):
     answer = ar.SecureProgram.load(tmp_path / "program").run(x).output
     with torch.no_grad():
         torch.testing.assert_close(answer, model(x), atol=0.02, rtol=0)
+
+
+def test_a_program_is_checked_and_clips_where_that_is_said(tmp_path, capsys, monkeypatch):
+    text = "from torch import nn\n\n\ndef tiny():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())\n"
+    (tmp_path / "tiny_network.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    np.save(tmp_path / "tiny.npy", torch.randn(16, 1, 4, 4).numpy())
+    torch.save(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).state_dict(), tmp_path / "tiny.pt")
+    for flags, checked, clamped in (([], False, False), (["--checked"], True, True), (["--clamp"], False, True),
+                                    (["--checked", "--no-clamp"], True, False)):  # fmt: skip
+        run(capsys, "compile", "tiny_network:tiny", "--weights", tmp_path / "tiny.pt", "--examples",
+            tmp_path / "tiny.npy", "--out", tmp_path / "program", *flags)  # fmt: skip
+        program = ar.SecureProgram.load(tmp_path / "program")
+        assert program.checked == checked and is_clamped(program.native[0]) == clamped
 
 
 def test_mistakes_are_one_line(files, tmp_path, capsys):

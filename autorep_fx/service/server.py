@@ -145,6 +145,7 @@ class ServerService(Service):
         while self._next(client, session):
             letter = client.receive_letter(prepare=int)
             batch = letter["prepare"]
+            self.check_refused(client, session.client, session.fingerprint)  # also by another process, or by hand
             self.check_batch(client, batch)
             wanted, first = letter.get("count"), half.inference + 1
             try:
@@ -256,6 +257,8 @@ class ServerService(Service):
         return client.wait(0.0)  # what was asked before it closed is answered
 
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
+        if self.plan.checked:
+            self.check_refused(client, session.client, session.fingerprint)
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
             if session.over.is_set():

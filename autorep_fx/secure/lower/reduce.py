@@ -21,22 +21,18 @@ _NO_PLACES = (
 
 @lowers(functions=(torch.mean,), methods=("mean",))
 def mean(low: Lowering, call: Call) -> str:
-    return _mean(low, call, "averages", "")
+    return _total(low, call, "mean", "averages")
 
 
 @lowers(functions=(torch.sum,), methods=("sum",))
 def total(low: Lowering, call: Call) -> str:
-    """A mean, times how many there are."""
-    shape = low.shape_of(low.value(call.get(0, "input"), anywhere=True))
-    x = _mean(low, call, "sums", ".mean")
-    count = math.prod(shape[axis] for axis in _axes(low, call, "sums"))
-    return low.emit(call, "scale", (x,), factor=float(count))
+    return _total(low, call, "sum", "sums")
 
 
-def _mean(low: Lowering, call: Call, what: str, suffix: str) -> str:
+def _total(low: Lowering, call: Call, op: str, what: str) -> str:
     x = low.value(call.get(0, "input"), anywhere=True)
     dims = tuple(axis + 1 for axis in _axes(low, call, what))
-    return low.emit(call, "mean", (x,), suffix=suffix, dims=dims, keepdim=bool(call.get(2, "keepdim", False)))
+    return low.emit(call, op, (x,), dims=dims, keepdim=bool(call.get(2, "keepdim", False)))
 
 
 @lowers(functions=(torch.amax,), methods=("amax",))

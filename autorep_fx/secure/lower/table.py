@@ -8,13 +8,16 @@ from ..program.program import Program
 from . import (
     activation,
     arithmetic,
+    attention,
     convolution,
     join,
     linear,
     matmul,
     moves,
+    norm,
     parts,
     pooling,
+    ranged,
     reduce,
     resample,
     shape,
@@ -24,8 +27,10 @@ from . import (
 from .fold import fold_affine
 from .lowering import Lowering, Table
 
-FAMILIES = (activation, arithmetic, convolution, join, linear, matmul, moves, parts, pooling, reduce, resample, shape,
-            transposed, unfold)  # fmt: skip
+FAMILIES = (
+    activation, arithmetic, attention, convolution, join, linear, matmul, moves, norm, parts, pooling, ranged, reduce,
+    resample, shape, transposed, unfold,
+)  # fmt: skip
 
 TABLE: Table = {
     spelling: function

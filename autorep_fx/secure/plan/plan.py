@@ -63,6 +63,11 @@ class Step:
         """Bits by which the result of each kept position is shifted up, (K,), where some are (fold_squares.py)."""
         return np.array(self.attrs["lifts"])[self.attrs["kept"] // (self.size // self.shape[0])]
 
+    @cached_property
+    def lifted(self) -> Step:
+        """The same with its result in a ring of 64 bits; see :attr:`Plan.lifted`."""
+        return replace(self, width=64)
+
     @property
     def masked(self) -> bool:
         """Whether what it reads is opened under masks: then the server sends it, and the result is shared."""
@@ -108,6 +113,12 @@ class Plan:
 
     steps: tuple[Step, ...]
     checked: bool = False
+
+    @cached_property
+    def lifted(self) -> Plan:
+        """The same with every result in a ring of 64 bits, as the client of a checked plan computes it: numbers whose
+        low bits are what the plan says."""
+        return replace(self, steps=tuple(step.lifted for step in self.steps))
 
     @property
     def input(self) -> Step:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....kernels.masked import full
+from ....kernels.masked import full, relu_merged
 from ...correlations.prepared import Shares
 from ...plan import wire
 from ...plan.plan import Step
@@ -72,12 +72,13 @@ def _with_spline(
 
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Exchange) -> np.ndarray:
     """Share of the kept function at exponent f, flat over batch and kept positions."""
-    a, k = step.attrs, kernel()
-    at = [m if point == 0 else m - m.dtype.type(point << a["shift"]) for point in wire.points(step)]
-    found = []
+    a, k, at, found = step.attrs, kernel(), wire.moved(step, m), []
     if a["comparison"] == "fss":
-        for moved in at:
+        for i, moved in enumerate(at):
             window = k.window(moved, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
+            if "compared" in shares:
+                found.append(relu_merged(shares["compared"][i], window, shares["relu"], a["window"] - 1, party == 0))
+                continue
             found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))
     else:
         found = _kept_gmw(step, at, shares, party, exchange)

@@ -18,6 +18,7 @@ _RULES = {
     "windows": Rule(
         lambda s, x: shapes.windows_apart(s.attrs, x), {"kernel": pair(1), "stride": pair(1), "dilation": pair(1)}
     ),
+    "keep": Rule(lambda s, x: x, {"positions": checks.POSITIONS}),
     "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": checks.WHOLE}, inputs=None),
 }
 
