@@ -59,6 +59,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser)
     parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
     parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+    _add_dealer(parser, "plan for runs with one, or for client and server alone")
     parser.add_argument("--checked", action="store_true",
                         help="check the messages of clients, so that one that deviates gets nothing")  # fmt: skip
     parser.add_argument("--clamp", action=BooleanOptionalAction,
@@ -76,6 +77,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     parser.add_argument("--network", default="lan", help="loopback, lan or wan")
     parser.add_argument("--comparison", default="auto", help="fss, gmw or auto")
     parser.add_argument("--batch", type=int, default=1, help="samples of an inference")
+    _add_dealer(parser, "with one, or between client and server alone")
     parser.add_argument("--steps", action="store_true", help="print every step of the plan, too")
     _add_json(parser)
 
@@ -123,18 +125,20 @@ def compile_model(args: Namespace) -> int:
     network = _network(args)
     if not isinstance(network, fx.GraphModule):
         network = transform(network, example_inputs=x[:1])
-    program = compile(network, x, network=args.network, checked=args.checked, clamp=args.clamp)
+    program = compile(network, x, network=args.network, dealer=args.dealer, checked=args.checked,
+                      clamp=args.clamp)  # fmt: skip
     program.save(args.out)
     pictures.save(args.out)
-    _print_cost(program.cost(args.network), args)
+    _print_cost(program.cost(args.network, dealer=args.dealer), args)
     return 0
 
 
 def cost_of_program(args: Namespace) -> int:
     program = SecureProgram.load(args.folder)
     if args.steps and not args.json:
-        print(program.plan(comparison=args.comparison, network=args.network))
-    _print_cost(program.cost(args.network, comparison=args.comparison, batch=args.batch), args)
+        print(program.plan(comparison=args.comparison, network=args.network, dealer=args.dealer))
+    cost = program.cost(args.network, comparison=args.comparison, batch=args.batch, dealer=args.dealer)
+    _print_cost(cost, args)
     return 0
 
 
@@ -173,11 +177,16 @@ def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_dealer(parser: ArgumentParser, text: str) -> None:
+    parser.add_argument("--dealer", action=BooleanOptionalAction, default=True, help=text)
+
+
 def _print_cost(cost: Cost, args: Namespace) -> None:
     if not args.json:
         print(cost)
         return
-    print(json.dumps({"comparison": cost.comparison, "rounds": cost.rounds, "online_seconds": cost.online_seconds,
+    print(json.dumps({"comparison": cost.comparison, "maker": cost.maker, "rounds": cost.rounds,
+                      "offline_rounds": cost.offline_rounds, "online_seconds": cost.online_seconds,
                       "offline_seconds": cost.offline_seconds, "online_bytes": cost.online,
                       "offline_bytes": cost.offline, "setup_bytes": cost.setup}))  # fmt: skip
 

@@ -63,6 +63,7 @@ def test_from_weights_to_a_cost(files, tmp_path, capsys):
     cost = ar.SecureProgram.load(tmp_path / "program").cost("lan", comparison="gmw", batch=8)
     assert found["rounds"] == cost.rounds and found["online_bytes"] == cost.online
     assert "input" in run(capsys, "cost", tmp_path / "program", "--steps")
+    assert "without a dealer" in run(capsys, "cost", tmp_path / "program", "--network", "wan", "--no-dealer")
     run(capsys, "publish", tmp_path / "program", "--out", tmp_path / "public")
     assert sorted(path.name for path in (tmp_path / "public").iterdir()) == ["input.json", "public.json"]
 

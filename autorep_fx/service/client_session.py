@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -57,7 +57,7 @@ class ClientSession:
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False
-        self._checked = plan.checked
+        self._runs = ThreadPoolExecutor(1) if plan.checked else None
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
         s, preparing = options, at_client(options.dealer is not None)(options, plan.checked)
@@ -136,10 +136,13 @@ class ClientSession:
     def _infer(self, prepared: Prepared, values: np.ndarray) -> np.ndarray:
         """Of a checked program an interruption waits for the answer: who leaves behind a challenge is taken for one
         that would not answer it."""
-        if not self._checked:
+        if self._runs is None:
             return self._answering.infer(prepared, values)
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(self._answering.infer, prepared, values).result()
+        running = self._runs.submit(self._answering.infer, prepared, values)
+        try:
+            return running.result()
+        finally:
+            wait([running])
 
     def waiting(self) -> int:
         """How many are prepared for batches of the usual size."""
@@ -156,9 +159,10 @@ class ClientSession:
     def close(self, patience: float = _MOMENT) -> None:
         """Hang up; of a checked program only once what is being prepared is, if that takes no longer than this."""
         self._over.set()
-        if self._checked:
+        if self._runs is not None:
             self.pool.wake()
             self._thread.join(patience)
+            self._runs.shutdown(wait=False)
         for channel in self._channels:
             channel.close()
         self.pool.close()

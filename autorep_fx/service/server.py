@@ -257,13 +257,13 @@ class ServerService(Service):
         return client.wait(0.0)  # what was asked before it closed is answered
 
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
+        if self.plan.checked:
+            self.check_refused(client, session.client, session.fingerprint)
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
             if session.over.is_set():
                 raise PeerLost(f"it asked for inference {number} when the session was over")
             refuse(client, f"inference {number} is not prepared, or was used")
-        if self.plan.checked:
-            self.check_refused(client, session.client, session.fingerprint)
         self.metrics.waiting(-1)
         session.pool.used = time.monotonic()
         self.ledger.claim(session.name, number)  # before a byte of it goes out

@@ -30,6 +30,7 @@ class Paired(Maker):
     helpers = ()
     comparisons = ("gmw",)
     together = True
+    nearest = True
 
     def __init__(self, name: str, extension: Extension):
         self.name, self.extension = name, extension  # type: ignore[misc]  # of the class elsewhere

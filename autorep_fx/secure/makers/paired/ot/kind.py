@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ....link.channel import Channel
+from ....rates import Rates
 from ..turns import Protocol
 from .said import Said
 
@@ -67,6 +68,14 @@ class Kind(ABC):
     @abstractmethod
     def extension_said(self, n: int, index: int = 0) -> Both:
         """Of n transfers, after ``index`` others."""
+
+    @abstractmethod
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        """How many turns that takes."""
+
+    @abstractmethod
+    def rate(self, rates: Rates) -> float:
+        """Transfers a second, one each way, with what is made of them."""
 
 
 def check_size(n: int) -> int:

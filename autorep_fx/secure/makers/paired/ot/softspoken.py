@@ -39,6 +39,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ....rates import Rates
 from ..turns import Protocol, Turn
 from . import base, trees
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
@@ -81,6 +82,12 @@ class SoftSpoken(Kind):
 
     def extension_said(self, n: int, index: int = 0) -> Both:
         return Said(), Said(1, sum(self.message_words(n)))
+
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        return 1
+
+    def rate(self, rates: Rates) -> float:
+        return rates.transfers
 
     def words(self, n: int) -> int:
         """Words of a row."""
