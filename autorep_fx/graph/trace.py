@@ -87,7 +87,15 @@ class _Tracer(fx.Tracer):
         """A loop over what split, chunk or unbind returned; over a tensor, along its first axis."""
         if self.values is None:
             raise _many(obj.node)
+        if self.values.is_constant(obj.node):
+            return iter(self.values.constant(obj.node))
         return iter([obj[i] for i in range(len(self.values[obj.node]))])
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """With an example, what depends on no input is no proxy for a path that asks (:mod:`.concrete`)."""
+        if self.values is not None and self.values.is_constant(obj.node):
+            return bool(self.values.constant(obj.node))
+        return super().to_bool(obj)
 
     def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
         parameters = inputs(root_fn)
@@ -286,6 +294,8 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
             watched(tracer.enter_autocast),
         ):
             graph = tracer.trace(model)
+        if values is not None:
+            values.settle(graph)
         warn_of(tracer.left_out)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()
