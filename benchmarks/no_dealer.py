@@ -98,7 +98,6 @@ def spu_cheetah(program: ar.SecureProgram, x: torch.Tensor, python: Path | None)
     """Seconds, bytes and memory of the same network on SPU; or why there are none."""
     if python is None:
         return "skipped: --spu-python names no interpreter that has SPU"
-    secrets = program.secrets()
     steps = []
     for step in program.steps:
         op = {"hybrid": "relu", "avg_pool2d": "mean"}.get(step.op, step.op)
@@ -109,7 +108,7 @@ def spu_cheetah(program: ar.SecureProgram, x: torch.Tensor, python: Path | None)
     for step in steps:
         step["inputs"] = [same.get(name, name) for name in step["inputs"]]
     names = [name for step in steps for name in step["secrets"]]
-    arrays = {name: secrets[name].numpy() for name in names}
+    arrays = {name: program.server[name].numpy() for name in names}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.npz")
         np.savez(path, steps=json.dumps(steps), names=json.dumps(names), x=x.numpy(),
