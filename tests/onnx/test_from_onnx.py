@@ -138,6 +138,14 @@ def test_older_operator_sets_have_attributes_where_newer_ones_have_inputs(tmp_pa
             torch.testing.assert_close(mine, torch.from_numpy(theirs), **CLOSE)
 
 
+def test_numbers_of_samples_get_an_axis(tmp_path):
+    nodes = [helper.make_node("ReduceMax", ["x"], ["m"], axes=[1], keepdims=0),
+             helper.make_node("Reshape", ["m", "shape"], ["y"])]  # fmt: skip
+    path = written(tmp_path / "net.onnx", nodes, {"x": ["n", 4]}, {"y": None}, {"shape": whole(0, 1)})
+    x = torch.randn(3, 4)
+    assert torch.equal(ar.from_onnx(path)(x), x.amax(1, keepdim=True))
+
+
 def test_an_older_softmax_is_over_all_axes_behind_its_own(tmp_path):
     x = torch.randn(2, 3, 4)
     found = ar.from_onnx(one(tmp_path, "Softmax", (3, 4), opset=11))(x)

@@ -18,7 +18,7 @@ def _reshape(c: Call, shape: tuple[int, ...] | list[int]) -> Value:
     shape, before = tuple(shape), c.shape()
     if shape == before:
         return c.proxy(0)
-    if len(shape) == 2 and shape[0] == before[0]:
+    if len(shape) == 2 < len(before) and shape[0] == before[0]:
         return torch.flatten(c.proxy(0), 1)
     return torch.reshape(c.proxy(0), shape)
 
