@@ -69,6 +69,7 @@ class ClientSession:
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, at=str,
                                                **preparing.offered)  # fmt: skip
             self._maker = _maker_of(said, s.dealer is not None)
+            self._together = self._maker.saves_together(plan)
             _check_offer(said, self._maker.comparisons_of(plan), plan.checked)
             preparing.check(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
@@ -152,7 +153,7 @@ class ClientSession:
         """How many more of the usual size are to be prepared: what is used; but none before half is, where inferences
         that are prepared at once cost less."""
         waiting = self.waiting()
-        if self._maker.together and 2 * waiting > self.depth:
+        if self._together and 2 * waiting > self.depth:
             return 0
         return max(self.depth - waiting, 0)
 
@@ -229,7 +230,9 @@ class ClientSession:
 
     def _prepare(self, batch: int) -> None:
         half, start = self._preparing, time.monotonic()
-        most = self.missing() if self._maker.together and batch == self.options.batch else 1
+        # A run that waits is not made to wait for others, unless they cost next to nothing beside it.
+        several = self._maker.together or self._together and batch not in self._wanted
+        most = self.missing() if several and batch == self.options.batch else 1
         try:
             self._offline.send_letter(prepare=batch, count=max(most, 1))
             said = self._offline.receive_letter(number=int)

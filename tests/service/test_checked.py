@@ -115,6 +115,33 @@ def test_a_checked_program_is_answered_as_any_other(checked, services, tmp_path)
     assert "alice" not in table(services, "server")
 
 
+def test_one_challenge_asks_about_all_that_is_prepared_at_once(checked, services):
+    x, asked = checked[2], []
+    with services.connect("alice", depth=4) as client:
+        assert client.wait() == 4
+        sends(client._session._offline, lambda index, *arrays: asked.append(index) or arrays)
+        for i in range(6):
+            assert right(checked, client.run(x[i : i + 1]), x[i : i + 1])
+        assert client.wait() > 2 and 0 < asked.count(CHECK) < 6
+        session = client._session.name
+    of_dealer = [state for name, _, _, state in services.ledger("dealer") if name == session]
+    assert {*of_dealer} == {"done"} and len(of_dealer) >= 9
+
+
+def test_a_dealer_with_room_for_fewer_deals_fewer_at_once(checked, tmp_path):
+    folder, x = checked[0], checked[2]
+    started = Provider(tmp_path, folder / "certificates", folder / "program", folder / "public",
+                       dealer__client_held=2)  # fmt: skip
+    try:
+        with started.connect("alice", depth=4) as client:
+            assert client.wait() == 4
+            for i in range(4):
+                assert right(checked, client.run(x[i : i + 1]), x[i : i + 1])
+        until(lambda: all_ended(started.ledger("server")))
+    finally:
+        started.close()
+
+
 def test_a_client_that_deviates_while_it_is_answered_gets_nothing_and_is_refused(checked, services, tmp_path):
     x = checked[2]
     with services.connect("bob", state=tmp_path) as bob, services.connect("carol") as carol:

@@ -35,7 +35,7 @@ def scaled_dot_product_attention(low: Lowering, call: Call) -> str:
     shape = low.shape_of(scores)
     scores = low.emit(call, "scale", (scores,), shape=shape, suffix=".scaled", factor=float(scale))
     scores, hidden = _masked(low, call, scores)
-    powers = exponentials(low, call, scores, axes - 1, "")
+    powers = exponentials(low, call, scores, "")
     if hidden is not None:
         powers = _hidden(low, call, powers, hidden)
     total = _total(low, call, powers, axes - 1, "")
