@@ -107,26 +107,10 @@ def text_detection() -> Task:
     return Task(network, x, lambda y: [ndimage.label(sample[0] > 0.3)[1] for sample in y.numpy()], None)
 
 
-def text_recognition() -> Task:
-    """PP-OCR: what a line says; a decision is the line, as numbers of characters, repeats and blanks left out."""
-    numbers, inputs = np.random.default_rng(3), []
-    for _ in range(16):
-        picture = line(numbers, words=2).resize((160, 48))
-        inputs.append(planes(picture, [0.5] * 3, [0.5] * 3))
-    file = in_package("rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
-    network = ar.from_onnx(file, input_shapes=(1, 3, 48, 160))
-
-    def read(y: Tensor) -> list:
-        return [[k for k, before in zip(best, [0, *best]) if k and k != before] for best in y.argmax(2).tolist()]
-
-    return Task(network, torch.stack(inputs), read, None)
-
-
 TASKS: dict[str, Callable[[], Task]] = {
     "text direction (PP-OCR v2)": text_direction,
     "page orientation (PP-LCNet)": page_orientation,
     "text detection (PP-OCR v4)": text_detection,
-    "text recognition (PP-OCR v4)": text_recognition,
 }
 
 
