@@ -74,6 +74,17 @@ class _Tracer(fx.Tracer):
             return Recorded(node, self)
         return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
 
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """With an example, what depends on no input is no proxy for a path that asks (:mod:`.concrete`)."""
+        if self.values is not None and self.values.is_constant(obj.node):
+            return bool(self.values.constant(obj.node))
+        return super().to_bool(obj)
+
+    def iter(self, obj: fx.Proxy) -> Iterator:
+        if self.values is not None and self.values.is_constant(obj.node):
+            return iter(self.values.constant(obj.node))
+        return super().iter(obj)
+
     def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
         parameters = inputs(root_fn)
         if parameters is None:
@@ -267,6 +278,8 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
             watched(tracer.enter_autocast),
         ):
             graph = tracer.trace(model)
+        if values is not None:
+            values.settle(graph)
         warn_of(tracer.left_out)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()

@@ -13,8 +13,9 @@ from torch import Tensor, fx
 from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
 from ..progress import Steps, stopping
-from .link.network import Network
+from .link.network import Network, network_of
 from .lower.lowered import lowered
+from .makers.table import maker_of
 from .plan.input_range import InputRange, has_channels
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
@@ -24,11 +25,13 @@ from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
+from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
+from .planner.ranged_arguments import with_known_arguments
 from .planner.ranges import Reach, calibrated, growth, larger, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
@@ -71,6 +74,7 @@ def compile(
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
     network: Network | str = "lan",
+    dealer: bool = True,
     checked: bool = False,
     clamp: bool | None = None,
     progress: bool | None = None,
@@ -112,6 +116,10 @@ def compile(
             this takes; ``print(program.plan())`` says what it is.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
+        dealer: whether one makes the correlations of the runs that the plan is for. False: client and server make them
+            by themselves, and what that takes counts: rings of 32 bits and more truncations in place of rings of 64,
+            roundings as they are then. Programs run either way; ``print(program)`` says for which one, and
+            ``program.cost()`` what the other one means.
         checked: have the server check the client's messages before it gives its half of the output, so that a client
             that deviates from the protocol gets nothing (docs/security.md). Such a program runs with a dealer and
             comparison keys on the native runtime alone, in rings of 32 bits, and is never answered unchecked.
@@ -132,12 +140,17 @@ def compile(
     """
     example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error, clamp)  # fmt: skip
+    if checked and not dealer:
+        raise ValueError("checked=True needs a dealer, who makes the tags that messages are checked by; give one of it "
+                         "and dealer=False")  # fmt: skip
     worst, clamp = ranges == "worst", checked if clamp is None else clamp
+    maker = maker_of(dealer, network_of(network))
     steps = Steps(log, "compile", progress)
     with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
         original = lowered(gm, example_inputs)
         steps.done("lowered")
         x = example_inputs.detach().to("cpu", torch.float64)
+        original = with_known_arguments(original, x)
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))
@@ -151,8 +164,8 @@ def compile(
         steps.done("ranges are known")
 
         unit, reached = unit_squares(program, reach)  # its values are the plan's
-        look = Look(unit, original, x, of_range(within, x))
-        known = gains(unit, x)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest)
+        known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
@@ -163,11 +176,13 @@ def compile(
             def planned(error: float) -> Planned:
                 plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
                                           extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
-                                          widths=(32,) if checked else WIDTHS, network=network)  # fmt: skip
+                                          widths=(32,) if checked else WIDTHS, network=network,
+                                          maker=maker)  # fmt: skip
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
                 # A bound for all inputs is one for the constants that it was made with.
-                numbers = numbers if worst else centered(plan, numbers, look.x.numpy(), look.exact)
+                if not worst:
+                    numbers = centered(plan, numbers, look.x.numpy(), look.exact, nearest=maker.nearest)
                 steps.done("a plan is made")
                 return plan, numbers
 
@@ -185,7 +200,7 @@ def compile(
             elif ranges == "extreme":
                 plan, numbers, found = made(up_to(reached, extreme))
             else:
-                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network)
+                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network, maker)
         except CompileError as error:
             if checked:
                 raise CompileError(_NO_ROOM.format(error)) from error
@@ -194,14 +209,16 @@ def compile(
                 raise CompileError(text) from error
             text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
             warnings.warn(text, CompileWarning, 2)
-            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error),
+                                 dealer)  # fmt: skip
     try:
         _check_precision(found, max_error, precision)
     except CompileError as error:
         raise (CompileError(_NO_ROOM.format(error)) if checked else error) from None
     if clamp:
         plan, numbers = clamped(plan, numbers)
-    return SecureProgram(program.public, program.server, replace(plan, checked=checked), numbers, reach, frac_bits)
+    plan = replace(plan, checked=checked)
+    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,

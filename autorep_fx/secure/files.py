@@ -57,6 +57,8 @@ _SETTINGS = {
     "frac_bits": whole(0, 64),
     "obstacle": Check("a text", lambda v, _: type(v) is str),
 }
+#: What it says only where it is not as it mostly is, and as it was before there was a choice.
+_MAY = {"dealer": Check("a truth value", lambda v, _: type(v) is bool)}
 
 
 def save_program(
@@ -70,7 +72,8 @@ def save_program(
 
     Args:
         plan, numbers: of the native runtime; None and {} for a program that it cannot run.
-        settings: ``reach`` (as lists), ``frac_bits`` and ``obstacle`` of a :class:`~.secure_program.SecureProgram`.
+        settings: ``reach`` (as lists), ``frac_bits`` and ``obstacle`` of a :class:`~.secure_program.SecureProgram`;
+            ``dealer``, where it is False.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +186,7 @@ def load_served(folder: str | Path) -> tuple[Published, dict[str, Numbers]]:
     path, private, arrays = _private(folder, public, _WEIGHT, _CONSTANT)
     with _named(path):
         numbers = _numbers(private, arrays)
-        check_attrs(private["settings"], _SETTINGS, {}, "the settings")
+        check_attrs(private["settings"], _SETTINGS, _MAY, "the settings")
         if plan is None:
             raise CompileError(private["settings"]["obstacle"])
         check_numbers(plan, numbers)
@@ -197,7 +200,7 @@ def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Number
     if plan is not None:
         check_plan(plan)
     check_numbers(plan or native.Plan(()), numbers)
-    check_attrs(settings, _SETTINGS, {}, "the settings")
+    check_attrs(settings, _SETTINGS, _MAY, "the settings")
 
 
 def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,13 @@ from .result import Phase, Result
 #: Backends that can execute a program.
 BACKENDS = ("native", "crypten")
 
+#: What a run means that is not what the plan was made for, by whether there is a dealer.
+_OTHERWISE = {
+    False: "the plan is for runs with a dealer, and as right without one; compile(..., dealer=False) makes one that "
+    "sends less then, and whose precision is judged by the roundings of two",
+    True: "the plan is for two without a dealer; compile(...) makes one that takes less time online with one",
+}
+
 
 @dataclass(frozen=True, repr=False)
 class SecureProgram(Program):
@@ -49,6 +56,7 @@ class SecureProgram(Program):
         reach: largest absolute values of each channel, by name (planner/ranges.py).
         frac_bits: of CrypTen's numbers.
         obstacle: why there is no plan.
+        dealer: whether the plan was made for runs with one; it runs without one, too, and the other way round.
     """
 
     base_plan: Plan | None
@@ -56,6 +64,7 @@ class SecureProgram(Program):
     reach: Reach
     frac_bits: int = 16
     obstacle: str = ""
+    dealer: bool = True
 
     def run(
         self,
@@ -151,11 +160,13 @@ class SecureProgram(Program):
             network: a :class:`~autorep_fx.Network`, "loopback", "lan" (0.2 ms, 10 Gbit/s) or "wan" (40 ms, 100 Mbit/s).
             comparison: "fss", "gmw" or "auto".
             batch: samples of the run.
-            dealer: whether one makes the correlations, or client and server by themselves.
+            dealer: whether one makes the correlations, or client and server by themselves; the plan is the same, and
+                where it was made for the other way the cost says what that means.
         """
         network = network_of(network)
         maker = maker_of(dealer, network)
-        return plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
+        cost = plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
+        return cost if dealer == self.dealer else replace(cost, note=_OTHERWISE[dealer])
 
     def plan(self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True) -> Plan:
         """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
@@ -179,6 +190,8 @@ class SecureProgram(Program):
             "frac_bits": self.frac_bits,
             "obstacle": self.obstacle,
         }
+        if not self.dealer:
+            settings["dealer"] = False
         save_program(folder, self, self.base_plan, self.numbers, settings)
 
     @staticmethod
@@ -226,8 +239,11 @@ class SecureProgram(Program):
         """The program in CrypTen's number format."""
         return fixed_program(self, self.frac_bits, self.reach)
 
+    def __repr__(self) -> str:
+        return super().__repr__() if self.dealer else f"{super().__repr__()[:-1]}, planned without a dealer)"
+
     def __str__(self) -> str:
-        return f"SecureProgram: {super().__str__()}"
+        return f"SecureProgram{'' if self.dealer else ', planned without a dealer'}: {super().__str__()}"
 
 
 class ProgramSession:

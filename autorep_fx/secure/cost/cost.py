@@ -29,7 +29,8 @@ class StepCost:
     Attributes:
         online, offline: bytes sent, by party, headers included.
         online_seconds: of the party that takes longest, without the network.
-        offline_seconds: of the slowest party.
+        offline_seconds: of the slowest party, without the network; offline_link_seconds: of the network between client
+            and server. Those of all steps, and what waits, add up to the plan's.
         exchanges: whether messages go both ways at once.
         rounds: by how many its messages make the longest chain longer; those of all steps add up to the plan's.
         total_seconds: online, the network included; those of all steps add up to the plan's.
@@ -39,6 +40,7 @@ class StepCost:
     offline: dict[str, int] = field(default_factory=dict)
     online_seconds: float = 0.0
     offline_seconds: float = 0.0
+    offline_link_seconds: float = 0.0
     exchanges: bool = False
     rounds: int = 0
     total_seconds: float = 0.0
@@ -55,23 +57,29 @@ class Cost:
     """Cost of one private inference on a network.
 
     Attributes:
+        maker: of the correlations, its name.
         rounds: messages that wait for one another, from the input to the output; round_trips is half of it.
+        offline_rounds: the same before there is an input.
         online, offline: bytes sent, by party.
         setup: bytes sent once per model, by party.
         steps: the same by step, in order.
         online_seconds, offline_seconds: predicted.
         comparison: the variant that this is about.
+        note: what else to know of the plan; nothing, mostly.
     """
 
     comparison: str
     network: Network
+    maker: str
     rounds: int
+    offline_rounds: int
     online: dict[str, int]
     offline: dict[str, int]
     setup: dict[str, int]
     steps: dict[str, StepCost]
     online_seconds: float
     offline_seconds: float
+    note: str = ""
 
     __repr__ = brief
 
@@ -79,17 +87,24 @@ class Cost:
     def round_trips(self) -> float:
         return self.rounds / 2
 
+    @property
+    def total_seconds(self) -> float:
+        """Of an inference for which nothing is prepared, offline and online together."""
+        return self.offline_seconds + self.online_seconds
+
     def __str__(self) -> str:
         def sizes(sent: dict[str, int]) -> str:
             return ", ".join(f"{party} {sent.get(party, 0) / 1e6:,.2f} MB" for party in sent if sent[party])
 
         net = self.network
+        without = "" if "dealer" in self.setup else ", without a dealer"
         lines = [
-            f"comparison {self.comparison}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
+            f"comparison {self.comparison}{without}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
             f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, "
             f"about {self.online_seconds:.3g} s",
-            f"offline  {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
-            f"setup    {sizes(self.setup)}, once per model",
+            f"offline  {self.offline_rounds} rounds, {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
+            f"setup    {sizes(self.setup)}, once per {'session' if without else 'model'}",
+            *([f"note     {self.note}"] if self.note else []),
         ]
         return "\n".join(lines)
 
@@ -104,13 +119,16 @@ def plan_cost(
     for name, rounds in message_rounds(plan).items():
         step = steps[name]
         step.rounds = rounds
-        step.offline, step.offline_seconds = offline.steps[name].sent, offline.steps[name].seconds
+        own = offline.steps[name]
+        step.offline, step.offline_seconds, step.offline_link_seconds = own.sent, own.seconds, own.link_seconds
         step.total_seconds = step.online_seconds + rounds * (network.delay + rates.message) + network.seconds(step.sent)
     hello = (HEADER_BYTES + HELLO_BODY.size) * (len(maker.roles) - 1)
     variants = {s.attrs["comparison"] for s in plan.steps if s.attrs.get("comparison")}
     return Cost(
         comparison=" and ".join(sorted(variants)) or "none",
         network=network,
+        maker=maker.name,
+        offline_rounds=offline.rounds,
         rounds=sum(c.rounds for c in steps.values()),
         online=_sum(cost.online for cost in steps.values()),
         offline={party: offline.sent[party] for party in maker.roles if offline.sent.get(party)},

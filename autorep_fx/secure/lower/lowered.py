@@ -9,6 +9,7 @@ from ...graph.attached import attached, attached_to_all
 from ...graph.devices import device_of
 from ...graph.fold import FoldBatchNorm
 from ...graph.modes import EvalPath
+from ...graph.parts import TakePartsFirst
 from ...graph.settle import SettleWeights
 from ...graph.unwrap import private_copy
 from ..program.program import Program
@@ -22,6 +23,7 @@ def lowered(gm: fx.GraphModule, example_inputs: Tensor) -> Program:
         raise CompileError(f"the model itself has {what}")
     gm = SettleWeights()(private_copy(gm).eval())
     EvalPath()(gm)
+    TakePartsFirst()(gm)
     x = example_inputs[:2].to(device_of(gm))
     note_shapes(gm, x, "example_inputs")
     program = lower(FoldBatchNorm()(gm), x)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -129,7 +127,6 @@ def mean(low: Lowering, call: Call) -> str:
 
 @lowers(functions=(torch.sum,), methods=("sum",))
 def total(low: Lowering, call: Call) -> str:
-    """A mean, times how many there are."""
     x = low.value(call.get(0, "input"))
     shape = low.shape_of(x)
     dims = call.get(1, "dim", call.kwargs.get("axis"))
@@ -138,5 +135,4 @@ def total(low: Lowering, call: Call) -> str:
     dims = tuple(d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
     if 0 in dims:
         raise Unsupported("sums over the batch; leave axis 0 out of dim")
-    x = low.emit(call, "mean", (x,), suffix=".mean", dims=dims, keepdim=bool(call.get(2, "keepdim", False)))
-    return low.emit(call, "scale", (x,), factor=float(math.prod(shape[d - 1] for d in dims)))
+    return low.emit(call, "sum", (x,), dims=dims, keepdim=bool(call.get(2, "keepdim", False)))

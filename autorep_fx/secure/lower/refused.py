@@ -9,33 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from ...graph.finish import MODULES
 from ...graph.functions import KeptFunction
-from ...graph.names import ALONG
 
-_STATISTICS = (
-    "divides by a standard deviation of the private input, and a private division costs far more than a network; "
-    "train with batch norm in its place, which is fixed numbers in eval mode"
+_NEIGHBOURS = (
+    "divides by a power of what is around each element; train with group norm or batch norm in its place, which are "
+    "supported"
 )
 _SOFTMAX = (
-    "takes exponentials of private values and divides by their sum, which costs far more than a network; the client "
-    "does it for free where it is the last thing that the model does"
+    "takes logarithms or signs of what a softmax is of; F.softmax is supported anywhere, and the client does any of "
+    "these for free where it is the last thing that the model does"
 )
 _ATTENTION = (
-    "holds a softmax and products of two private matrices, which two parties do not do here; use a convolutional "
-    "network, or run this part outside the model"
+    "is kept whole; write it as linear layers, with the same weights, and F.scaled_dot_product_attention(q, k, v)"
 )
-_DEVIATION = (
-    "takes a root of private values; the variance is a square and a mean, (x - x.mean(1, True)).square().mean(1), and "
-    "whoever gets it may take the root"
-)
+_DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
-    "takes a root of private values; the squared norm, x.square().sum(1), is supported, and the client may take the "
-    "root of it or divide by it where it is the last thing"
-)
-_ROOT = (
-    "is a root, or divides by a private value, which costs far more than a network; return what goes in and let the "
-    "client do it, or train with batch norm, whose division is by fixed numbers"
+    "is written otherwise here: x.square().sum(1).sqrt() is the Euclidean norm, F.normalize(x) divides by it, and the "
+    "client may do either for free where it is the last thing"
 )
 _EXPONENTIAL = (
     "is no activation that can be compared or replaced; return what goes in and let the client do it, or train with "
@@ -124,19 +114,16 @@ _FOURIER = [("call_function", getattr(torch.fft, name)) for name in torch.fft.__
 
 #: Reasons, and what they are of.
 _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
-    (_STATISTICS, _modules("LayerNorm GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d RMSNorm")),
-    (_STATISTICS, _modules("LocalResponseNorm CrossMapLRN2d")),
-    (_STATISTICS, _functions("layer_norm group_norm instance_norm rms_norm normalize local_response_norm")),
-    (_SOFTMAX, [("call_module", kind) for kind, name in MODULES.items() if name in ALONG] + _modules("Softmin")),
-    (_SOFTMAX, _functions("softmax log_softmax softmin logsumexp gumbel_softmax")),
+    (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
+    (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
+    (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
     (_ATTENTION, _modules("MultiheadAttention Transformer TransformerEncoder TransformerDecoder")),
     (_ATTENTION, _modules("TransformerEncoderLayer TransformerDecoderLayer")),
-    (_ATTENTION, _functions("scaled_dot_product_attention multi_head_attention_forward")),
-    (_DEVIATION, _functions("std var std_mean var_mean")),
+    (_ATTENTION, _functions("multi_head_attention_forward")),
+    (_DEVIATION, _functions("std_mean var_mean")),
     (_NORM, _functions("norm vector_norm matrix_norm cosine_similarity pairwise_distance cdist dist renorm")),
     (_NORM, _functions("lp_pool1d lp_pool2d lp_pool3d")),
     (_NORM, _modules("CosineSimilarity PairwiseDistance LPPool1d LPPool2d LPPool3d")),
-    (_ROOT, _functions("sqrt rsqrt reciprocal")),
     (_EXPONENTIAL, _functions("exp exp2 expm1 log log1p log2 log10 logit xlogy sinh cosh")),
     (_WAVE, _functions("sin cos tan asin acos atan atan2 erf erfc sinc erfinv")),
     (_COMPARISON, _functions("gt ge lt le eq ne greater less sign sgn heaviside where masked_fill")),

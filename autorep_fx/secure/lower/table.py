@@ -5,11 +5,27 @@ from __future__ import annotations
 from torch import Tensor, fx
 
 from ..program.program import Program
-from . import activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed
+from . import (
+    activation,
+    arithmetic,
+    attention,
+    join,
+    linear,
+    matmul,
+    moves,
+    norm,
+    pooling,
+    ranged,
+    resample,
+    shape,
+    transposed,
+)
 from .fold import fold_affine
 from .lowering import Lowering, Table
 
-FAMILIES = (activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed)
+FAMILIES = (
+    activation, arithmetic, attention, join, linear, matmul, moves, norm, pooling, ranged, resample, shape, transposed
+)  # fmt: skip
 
 TABLE: Table = {
     spelling: function

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...errors import CheckFailed, PartyError
+from ...errors import CheckFailed, PartyError, PeerLost
 from ..correlations.prepared import Shares
 from ..correlations.stream import Stream
 from ..correlations.tags import BLINDING, parted
@@ -44,10 +44,14 @@ def challenge(channel: Channel | Talk, answer: np.ndarray) -> bytes:
 
     Raises:
         CheckFailed: there is none, or not what belongs there.
+        PeerLost: the client was gone before it was asked.
     """
+    if channel.gone():
+        raise PeerLost("server: the client hung up before its messages were checked")
     seed = os.urandom(CHALLENGE_BYTES)
     try:
         channel.send(CHECK, np.frombuffer(seed, np.uint8))
+        channel.allow_a_message()  # who was slow before has not failed yet
         channel.receive(CHECK, answer)
     except PartyError as error:
         raise _failed() from error
@@ -121,6 +125,7 @@ class Said:
     def answer(self, server: Talk) -> None:
         """Wait for the challenge behind the last message, and answer it."""
         seed = np.empty(CHALLENGE_BYTES, np.uint8)
+        server.allow_a_message()  # who leaves now has failed
         server.receive(CHECK, seed)
         (total,) = sums_of(seed.tobytes(), self._tags)
         server.send(CHECK, total)

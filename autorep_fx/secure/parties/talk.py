@@ -27,6 +27,14 @@ class Talk:
         """Fill contiguous arrays from the next message."""
         self._channel.receive(step, *arrays)
 
+    def gone(self) -> bool:
+        """As of the channel."""
+        return self._channel.gone()
+
+    def allow_a_message(self) -> None:
+        """As of the channel."""
+        self._channel.allow_a_message()
+
     def exchange(self, step: int, theirs_width: int | None = None) -> Exchange:
         """For what both say at once in the middle of a step; the other's numbers have so many bits, or as many."""
 

@@ -55,9 +55,11 @@ def simulate(
     return _walk(plan, numbers, x, Rounding(nearest, rng))[0]
 
 
-def watch(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See) -> None:
+def watch(
+    plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See, *, nearest: bool = False
+) -> None:
     """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there; it may add to it."""
-    _walk(plan, numbers, x, Rounding(rng=rng), see)
+    _walk(plan, numbers, x, Rounding(nearest, rng), see)
 
 
 def _walk(

@@ -67,8 +67,8 @@ def wire_bits(step: Step) -> int:
 
 
 def exponents(step: Step) -> tuple[int, ...]:
-    """Of all masked wires."""
-    return step.attrs.get("exponents") or (wire_bits(step),)
+    """Of all masked wires that are truncated."""
+    return step.attrs.get("exponents") or ((wire_bits(step),) if "shift" in step.attrs else ())
 
 
 def truncated_arrays(step: Step, batch: int) -> Arrays:

@@ -23,11 +23,17 @@ from ..plan.simulate import watch
 
 
 def centered(
-    plan: Plan, numbers: Mapping[str, Numbers], examples: np.ndarray, exact: Mapping[str, Tensor]
+    plan: Plan,
+    numbers: Mapping[str, Numbers],
+    examples: np.ndarray,
+    exact: Mapping[str, Tensor],
+    *,
+    nearest: bool = False,
 ) -> dict[str, Numbers]:
     """The server's numbers with every layer's mean put right.
 
-    exact: values of the program on ``examples`` by name, of which a step of the plan has the same.
+    exact: values of the program on ``examples`` by name, of which a step of the plan has the same. nearest: as of
+    :func:`~..plan.simulate.simulate`.
     """
     found = dict(numbers)
 
@@ -41,5 +47,5 @@ def centered(
         found[step.name] = replace(own, constant=np.ascontiguousarray(constant))
         return mean
 
-    watch(plan, numbers, examples, np.random.default_rng(0), see)
+    watch(plan, numbers, examples, np.random.default_rng(0), see, nearest=nearest)
     return found

@@ -1,9 +1,10 @@
 """What an error of each value and weight does to the output: its noise gain, from derivatives.
 
 A rounding adds an error that is independent of all others and has a variance of 1/12 of a unit squared, or 1/6 where it
-is drawn (truncation). To first order the output's variance grows by that times the sum of the squared derivatives over
-all elements that are rounded. Derivatives of random sums of outputs, with signs +1 and -1, have these sums as the
-expectation of their squares, so that a few backward passes give the gain of every value and every weight.
+is drawn (truncation; 1/4 without a dealer). To first order the output's variance grows by that times the sum of the
+squared derivatives over all elements that are rounded. Derivatives of random sums of outputs, with signs +1 and -1,
+have these sums as the expectation of their squares, so that a few backward passes give the gain of every value and
+every weight.
 
 Source: Constantinides, Cheung, Luk, "Wordlength Optimization for Linear Digital Signal Processing" (IEEE TCAD 2003);
 the random signs are Hutchinson's ("A Stochastic Estimator of the Trace", 1990).
@@ -30,8 +31,8 @@ _SAMPLES, _DRAWS = 8, 2
 _ROUNDED = ("weight", "scale", "coeffs", "slope")
 
 
-def gains(program: Program, x: Tensor) -> Gains:
-    """Measured on ``x``, a batch (N, ...) of which the first samples are enough."""
+def gains(program: Program, x: Tensor, drawn: float = DRAWN) -> Gains:
+    """Measured on ``x``, a batch (N, ...) of which the first samples are enough. drawn: variance of a truncation."""
     x = x[:_SAMPLES]
     parts = x.split(max(at_once(program) // 8, 1))
     means = _means(program, parts)
@@ -59,7 +60,8 @@ def gains(program: Program, x: Tensor) -> Gains:
         inputs,
         {key: square.numpy() for key, square in of("secret").items()},
         {name: square.numpy() for name, square in of("relative").items()},
-        DRAWN / variance,
+        drawn / variance,
+        drawn,
     )
 
 

@@ -72,10 +72,13 @@ class Look:
     """The examples that are looked at, and what each step of a program gives on them.
 
     program: with the values that a plan has. original: what it was made from, if its output is to be the truth.
-    others: inputs of the whole range, of which the output alone is looked at.
+    others: inputs of the whole range, of which the output alone is looked at. nearest: how runs round, as of
+    :func:`~..plan.simulate.simulate`.
     """
 
-    def __init__(self, program: Program, original: Program | None, examples: Tensor, others: Tensor | None = None):
+    def __init__(self, program: Program, original: Program | None, examples: Tensor, others: Tensor | None = None,
+                 *, nearest: bool = False):  # fmt: skip
+        self.nearest = nearest
         self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
         self.exact = values(program, self.x)
         self.truth = self.exact[program.public.output] if original is None else execute(original, self.x)
@@ -98,7 +101,8 @@ class Look:
             if step.name in exact and step.op != "input":
                 errors[step.name] = off_by(torch.from_numpy(value[: len(self.x)]), exact[step.name])
 
-        watch(plan, numbers, torch.cat([self.x, self.others]).numpy(), np.random.default_rng(0), see)
+        x = torch.cat([self.x, self.others]).numpy()
+        watch(plan, numbers, x, np.random.default_rng(0), see, nearest=self.nearest)
         error, (found, others) = errors[plan.output.name], output["found"].split([len(self.x), len(self.others)])
         first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
         return Precision(

@@ -111,6 +111,12 @@ def linear(weight: Shape, x: Shape) -> Shape:
     return (*x[:-1], weight[0])
 
 
+def matmul(x: Shape, y: Shape) -> Shape:
+    need(len(x) == len(y) >= 2 and x[:-2] == y[:-2] and x[-1] == y[-2], f"a matrix product of {x} and {y}")
+    need(math.prod(x) * y[-1] <= LARGEST * MOST, "a size is too large")
+    return (*x[:-1], y[-1])
+
+
 def by_channel(weight: Shape, x: Shape) -> Shape:
     need(len(x) >= 1 and weight == x[:1], f"numbers of shape {weight} for the channels of {x}")
     return x

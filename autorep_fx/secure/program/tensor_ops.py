@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,8 +18,16 @@ MOVES: dict[str, Callable[..., Tensor]] = {
     "permute": lambda step, x: x.permute(step.attrs["dims"]),
     "pad": lambda step, x: F.pad(x, step.attrs["pads"]),
     "index": lambda step, x: x[step.attrs["index"]],
+    "keep": lambda step, x: keep(step.attrs["positions"], x),
     "cat": lambda step, *parts: torch.cat(parts, step.attrs["dim"]),
 }
+
+
+def keep(positions: np.ndarray, x: Tensor) -> Tensor:
+    """Zero everywhere else."""
+    flat, out = x.flatten(1), torch.zeros_like(x).flatten(1)
+    out[:, positions] = flat[:, positions]
+    return out.view_as(x)
 
 
 def channels(values: Tensor, dim: int) -> Tensor:

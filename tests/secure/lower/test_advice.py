@@ -99,10 +99,6 @@ SAME = {
     ),
     "at least": (fn(lambda x: x.clamp(min=0.5)), "a + relu(x - a)", fn(lambda x: 0.5 + F.relu(x - 0.5))),
     "at most": (fn(lambda x: torch.clamp(x, max=0.5)), "a - relu(a - x)", fn(lambda x: 0.5 - F.relu(0.5 - x))),
-    "variance": (
-        fn(lambda x: x.var(1, correction=0)), "(x - x.mean(1, True)).square().mean(1)",
-        fn(lambda x: (x - x.mean(1, True)).square().mean(1)),
-    ),
     "cube": (fn(lambda x: x**3), "x * x.square()", fn(lambda x: x * x.square())),
     "running sum": (
         fn(lambda x: x.cumsum(-1)), "x @ torch.ones(n, n).triu()", fn(lambda x: x @ torch.ones(8, 8).triu().to(x)),
@@ -165,19 +161,19 @@ SAME = {
 
 #: The same where what is advised is another function: a network that is trained with it, or a result for the client.
 OTHER = {
-    "layer norm": (nn.LayerNorm(8), "train with batch norm", nn.BatchNorm2d(3)),
-    "group norm": (nn.GroupNorm(1, 3), "train with batch norm", nn.BatchNorm2d(3)),
-    "softmax inside": (
-        fn(lambda x: x.softmax(1) + 1), "the last thing", nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1)),
+    "response norm": (nn.LocalResponseNorm(2), "group norm", nn.GroupNorm(1, 3)),
+    "logarithm of a softmax inside": (
+        fn(lambda x: x.log_softmax(1) + 1), "the last thing", nn.Sequential(nn.Conv2d(3, 4, 3), nn.LogSoftmax(1)),
     ),
     "attention": (
         Layers(lambda x, a: a(x[:, 0], x[:, 0], x[:, 0])[0], nn.MultiheadAttention(8, 2, batch_first=True)),
-        "use a convolutional network", nn.Conv2d(3, 4, 3),
+        "F.scaled_dot_product_attention(q, k, v)",
+        fn(lambda x: F.scaled_dot_product_attention(x, x, x)),
     ),
-    "deviation": (fn(lambda x: x.std(1)), "the variance is", fn(lambda x: (x - x.mean(1, True)).square().mean(1))),
-    "norm": (fn(lambda x: x.norm(dim=1)), "x.square().sum(1)", fn(lambda x: x.square().sum(1))),
-    "root": (fn(lambda x: x.square().sqrt() + 1), "return what goes in", fn(lambda x: x.square())),
-    "division": (fn(lambda x: x / x.mean(1, True)), "return both", fn(lambda x: (x, x.mean(1, True)))),
+    "deviation and mean": (
+        fn(lambda x: torch.var_mean(x, 1)[0]), "x.var(1, keepdim=True)", fn(lambda x: x.var(1, keepdim=True)),
+    ),
+    "norm": (fn(lambda x: x.norm(dim=1)), "x.square().sum(1).sqrt()", fn(lambda x: x.square().sum(1).sqrt())),
     "exponential": (fn(lambda x: x.exp()), "train with softplus", nn.Softplus()),
     "sine": (fn(torch.sin), "train with tanh", fn(lambda x: x.tanh() + x)),
     "hardshrink": (nn.Hardshrink(0.3), "relu(x - a) - relu(-x - a)", fn(lambda x: F.relu(x - 0.3) - F.relu(-x - 0.3))),
@@ -205,7 +201,6 @@ OTHER = {
     "random": (
         fn(lambda x: x + torch.randn_like(x)), "behind 'if self.training'", Layers(lambda x, d: d(x) + 0, nn.Dropout()),
     ),
-    "two private matrices": (fn(lambda x: x @ x), "x * y element by element", fn(lambda x: x * x)),
 }  # fmt: skip
 
 

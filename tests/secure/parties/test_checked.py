@@ -95,6 +95,7 @@ def test_a_checked_run_computes_what_an_unchecked_one_does_and_costs_what_is_dec
         assert found.online["client"].depth == cost.rounds
         assert {party: count.total_bytes for party, count in found.online.items()} == cost.online
         assert {p: c.total_bytes for p, c in found.offline.items() if c.total_bytes} == cost.offline
+        assert max(c.depth for c in found.offline.values()) == cost.offline_rounds
     unchecked = dataclasses.replace(plan, checked=False)
     assert cost.rounds == plan_cost(unchecked, batch=len(x)).rounds + 2, "one round trip more"
     assert np.all(np.abs(run(unchecked, numbers, x)[0].output - model.output) <= model.bound)
@@ -405,8 +406,14 @@ class _Answers:
     def __init__(self, answer):
         self.answer = answer
 
+    def gone(self):
+        return False
+
     def send(self, step, seed):
         self.seed = seed.tobytes()
+
+    def allow_a_message(self):
+        pass
 
     def receive(self, step, into):
         into[...] = self.answer(self.seed)

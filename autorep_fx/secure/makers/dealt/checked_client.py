@@ -54,6 +54,7 @@ class CheckedClientHalf(ClientHalf):
         made = [self._make(batch) for _ in range(count)]
         if self._transposed:
             seed = np.empty(CHALLENGE_BYTES, np.uint8)
+            server.allow_a_message()  # who leaves now has failed
             server.receive(CHECK, seed)
             check = MapCheck(self.party.plan, self._transposed, seed.tobytes())
             server.send(CHECK, np.stack([check.of_made(each.tags, batch) for each in made]))

@@ -29,8 +29,18 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
             sent[party] = sent.get(party, 0) + size
     # The dealer streams to both parties over links of their own.
     busiest = max(sent["server"], sent.get("dealer", 0))
-    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * 2
-    return Offline(steps, sent, seconds, _setup(plan))
+    rounds = _rounds(plan)
+    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * rounds
+    return Offline(steps, sent, rounds, seconds, _setup(plan))
+
+
+def _rounds(plan: Plan) -> int:
+    """What is dealt, and "ready"; between them what the client says of maps behind the first thing that it is dealt,
+    and of a checked plan the challenge and its answer."""
+    dealt = [i for i, step in enumerate(plan.steps)
+             if layout.key_words(step, 1) or plan.checked and is_tagged(step)]  # fmt: skip
+    says = bool(dealt) and any(step.op == "map" for step in plan.steps[dealt[0] :])
+    return 2 + says + 2 * (says and plan.checked)
 
 
 def _step(step: Step, batch: int, rates: Rates) -> StepOffline:

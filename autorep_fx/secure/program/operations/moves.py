@@ -14,6 +14,7 @@ _RULES = {
     "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
     "pad": Rule(lambda s, x: shapes.pad(s.attrs, x), {"pads": several(whole(-shapes.MOST))}),
     "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": checks.INDEX}),
+    "keep": Rule(lambda s, x: x, {"positions": checks.POSITIONS}),
     "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": checks.WHOLE}, inputs=None),
 }
 
