@@ -53,9 +53,6 @@ NAMES = {
 SIZES = {"inception_v3": 299, "inception_v4": 128, "vit_b_16": 224, "swin_t": 64, "vit_tiny_patch16_224": 224,
          "mixer_s16_224": 224, "alexnet": 224}  # fmt: skip
 
-#: What the page has besides.
-TRAINED = "## Trained networks"
-
 #: What shows that a network normalises by the sample or attends: out of what a private run can do.
 ATTENTION = ("LayerNorm", "GroupNorm", "layer_norm", "softmax", "Softmax", "MultiheadAttention", "scaled_dot_product",
              "normalize", "local_response_norm")  # fmt: skip
@@ -180,10 +177,10 @@ def write(path: Path, rows: list[dict]) -> None:
         yes.append("yes" if r.get("compiles") else "coarse" if r.get("coarse") else "no")
         cells = (r["package"], r["name"], r.get("sites", ""), count, *yes, r.get("error") or r.get("note", ""))
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    # Behind it, the page goes on with what benchmarks/trained.py measured.
+    # The page goes on with the layers, written by hand, and with what benchmarks/trained.py measured.
     before = path.read_text() if path.is_file() else ""
-    rest = before[before.index(TRAINED) :] if TRAINED in before else ""
-    path.write_text("\n".join(lines) + "\n" + (f"\n{rest}" if rest else ""))
+    _, heading, rest = before.partition("\n## ")
+    path.write_text("\n".join(lines) + "\n" + heading + rest)
 
 
 def main() -> None:

@@ -62,10 +62,17 @@ def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
     x.replace_all_uses_with(held, delete_user_cb=lambda user: user is not held)
 
 
-class Shaped(Recorded):
-    """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
+class Counted(fx.Proxy):
+    """Something of the trace of which an example tells how many parts it has: ``list(x.chunk(2, 1))``."""
 
     tracer: Any  # that of trace.py, which has values
+
+    def __len__(self) -> int:
+        return len(self.tracer.values[self.node])
+
+
+class Shaped(Counted, Recorded):
+    """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
 
     @property
     def shape(self) -> tuple:

@@ -90,7 +90,7 @@ class SoftSpoken(Kind):
         return Said(1, _SEED), Said(2, self.correction_words(n) + _TAG + _DIGEST)
 
     def extension_turns(self, n: int, index: int = 0) -> int:
-        return 1
+        return 3 if self.checked else 1
 
     def rate(self, rates: Rates) -> float:
         return rates.transfers
