@@ -38,6 +38,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser, required=False)
     parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
     parser.add_argument("--network", help="loopback, lan or wan: what each layer costs there (needs --examples)")
+    _add_dealer(parser, "plan for runs with one, or for client and server alone")
     parser.add_argument("--budgets", action="store_true", help="with --html: what others would cost, with a slider")
     parser.add_argument("--html", type=Path, help="write the report as a page")
     parser.add_argument("--png", type=Path, help="write it as a picture")
@@ -98,7 +99,7 @@ def inspect_model(args: Namespace) -> int:
     if args.budgets and (args.html is None or args.examples is None):
         raise ValueError("--budgets needs --html, to show them on, and --examples")
     network, x = _network(args), None if args.examples is None else read_tensor(args.examples)
-    report = inspect(network, x, network=args.network)
+    report = inspect(network, x, network=args.network, dealer=args.dealer)
     if args.html is not None:
         report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets and x is not None else None)
     if args.png is not None:

@@ -300,7 +300,7 @@ def test_a_choice_that_is_stopped_says_that_nothing_is_kept(monkeypatch):
     ({"latency_ms": "fast", "calibration": images(8)}, "latency_ms must be a number above 0, got 'fast'"),
     ({"offline_mb": 0, "calibration": images(8)}, "offline_mb must be a number above 0"),
     ({"total_ms": -3, "calibration": images(8)}, "total_ms must be a number above 0"),
-    ({"total_ms": 9, "network": "wan", "calibration": images(8)}, "lines alone take: .* of [0-9.]+ ms offline and online"),
+    ({"total_ms": 9, "network": "wan", "calibration": images(8)}, "alone take: .* of [0-9.]+ ms offline and online"),
     ({"latency_ms": 1, "network": "wan", "calibration": images(8)}, "less than lines alone take: .* ms online"),
 ])  # fmt: skip
 def test_wrong_limits(wrong, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import BudgetError, CalibrationError
+from ..errors import BudgetError, CalibrationError, CompileError
 from ..forms.choose import choose_forms
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
@@ -50,6 +51,8 @@ class Price:
         seconds: predicted online; rounds: messages that wait for one another.
         online, offline: bytes sent by all parties.
         core_seconds: of work of the busiest party, online and offline.
+        offline_seconds, offline_rounds: before there is an input.
+        alone: without a dealer, by a plan that is made for that; None of that itself, and where there is none.
     """
 
     seconds: float
@@ -57,11 +60,20 @@ class Price:
     online: int
     offline: int
     core_seconds: float
+    offline_seconds: float = 0.0
+    offline_rounds: int = 0
+    alone: Price | None = None
+
+    @property
+    def all_seconds(self) -> float:
+        """Of an inference for which nothing is prepared."""
+        return self.offline_seconds + self.seconds
 
     @staticmethod
-    def of(cost: Cost) -> Price:
+    def of(cost: Cost, alone: Cost | None = None) -> Price:
         work = sum(step.online_seconds + step.offline_seconds for step in cost.steps.values())
-        return Price(cost.online_seconds, cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), work)
+        return Price(cost.online_seconds, cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), work,
+                     cost.offline_seconds, cost.offline_rounds, None if alone is None else Price.of(alone))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,15 +173,16 @@ class BudgetPlan:
 
     def __str__(self) -> str:
         head = ("forms", "ReLUs", "share", "lines", "added loss", *(f"{label} ms" for label in self.networks), "rounds",
-                "online KB", "offline MB")  # fmt: skip
+                "online KB", "offline MB", "alone MB", "all ms")  # fmt: skip
         rows = []
         for point in self.points:
             first = next(iter(point.prices.values()))
             times = (table.milliseconds(price.seconds) for price in point.prices.values())
             rows.append((point.forms, f"{point.relus:,}", table.percent(point.relus / self.total), f"{point.lines:,}",
                          table.number(point.loss), *times, str(first.rounds), table.kilobytes(first.online),
-                         table.megabytes(first.offline)))  # fmt: skip
-        about = f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}"
+                         table.megabytes(first.offline), *_alone(first)))  # fmt: skip
+        about = (f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}; alone: "
+                 "offline MB, and offline with online ms, without a dealer")  # fmt: skip
         said = [] if self.no_faster is None else [textwrap.fill(self.no_faster, table.WIDTH)]
         return "\n\n".join([about, table.columns(head, rows), *said])
 
@@ -262,5 +275,15 @@ def _with_lines(
 
 
 def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:
-    costs = sketched_costs(gm, x, list(networks.values()))
-    return {label: Price.of(cost) for label, cost in zip(networks, costs)}
+    links = list(networks.values())
+    alone: list[Cost | None] = [None] * len(links)
+    costs = sketched_costs(gm, x, links)
+    with contextlib.suppress(CompileError):  # two may not be able to prepare what a dealer can
+        alone = [*sketched_costs(gm, x, links, dealer=False)]
+    return {label: Price.of(*both) for label, *both in zip(networks, costs, alone)}
+
+
+def _alone(price: Price) -> tuple[str, str]:
+    """Cells of what it costs without a dealer."""
+    found = price.alone
+    return ("", "") if found is None else (table.megabytes(found.offline), table.milliseconds(found.all_seconds))

@@ -125,8 +125,9 @@ def costs(gm: fx.GraphModule, program: SecureProgram, network: Network | str, x:
     labels = {found: name for name, found in NETWORKS.items()}
     networks = dict.fromkeys([chosen, *NETWORKS.values()])
     return [
-        _on_network(gm, plan, original, each, labels.get(each, f"{each.rtt_ms:g} ms, {each.mbps:,g} Mbit/s"),
-                    program.dealer)
+        _on_network(
+            gm, plan, original, each, labels.get(each, f"{each.rtt_ms:g} ms, {each.mbps:,g} Mbit/s"), program.dealer
+        )
         for each in networks
     ]
 

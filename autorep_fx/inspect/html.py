@@ -81,24 +81,31 @@ def _agreeing(report, plan: BudgetPlan | None) -> tuple[list[NetworkCost], Budge
     """
     if plan is None:
         return report.costs, None
-    mine = {cost.label: _price(cost.total) for cost in report.costs}
+    mine = {cost.label: cost for cost in report.costs}
+
+    def agreed(price: Price, cost: NetworkCost | None) -> Price:
+        if cost is None:
+            return price
+        own = _price(cost.total)
+        return replace(own, alone=price.alone) if cost.dealer else replace(price, alone=own)
 
     def priced(found):
         same = mine if found.masks == report.masks else {}
-        return replace(found, prices={label: same.get(label, price) for label, price in found.prices.items()})
+        return replace(found, prices={label: agreed(price, same.get(label)) for label, price in found.prices.items()})
 
     plan = replace(plan, points=[priced(p) for p in plan.points], reached=[priced(found) for found in plan.reached])
     kept = next((point.prices for point in plan.points if point.relus == plan.total), {})
-    return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label)))
+    return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label), cost.dealer))
             for cost in report.costs], plan  # fmt: skip
 
 
 def _price(total: Total) -> Price:
-    return Price(total.seconds, total.rounds, total.online, total.offline, total.core_seconds)
+    return Price(**vars(total))
 
 
-def _priced(total: Total, price: Price | None) -> Total:
-    return total if price is None else replace(total, **vars(price))
+def _priced(total: Total, price: Price | None, dealer: bool) -> Total:
+    own = price if dealer or price is None else price.alone
+    return total if own is None else Total(**{name: value for name, value in vars(own).items() if name != "alone"})
 
 
 def _json(content: dict) -> Markup:

@@ -124,9 +124,10 @@ def prediction(report) -> str | None:
     if report.predicted is None or report.costs:
         return None
     p, net = report.predicted, report.predicted["network"]
+    without = "" if p.get("dealer", True) else " without a dealer"  # of before there was a choice
     return (
         f"planned: {number(p['latency_ms'])} ms online, {p['rounds']} rounds, at {net['rtt_ms']:g} ms round trip and "
-        f"{net['mbps']:,g} Mbit/s; {number(p['offline_mb'])} MB offline{'' if p.get('dealer', True) else ' without a dealer'}"
+        f"{net['mbps']:,g} Mbit/s; {number(p['offline_mb'])} MB offline{without}"
     )
 
 
