@@ -148,3 +148,30 @@ def test_a_damaged_file_is_not_taken_for_plain_weights(files, tmp_path, capsys):
     (tmp_path / "net.safetensors").write_bytes(data)
     assert main(["inspect", MODEL, "--weights", str(tmp_path / "net.safetensors")]) == 2
     assert "net.safetensors is damaged: its content is not what was written" in capsys.readouterr().err
+
+
+def test_an_onnx_file_needs_neither_a_factory_nor_weights(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    from onnx import helper, numpy_helper
+
+    numbers = np.random.default_rng(0)
+    weights = {"conv.weight": (4, 1, 3, 3), "fc.weight": (3, 144)}
+    nodes = [helper.make_node("Conv", ["x", "conv.weight"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Flatten", ["b"], ["c"]),
+             helper.make_node("Gemm", ["c", "fc.weight"], ["y"], transB=1)]  # fmt: skip
+    ends = [
+        [helper.make_tensor_value_info(name, 1, shape)] for name, shape in (("x", ["n", 1, "h", "w"]), ("y", ["n", 3]))
+    ]
+    arrays = [numpy_helper.from_array(numbers.normal(size=s).astype("float32"), n) for n, s in weights.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "net", *ends, arrays)), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", numbers.normal(size=(12, 1, 8, 8)))
+
+    network = [tmp_path / "net.onnx", "--examples", tmp_path / "x.npy"]
+    assert "144 ReLUs" in run(capsys, "inspect", *network)
+    assert "rounds" in run(capsys, "compile", *network, "--out", tmp_path / "program")
+    assert (tmp_path / "program" / "public.json").is_file()
+    run(capsys, "transform", tmp_path / "net.onnx", "--calibration", tmp_path / "x.npy", "--relu-budget", 20, "--out",
+        tmp_path / "hybrid.safetensors")  # fmt: skip
+    run(capsys, "compile", *network, "--weights", tmp_path / "hybrid.safetensors", "--out", tmp_path / "hybrid")
+    assert main(["compile", MODEL, "--examples", str(tmp_path / "x.npy"), "--out", str(tmp_path / "none")]) == 2
+    assert "--weights is needed" in capsys.readouterr().err

@@ -218,8 +218,8 @@ def _transfers() -> tuple[float, float]:
     def made() -> None:
         k.ot_flip_(blocks, delta, plane)
         for other in (None, delta, None):
-            k.ot_bits(blocks, index=0, domain=0, delta=other)
-        string = {"bits": 32, "index": 0, "domain": 1}
+            k.ot_bits(blocks, key=seed, index=0, domain=0, delta=other)
+        string = {"bits": 32, "key": seed, "index": 0, "domain": 1}
         _, said = k.ot_send(blocks[:some], delta, values, **string)
         k.ot_receive(blocks[:some], plane[: some // 64], said, **string)
 

@@ -133,6 +133,7 @@ class ServerService(Service):
 
     def _prepare_many(self, client: StreamChannel, links: dict[str, StreamChannel], session: _Session) -> None:
         s, maker = self.settings, self.preparing.maker
+        together = maker.saves_together(self.plan)
         client.timeout = s.timeout
         client.send_letter(session=session.name, maker=maker.name, comparison=self.comparison, depth=s.depth,
                            batch=s.max_batch, at=s.advertise or "", checked=self.plan.checked,
@@ -149,10 +150,11 @@ class ServerService(Service):
             self.check_batch(client, batch)
             wanted, first = letter.get("count"), half.inference + 1
             try:
-                count = self._take(session, first, batch, wanted if maker.together and type(wanted) is int else 1)
-                self.preparing.announce(links, first, batch)
+                count = self._take(session, first, batch, wanted if together and type(wanted) is int else 1)
+                count = self.preparing.announce(links, first, batch, count)
+                self._release_from(session, first + count)
             except Refused as error:
-                self._release(session, first)
+                self._release_from(session, first)
                 self.metrics.refused()
                 client.send_fault(str(error), error.retry_after)
                 continue
@@ -225,6 +227,12 @@ class ServerService(Service):
         for number in list(session.held):
             self._release(session, number)
         self.ledger.burn(session.name)
+
+    def _release_from(self, session: _Session, first: int) -> None:
+        """Those that are not prepared after all."""
+        for number in list(session.held):
+            if number >= first:
+                self._release(session, number)
 
     def _release(self, session: _Session, number: int) -> None:
         self.limits.release(session.client, session.held.pop(number, 0))

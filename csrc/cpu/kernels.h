@@ -188,9 +188,10 @@ struct DealSelectArgs {
 struct OtBitsArgs {
   const RoundKeys* key;
   const uint64_t *blocks, *delta;  // delta may be null
-  uint64_t* plane;
+  uint64_t* planes;                // bits x n / 64
   int64_t n;
   uint64_t index, domain;
+  int bits;
 };
 struct OtSendArgs {
   const RoundKeys* key;

@@ -99,4 +99,4 @@ class Everything(nn.Module):
         y = F.pad(y, (0, 1, 1, 0))[:, :, :4, 1:].transpose(2, 3)
         y = F.relu(F.avg_pool2d(y, 2) + y.mean((2, 3), keepdim=True) - 0.5)
         y = y * (y.mean((2, 3), keepdim=True) - 0.2)
-        return self.fc(y.flatten(1))
+        return self.fc(F.unfold(y.flip(3), (1, 2), stride=(1, 2)).flatten(1))

@@ -42,7 +42,7 @@ def checked(tmp_path_factory):
     gm = ar.transform(net.eval(), example_inputs=x[:1])
     ar.compile(gm, x, checked=True).save(folder / "program")
     publish(folder / "program", folder / "public")
-    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "leo")
     make_certificates(folder / "certificates", ["server", "dealer", *names])
     return folder, gm, x
 
@@ -115,6 +115,33 @@ def test_a_checked_program_is_answered_as_any_other(checked, services, tmp_path)
     assert "alice" not in table(services, "server")
 
 
+def test_one_challenge_asks_about_all_that_is_prepared_at_once(checked, services):
+    x, asked = checked[2], []
+    with services.connect("alice", depth=4) as client:
+        assert client.wait() == 4
+        sends(client._session._offline, lambda index, *arrays: asked.append(index) or arrays)
+        for i in range(6):
+            assert right(checked, client.run(x[i : i + 1]), x[i : i + 1])
+        assert client.wait() > 2 and 0 < asked.count(CHECK) < 6
+        session = client._session.name
+    of_dealer = [state for name, _, _, state in services.ledger("dealer") if name == session]
+    assert {*of_dealer} == {"done"} and len(of_dealer) >= 9
+
+
+def test_a_dealer_with_room_for_fewer_deals_fewer_at_once(checked, tmp_path):
+    folder, x = checked[0], checked[2]
+    started = Provider(tmp_path, folder / "certificates", folder / "program", folder / "public",
+                       dealer__client_held=2)  # fmt: skip
+    try:
+        with started.connect("alice", depth=4) as client:
+            assert client.wait() == 4
+            for i in range(4):
+                assert right(checked, client.run(x[i : i + 1]), x[i : i + 1])
+        until(lambda: all_ended(started.ledger("server")))
+    finally:
+        started.close()
+
+
 def test_a_client_that_deviates_while_it_is_answered_gets_nothing_and_is_refused(checked, services, tmp_path):
     x = checked[2]
     with services.connect("bob", state=tmp_path) as bob, services.connect("carol") as carol:
@@ -137,6 +164,30 @@ def test_a_client_that_deviates_while_it_is_answered_gets_nothing_and_is_refused
         assert main(["refused", "--state", str(services.folder / who), "--clear", "bob"]) == 0
     with services.connect("bob") as bob:
         assert right(checked, bob.run(x[:1]), x[:1])
+
+
+@pytest.mark.parametrize("name, where", [("kim", "online"), ("leo", "offline")])
+def test_who_answers_a_challenge_wrongly_is_refused(name, where, checked, services):
+    x = checked[2]
+    with services.connect(name, timeout=5.0) as client:
+        client.wait()
+        session = client._session
+        link = session._offline if where == "offline" else session._answering.links["server"]
+
+        def change(index, *arrays):
+            if index == CHECK:
+                arrays[0].reshape(-1)[-1] += np.uint64(1)
+            return arrays
+
+        sends(link, change)
+        if where == "offline":
+            assert right(checked, client.run(x[:1]), x[:1])
+        else:
+            with pytest.raises(PartyError, match=FAILED):
+                client.run(x[:1])
+        assert_refused(services, name)
+        with pytest.raises(PartyError, match=REFUSED.format(name)):
+            client.run(x[:1])
 
 
 def test_a_client_that_deviates_while_it_prepares_is_refused_and_nothing_of_it_waits(checked, services):

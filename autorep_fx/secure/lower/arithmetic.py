@@ -41,15 +41,15 @@ def _sum(low: Lowering, call: Call, a: Any, b: Any, alpha: float) -> str:
             alpha = 1
         return low.emit(call, "add", (x, y), sign=int(alpha))
     if isinstance(a, fx.Node):
-        return _add_constant(low, call, low.value(a), b, alpha)
+        return add_constant(low, call, low.value(a), b, alpha)
     x = low.value(b)
     if alpha != 1:
         x = low.emit(call, "scale", (x,), shape=low.shape_of(x), suffix=".alpha", factor=float(alpha))
-    return _add_constant(low, call, x, a, 1)
+    return add_constant(low, call, x, a, 1)
 
 
-def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float, suffix: str = "",
-                  shape: tuple[int, ...] | None = None) -> str:  # fmt: skip
+def add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float, suffix: str = "",
+                 shape: tuple[int, ...] | None = None) -> str:  # fmt: skip
     if isinstance(constant, (int, float)):
         return low.emit(call, "add_number", (x,), shape=shape, suffix=suffix, number=float(constant) * factor)
     if not isinstance(constant, Tensor):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from .arithmetic import _add_constant
+from .arithmetic import add_constant
 from .call import Call, Unsupported, lowers
 from .contract import contract_private
 from .lowering import Lowering
@@ -35,7 +35,7 @@ def scaled_dot_product_attention(low: Lowering, call: Call) -> str:
     shape = low.shape_of(scores)
     scores = low.emit(call, "scale", (scores,), shape=shape, suffix=".scaled", factor=float(scale))
     scores, hidden = _masked(low, call, scores)
-    powers = exponentials(low, call, scores, axes - 1, "")
+    powers = exponentials(low, call, scores, "")
     if hidden is not None:
         powers = _hidden(low, call, powers, hidden)
     total = _total(low, call, powers, axes - 1, "")
@@ -56,7 +56,7 @@ def _masked(low: Lowering, call: Call, scores: str) -> tuple[str, Tensor | None]
     if mask.dtype == torch.bool:
         return scores, mask.double()
     left_out = torch.isinf(mask)
-    scores = _add_constant(low, call, scores, mask.masked_fill(left_out, 0.0), 1.0, ".biased", shape)
+    scores = add_constant(low, call, scores, mask.masked_fill(left_out, 0.0), 1.0, ".biased", shape)
     return scores, (~left_out).double() if left_out.any() else None
 
 

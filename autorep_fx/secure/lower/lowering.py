@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,10 @@ _SHAPES_ALONE = {torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros"
 
 #: What takes of a second tensor its type or its shape, and nothing else.
 _LIKE_ANOTHER = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
+
+
+#: Emits one of the values that a node returns, by a suffix of the node's name, and gives its name.
+Part = Callable[[Call, str], str]
 
 
 class _Values(fx.Interpreter):
@@ -107,40 +111,72 @@ class Lowering:
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
+        self.broken: set[fx.Node] = set()  # what cannot be lowered
         self.names: dict[fx.Node, str] = {}
+        self.parts: dict[fx.Node, Sequence[Part]] = {}
         self.memory = Memory(gm, self.values)
         self.read = read(gm, self.memory.of)
         self.overwritten = self.memory.overwritten_by(self.private)
 
     # --- for lowerings -----------------------------------------------------------------------------------------------
 
-    def sample_shape(self, node: fx.Node) -> tuple[int, ...]:
+    def batch_axis(self, node: fx.Node) -> int:
+        """Where the batch is in a node's value; in that of its step it is always in front.
+
+        Raises:
+            Unsupported: no axis is.
+        """
+        return 0 if node in self.broken else self._batch_of(self.values[node], self.more_values[node])
+
+    @staticmethod
+    def _batch_of(small: Any, large: Any) -> int:
+        if not isinstance(small, Tensor):
+            raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
+        if small.dim() == large.dim():
+            differ = [axis for axis, sizes in enumerate(zip(small.shape, large.shape)) if sizes[0] != sizes[1]]
+            if len(differ) == 1 and (small.shape[differ[0]], large.shape[differ[0]]) == (2, 3):
+                return differ[0]
+        raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
+
+    def sample_shape(self, node: fx.Node, anywhere: bool = False) -> tuple[int, ...]:
         """Shape of one sample of a node's value.
 
         Raises:
-            Unsupported: axis 0 is not the batch.
+            Unsupported: axis 0 is not the batch, or, ``anywhere``, no axis is.
         """
-        return self._shape_of_sample(self.values[node], self.more_values[node])
+        if node in self.broken:
+            return self.shapes[node.name]
+        axis, shape = self.batch_axis(node), tuple(self.values[node].shape)
+        if axis != 0 and not anywhere:
+            raise Unsupported(
+                f"has the batch at axis {axis} of its result; move it back to axis 0 before (transpose, mean(0))"
+            )
+        return (*shape[:axis], *shape[axis + 1 :])
 
     def part_shape(self, node: fx.Node, part: int) -> tuple[int, ...]:
-        """The same of one of the tensors that a node gives."""
-        return self._shape_of_sample(self.values[node][part], self.more_values[node][part])
-
-    @staticmethod
-    def _shape_of_sample(small: Any, large: Any) -> tuple[int, ...]:
-        if not isinstance(small, Tensor):
-            raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
-        if small.dim() == 0 or len(small) != 2 or len(large) != 3 or small.shape[1:] != large.shape[1:]:
+        """Shape of one sample of one of the tensors that a node gives."""
+        small, large = self.values[node][part], self.more_values[node][part]
+        if self._batch_of(small, large) != 0:
             raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
         return tuple(small.shape[1:])
+
+    def axis(self, node: fx.Node, dim: int) -> int | None:
+        """The axis of a sample that is ``dim`` of a node's value; None for the batch."""
+        batch = self.batch_axis(node)
+        dim %= len(self.sample_shape(node, anywhere=True)) + 1
+        return None if dim == batch else dim - (dim > batch)
 
     def shape_of(self, value: str) -> tuple[int, ...]:
         return self.shapes[value]
 
-    def value(self, argument: Any) -> str:
-        """Name of the step value behind a private argument."""
+    def value(self, argument: Any, anywhere: bool = False) -> str:
+        """Name of the step value behind a private argument, whose batch is at axis 0, or ``anywhere``."""
         if not isinstance(argument, fx.Node):
             raise Unsupported(f"its input is {type(argument).__name__}, not a tensor of the private input")
+        if argument in self.parts:
+            raise Unsupported(f"uses all parts of '{argument.name}' at once; take them one by one")
+        if not anywhere:
+            self.sample_shape(argument)
         return self.names[argument]
 
     def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
@@ -182,6 +218,7 @@ class Lowering:
                 problems.append(f"node '{node.name}' ({_describe(self.gm, node)}): {error}")
                 # Later nodes are still looked at, so that one message lists everything.
                 self.names[node] = node.name
+                self.broken.add(node)
                 value = self.values[node]
                 self.shapes[node.name] = tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
         if not problems and not output:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .arithmetic import _add_constant, _sum
+from .arithmetic import _sum, add_constant
 from .call import Call, Unsupported, lowers
 from .contract import Indices, contract, contract_private
 from .lowering import Lowering
@@ -34,7 +34,7 @@ def addmm(low: Lowering, call: Call) -> str:
         return _product(low, call, a, b)
     x = _product(low, call, a, b, ".product")
     if not isinstance(added, fx.Node):
-        return _add_constant(low, call, x, added, beta)
+        return add_constant(low, call, x, added, beta)
     y = low.value(added)
     if beta != 1:
         y = low.emit(call, "scale", (y,), shape=low.shape_of(y), suffix=".beta", factor=float(beta))

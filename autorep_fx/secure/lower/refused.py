@@ -41,19 +41,12 @@ _INDEX = (
     "gives places of private values, which are no sums of shares; return the scores, and take .argmax(1) or .topk(k) "
     "of what the client gets, which is free"
 )
-_MAXIMUM = (
-    "is a maximum that is written otherwise here: b + relu(a - b) is the larger of a and b, a - relu(a - b) the "
-    "smaller, and F.max_pool2d(x, (1, w)) the largest along a last axis of w"
+_RUNNING_MAXIMUM = (
+    "compares along an axis step by step; x.amax(dim) and x.amin(dim) are supported, and of two tensors torch.maximum "
+    "and torch.minimum"
 )
 _CLAMP = "is none of the known activations; a + relu(x - a) is x but at least a, and a - relu(a - x) is x but at most a"
 _WRITE = "writes into a tensor; use what it writes by itself, torch.cat for parts, or a product with zeros and ones"
-_ONE_AXIS = (
-    "works along one axis; use the layer of two axes, with (1, k) for its kernel k, on x.unsqueeze(2), and squeeze(2) "
-    "what it gives"
-)
-_THREE_AXES = (
-    "works along three axes; take frames, or slices, as channels, x.flatten(1, 2), and use the layer of two axes"
-)
 _RECURRENT = (
     "is a loop of gates that is kept whole; use Conv1d along the time, or write the steps out with nn.Linear, sigmoid "
     "and tanh"
@@ -63,7 +56,6 @@ _LOOKUP = (
     "nn.Linear(n, size, bias=False) whose weight is that of the embedding, transposed"
 )
 _TWO_INPUTS = "multiplies every pair of its inputs; use a product of two linear layers, self.a(x) * self.b(y)"
-_WINDOWS = "copies windows; what reads them is a convolution, so use Conv2d with the same kernel, stride and padding"
 _SAMPLING = (
     "samples between elements at places of its own; use F.interpolate, nearest or bilinear, or do it before the run"
 )
@@ -89,7 +81,6 @@ _OF_TANH = "is none of the known activations; write it as x - torch.tanh(x)"
 _OF_SOFTPLUS = "is none of the known activations; write it as -F.softplus(-x). As the last thing it is the client's"
 _OF_LEAKY = "is none of the known activations; in eval mode it is leaky_relu(x, (lower + upper) / 2)"
 _DIVIDING = "divides by private values; train with tanh in its place"
-_ATTRIBUTE = "takes an attribute of a tensor; write x.transpose(-2, -1) for x.mT, and shapes as x.shape"
 _OWN_GRADIENT = (
     "is a torch.autograd.Function, which is kept whole for its gradient; for a private run write what its forward does "
     "into forward() of a module"
@@ -132,20 +123,14 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_ROUNDING, _functions("int long bool half")),
     (_INDEX, _functions("argmax argmin topk sort argsort kthvalue median mode unique nonzero bincount multinomial")),
     (_INDEX, _functions("searchsorted one_hot")),
-    (_MAXIMUM, _functions("maximum minimum max min amin fmax fmin aminmax cummax cummin")),
+    (_RUNNING_MAXIMUM, _functions("aminmax cummax cummin")),
     (_CLAMP, _functions("clamp clamp_min clamp_max clip hardtanh") + _modules("Hardtanh")),
-    (_ONE_AXIS, _modules("AdaptiveAvgPool1d AdaptiveMaxPool1d AvgPool1d MaxPool1d ConvTranspose1d")),
-    (_ONE_AXIS, _functions("adaptive_avg_pool1d adaptive_max_pool1d avg_pool1d max_pool1d conv_transpose1d")),
-    (_THREE_AXES, _modules("AdaptiveAvgPool3d AdaptiveMaxPool3d AvgPool3d MaxPool3d FractionalMaxPool3d Conv3d")),
-    (_THREE_AXES, _modules("ConvTranspose3d CircularPad3d ConstantPad3d ReflectionPad3d ReplicationPad3d ZeroPad3d")),
-    (_THREE_AXES, _functions("adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d max_pool3d fractional_max_pool3d")),
-    (_THREE_AXES, _functions("conv3d conv_transpose3d")),
     (_RECURRENT, _modules("RNN LSTM GRU RNNCell LSTMCell GRUCell")),
     (_LOOKUP, _modules("Embedding EmbeddingBag") + _functions("embedding embedding_bag")),
     (_TWO_INPUTS, _modules("Bilinear") + _functions("bilinear")),
-    (_WINDOWS, _modules("Unfold Fold") + _functions("unfold fold")),
-    (_SAMPLING, _functions("grid_sample affine_grid fractional_max_pool2d max_unpool1d max_unpool2d max_unpool3d")),
-    (_SAMPLING, _modules("FractionalMaxPool2d MaxUnpool1d MaxUnpool2d MaxUnpool3d")),
+    (_SAMPLING, _functions("grid_sample affine_grid max_unpool1d max_unpool2d max_unpool3d")),
+    (_SAMPLING, _functions("fractional_max_pool2d fractional_max_pool3d")),
+    (_SAMPLING, _modules("FractionalMaxPool2d FractionalMaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d")),
     (_CUMULATIVE, _functions("cumsum logcumsumexp")),
     (_PRODUCT, _functions("prod cumprod")),
     (_TRANSFORM, _FOURIER + _functions("stft istft view_as_complex view_as_real complex polar")),
@@ -161,7 +146,6 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_OF_SOFTPLUS, _modules("LogSigmoid") + _functions("logsigmoid")),
     (_OF_LEAKY, _modules("RReLU") + _functions("rrelu")),
     (_DIVIDING, _modules("Softsign") + _functions("softsign")),
-    (_ATTRIBUTE, [("call_function", getattr)]),
     (_OWN_GRADIENT, [("call_module", KeptFunction)]),
 ]  # fmt: skip
 

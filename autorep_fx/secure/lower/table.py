@@ -9,22 +9,27 @@ from . import (
     activation,
     arithmetic,
     attention,
+    convolution,
     join,
     linear,
     matmul,
     moves,
     norm,
+    parts,
     pooling,
     ranged,
+    reduce,
     resample,
     shape,
     transposed,
+    unfold,
 )
 from .fold import fold_affine
 from .lowering import Lowering, Table
 
 FAMILIES = (
-    activation, arithmetic, attention, join, linear, matmul, moves, norm, pooling, ranged, resample, shape, transposed
+    activation, arithmetic, attention, convolution, join, linear, matmul, moves, norm, parts, pooling, ranged, reduce,
+    resample, shape, transposed, unfold,
 )  # fmt: skip
 
 TABLE: Table = {

@@ -146,6 +146,11 @@ class Maker(ABC):
             )
         return (CHECKED,)
 
+    def saves_together(self, plan: Plan) -> bool:
+        """Whether inferences of a plan that are prepared at once cost less than one after the other: those of a checked
+        one do, as one challenge asks about all of them."""
+        return self.together or plan.checked
+
     @abstractmethod
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> Any:
         """What the server makes of its numbers once, for all sessions."""

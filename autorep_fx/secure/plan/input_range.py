@@ -37,8 +37,8 @@ _ENOUGH = 64
 _ALIKE, _NARROW = 8.0, 0.25
 
 #: Operations that leave axis 1 what it is where they leave its size.
-_LEAVE = ("add_number", "add_private", "scale", "add", "mul", "hybrid", "affine", "pad", "index", "reshape", "cat",
-          "avg_pool2d", "max_pool2d")  # fmt: skip
+_LEAVE = ("add_number", "add_private", "scale", "add", "mul", "hybrid", "affine", "pad", "index", "select", "reshape",
+          "cat", "avg_pool2d", "max_pool2d")  # fmt: skip
 
 
 def has_channels(program: Program) -> bool:

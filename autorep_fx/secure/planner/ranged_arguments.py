@@ -53,12 +53,13 @@ def with_known_arguments(program: Program, x: Tensor) -> Program:
             if site.name in rows:
                 rows[site.name].see(argument)
     for site in sites:
-        if site.name in rows:
-            rows[site.name].shift(made, server)
-        else:
+        if site.name not in rows:
             _scale(program, made, site, *ends[site.name])
+    steps: list[Step] = []
+    for step in made.values():
+        steps += rows[step.name].shifted(step, server) if step.name in rows else [step]
     shapes = {key: tuple(value.shape) for key, value in server.items()}
-    public = dataclasses.replace(program.public, steps=tuple(made.values()), secret_shapes=shapes)
+    public = dataclasses.replace(program.public, steps=tuple(steps), secret_shapes=shapes)
     return Program(public, server)
 
 
@@ -66,10 +67,7 @@ class _Rows:
     """The largest scores of each row of a softmax, over the examples."""
 
     def __init__(self, program: Program, site: Step):
-        self.site = site
         self.positions, self.dims = next(_summed(program, site))
-        self.largest: Tensor | None = None
-        self.least = math.inf
         self._seen: list[Tensor] = []
 
     def see(self, scores: Tensor) -> None:
@@ -78,14 +76,20 @@ class _Rows:
             scores = scores.masked_fill(hidden, -math.inf)
         self._seen.append(scores.amax(self.dims, keepdim=True))
 
-    def shift(self, steps: dict[str, Step], server: dict[str, Tensor]) -> None:
+    def shifted(self, site: Step, server: dict[str, Tensor]) -> list[Step]:
+        """The exponential behind the shift of its rows. server: gets what is added."""
         maxima = torch.cat(self._seen)
         largest = maxima.amax(0)
         spread = float((largest - maxima).max())
         top = min(spread / 2, _MOST)
-        adding = steps[self.site.inputs[0]]
-        server[adding.secrets["constant"]] = (top - largest).clone()
-        _replace(steps, self.site, params={"low": top - spread - _DOWN, "high": top + _ABOVE})
+        name = f"{site.name}.shifted"
+        key = f"{name}.constant"
+        server[key] = top - largest
+        params = {"low": top - spread - _DOWN, "high": top + _ABOVE}
+        return [
+            Step(name, "add_private", site.inputs, site.shape, {}, {"constant": key}),
+            dataclasses.replace(site, inputs=(name,), attrs={**site.attrs, "params": params}),
+        ]
 
 
 def _summed(program: Program, site: Step) -> Iterator[tuple[object, tuple[int, ...]]]:

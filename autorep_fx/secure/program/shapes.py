@@ -92,6 +92,17 @@ def windows(a: Attrs, x: Shape) -> Shape:
     return (*x[:-2], *(r // s + 1 for r, s in zip(room, a["stride"])))
 
 
+def windows_apart(a: Attrs, x: Shape) -> Shape:
+    """The elements of every window along a first axis of their own, without padding."""
+    return (math.prod(a["kernel"]), *windows(a, x))
+
+
+def select(a: Attrs, x: Shape) -> Shape:
+    axis = a["dim"] - 1
+    need(axis < len(x) and max(a["places"]) < x[axis], f"selects elements beyond {x}")
+    return (*x[:axis], len(a["places"]), *x[axis + 1 :])
+
+
 def pool(a: Attrs, x: Shape) -> Shape:
     need(all(2 * p <= k for p, k in zip(a["padding"], a["kernel"])), "pads by more than half of the window")
     return windows(a, x)

@@ -52,12 +52,9 @@ def _wrapped(x):
 torch.fx.wrap("_wrapped")
 
 N = torch.Generator().manual_seed(0)
-EMBEDDING, TRANSPOSED = nn.Embedding(3, 5), nn.ConvTranspose1d(3, 4, 3, 2)
+EMBEDDING = nn.Embedding(3, 5)
 WORDS = nn.Linear(3, 5, bias=False)
 WORDS.weight = nn.Parameter(EMBEDDING.weight.detach().T)
-TRANSPOSED_2D = nn.ConvTranspose2d(3, 4, (1, 3), (1, 2))
-TRANSPOSED_2D.weight = nn.Parameter(TRANSPOSED.weight.detach()[:, :, None])
-TRANSPOSED_2D.bias = TRANSPOSED.bias
 CELL, BILINEAR = nn.RNNCell(8, 5), nn.Bilinear(8, 8, 4)
 COSINES, SINES = torch.fft.rfft(torch.eye(8)).real, torch.fft.rfft(torch.eye(8)).imag
 PLACES, MOVED = torch.tensor([3, 0, 0, 7]), torch.eye(8)[[3, 0, 0, 7]].T
@@ -80,23 +77,6 @@ def _rows():
 #: name -> (what is refused, what the error says, what it advises; whether both are the same function)
 SAME = {
     "where": (fn(lambda x: torch.where(x > 0, x, x.mean(1, True) * 0)), "relu(x) is x where", fn(F.relu)),
-    "maximum": (
-        fn(lambda x: torch.maximum(x, x[:, :1])), "b + relu(a - b)", fn(lambda x: x[:, :1] + F.relu(x - x[:, :1])),
-    ),
-    "minimum": (
-        fn(lambda x: torch.minimum(x, x.mean(1, True))), "a - relu(a - b)",
-        fn(lambda x: x - F.relu(x - x.mean(1, True))),
-    ),
-    "maximum along the last": (
-        fn(lambda x: x.amax(-1)), "F.max_pool2d(x, (1, w))", fn(lambda x: F.max_pool2d(x, (1, 8)).squeeze(-1)),
-    ),
-    "maximum of channels": (
-        fn(lambda x: x.amax(1)), "F.max_pool2d(x.flatten(2).unsqueeze(1), (c, 1))",
-        fn(lambda x: F.max_pool2d(x.flatten(2).unsqueeze(1), (3, 1)).view(len(x), 8, 8)),
-    ),
-    "max of dim": (
-        fn(lambda x: x.max(3)[0]), "F.max_pool2d(x, (1, w))", fn(lambda x: F.max_pool2d(x, (1, 8)).squeeze(3)),
-    ),
     "at least": (fn(lambda x: x.clamp(min=0.5)), "a + relu(x - a)", fn(lambda x: 0.5 + F.relu(x - 0.5))),
     "at most": (fn(lambda x: torch.clamp(x, max=0.5)), "a - relu(a - x)", fn(lambda x: 0.5 - F.relu(0.5 - x))),
     "cube": (fn(lambda x: x**3), "x * x.square()", fn(lambda x: x * x.square())),
@@ -104,30 +84,9 @@ SAME = {
         fn(lambda x: x.cumsum(-1)), "x @ torch.ones(n, n).triu()", fn(lambda x: x @ torch.ones(8, 8).triu().to(x)),
     ),
     "product": (fn(lambda x: x[:, :2].prod(1)), "x[:, 0] * x[:, 1]", fn(lambda x: x[:, 0] * x[:, 1])),
-    "pooling of one axis": (
-        nn.Sequential(nn.Flatten(2), nn.MaxPool1d(2)), "x.unsqueeze(2)",
-        fn(lambda x: F.max_pool2d(x.flatten(2).unsqueeze(2), (1, 2)).squeeze(2)),
-    ),
-    "average of one axis": (
-        fn(lambda x: F.avg_pool1d(x.flatten(2), 4)), "with (1, k) for its kernel",
-        fn(lambda x: F.avg_pool2d(x.flatten(2).unsqueeze(2), (1, 4)).squeeze(2)),
-    ),
-    "transposed convolution of one axis": (
-        nn.Sequential(nn.Flatten(2), TRANSPOSED), "x.unsqueeze(2)",
-        Layers(lambda x, layer: layer(x.flatten(2).unsqueeze(2)).squeeze(2), TRANSPOSED_2D),
-    ),
-    "padding of a convolution of one axis": (
-        nn.Sequential(nn.Flatten(2), conv := nn.Conv1d(3, 4, 3, padding=1, padding_mode="circular")), "F.pad(x, (n, n)",
-        Layers(lambda x, layer: F.conv1d(F.pad(x.flatten(2), (1, 1), "circular"), layer.weight, layer.bias), conv),
-    ),
     "recurrent": (
         Layers(lambda x, cell: cell(x[:, 2, 0], cell(x[:, 1, 0], cell(x[:, 0, 0], torch.zeros(len(x), 5)))) * 2, CELL),
         "nn.Linear, sigmoid and tanh", Layers(_steps, *_rows()),
-    ),
-    "windows": (
-        Layers(lambda x, conv: (conv.weight.flatten(1) @ F.unfold(x, 3)).view(len(x), 4, 6, 6),
-               conv := nn.Conv2d(3, 4, 3, bias=False)),
-        "Conv2d with the same kernel", conv,
     ),
     "Fourier": (
         fn(lambda x: torch.view_as_real(torch.fft.rfft(x))), "a matrix of cosines and one of sines",
@@ -182,10 +141,6 @@ OTHER = {
     "rounding": (fn(lambda x: torch.round(x * 3)), "leave it out", fn(lambda x: x * 3)),
     "class": (fn(lambda x: x.mean((2, 3)).argmax(1)), "return the scores", fn(lambda x: x.mean((2, 3)))),
     "best": (fn(lambda x: x.mean((2, 3)).topk(2)[1]), ".topk(k)", fn(lambda x: x.mean((2, 3)))),
-    "video": (
-        nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Conv3d(3, 4, (1, 3, 3))), "x.flatten(1, 2)",
-        nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Flatten(1, 2), nn.Conv2d(3, 4, 3)),
-    ),
     "long memory": (
         Layers(lambda x, lstm: lstm(x.flatten(2).transpose(1, 2))[0], nn.LSTM(3, 4, batch_first=True)),
         "use Conv1d along the time", nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3)),

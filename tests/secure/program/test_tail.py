@@ -170,7 +170,7 @@ def test_a_gate_is_no_tail():
 def test_weights_are_never_the_client_s():
     """What a parameter is in is private, or refused: a program holds no number of one that everybody may read."""
     assert len(ar.sites(prepared(lambda m, z: z.sigmoid() * m.weight)[1])) == 2
-    for end in (lambda m, z: z.softmax(1) * m.weight, lambda m, z: z.softmax(1) + (m.weight * 2).exp()):
+    for end in (lambda m, z: z.log_softmax(1) * m.weight, lambda m, z: z.log_softmax(1) + (m.weight * 2).exp()):
         with pytest.raises(CompileError, match="softmax"):
             prepared(end)
 

@@ -106,5 +106,13 @@ SOURCES = {
     "permute": Source(lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])), _moved, affine=True),
     "pad": Source(lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])), _moved, affine=True),
     "index": Source(lambda b, s: _move(b, s, index=s.attrs["index"]), _moved, affine=True),
+    "select": Source(
+        lambda b, s: _move(b, s, dim=s.attrs["dim"], places=tuple(s.attrs["places"])), _moved, affine=True
+    ),
+    "windows": Source(
+        lambda b, s: _move(b, s, **{key: tuple(s.attrs[key]) for key in ("kernel", "stride", "dilation")}),
+        _moved,
+        affine=True,
+    ),
     "cat": Source(lambda b, s: _move(b, s, dim=s.attrs["dim"]), _moved, affine=True),
 }

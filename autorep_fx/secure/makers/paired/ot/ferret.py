@@ -149,6 +149,10 @@ class _Half:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
 
+    @property
+    def hash_key(self) -> bytes:
+        return self._start.hash_key
+
     def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks."""
         taken, at = np.empty((check_size(n), 2), U64), 0

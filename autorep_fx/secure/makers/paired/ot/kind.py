@@ -26,6 +26,11 @@ class SendingHalf(ABC):
     delta: np.ndarray
     index: int
 
+    @property
+    @abstractmethod
+    def hash_key(self) -> bytes:
+        """16 public bytes that what both parties drew for the base transfers went into; after the set-up."""
+
     @abstractmethod
     def setup(self) -> None:
         """Once, at the same time as the receiver's."""
@@ -43,6 +48,11 @@ class ReceivingHalf(ABC):
     """
 
     index: int
+
+    @property
+    @abstractmethod
+    def hash_key(self) -> bytes:
+        """As of :class:`SendingHalf`."""
 
     @abstractmethod
     def setup(self) -> None:
