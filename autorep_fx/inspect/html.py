@@ -81,21 +81,17 @@ def _agreeing(report, plan: BudgetPlan | None) -> tuple[list[NetworkCost], Budge
     """
     if plan is None:
         return report.costs, None
-    mine = {cost.label: cost for cost in report.costs}
-
-    def agreed(price: Price, cost: NetworkCost | None) -> Price:
-        if cost is None:
-            return price
-        own = _price(cost.total)
-        return replace(own, alone=price.alone) if cost.dealer else replace(price, alone=own)
+    mine = {cost.label: _price(cost.total) for cost in report.costs}
+    which = "prices" if all(cost.dealer for cost in report.costs) else "alone"  # what the report's plan is made for
 
     def priced(found):
         same = mine if found.masks == report.masks else {}
-        return replace(found, prices={label: agreed(price, same.get(label)) for label, price in found.prices.items()})
+        own = getattr(found, which, {})
+        return replace(found, **{which: {label: same.get(label, price) for label, price in own.items()}} if own else {})
 
     plan = replace(plan, points=[priced(p) for p in plan.points], reached=[priced(found) for found in plan.reached])
-    kept = next((point.prices for point in plan.points if point.relus == plan.total), {})
-    return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label), cost.dealer))
+    kept: dict[str, Price] = next((getattr(point, which) for point in plan.points if point.relus == plan.total), {})
+    return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label)))
             for cost in report.costs], plan  # fmt: skip
 
 
@@ -103,9 +99,8 @@ def _price(total: Total) -> Price:
     return Price(**vars(total))
 
 
-def _priced(total: Total, price: Price | None, dealer: bool) -> Total:
-    own = price if dealer or price is None else price.alone
-    return total if own is None else Total(**{name: value for name, value in vars(own).items() if name != "alone"})
+def _priced(total: Total, price: Price | None) -> Total:
+    return total if price is None else Total(**vars(price))
 
 
 def _json(content: dict) -> Markup:

@@ -6,8 +6,8 @@
   const shown = (value) => !isFinite(value) ? "-" : value === 0 ? "0"
     : value >= 100 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toLocaleString("en", {maximumSignificantDigits: 3});
   const update = () => {
-    const point = data.points[by("budget").value], dealt = point.prices[by("where").value];
-    const alone = by("maker").value === "alone" ? dealt.alone : null, price = alone || dealt;
+    const point = data.points[by("budget").value], where = by("where").value;
+    const alone = by("maker").value === "alone" && point.alone[where], price = alone || point.prices[where];
     const requests = Math.max(0, Number(by("requests").value)), bytes = price.online + price.offline;
     const cores = (alone ? 2 : 3) * price.core_seconds * requests / 3600, traffic = bytes * requests / 1e9;
     const share = rows[by("budget").value].querySelector(".share").textContent;
