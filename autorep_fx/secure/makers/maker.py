@@ -119,6 +119,12 @@ class Maker(ABC):
     nearest: ClassVar[bool] = False
 
     @property
+    def kept_bytes(self) -> int:
+        """What a half keeps from one inference to the next while its session is open, at most; beside what is prepared
+        and a few keys."""
+        return 0
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """All parties; each one is linked to all others."""
         return ("client", "server", *self.helpers)

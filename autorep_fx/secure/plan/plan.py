@@ -56,7 +56,7 @@ class Step:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @cached_property
     def lifts(self) -> np.ndarray:
