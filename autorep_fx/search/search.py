@@ -47,9 +47,9 @@ def search(
 ) -> History:
     """Learn masks, coefficients and weights together, in place.
 
-    ``gm`` ends at exactly ``relu_budget`` ReLUs a sample, or, with ``latency_ms`` or ``offline_mb`` in place of that,
-    within these by the plan that :func:`autorep_fx.compile` makes for ``network``. Then a replaced position takes a
-    square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
+    ``gm`` ends at exactly ``relu_budget`` ReLUs a sample, or, with ``latency_ms``, ``offline_mb`` or ``total_ms`` in
+    place of that, within these by the plan that :func:`autorep_fx.compile` makes for ``network``. Then a replaced
+    position takes a square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
     ``gm.meta["predicted"]`` have what the plan predicts.
 
     Runs on ``device``, or where ``gm`` is; in a process group (``torchrun``) the gradients are averaged and the masks
@@ -93,9 +93,9 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if unknown := cost.keys() - everything.keys():
         raise ValueError(f"cost names '{min(unknown)}', which is not a site")
-    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network) or s.relu_budget
+    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network, s.total_ms, s.dealer) or s.relu_budget
     if left is None:
-        raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
+        raise BudgetError("say what may be left: relu_budget, latency_ms, offline_mb or total_ms")
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)

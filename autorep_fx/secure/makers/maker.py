@@ -72,7 +72,7 @@ class StepOffline:
     Attributes:
         sent: bytes, by party, headers included.
         seconds: of the slowest party, without the network.
-        link_seconds: that what it sends occupies the network between client and server.
+        link_seconds: that what it sends occupies the busiest link.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
