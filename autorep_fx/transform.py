@@ -21,9 +21,9 @@ from .graph.canonicalize import Canonicalize
 from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
-from .graph.several import input_names
+from .graph.several import Batch, input_names
 from .graph.told import Loss
-from .graph.trace import trace
+from .graph.trace import number_of_inputs, trace
 from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
@@ -104,9 +104,9 @@ def transform(
 
     example = None
     if example_inputs is not None:
-        example = partial(_first, [example_inputs], "example_inputs")
+        example = partial(_first, [example_inputs], "example_inputs", inputs=number_of_inputs(model))
     elif calibration is not None:
-        example = partial(_first, calibration, "calibration", targets=loss is not None)
+        example = partial(_first, calibration, "calibration", targets=loss is not None, inputs=number_of_inputs(model))
     with stopping("transform was stopped; nothing is kept of it, and the same call begins anew"):
         gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
         if device is not None:
@@ -187,8 +187,8 @@ def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
         )
 
 
-def _first(data: Tensor | Iterable, name: str, targets: bool = False) -> Tensor:
-    return next(iter(Batches(data, name, targets=targets)))[0]
+def _first(data: Tensor | Iterable, name: str, targets: bool = False, inputs: int = 1) -> Batch:
+    return next(iter(Batches(data, name, targets=targets, inputs=inputs)))[0]
 
 
 def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor | tuple[Tensor, ...]) -> None:

@@ -16,6 +16,7 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
+from ..graph.several import input_names
 from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
 from ..hybrid.positions import check_budget
@@ -98,7 +99,8 @@ def search(
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
-    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies)
+    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies,
+                   inputs=len(input_names(gm)))  # fmt: skip
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
