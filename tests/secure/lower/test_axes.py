@@ -63,8 +63,8 @@ REFUSED = {
     "a maximum over the batch": (lambda x: x.amax(0), "leave axis 0 out"),
     "a maximum over all": (lambda x: x - x.max(), "give dim"),
     "parts of the batch": (lambda x: x.split(1)[0], "splits the batch"),
-    "a layer of a moved batch": (lambda x: F.avg_pool2d(x.transpose(0, 1), 2), "batch at axis 1"),
-    "a sum of a moved batch": (lambda x: x.transpose(0, 1) + 1, "batch at axis 1"),
+    "a layer of a moved batch": (lambda x: F.avg_pool2d(x.transpose(0, 1), 2), "the batch to axis 1"),
+    "a sum of a moved batch": (lambda x: x.transpose(0, 1) + 1, "the batch to axis 1"),
     "one sample": (lambda x: x.transpose(0, 1)[:, 0], "selects samples; leave axis 1"),
     "running maximum": (lambda x: x.cummax(1)[0], "x.amax"),
 }
