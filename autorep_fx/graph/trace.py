@@ -29,6 +29,7 @@ from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .recorded import Recorded
 from .scopes import scope_of, unique_target
+from .several import counted
 from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
@@ -201,6 +202,11 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     except _Untraceable:
         if example is None:
             raise
+        if (several := len(inputs(type(model).forward) or [None])) > 1:
+            raise TraceError(
+                f"{type(model).__name__} takes {counted(several)} and a path that depends on a shape; write it so that "
+                "the path is the same for all, or make the inputs one tensor"
+            ) from None
         x = example()
         held = tuple(x.shape[1:])
         graphs, evaluated = _for_shape(model, x)

@@ -123,6 +123,7 @@ class Walk(Recorder):
         for name in node.input:
             self.uses[name] -= 1
         live = {v.node for name, v in self.values.items() if isinstance(v, fx.Proxy) and self.uses[name] > 0}
+        live |= {source for each in live for source in each.all_input_nodes}  # some operators look behind one
         env = self.tracer.run.env
         for each in [n for n in env if n not in live]:
             del env[each]

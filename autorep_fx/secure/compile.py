@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
+from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
 from .link.network import Network, network_of
 from .lower.lowered import lowered
 from .makers.table import maker_of
 from .plan.input_range import InputRange, has_channels
+from .plan.input_ranges import of_inputs, shown
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
 from .planner.bias_correction import centered
@@ -38,6 +41,9 @@ from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
 
 log = logging.getLogger(__name__)
+
+#: Smallest and largest value of an input, each a number or one for each channel.
+Range = tuple[float | Sequence[float], float | Sequence[float]]
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -63,13 +69,13 @@ _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
 
 def compile(
     gm: fx.GraphModule,
-    example_inputs: Tensor,
+    example_inputs: Tensor | Sequence[Tensor],
     *,
     frac_bits: int = 16,
     ranges: str = "calibrated",
     margin_bits: int = 2,
     window_margin_bits: int = 2,
-    input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
+    input_range: Range | Mapping[str, Range] | None = None,
     max_error: float = 0.02,
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
@@ -84,6 +90,7 @@ def compile(
     Args:
         gm: the result of :func:`autorep_fx.transform`; never changed.
         example_inputs: a batch (N, ...) of typical inputs, some dozens or more; the program runs batches of any size.
+            Of a model of several inputs, a tuple of one batch for each.
         frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
         ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, and
             artificial pictures at the ends of the input range, times 2**margin_bits, and what gradient ascent on the
@@ -99,7 +106,8 @@ def compile(
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
             span wider on either side. Where axis 1 is no channel but time, rows or features (what the first layers make
             of it tells), all its positions have one range, that of all values, unless their spans differ by much, as
-            those of features in several units do. With ranges="worst", plus and minus the largest |x| of the examples,
+            those of features in several units do. Of several inputs, one for all, or a table of some by the names that
+            forward() gives them. With ranges="worst", plus and minus the largest |x| of the examples,
             times 2**margin_bits.
         max_error: how far fixed point may be off on the examples at most, as a part of how far outputs of different
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
@@ -138,7 +146,7 @@ def compile(
         CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
             ``example_inputs`` are far out and were left out.
     """
-    example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
+    given = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error, clamp)  # fmt: skip
     if checked and not dealer:
         raise ValueError("checked=True needs a dealer, who makes the tags that messages are checked by; give one of it "
@@ -147,9 +155,9 @@ def compile(
     maker = maker_of(dealer, network_of(network))
     steps = Steps(log, "compile", progress)
     with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
-        original = lowered(gm, example_inputs)
+        original = lowered(gm, given)
         steps.done("lowered")
-        x = example_inputs.detach().to("cpu", torch.float64)
+        x = rows(given.detach().to("cpu", torch.float64))
         original = with_known_arguments(original, x)
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
@@ -222,7 +230,7 @@ def compile(
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
-             spline_error, clamp) -> Tensor:  # fmt: skip
+             spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -241,36 +249,58 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
         raise ValueError(f"max_error must be above 0, got {max_error!r}")
     if precision is not None and not 0 < precision:
         raise ValueError(f"precision must be above 0, or None, got {precision!r}")
-    if isinstance(example_inputs, (tuple, list)) and len(example_inputs) == 1:
-        example_inputs = example_inputs[0]
-    if not isinstance(example_inputs, Tensor) or example_inputs.dim() < 2 or not example_inputs.is_floating_point():
-        raise ValueError("example_inputs must be a floating-point tensor (N, ...), the kind of batch the model runs")
-    if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
-        raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
-    return example_inputs
+    return _examples(gm, example_inputs)
 
 
-def _input_range(program: Program, x: Tensor, given: tuple | None, times: float | None) -> tuple[Tensor, InputRange]:
+def _examples(gm: fx.GraphModule, given: Any) -> Batch:
+    """A batch of every input of the model."""
+    names = input_names(gm)
+    parts = tuple(given) if isinstance(given, (tuple, list)) else parts_of(given)
+    if len(parts) != len(names):
+        raise ValueError(
+            f"example_inputs has {counted(len(parts))}, and the model takes {counted(len(names))} "
+            f"({', '.join(names)}): give {'a tuple of them' if len(names) > 1 else 'one tensor'}"
+        )
+    for name, part in zip(names, parts):
+        what = "example_inputs" if len(names) == 1 else f"'{name}' of example_inputs"
+        if not isinstance(part, Tensor) or part.dim() < 2 or not part.is_floating_point():
+            raise ValueError(f"{what} must be a floating-point tensor (N, ...), the kind of batch the model runs")
+        if len(part) == 0 or not torch.isfinite(part).all():
+            raise ValueError(f"{what} must hold at least one sample, and no NaN or infinite values")
+        if len(part) != len(parts[0]):
+            raise ValueError(f"{what} has {len(part)} samples, and '{names[0]}' has {len(parts[0])}")
+    return batch_of(parts)
+
+
+def _input_range(program: Program, x: Tensor, given: Any, times: float | None) -> tuple[Tensor, InputRange]:
     """The examples that count, and the range that a plan publishes.
 
     given: by the user. times: for ranges="worst", which promises so many times the examples' largest value.
     """
-    if given is not None:
-        if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise ValueError(f"input_range must be (low, high), got {given!r}")
-        within = InputRange.given(*given, x.shape[1])
-        within.check(x.numpy(), "example_inputs")
-        return x, within
-    if times is not None:
-        largest = float(x.abs().max()) * times
-        return x, InputRange.given(-largest, largest, x.shape[1])
-    x = _without_outliers(x)
-    return x, InputRange.of_examples(x.numpy(), has_channels(program))
+    if given is None and times is None:
+        x = _without_outliers(program, x)
+        return x, shown(program, x)
+    parts, inputs = {}, program.public.inputs
+    if isinstance(given, Mapping) and (unknown := [name for name in given if name not in inputs]):
+        raise ValueError(f"input_range names {unknown[0]!r}, and the model's inputs are {', '.join(inputs)}")
+    for name, part in program.public.given(x).items():
+        own = given.get(name) if isinstance(given, Mapping) else given
+        if own is not None:
+            if not isinstance(own, (tuple, list)) or len(own) != 2:
+                raise ValueError(f"input_range must be (low, high), got {own!r}")
+            parts[name] = InputRange.given(own[0], own[1], part.shape[1])
+            parts[name].check(part.numpy(), "example_inputs" if len(inputs) == 1 else f"'{name}' of example_inputs")
+        elif times is not None:
+            largest = float(part.abs().max()) * times
+            parts[name] = InputRange.given(-largest, largest, part.shape[1])
+        else:
+            parts[name] = InputRange.of_examples(part.numpy(), has_channels(program, name))
+    return x, of_inputs(program, parts)
 
 
-def _without_outliers(x: Tensor) -> Tensor:
+def _without_outliers(program: Program, x: Tensor) -> Tensor:
     """One broken picture among hundreds would take the precision of all others."""
-    out = outlying(x)
+    out = torch.stack([outlying(part) for part in program.public.given(x).values()]).any(0)
     if out.any():
         samples = ", ".join(map(str, out.nonzero().flatten()[:5].tolist()))
         warnings.warn(

@@ -21,13 +21,14 @@ from .host.session import Session
 from .link.network import Network, network_of
 from .makers.maker import Maker
 from .makers.table import maker_of
-from .plan.input_range import InputRange
+from .plan.input_ranges import range_of
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
 from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
 from .planner.headroom import Headroom, headroom
 from .planner.ranges import Reach
+from .program.inputs import packed
 from .program.outputs import assemble
 from .program.program import Program
 from .result import Phase, Result
@@ -69,7 +70,7 @@ class SecureProgram(Program):
     def run(
         self,
         x: Tensor,
-        *,
+        *more: Tensor,
         backend: str = "native",
         comparison: str = "auto",
         network: Network | str | None = None,
@@ -86,6 +87,7 @@ class SecureProgram(Program):
 
         Args:
             x: floating-point batch (N, ...); N may differ from that of the example inputs.
+            more: of a model of several inputs, the others, in the order of its arguments: as many samples of each.
             backend: "native": client, server and dealer (docs/security.md); "crypten": two parties running CrypTen.
             comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), or "auto", whichever is quicker
                 online on the network.
@@ -113,7 +115,7 @@ class SecureProgram(Program):
         """
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
-        self.check_input(x)
+        values = self._values(x, *more)
         if backend == "crypten":
             if self.checked:
                 raise ValueError(
@@ -125,9 +127,10 @@ class SecureProgram(Program):
                                  "compile it without, or run it with backend='native'")  # fmt: skip
             if not dealer:
                 raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
-            return run_on_crypten(
-                self.crypten, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads
+            result = run_on_crypten(
+                self.crypten, values, provider=provider, kernels=kernels, timeout=timeout, threads=threads
             )
+            return Result(assemble(self.public.form, result.output, x.dtype), result.stats)
         options = {
             "comparison": comparison,
             "network": network,
@@ -136,9 +139,9 @@ class SecureProgram(Program):
             "dealer": dealer,
         }
         if check_range:
-            InputRange.of_plan(self.native[0]).check(_numbers(x))  # before anything is started
+            range_of(self.native[0]).check(values.numpy())  # before anything is started
         with self.session(batch=len(x), **options) as session:
-            return session.run(x, check_range=False)  # it was looked at
+            return session.run(x, *more, check_range=False)  # it was looked at
 
     def session(self, **options: Any) -> ProgramSession:
         """The parties, for many inputs: ``with program.session() as s: s.run(x)``.
@@ -221,13 +224,20 @@ class SecureProgram(Program):
             raise CompileError(self.obstacle)
         return self.base_plan, self.numbers
 
-    def headroom(self, x: Tensor) -> Headroom:
+    def headroom(self, x: Tensor, *more: Tensor) -> Headroom:
         """How near inputs come to what there is room for: in the range, in each window, in the ring. ``print`` it.
 
         Computed in the clear, with the weights: for whoever has both. Nothing is sent.
         """
-        self.check_input(x)
-        return headroom(self._as_planned, *self.native, x)
+        return headroom(self._as_planned, *self.native, self._values(x, *more))
+
+    def _values(self, *given: Tensor) -> Tensor:
+        """In float64, of several inputs side by side.
+
+        Raises:
+            ValueError: not as many inputs, or one that is no batch of its shape; names it.
+        """
+        return torch.from_numpy(packed(given, self.public.inputs))
 
     @cached_property
     def _as_planned(self) -> Program:
@@ -258,7 +268,7 @@ class ProgramSession:
         shape = network_of(network or "loopback")
         self.program, maker = program, maker_of(dealer, shape)
         self.plan = program._plan(comparison, shape, batch, maker)
-        self.range = InputRange.of_plan(self.plan)
+        self.range = range_of(self.plan)
         self._session = Session(
             self.plan,
             program.native[1],
@@ -274,10 +284,9 @@ class ProgramSession:
         """Cost of what happens once per model."""
         return self._session.setup
 
-    def run(self, x: Tensor, *, check_range: bool = True) -> Result:
+    def run(self, x: Tensor, *more: Tensor, check_range: bool = True) -> Result:
         """Answer a batch; offline phase, then online phase. ``check_range`` as in :meth:`SecureProgram.run`."""
-        self.program.check_input(x)
-        values = _numbers(x)
+        values = packed((x, *more), self.program.public.inputs)
         if check_range:
             self.range.check(values)
         output, stats = self._session.run(values)
@@ -294,8 +303,3 @@ class ProgramSession:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _numbers(x: Tensor) -> np.ndarray:
-    """In float64, which NumPy has beside every type that torch has."""
-    return x.detach().to("cpu", torch.float64).numpy()

@@ -54,7 +54,7 @@ def number(value):
 KERNEL = {"kernel_shape": [3, 3]}
 ONES = [
     ("Conv", (4, 9, 9), (numbers(6, 2, 3, 3), numbers(6)), {"group": 2, "strides": [2, 2], "pads": [1, 1, 1, 1]}),
-    ("Conv", (3, 9, 8), (numbers(4, 3, 3, 3),), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    ("Conv", (3, 9, 8), (numbers(4, 3, 3, 3),), {"strides": [2, 1]}),
     ("Conv", (3, 12), (numbers(4, 3, 3), numbers(4)), {"pads": [2, 0], "dilations": [2]}),
     ("ConvTranspose", (4, 5, 5), (numbers(4, 3, 3, 3), numbers(3)), {"strides": [2, 2], "pads": [0, 0, 1, 1]}),
     ("ConvTranspose", (4, 5, 5), (numbers(4, 3, 2, 2),), {"strides": [2, 2], "output_padding": [1, 1]}),
@@ -136,6 +136,39 @@ def test_older_operator_sets_have_attributes_where_newer_ones_have_inputs(tmp_pa
         expected = ReferenceEvaluator(str(path)).run(None, {"x": given})
         for mine, theirs in zip(found if op == "Split" else (found,), expected):
             torch.testing.assert_close(mine, torch.from_numpy(theirs), **CLOSE)
+
+
+@pytest.mark.parametrize("where, pads", [("SAME_UPPER", (0, 1, 1, 1)), ("SAME_LOWER", (1, 0, 1, 1))])
+def test_automatic_paddings_put_what_is_odd_at_one_end(tmp_path, where, pads):
+    weight, x = numbers(4, 3, 3, 3), torch.randn(2, 3, 9, 8)
+    net = ar.from_onnx(one(tmp_path, "Conv", (3, 9, 8), weight, auto_pad=where, strides=[2, 2]))
+    torch.testing.assert_close(net(x), F.conv2d(F.pad(x, pads), torch.from_numpy(weight), stride=2), **CLOSE)
+
+
+def test_parts_of_attention_are_taken_before_the_batch_moves(tmp_path):
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["a"]),
+             helper.make_node("Transpose", ["a"], ["b"], perm=[2, 0, 3, 1, 4]),
+             helper.make_node("Gather", ["b", "zero"], ["q"], axis=0),
+             helper.make_node("Slice", ["b", "one", "two", "first"], ["c"]),
+             helper.make_node("Squeeze", ["c", "first"], ["k"]),
+             helper.make_node("Split", ["b"], ["d", "e", "f"], axis=0),
+             helper.make_node("Squeeze", ["f", "first"], ["v"]),
+             helper.make_node("Concat", ["q", "k", "v"], ["y"], axis=3)]  # fmt: skip
+    weights = {"shape": whole(0, 5, 3, 2, 4), "zero": np.int64(0), "one": whole(1), "two": whole(2), "first": whole(0)}
+    path = written(tmp_path / "net.onnx", nodes, {"x": ["n", 5, 24]}, {"y": None}, weights)
+    net, x = ar.from_onnx(path), torch.randn(3, 5, 24)
+    q, k, v = x.reshape(3, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    assert torch.equal(net(x), torch.cat((q, k, v), 3))
+    moves = [node.args[1] for node in net.graph.nodes if node.target is torch.permute and node.users]
+    assert moves == [(0, 2, 1, 3)] * 3
+
+
+def test_numbers_of_samples_get_an_axis(tmp_path):
+    nodes = [helper.make_node("ReduceMax", ["x"], ["m"], axes=[1], keepdims=0),
+             helper.make_node("Reshape", ["m", "shape"], ["y"])]  # fmt: skip
+    path = written(tmp_path / "net.onnx", nodes, {"x": ["n", 4]}, {"y": None}, {"shape": whole(0, 1)})
+    x = torch.randn(3, 4)
+    assert torch.equal(ar.from_onnx(path)(x), x.amax(1, keepdim=True))
 
 
 def test_an_older_softmax_is_over_all_axes_behind_its_own(tmp_path):
@@ -227,6 +260,14 @@ def test_families_of_the_package_survive_an_export(tmp_path):
         torch.testing.assert_close(net(x), model(x), **CLOSE)
         of_file, of_model = (ar.transform(each, example_inputs=x) for each in (net, model))
         assert ar.relu_count(of_file) == ar.relu_count(of_model)
+
+
+def test_a_module_that_was_not_transformed_is_told_to_be(gated):
+    net = ar.from_onnx(gated[1])
+    with pytest.raises(
+        ar.CompileError, match="'features_2' .*is no site; give the model to autorep_fx.transform first"
+    ):
+        ar.compile(net, torch.rand(4, 3, 16, 16))
 
 
 def test_it_runs_privately_with_the_decision_of_the_plaintext(tmp_path):

@@ -74,3 +74,11 @@ def relu_fss(key, root, m_window, shares, *, party):
     top, m = int(key[1]), m_window.view(U64)
     p = eval_dcf(key, root, m & U64((1 << top) - 1), party=party)
     return relu_merged(p, m, unsigned(shares), top, party == 0).view(shares.dtype)
+
+
+def relu_checked(key, root, m_window, shares, tags, *, party, tag_key=0):
+    top, m = int(key[1]), m_window.view(U64)
+    p, q = np.split(eval_dcf(key, root, m & U64((1 << top) - 1), party=party), 2, 1)
+    s = unsigned(shares)
+    value = relu_merged(p.astype(s.dtype), m, s, top, party == 0).view(shares.dtype)
+    return value, relu_merged(q if party else U64(tag_key) * p - q, m, tags.view(U64), top, 0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from ..call import Call, Unsupported, Value, operator
 from ..values import Known
@@ -18,9 +19,26 @@ def _reshape(c: Call, shape: tuple[int, ...] | list[int]) -> Value:
     shape, before = tuple(shape), c.shape()
     if shape == before:
         return c.proxy(0)
-    if len(shape) == 2 and shape[0] == before[0]:
+    if len(shape) == 2 < len(before) and shape[0] == before[0]:
         return torch.flatten(c.proxy(0), 1)
     return torch.reshape(c.proxy(0), shape)
+
+
+class _Moved:
+    """A value whose batch a transpose has moved, as of attention whose three parts come first: what is taken of it is
+    taken before the transpose, which then leaves the batch where it is."""
+
+    def __init__(self, c: Call):
+        node = c.proxy(0).node
+        found = node.op == "call_function" and node.target is torch.permute and node.args[1][0] != 0
+        self.dims: list[int] = list(node.args[1]) if found else [*range(c.rank())]
+        self.source: Value = fx.Proxy(node.args[0], c.proxy(0).tracer) if found else c.proxy(0)
+
+    def back(self, x: Value, gone: Collection[int] = ()) -> Value:
+        """Transpose what was made of the source, which lacks these axes of the transposed value."""
+        left = [d for i, d in enumerate(self.dims) if i not in gone]
+        order = [sorted(left).index(d) for d in left]
+        return x if order == sorted(order) else torch.permute(x, tuple(order))
 
 
 @operator("Reshape")
@@ -52,6 +70,9 @@ def squeeze(c: Call) -> Value:
     shape = c.shape()
     axes = c.numbers(1, "axes")
     gone = {i for i, n in enumerate(shape) if n == 1 and i} if axes is None else {a % len(shape) for a in axes}
+    moved = _Moved(c)
+    if moved.source is not c.inputs[0]:
+        return moved.back(torch.squeeze(moved.source, tuple(moved.dims[i] for i in sorted(gone))), gone)
     return _reshape(c, [n for i, n in enumerate(shape) if i not in gone])
 
 
@@ -84,24 +105,25 @@ def split(c: Call) -> Value:
     if sizes is None:
         size = math.ceil(c.shape()[axis] / len(c.node.output))
         sizes = [min(size, c.shape()[axis] - i * size) for i in range(len(c.node.output))]
-    parts = torch.split(c.proxy(0), sizes, axis)
-    return tuple(parts[i] for i in range(len(sizes)))
+    moved = _Moved(c)
+    parts = torch.split(moved.source, sizes, moved.dims[axis])
+    return tuple(moved.back(parts[i]) for i in range(len(sizes)))
 
 
 @operator("Slice")
 def slices(c: Call) -> Value:
     starts, ends = c.numbers(1, "starts"), c.numbers(2, "ends")
     axes, steps = c.numbers(3, "axes", [*range(len(starts))]), c.numbers(4, "steps", [1] * len(starts))
-    x, taken = c.proxy(0), [slice(None)] * c.rank()
+    moved, taken = _Moved(c), [slice(None)] * c.rank()
     for start, end, axis, step in zip(starts, ends, axes, steps):
         size = c.shape()[axis]
         if step < 0:
             raise Unsupported("goes backwards (a negative step); flip the weights that read it")
         first, last, step = slice(start, end, step).indices(size)
-        taken[axis] = slice(first or None, last if last < size else None, step if step > 1 else None)
+        taken[moved.dims[axis]] = slice(first or None, last if last < size else None, step if step > 1 else None)
     while taken and taken[-1] == slice(None):
         taken.pop()
-    return x[tuple(taken)] if taken else x
+    return moved.back(moved.source[tuple(taken)]) if taken else c.proxy(0)
 
 
 @operator("Gather")
@@ -111,7 +133,8 @@ def gather(c: Call) -> Value:
     axis = c.axis(0)
     index = c.known(1).array % c.shape()[axis]
     if index.ndim == 0:
-        return torch.select(c.proxy(0), axis, int(index))
+        moved = _Moved(c)
+        return moved.back(torch.select(moved.source, moved.dims[axis], int(index)), {axis})
     flat = index.reshape(-1)
     if len(flat) and (flat == range(flat[0], flat[0] + len(flat))).all():
         y = c.proxy(0)[(*(slice(None),) * axis, slice(int(flat[0]), int(flat[-1]) + 1))]

@@ -5,6 +5,8 @@ What each one holds is said where its operation is: plan/operations/.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..plan import wire
@@ -39,14 +41,14 @@ def views(buffer: np.ndarray, found: Layout) -> dict[str, np.ndarray]:
     at = 0
     for name, (shape, dtype) in found.items():
         size = array_words(shape, dtype)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         parts[name] = buffer[at : at + size].view(dtype)[:count].reshape(shape)
         at += size
     return parts
 
 
 def array_words(shape: tuple[int, ...], dtype: type) -> int:
-    return -(-int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize // 8)
+    return -(-math.prod(shape) * np.dtype(dtype).itemsize // 8)
 
 
 def key_words(step: Step, batch: int, checked: bool = False) -> int:

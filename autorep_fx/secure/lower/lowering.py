@@ -13,6 +13,7 @@ from torch.fx.node import map_arg
 from ...errors import CompileError
 from ...graph.attached import attached
 from ...graph.finish import finishes
+from ...graph.several import Batch, parts_of
 from ...graph.tail import tail
 from ...graph.unread import read
 from ..program.outputs import Form
@@ -55,12 +56,12 @@ class _Values(fx.Interpreter):
         return self.values[node]
 
 
-def _values(gm: fx.GraphModule, x: Tensor, size: int) -> dict[fx.Node, Any]:
+def _values(gm: fx.GraphModule, x: Batch, size: int) -> dict[fx.Node, Any]:
     """The value of every node for a batch of ``size`` samples like the first of ``x``."""
     run = _Values(gm)
     try:
         with torch.no_grad():
-            run.run(x[:1].repeat(size, *(1,) * (x.dim() - 1)))
+            run.run(*(part[:1].repeat(size, *(1,) * (part.dim() - 1)) for part in parts_of(x)))
     except Exception as error:
         # Most often a node before the one that fails has put a fixed number where the batch was.
         private = _private_nodes(run.values)
@@ -94,7 +95,7 @@ class Lowering:
     shape of one sample, whatever arithmetic on ``x.shape`` led to it.
     """
 
-    def __init__(self, gm: fx.GraphModule, x: Tensor, table: Table):
+    def __init__(self, gm: fx.GraphModule, x: Batch, table: Table):
         self.gm, self.table = gm, table
         self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
         self.private = _private_nodes(self.values)
@@ -229,8 +230,13 @@ class Lowering:
         used = {key for step in self.steps for key in step.secrets.values()}
         server = {key: tensor for key, tensor in self.secrets.items() if key in used}
         shapes = {key: tuple(tensor.shape) for key, tensor in server.items()}
-        name = _step_name(inputs[0])
-        return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes, form), server)
+        name, *more = map(_step_name, inputs)
+        others = {each: self.shapes[each] for each in more}
+        steps = tuple(self.steps)
+        public = PublicProgram(name, self.shapes[name], steps, output, shapes, form, more_inputs=others)
+        if unread := [each for each in public.inputs if more and not public.readers()[each]]:
+            raise CompileError(f"the model does not read its input '{unread[0]}'; leave it out of forward()")
+        return Program(public, server)
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None

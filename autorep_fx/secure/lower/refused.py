@@ -91,6 +91,7 @@ _OWN_GRADIENT = (
     "into forward() of a module"
 )
 _KEPT = "is kept whole by torch.fx.wrap; leave that off, and what it does is looked into"
+_NO_SITE = "is no site; give the model to autorep_fx.transform first, and compile what it returns"
 _OTHER = "no two-party form; replace it by supported layers or move it outside the model"
 
 
@@ -153,6 +154,7 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_OF_SOFTPLUS, _modules("LogSigmoid") + _functions("logsigmoid")),
     (_OF_LEAKY, _modules("RReLU") + _functions("rrelu")),
     (_DIVIDING, _modules("Softsign") + _functions("softsign")),
+    (_NO_SITE, _modules("ReLU ReLU6 LeakyReLU PReLU SiLU GELU Hardswish Hardsigmoid ELU CELU SELU Mish Softplus")),
     (_OWN_GRADIENT, [("call_module", KeptFunction)]),
 ]  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx
+from torch import fx
 
+from ...graph.several import Batch
 from ..program.program import Program
 from . import (
     activation,
@@ -40,7 +41,7 @@ TABLE: Table = {
 }
 
 
-def lower(gm: fx.GraphModule, x: Tensor) -> Program:
+def lower(gm: fx.GraphModule, x: Batch) -> Program:
     """Lower a graph in eval mode; ``x`` is a batch that it runs on.
 
     Raises:

@@ -22,7 +22,7 @@ import numpy as np
 from ...errors import CheckFailed, PartyError, PeerLost
 from ..correlations.prepared import Shares
 from ..correlations.stream import Stream
-from ..correlations.tags import BLINDING, dot, parted
+from ..correlations.tags import BLINDING, parted
 from ..link.channel import Channel
 from ..link.message import CHALLENGE_BYTES, CHECK
 from ..plan import wire
@@ -68,22 +68,25 @@ def _failed() -> CheckFailed:
     return CheckFailed("server: the client's messages did not pass the check")
 
 
-def weights(seed: bytes, step: int, message: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Chi of one message."""
-    return Stream(seed, 0).words(step, message, shape)
-
-
-def compared(step: Step, m: np.ndarray, shares: Shares, party: int) -> np.ndarray | None:
-    """A party's shares of what a comparison key carries, at all points of a step: (points, n, payloads), of which the
-    second half are tags; None where nothing is compared."""
-    if "key" not in shares:
-        return None
-    a, k, low = step.attrs, kernel(), U64((1 << (step.attrs["window"] - 1)) - 1)
-    windows = (
+def compare_(step: Step, m: np.ndarray, values: Shares, tags: Shares, party: int, key: int = 0) -> None:
+    """Evaluate a step's comparison keys, which carry tags, at all of its points: what comes of it is put to the values
+    and to the tags, for the evaluation of either."""
+    if "key" not in values:
+        return
+    a, k = step.attrs, kernel()
+    windows = [
         k.window(moved, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
         for moved in wire.moved(step, m)
-    )
-    return np.stack([k.eval_dcf(shares["key"], shares["root"], window & low, party=party) for window in windows])
+    ]
+    of, root = values["key"], values["root"]
+    if "knots" not in a:
+        found = (k.relu_checked(of, root, w, values["relu"], tags["relu"], party=party, tag_key=key) for w in windows)
+        values["kept"], tags["kept"] = map(np.stack, zip(*found))
+        return
+    low = U64((1 << (a["window"] - 1)) - 1)
+    value, tag = np.split(np.stack([k.eval_dcf(of, root, w & low, party=party) for w in windows]), 2, -1)
+    values["compared"] = narrowed(value, step.width)
+    tags["compared"] = tag if party else U64(key) * value - tag
 
 
 class _Opening:
@@ -112,9 +115,7 @@ class Said:
     def say(self, index: int, step: Step, m: np.ndarray, shares: Shares, blinding: np.ndarray, server: Talk) -> None:
         """Answer the wire of a step of :attr:`~..plan.plan.Plan.lifted`, and keep the tags of what was said."""
         values, tags = parted(shares)
-        found = compared(step, m, values, party=1)
-        if found is not None:
-            values["compared"], tags["compared"] = np.split(found, 2, -1)
+        compare_(step, m, values, tags, party=1)
         exchange = server.exchange(index, step.attrs["wire"])
         opening = _Opening(exchange, lambda tag: self._tags.update({(index, _OPENING): tag}))
         server.send(index, evaluate(step, m, values, party=1, exchange=opening.spoken, sub=blinding))
@@ -146,10 +147,7 @@ class Heard:
         """The server's share of the result of an answered step, and what is to be the local part of the client's."""
         lifted = step.lifted
         values, local = parted(shares)
-        found = compared(step, m, values, party=0)
-        if found is not None:
-            value, tag = np.split(found, 2, -1)
-            values["compared"], local["compared"] = narrowed(value, step.width), self._key * value - tag
+        compare_(step, m, values, local, party=0, key=int(self._key[0]))
         opening = _Opening(client.exchange(index, 64), lambda mine: self._local.update({(index, _OPENING): mine}))
         share = evaluate(step, m, values, party=0, exchange=opening.spoken)
         sub = local[BLINDING].reshape(share.shape)
@@ -178,7 +176,6 @@ def sums_of(seed: bytes, *several: Messages) -> list[np.ndarray]:
     """Sums of all messages, weighted by chi, (1,): of their values, of their tags, and so on."""
     totals = [np.zeros(1, U64) for _ in several]
     for step, message in several[0]:
-        chi = weights(seed, step, message, several[0][step, message].shape)
         for total, numbers in zip(totals, several):
-            total += dot(chi, numbers[step, message].reshape(1, -1))
+            total += Stream(seed, 0).weigh(step, message, numbers[step, message].reshape(1, -1))
     return totals

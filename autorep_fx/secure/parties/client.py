@@ -26,7 +26,7 @@ class Client(Party):
         super().__init__("client", plan, **links)
 
     def infer(self, prepared: Prepared, x: np.ndarray) -> np.ndarray:
-        """The online phase: (N, ...) numbers in, the output in float64 out.
+        """The online phase: (N, ...) numbers in (rows, of several inputs), the output in float64 out.
 
         Raises:
             ValueError: ``prepared`` is for another number of samples.
@@ -36,12 +36,12 @@ class Client(Party):
         if len(x) != batch:
             raise ValueError(f"prepared for {batch} samples, got {len(x)}")
         blindings, shares = prepared.take()
-        server, said = Talk(self.links["server"]), Said()
+        server, said, given = Talk(self.links["server"]), Said(), self.plan.given(x)
         self.start_counting()
         for index, step in enumerate(self.plan.steps):
             if step.op == "input":
                 blinding = narrowed(blindings.pop(step.name), step.width)
-                server.send(index, narrowed(encode(x, step.frac_bits), step.width) - blinding)
+                server.send(index, narrowed(encode(given.pop(step.name), step.frac_bits), step.width) - blinding)
             elif step.answered:
                 blinding = blindings.pop(step.name).reshape(batch, -1)
                 m = np.empty((batch, step.wire_size), elements(step.attrs["wire"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...text import brief, shape, table
+from ...text import brief, shape, shapes, table
 from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
@@ -56,7 +56,7 @@ class Step:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @cached_property
     def lifts(self) -> np.ndarray:
@@ -122,7 +122,21 @@ class Plan:
 
     @property
     def input(self) -> Step:
+        """The first, or the only one."""
         return self.steps[0]
+
+    @cached_property
+    def inputs(self) -> tuple[Step, ...]:
+        """Each is a message of its own; they begin the plan, and go out one behind the other."""
+        return tuple(step for step in self.steps if step.op == "input")
+
+    def given(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The inputs of a batch by the names of their steps: of several, rows (N, P) are taken apart."""
+        if len(self.inputs) == 1:
+            return {self.input.name: x}
+        ends = np.cumsum([step.size for step in self.inputs])[:-1]
+        parts = zip(self.inputs, np.split(x.reshape(len(x), -1), ends, 1))
+        return {step.name: part.reshape(len(x), *step.shape) for step, part in parts}
 
     @property
     def output(self) -> Step:
@@ -168,9 +182,8 @@ class Plan:
 
     def __repr__(self) -> str:
         checked = ", checked" if self.checked else ""
-        return (
-            f"Plan({len(self.steps)} steps, {shape(self.input.shape, 'N')} -> {shape(self.output.shape, 'N')}{checked})"
-        )
+        inputs = shapes((step.shape for step in self.inputs), "N")
+        return f"Plan({len(self.steps)} steps, {inputs} -> {shape(self.output.shape, 'N')}{checked})"
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "width", "frac_bits", "wire", "messages", "public")]

@@ -72,8 +72,9 @@ def _walk(
     gone = plan.last_uses()
     values: dict[str, np.ndarray] = {}
     bounds: dict[str, np.ndarray] = {}
+    inputs = plan.given(x)
     for step in plan.steps:
-        given = [values[name] for name in step.inputs] or [x]
+        given = [inputs[step.name]] if step.op == "input" else [values[name] for name in step.inputs]
         errors = [bounds[name] for name in step.inputs]
         own = numbers.get(step.name, Numbers())
         values[step.name], bounds[step.name] = OPERATIONS[step.op].simulate(step, given, errors, own, rounding)

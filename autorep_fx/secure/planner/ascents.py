@@ -72,7 +72,7 @@ class _Climb:
     """Inputs of the range that grow towards one value after another."""
 
     def __init__(self, program: Program, within: InputRange, examples: Tensor, draw: torch.Generator):
-        shape = program.public.input_shape
+        shape = program.public.sample_shape
         by_channel_shape = (-1, *(1,) * (len(shape) - 1)) if shape else ()
         ends = (torch.from_numpy(end).float().reshape(by_channel_shape) for end in (within.low, within.high))
         self.low, self.high = (end.expand(shape) for end in ends)
@@ -109,13 +109,14 @@ class _Climb:
         """What is reached, and the derivative of each picture's largest element of ``target`` times its sign."""
         program = self.program
         with torch.enable_grad():
-            values = {program.public.input: x.clone().requires_grad_()}
+            given = x.clone().requires_grad_()
+            values = program.public.given(given)
             for step in program.steps:
                 if target in values:
                     break
                 values[step.name] = OPS[step.op](step, program.secrets(step), *(values[name] for name in step.inputs))
             largest = (values[target].reshape(len(x), -1) * signs[:, None]).amax(1)
-            (slope,) = torch.autograd.grad(largest.sum(), values[program.public.input], allow_unused=True)
+            (slope,) = torch.autograd.grad(largest.sum(), given, allow_unused=True)
         found = {name: by_channel(value.detach().nan_to_num(nan=math.inf)) for name, value in values.items()}
         most = float(torch.finfo(torch.float32).max)
         reach = {name: np.minimum(value.astype(np.float64), most) for name, value in found.items()}

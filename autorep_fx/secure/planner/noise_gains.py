@@ -85,7 +85,8 @@ class _Walk:
 
     def __init__(self, program: Program, x: Tensor, means: dict[str, Tensor], unbiased: float):
         self.program, self.means, self.unbiased = program, means, unbiased
-        self.values = {program.public.input: x.detach().clone().requires_grad_()}
+        given = program.public.given(x.detach())
+        self.values = {name: part.clone().requires_grad_() for name, part in given.items()}
         self.wanted: dict[tuple, Tensor] = {}
         self.scales = {step.name: SOURCES[step.op].scales for step in program.steps}
         for step in program.steps:

@@ -22,7 +22,7 @@ def execute(program: Program, x: Tensor) -> Tensor:
 def values(program: Program, x: Tensor) -> dict[str, Tensor]:
     """Every intermediate value, by name."""
     program.check_input(x)
-    found = {program.public.input: x.detach().to("cpu", torch.float64)}
+    found = program.public.given(x.detach().to("cpu", torch.float64))
     for step in program.steps:
         found[step.name] = OPS[step.op](step, program.secrets(step), *(found[name] for name in step.inputs))
     return found

@@ -117,7 +117,7 @@ def test_two_tensor_inputs():
         def forward(self, x, y):
             return x + y
 
-    with pytest.raises(ValueError, match="does not run on example_inputs"):
+    with pytest.raises(ValueError, match="has 1 input, and the model takes 2 inputs"):
         compile(ar.transform(Model()), images())
 
 

@@ -46,7 +46,16 @@ def drawn(monkeypatch, plan, numbers):
         calls.append((threading.get_ident(), seed, purpose, int(np.prod(shape, dtype=np.int64))))
         return real(seed, purpose, shape, *rest)
 
-    monkeypatch.setattr(kernel(), "prg_words", prg_words)
+    def tag_words(values, factor, seed, purpose, real=kernel().tag_words):
+        calls.append((threading.get_ident(), seed, purpose, values.size))
+        return real(values, factor, seed, purpose)
+
+    def weigh(seed, purpose, values, real=kernel().weigh):
+        calls.append((threading.get_ident(), seed, purpose, values.shape[1]))
+        return real(seed, purpose, values)
+
+    for function in (prg_words, tag_words, weigh):
+        monkeypatch.setattr(kernel(), function.__name__, function)
     x = images(2).double().numpy()
     run(plan, numbers, *[x] * INFERENCES, members=members)
     halves = {role: member.offline for role, member in members.items()}
@@ -95,8 +104,8 @@ def test_names_of_a_checked_run_are_distinct(monkeypatch):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.Hardswish())
     plan, numbers = compiled(model, images(8), lambda gm: replace(gm, 0.3), checked=True).native
     calls, kinds = drawn(monkeypatch, plan, numbers), {}
-    drawn_twice = Counter((party, owner, name) for party, owner, name, _ in calls if owner != "model")
-    assert max(drawn_twice.values()) == 1, "a party draws the same numbers twice"
+    draws = Counter((party, owner, name) for party, owner, name, _ in calls if owner in ("client", "server", "dealer"))
+    assert max(draws.values()) == 1, "a party draws the same numbers twice"
     assert not [call for call in calls if {call[0], call[1]} == {"client", "server"}], "nobody has the other's seed"
     for party, owner, name, _ in calls:
         kinds.setdefault(owner.partition(" ")[0], set()).add((party, name & 0xFF))

@@ -99,6 +99,6 @@ class CheckedClientHalf(ClientHalf):
         shares = {step.name: with_tags(made.values[step.name], made.tags.get(step.name, {})) for step in steps}
         for step in steps:
             shares[step.name].pop(BLINDING, None)
-        answered = [step.name for step in (self.party.plan.input, *steps) if step is not self.party.plan.output]
+        answered = [step.name for step in (*self.party.plan.inputs, *steps) if step is not self.party.plan.output]
         blindings = {name: made.values[name][BLINDING] for name in answered}
         return Prepared("client", batch, made.number, blindings, shares)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ...correlations.prepared import Shares
+from ...correlations.stream import Stream
 from ...correlations.tags import BLINDING, T, dot
-from ...parties.check import weights
 from ...plan import linear
 from ...plan.plan import Plan
 from ...plan.ring import U64
@@ -36,29 +36,33 @@ class MapCheck:
     """
 
     def __init__(self, plan: Plan, transposed: Mapping[str, Any], seed: bytes):
-        self._plan = plan.lifted
+        self._plan, self._chi = plan.lifted, Stream(seed, 0)
         shapes = {step.name: step.shape for step in plan.steps}
-        self._chi: dict[str, np.ndarray] = {}
         self._g: dict[str, np.ndarray] = {}
         for index, step in enumerate(self._plan.steps):
             if step.op == "map":
-                chi = self._chi[step.name] = weights(seed, index, 0, (1, *step.shape))
+                chi = self._chi.words(index, 0, (1, *step.shape))
                 self._g[step.name] = linear.apply_transposed(step, transposed[step.name], chi, shapes[step.inputs[0]])
 
     def of_made(self, held: Mapping[str, Shares], batch: int) -> np.ndarray:
         """Of h, from the tags (or their local parts) of what it is made of: (N,)."""
         values: dict[str, np.ndarray] = {}
         total = np.zeros(batch, U64)
-        for _, step, inputs in visited(self._plan, values):
+        for index, step, inputs in visited(self._plan, values):
             if step.op == "constant":
                 values[step.name] = inputs[0]
                 continue
             if step.op == "map":
-                total += dot(self._g[step.name], inputs[0]) + dot(self._chi[step.name], held[step.name][T])
+                t = self._chi.weigh(index, 0, held[step.name][T].reshape(batch, -1))
+                total += t + dot(self._g[step.name], inputs[0])
             if step is not self._plan.output:
                 values[step.name] = held[step.name][BLINDING]
         return total
 
     def of_sent(self, h: Mapping[str, np.ndarray], batch: int) -> np.ndarray:
         """Of h as it was sent: (N,)."""
-        return sum((dot(self._chi[name], sent) for name, sent in h.items()), np.zeros(batch, U64))
+        total = np.zeros(batch, U64)
+        for index, step in enumerate(self._plan.steps):
+            if step.op == "map":
+                total += self._chi.weigh(index, 0, h[step.name].reshape(batch, -1))
+        return total

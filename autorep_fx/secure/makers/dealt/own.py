@@ -140,8 +140,7 @@ class Tagged(Own):
     def tags(self, step: Step, index: int, batch: int) -> tuple[np.ndarray, ...]:
         if not is_tagged(step):
             return ()
-        lifted = self._lifted[index]
-        return (self._key * self._held(index, batch)[0] + local(lifted, index, batch, self._server)[0],)
+        return (self._server.tags(index, LOCAL, self._held(index, batch)[0], int(self._key[0])),)
 
 
 def own(plan: Plan, client: Stream, server: Stream) -> Own:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....kernels.masked import full, relu_merged
+from ....kernels.masked import full
 from ...correlations.prepared import Shares
 from ...plan import wire
 from ...plan.plan import Step
@@ -73,12 +73,11 @@ def _with_spline(
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Exchange) -> np.ndarray:
     """Share of the kept function at exponent f, flat over batch and kept positions."""
     a, k, at, found = step.attrs, kernel(), wire.moved(step, m), []
-    if a["comparison"] == "fss":
-        for i, moved in enumerate(at):
+    if "kept" in shares:  # evaluated together with tags (check.py)
+        found = [*shares["kept"]]
+    elif a["comparison"] == "fss":
+        for moved in at:
             window = k.window(moved, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
-            if "compared" in shares:
-                found.append(relu_merged(shares["compared"][i], window, shares["relu"], a["window"] - 1, party == 0))
-                continue
             found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))
     else:
         found = _kept_gmw(step, at, shares, party, exchange)
