@@ -299,7 +299,7 @@ SPELLINGS = {
         for name, args in {"movedim": (1, -1), "moveaxis": ((1, 2), (3, 1)), "swapdims": (1, 2), "adjoint": ()}.items()
     },
     "transposed twice": (Fn(lambda x, c: x.flatten(1).t().t()), ["reshape"]),
-    **{name: (Fn(lambda x, c, name=name: getattr(x, name)()), ["select"]) for name in ("fliplr",)},
+    "fliplr": (Fn(lambda x, c: x.fliplr()), ["select"]),
     "hsplit": (Fn(lambda x, c: torch.cat(torch.hsplit(x, [1])[::-1], 1)), ["index", "index", "cat"]),
     "dsplit": (Fn(lambda x, c: torch.cat(x.dsplit([1])[::-1], 2)), ["index", "index", "cat"]),
     **{
