@@ -72,7 +72,7 @@ class StepOffline:
     Attributes:
         sent: bytes, by party, headers included.
         seconds: of the slowest party, without the network.
-        link_seconds: that what it sends occupies the network between client and server.
+        link_seconds: that what it sends occupies the busiest link.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
@@ -117,6 +117,12 @@ class Maker(ABC):
     comparisons: ClassVar[tuple[str, ...]]
     together: ClassVar[bool] = False
     nearest: ClassVar[bool] = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """What a half keeps from one inference to the next while its session is open, at most; beside what is prepared
+        and a few keys."""
+        return 0
 
     @property
     def roles(self) -> tuple[str, ...]:
