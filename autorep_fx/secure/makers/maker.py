@@ -44,9 +44,11 @@ class Half(Part):
 
     Attributes:
         between_two: whether they talk to nobody else, so that it is their network on which the time depends.
+        asked: whether a client was asked about what it sent, and has not answered yet: if it leaves now, it has failed.
     """
 
     between_two: ClassVar[bool] = False
+    asked = False
 
     @abstractmethod
     def prepare(self, batch: int) -> Prepared:
