@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .hybrid.fitting import refit
     from .hybrid.serialize import load, save
     from .inspect import BudgetPlan, Drift, Report, inspect, monitor, plan_budgets
+    from .onnx.convert import from_onnx
     from .search.search import finetune, search
     from .secure.compile import compile
     from .secure.link.network import Network
@@ -70,6 +71,7 @@ __all__ = [
     "compile",
     "connect",
     "finetune",
+    "from_onnx",
     "inspect",
     "load",
     "monitor",
@@ -98,6 +100,7 @@ _HOMES = {
     "compile": "secure.compile",
     "connect": "service.client",
     "finetune": "search.search",
+    "from_onnx": "onnx.convert",
     "inspect": "inspect",
     "load": "hybrid.serialize",
     "monitor": "inspect",

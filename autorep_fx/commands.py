@@ -6,9 +6,10 @@ import importlib
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,8 +17,10 @@ from torch import Tensor, fx, nn
 from . import models
 from .arrays import read_array, read_tensor
 from .errors import FormatError
+from .hybrid.activation import sites
 from .hybrid.serialize import is_saved, load, save
 from .inspect import inspect, monitor, plan_budgets
+from .onnx.convert import from_onnx
 from .secure.compile import compile
 from .secure.cost.cost import Cost
 from .secure.secure_program import SecureProgram
@@ -26,7 +29,10 @@ from .settings import TransformSettings
 from .settings.flags import add_flags, given
 from .transform import transform
 
-_MODEL = "package.module:factory or a name of autorep_fx.models, with arguments as in JSON: 'resnet_cifar(20, 10, 1)'"
+_MODEL = (
+    "package.module:factory or a name of autorep_fx.models, with arguments as in JSON: 'resnet_cifar(20, 10, 1)'; or "
+    "an ONNX file, which has its weights (extra: onnx)"
+)
 _PYTHON = "python -m autorep_fx"
 
 
@@ -35,7 +41,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     parser = _parser(commands, "inspect", inspect_model, "what a model's sites are, and what arrives there",
                      "inspect 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --network wan "
                      "--html report.html")  # fmt: skip
-    _add_model(parser, required=False)
+    _add_model(parser)
     parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
     parser.add_argument("--network", help="loopback, lan or wan: what each layer costs there (needs --examples)")
     parser.add_argument("--budgets", action="store_true", help="with --html: what others would cost, with a slider")
@@ -55,10 +61,16 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_json(parser)
 
     parser = _parser(commands, "compile", compile_model, "compile a model into a program's folder",
-                     "compile 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --out dir")  # fmt: skip
+                     "compile 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --out dir\n"
+                     f"  {_PYTHON} compile net.onnx --examples x.npy --out dir")  # fmt: skip
     _add_model(parser)
     parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
     parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
+    _add_dealer(parser, "plan for runs with one, or for client and server alone")
+    parser.add_argument("--checked", action="store_true",
+                        help="check the messages of clients, so that one that deviates gets nothing")  # fmt: skip
+    parser.add_argument("--clamp", action=BooleanOptionalAction,
+                        help="clip inputs to their range in the protocol; where --checked if not given")  # fmt: skip
     parser.add_argument("--size", type=int, default=1, help="pictures: scale the shorter side to this first")
     parser.add_argument("--mean", type=float, nargs="+", default=[0.0], help="pictures: less this, values 0 to 1")
     parser.add_argument("--std", type=float, nargs="+", default=[1.0], help="pictures: then by this")
@@ -72,6 +84,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     parser.add_argument("--network", default="lan", help="loopback, lan or wan")
     parser.add_argument("--comparison", default="auto", help="fss, gmw or auto")
     parser.add_argument("--batch", type=int, default=1, help="samples of an inference")
+    _add_dealer(parser, "with one, or between client and server alone")
     parser.add_argument("--steps", action="store_true", help="print every step of the plan, too")
     _add_json(parser)
 
@@ -91,7 +104,8 @@ def add_parsers(commands: _SubParsersAction) -> None:
 def inspect_model(args: Namespace) -> int:
     if args.budgets and (args.html is None or args.examples is None):
         raise ValueError("--budgets needs --html, to show them on, and --examples")
-    network, x = _network(args), None if args.examples is None else read_tensor(args.examples)
+    x = None if args.examples is None else read_tensor(args.examples)
+    network = _network(args, x, random=True)
     report = inspect(network, x, network=args.network)
     if args.html is not None:
         report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets and x is not None else None)
@@ -105,7 +119,7 @@ def transform_model(args: Namespace) -> int:
     settings = TransformSettings(**given(args, TransformSettings.names()))
     x = read_tensor(args.calibration)
     labels = None if args.labels is None else _targets(args.labels, classes=settings.loss is None)
-    gm = transform(_network(args), calibration=x if labels is None else (x, labels), settings=settings)
+    gm = transform(_network(args, x), calibration=x if labels is None else (x, labels), settings=settings)
     save(gm, args.out)
     report = inspect(gm)
     print(json.dumps(report.to_dict()) if args.json else report)
@@ -116,30 +130,35 @@ def compile_model(args: Namespace) -> int:
     labels = [] if args.labels is None else _text(args.labels).splitlines()
     pictures = Pictures(args.size, args.mean, args.std, labels)
     x = read_tensor(args.examples)
-    network = _network(args)
-    if not isinstance(network, fx.GraphModule):
+    network = _network(args, x)
+    if not _is_hybrid(network):
         network = transform(network, example_inputs=x[:1])
-    program = compile(network, x, network=args.network)
+    program = compile(network, x, network=args.network, dealer=args.dealer, checked=args.checked,
+                      clamp=args.clamp)  # fmt: skip
     program.save(args.out)
     pictures.save(args.out)
-    _print_cost(program.cost(args.network), args)
+    _print_cost(program.cost(args.network, dealer=args.dealer), args)
     return 0
 
 
 def cost_of_program(args: Namespace) -> int:
     program = SecureProgram.load(args.folder)
     if args.steps and not args.json:
-        print(program.plan(comparison=args.comparison, network=args.network))
-    _print_cost(program.cost(args.network, comparison=args.comparison, batch=args.batch), args)
+        print(program.plan(comparison=args.comparison, network=args.network, dealer=args.dealer))
+    cost = program.cost(args.network, comparison=args.comparison, batch=args.batch, dealer=args.dealer)
+    _print_cost(cost, args)
     return 0
 
 
 def monitor_model(args: Namespace) -> int:
-    network = _network(args)
-    if not isinstance(network, fx.GraphModule):
-        raise ValueError(f"{args.weights} has no polynomials; give a file of autorep_fx.save, or of transform --out")
+    x = read_tensor(args.examples)
+    network = _network(args, x)
+    if not _is_hybrid(network):
+        raise ValueError(
+            f"{args.weights or args.model} has no polynomials; give a file of autorep_fx.save, or of transform --out"
+        )
     reference = None if args.reference is None else read_tensor(args.reference)
-    drift = monitor(network, read_tensor(args.examples), reference=reference)
+    drift = monitor(network, x, reference=reference)
     print(json.dumps(drift.to_dict()) if args.json else drift)
     return 0
 
@@ -160,20 +179,25 @@ def _parser(
     return parser
 
 
-def _add_model(parser: ArgumentParser, required: bool = True) -> None:
+def _add_model(parser: ArgumentParser) -> None:
     parser.add_argument("model", help=_MODEL)
-    parser.add_argument("--weights", type=Path, required=required, help="of autorep_fx.save, or a state_dict")
+    parser.add_argument("--weights", type=Path, help="of autorep_fx.save, or a state_dict")
 
 
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_dealer(parser: ArgumentParser, text: str) -> None:
+    parser.add_argument("--dealer", action=BooleanOptionalAction, default=True, help=text)
+
+
 def _print_cost(cost: Cost, args: Namespace) -> None:
     if not args.json:
         print(cost)
         return
-    print(json.dumps({"comparison": cost.comparison, "rounds": cost.rounds, "online_seconds": cost.online_seconds,
+    print(json.dumps({"comparison": cost.comparison, "maker": cost.maker, "rounds": cost.rounds,
+                      "offline_rounds": cost.offline_rounds, "online_seconds": cost.online_seconds,
                       "offline_seconds": cost.offline_seconds, "online_bytes": cost.online,
                       "offline_bytes": cost.offline, "setup_bytes": cost.setup}))  # fmt: skip
 
@@ -185,10 +209,16 @@ def _targets(path: Path, classes: bool) -> Tensor:
     return found.float()
 
 
-def _network(args: Namespace) -> nn.Module:
-    """The model with its weights: a hybrid network, if the file is one's."""
-    model = _model(args.model)
+def _network(args: Namespace, x: Tensor | None, random: bool = False) -> nn.Module:
+    """The model with its weights: a hybrid network, if the file is one's.
+
+    x: inputs like those that it is for, whose shape an ONNX file may leave open. random: whether it may have none.
+    """
+    of_file = args.model.endswith(".onnx")
+    model = from_onnx(args.model, input_shapes=None if x is None else x.shape) if of_file else _model(args.model)
     if args.weights is None:
+        if not (of_file or random):
+            raise ValueError("--weights is needed, a file of autorep_fx.save or a state_dict")
         return model.eval()
     if not args.weights.is_file():
         raise FileNotFoundError(f"no such weights: {args.weights}")
@@ -201,6 +231,10 @@ def _network(args: Namespace) -> nn.Module:
         why = str(mismatch).splitlines()[-1].strip()
         raise FormatError(f"{args.weights} is of another model: {why}") from mismatch
     return model.eval()
+
+
+def _is_hybrid(network: nn.Module) -> TypeGuard[fx.GraphModule]:
+    return isinstance(network, fx.GraphModule) and bool(sites(network))
 
 
 def _model(name: str) -> nn.Module:

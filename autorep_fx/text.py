@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 import os
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 #: In place of a number that is not known.
@@ -17,6 +17,9 @@ _GAP, _NARROW = 2, 12
 
 #: Characters of an object's line, of an object or a collection in it, and of a word.
 _LINE, _PART, _WORD = 400, 150, 60
+
+#: Most shapes that are shown.
+_SHAPES = 4
 
 
 def table(
@@ -86,6 +89,12 @@ def brief(self: Any) -> str:
 def shape(sizes: Sequence[int], batch: str = "") -> str:
     """``1x8x8``, or with ``batch="N"`` the shape of a batch of those, ``Nx1x8x8``."""
     return "x".join(map(str, (*([batch] if batch else []), *sizes)))
+
+
+def shapes(several: Iterable[Sequence[int]], batch: str = "") -> str:
+    """A few shapes, or how many there are."""
+    found = [shape(sizes, batch) for sizes in several]
+    return ", ".join(found) if len(found) <= _SHAPES else f"{len(found)} inputs"
 
 
 def _fields(record: Any) -> list[tuple[str, Any]]:

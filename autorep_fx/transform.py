@@ -21,6 +21,7 @@ from .graph.canonicalize import Canonicalize
 from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
+from .graph.several import input_names
 from .graph.told import Loss
 from .graph.trace import trace
 from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 def transform(
     model: nn.Module,
     *,
-    example_inputs: Tensor | None = None,
+    example_inputs: Tensor | tuple[Tensor, ...] | None = None,
     calibration: Tensor | Iterable | None = None,
     settings: TransformSettings | None = None,
     **options: Unpack[TransformKeywords],
@@ -66,7 +67,8 @@ def transform(
 
     Args:
         model: a traceable module, in either mode; never changed. A result of ``transform`` may be given again.
-        example_inputs: a batch, to learn the shapes of the sites from when there is no calibration. Where the path of
+        example_inputs: a batch (of a model of several inputs: a tuple of one for each), to learn the shapes of the
+            sites from when there is no calibration. Where the path of
             the model depends on the shape of the input, the result holds for the shape of this batch (or of the
             calibration's) and refuses others.
         calibration: a tensor (N, ...), a pair (inputs, integer labels), or an iterable of batches (tensors, or tuples
@@ -111,7 +113,8 @@ def transform(
             gm.to(device)
         _warn(gm, model)
         if calibration is not None:
-            batches = Batches(calibration, leave_out=True, targets=loss is not None)
+            several = len(input_names(gm))
+            batches = Batches(calibration, leave_out=True, targets=loss is not None, inputs=several)
             fit_all(gm, batches, fitting, s.progress)
             refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
             if s.relu_budget is not None:
@@ -188,8 +191,8 @@ def _first(data: Tensor | Iterable, name: str, targets: bool = False) -> Tensor:
     return next(iter(Batches(data, name, targets=targets)))[0]
 
 
-def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor) -> None:
+def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor | tuple[Tensor, ...]) -> None:
     """Give every site its shape by running one batch."""
-    for x, _ in Batches([example_inputs], "example_inputs"):
+    for x, _ in Batches([example_inputs], "example_inputs", inputs=len(input_names(gm))):
         with evaluating(gm), torch.no_grad():
             SiteWalk(gm, HybridActivation).walk(x, "example_inputs")

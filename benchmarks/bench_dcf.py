@@ -20,7 +20,8 @@ def inputs(rng, n, bits, payloads, width):
 @pytest.mark.parametrize("n", [2**10, 2**14, 2**18])
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("what", ["gen", "eval"])
-@pytest.mark.parametrize("bits, payloads, width", [(19, 3, 64), (19, 1, 64), (63, 3, 64), (19, 3, 32), (13, 3, 32)])
+@pytest.mark.parametrize("bits, payloads, width", [(19, 3, 64), (19, 1, 64), (63, 3, 64), (19, 3, 32), (13, 3, 32),
+                                                   (13, 6, 64)])  # fmt: skip
 def test_dcf(benchmark, measure, one_thread, rng, n, tier, what, bits, payloads, width):
     run(benchmark, measure, rng, n, tier, what, bits, payloads, width, 1)
 

@@ -7,7 +7,7 @@ from rows import TIERS
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
 
-N, WORDS = 2**16, 2**10
+N, WORDS, KEY = 2**16, 2**10, bytes(range(16))
 ROWS = [*TIERS, "memory copy"]
 
 
@@ -57,8 +57,8 @@ def test_ot_bits(benchmark, measure, one_thread, rng, row):
         return copy_row(measure, rng)
     blocks = words(rng, N, 2)
     with kernels.use(tier=row):
-        got = measure(lambda: kernels.ot_bits(blocks, index=7, domain=1), n=N, tier=row)
-    np.testing.assert_array_equal(got[:2], reference.ot_bits(blocks[:128], index=7, domain=1))
+        got = measure(lambda: kernels.ot_bits(blocks, key=KEY, index=7, domain=1), n=N, tier=row)
+    np.testing.assert_array_equal(got[:, :2], reference.ot_bits(blocks[:128], key=KEY, index=7, domain=1))
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -70,7 +70,7 @@ def test_strings(benchmark, measure, one_thread, rng, side, bits, row):
         return copy_row(measure, rng)
     blocks, delta, choices = words(rng, N, 2), words(rng, 2), words(rng, N // 64)
     values = words(rng, N).astype(np.uint32 if bits <= 32 else np.uint64)
-    tweak = dict(bits=bits, index=7, domain=1)
+    tweak = dict(bits=bits, key=KEY, index=7, domain=1)
     share, message = kernels.ot_send(blocks, delta, values, **tweak)
     with kernels.use(tier=row):
         if side == "send":

@@ -34,6 +34,36 @@ def test_relu_fss(benchmark, measure, one_thread, rng, n, row, width):
     np.testing.assert_array_equal(z.view(f"i{width // 8}"), np.maximum(x, 0))
 
 
+@pytest.mark.parametrize("n", [2**12, 2**16])
+@pytest.mark.parametrize("row", TIERS)
+def test_relu_checked(benchmark, measure, one_thread, rng, n, row):
+    """The same with tags: party 1's evaluation, of keys of six payloads."""
+    benchmark.group = f"relu_fss n={n}"
+    m, shares, tags = rng.integers(0, 2**BITS, n, dtype=np.uint64), *rng.integers(0, 2**64, (2, n, 3), dtype=np.uint64)
+    root, payload = rng.integers(0, 2**64, (n, 2), dtype=np.uint64), rng.integers(0, 2**64, (n, 6), dtype=np.uint64)
+    alpha = m >> np.uint64(1)
+    key = kernels.gen_dcf(alpha, payload, root, root, bits=BITS - 1, hash_key=HASH_KEY)
+    rounds = 3 if row == "portable" else 15
+    with kernels.use(tier=row):
+        measure(lambda: kernels.relu_checked(key, root, m, shares, tags, party=1), n=n, moved=key.nbytes, tier=row,
+                rounds=rounds)  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [2**16, 2**20])
+@pytest.mark.parametrize("row", [*TIERS, "numpy"])
+@pytest.mark.parametrize("what", ["weigh", "tag_words"])
+def test_tags(benchmark, measure, one_thread, rng, n, row, what):
+    benchmark.group = f"{what} n={n}"
+    values = rng.integers(0, 2**64, (1, n), dtype=np.uint64)
+    module = reference if row == "numpy" else kernels
+    calls = {
+        "weigh": lambda: module.weigh(HASH_KEY, 0, values),
+        "tag_words": lambda: module.tag_words(values, 3, HASH_KEY, 0),
+    }
+    with kernels.use(tier=None if row == "numpy" else row):
+        measure(calls[what], n=n, tier=row, rounds=3 if row == "numpy" else 15)
+
+
 @pytest.mark.parametrize("n", [2**16, 2**20])
 @pytest.mark.parametrize("row", [*TIERS, "numpy"])
 @pytest.mark.parametrize("what", ["window", "deal_relu_", "deal_powers_"])

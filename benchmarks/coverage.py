@@ -177,7 +177,10 @@ def write(path: Path, rows: list[dict]) -> None:
         yes.append("yes" if r.get("compiles") else "coarse" if r.get("coarse") else "no")
         cells = (r["package"], r["name"], r.get("sites", ""), count, *yes, r.get("error") or r.get("note", ""))
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    path.write_text("\n".join(lines) + "\n")
+    # The page goes on with the layers, written by hand, and with what benchmarks/trained.py measured.
+    before = path.read_text() if path.is_file() else ""
+    _, heading, rest = before.partition("\n## ")
+    path.write_text("\n".join(lines) + "\n" + heading + rest)
 
 
 def main() -> None:

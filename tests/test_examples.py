@@ -101,3 +101,9 @@ def test_siamese(run):
     assert numbers(hybrid)[0] == 200 and min(shares([original, hybrid])) > 75
     found, true = (line.partition(":")[2].split(", ") for line in (private, there))
     assert len(found) == 6 and sum(a.strip() == b.strip() for a, b in zip(found, true)) >= 4
+
+
+def test_parts_and_orders(run):
+    original, hybrid, private, true = run("parts_and_orders.py").splitlines()
+    assert numbers(hybrid)[0] == 100 and min(shares([original, hybrid])) > 80
+    assert sum(a == b for a, b in zip(numbers(private), numbers(true), strict=True)) >= 9

@@ -13,6 +13,7 @@ LAYERS = [
     ["errors", "text", "progress", "content", "secure.link.network", "secure.owner"],
     ["settings"],
     ["kernels"],
+    ["onnx"],
     ["graph"],
     ["hybrid"],
     ["secure.link", "secure.result"],

@@ -12,6 +12,7 @@ import torch
 
 import autorep_fx as ar
 from autorep_fx.cli import main
+from autorep_fx.secure.planner.clamp import is_clamped
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "resnet_cifar(8, 10, 1)"
@@ -62,6 +63,7 @@ def test_from_weights_to_a_cost(files, tmp_path, capsys):
     cost = ar.SecureProgram.load(tmp_path / "program").cost("lan", comparison="gmw", batch=8)
     assert found["rounds"] == cost.rounds and found["online_bytes"] == cost.online
     assert "input" in run(capsys, "cost", tmp_path / "program", "--steps")
+    assert "without a dealer" in run(capsys, "cost", tmp_path / "program", "--network", "wan", "--no-dealer")
     run(capsys, "publish", tmp_path / "program", "--out", tmp_path / "public")
     assert sorted(path.name for path in (tmp_path / "public").iterdir()) == ["input.json", "public.json"]
 
@@ -74,6 +76,20 @@ def test_a_state_dict_is_compiled_too(files, tmp_path, capsys):
     answer = ar.SecureProgram.load(tmp_path / "program").run(x).output
     with torch.no_grad():
         torch.testing.assert_close(answer, model(x), atol=0.02, rtol=0)
+
+
+def test_a_program_is_checked_and_clips_where_that_is_said(tmp_path, capsys, monkeypatch):
+    text = "from torch import nn\n\n\ndef tiny():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())\n"
+    (tmp_path / "tiny_network.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    np.save(tmp_path / "tiny.npy", torch.randn(16, 1, 4, 4).numpy())
+    torch.save(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).state_dict(), tmp_path / "tiny.pt")
+    for flags, checked, clamped in (([], False, False), (["--checked"], True, True), (["--clamp"], False, True),
+                                    (["--checked", "--no-clamp"], True, False)):  # fmt: skip
+        run(capsys, "compile", "tiny_network:tiny", "--weights", tmp_path / "tiny.pt", "--examples",
+            tmp_path / "tiny.npy", "--out", tmp_path / "program", *flags)  # fmt: skip
+        program = ar.SecureProgram.load(tmp_path / "program")
+        assert program.checked == checked and is_clamped(program.native[0]) == clamped
 
 
 def test_mistakes_are_one_line(files, tmp_path, capsys):
@@ -132,3 +148,30 @@ def test_a_damaged_file_is_not_taken_for_plain_weights(files, tmp_path, capsys):
     (tmp_path / "net.safetensors").write_bytes(data)
     assert main(["inspect", MODEL, "--weights", str(tmp_path / "net.safetensors")]) == 2
     assert "net.safetensors is damaged: its content is not what was written" in capsys.readouterr().err
+
+
+def test_an_onnx_file_needs_neither_a_factory_nor_weights(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    from onnx import helper, numpy_helper
+
+    numbers = np.random.default_rng(0)
+    weights = {"conv.weight": (4, 1, 3, 3), "fc.weight": (3, 144)}
+    nodes = [helper.make_node("Conv", ["x", "conv.weight"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Flatten", ["b"], ["c"]),
+             helper.make_node("Gemm", ["c", "fc.weight"], ["y"], transB=1)]  # fmt: skip
+    ends = [
+        [helper.make_tensor_value_info(name, 1, shape)] for name, shape in (("x", ["n", 1, "h", "w"]), ("y", ["n", 3]))
+    ]
+    arrays = [numpy_helper.from_array(numbers.normal(size=s).astype("float32"), n) for n, s in weights.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "net", *ends, arrays)), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", numbers.normal(size=(12, 1, 8, 8)))
+
+    network = [tmp_path / "net.onnx", "--examples", tmp_path / "x.npy"]
+    assert "144 ReLUs" in run(capsys, "inspect", *network)
+    assert "rounds" in run(capsys, "compile", *network, "--out", tmp_path / "program")
+    assert (tmp_path / "program" / "public.json").is_file()
+    run(capsys, "transform", tmp_path / "net.onnx", "--calibration", tmp_path / "x.npy", "--relu-budget", 20, "--out",
+        tmp_path / "hybrid.safetensors")  # fmt: skip
+    run(capsys, "compile", *network, "--weights", tmp_path / "hybrid.safetensors", "--out", tmp_path / "hybrid")
+    assert main(["compile", MODEL, "--examples", str(tmp_path / "x.npy"), "--out", str(tmp_path / "none")]) == 2
+    assert "--weights is needed" in capsys.readouterr().err

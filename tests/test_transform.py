@@ -202,8 +202,12 @@ def test_what_is_no_site_is_named():
         ar.transform(torch.nn.Linear(3, 3))
 
     class Shrinking(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
         def forward(self, x):
-            return torch.relu(torch.exp(torch.nn.functional.softsign(x)))
+            return self.last(torch.relu(torch.exp(torch.nn.functional.softsign(x))))
 
     with pytest.warns(TransformWarning, match=r"2 activations .*'softsign' \(softsign\), node 'exp' \(exp\)"):
         gm = ar.transform(Shrinking())

@@ -21,12 +21,13 @@ from torch import Tensor, fx
 from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
+from ..graph.several import Batch, joined, rows
 from ..hybrid.activation import HybridActivation, copy_without_statistics, known, masks_digest, sites
 from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
 from ..secure.lower.lowered import lowered
-from ..secure.plan.input_range import InputRange, has_channels
+from ..secure.plan.input_ranges import shown
 from ..secure.plan.plan import Plan, node_of
 from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
@@ -180,14 +181,14 @@ def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     return _draft(_with_kept(gm, {name: site.total for name, site in sites(gm).items()}, line=False), x, network)
 
 
-def examples(batches: Batches) -> Tensor:
-    """Samples that plans are made from."""
-    found: list[Tensor] = []
+def examples(batches: Batches) -> Any:
+    """Samples that plans are made from: a tensor, or :class:`~autorep_fx.graph.several.Inputs` of several inputs."""
+    found: list[Batch] = []
     for x, _ in batches:
         found.append(x[: _EXAMPLES - sum(map(len, found))])
         if sum(map(len, found)) == _EXAMPLES:
             break
-    return torch.cat(found)
+    return joined(found)
 
 
 class _Drafts:
@@ -263,8 +264,8 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
 
 def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
     x = x[:_DRAFTED]
-    program, x = lowered(gm, x), x.detach().to("cpu", torch.float64)
-    within = InputRange.of_examples(x.numpy(), has_channels(program))
+    program, x = lowered(gm, x), rows(x.detach().to("cpu", torch.float64))
+    within = shown(program, x)
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
     known = gains(program, x)

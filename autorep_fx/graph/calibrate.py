@@ -18,6 +18,7 @@ from . import outliers
 from .canonicalize import site_nodes
 from .devices import device_of
 from .nested import in_words, leaves, mapped
+from .several import Batch, Inputs, counted, parts_of
 from .statistics import SiteStatistics
 from .targets import module_of, path_of
 
@@ -34,6 +35,10 @@ class Batches:
     whose first entry is the input; a second entry that is a tensor of one value a sample, or more, is taken as the
     labels, or targets. A pair of floating-point tensors may be two batches or inputs and their targets, and is refused.
 
+    For a model of several ``inputs`` a batch is a tuple of as many tensors, with the labels or targets behind them or
+    as the second of a pair ``((a, b), labels)``, and so is ``data``, where it is a tuple that begins with tensors;
+    batches are :class:`~.several.Inputs` then.
+
     With ``targets``, for a loss of one's own, every batch is a pair of inputs and targets of any kind, and so is
     ``data``, where it is a pair that begins with inputs.
 
@@ -46,11 +51,15 @@ class Batches:
     """
 
     def __init__(
-        self, data: Tensor | Iterable, name: str = "calibration", leave_out: bool = False, targets: bool = False
-    ):
-        self.name, self.targets = name, targets
-        self.limit = None if leave_out else torch.inf  # of a sample's largest |x|; None: not known yet
-        if targets and _is_pair(data):
+        self, data: Tensor | Iterable, name: str = "calibration", leave_out: bool = False, targets: bool = False,
+        inputs: int = 1,
+    ):  # fmt: skip
+        self.name, self.targets, self.inputs = name, targets, inputs
+        #: Of the largest |x| of a sample of each input; None: not known yet.
+        self.limits = None if leave_out else (torch.inf,) * inputs
+        if inputs > 1:
+            data = self._of_several(data)
+        elif targets and _is_pair(data):
             data = _in_chunks(*data)
         elif _is_labelled_pair(data):
             data = list(zip(data[0].split(_CHUNK), data[1].split(_CHUNK)))
@@ -78,18 +87,42 @@ class Batches:
         if data[0].shape[1:] == data[1].shape[1:]:
             warnings.warn(f"{two}; they are taken as two batches of inputs", CalibrationWarning, stacklevel=4)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
-        if self.limit is None:
-            self.limit = self._find_limit()
+    def _of_several(self, data: Any) -> Iterable:
+        """As an iterable of batches; a tuple of tensors is all samples at once."""
+        if isinstance(data, Tensor) or not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
+            raise CalibrationError(
+                f"{self.name} is one tensor or none, and the model takes {counted(self.inputs)}: give a tuple of as "
+                f"many tensors, or an iterable of such tuples"
+            )
+        if isinstance(data, tuple) and data and isinstance(data[0], Tensor):
+            x, labels = self._split(data)
+            if not isinstance(x, Inputs):
+                self._refuse_number(data, self.name)
+            return _in_chunks(x, labels)
+        return list(data) if isinstance(data, Iterator) else data
+
+    def _refuse_number(self, batch: Any, where: str) -> None:
+        found = counted(len(batch)) if isinstance(batch, (tuple, list)) else "1 input"
+        raise CalibrationError(f"{where} has {found}, and the model takes {counted(self.inputs)}: give a tuple of them")
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        if self.limits is None:
+            self.limits = self._find_limits()
         for x, labels in self._checked():
-            inside = outliers.largest(x) <= self.limit
+            within = [outliers.largest(part) <= limit for part, limit in zip(parts_of(x), self.limits)]
+            inside = within[0]
+            for each in within[1:]:
+                inside = inside & each.to(inside.device)
             if inside.all():
                 yield x, labels
             elif inside.any():
                 yield x[inside], _of_samples(labels, inside, self.name)
 
-    def _find_limit(self) -> float:
-        maxima = [outliers.largest(x).cpu() for x, _ in self._checked()]
+    def _find_limits(self) -> tuple[float, ...]:
+        found = [[outliers.largest(part).cpu() for part in parts_of(x)] for x, _ in self._checked()]
+        return tuple(self._find_limit([*maxima]) for maxima in zip(*found))
+
+    def _find_limit(self, maxima: list[Tensor]) -> float:
         together = torch.cat(maxima)
         limit = outliers.limit(together)
         if out := int((together > limit).sum()):
@@ -104,33 +137,49 @@ class Batches:
             )
         return limit
 
-    def _checked(self) -> Iterator[tuple[Tensor, Any]]:
-        shape = None
+    def _checked(self) -> Iterator[tuple[Any, Any]]:
+        shapes: tuple[torch.Size | None, ...] | None = None
         for i, batch in enumerate(self.data):
             x, labels = self._split(batch)
             where = f"{self.name} batch {i}"
-            if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2:
-                kind = f"{x.dtype} tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-                raise CalibrationError(f"{where} must be a floating-point tensor (N, ...), got a {kind}")
-            if len(x) == 0:
-                raise CalibrationError(f"{where} is empty")
-            if shape is not None and x.shape[1:] != shape:
-                raise CalibrationError(
-                    f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}; targets "
-                    "go with their inputs, [(inputs, targets)]"
-                )
-            if not torch.isfinite(x).all():
-                bad = int((~torch.isfinite(x)).sum())
-                raise CalibrationError(f"{where} holds {bad} values that are NaN or infinite; remove those samples")
-            shape = x.shape[1:]
+            if self.inputs == 1:
+                shapes = (self._check(x, where, shapes[0] if shapes else None),)
+            else:
+                if not isinstance(x, Inputs):
+                    self._refuse_number(batch, where)
+                known = shapes or (None,) * self.inputs
+                shapes = tuple(self._check(part, f"{where} input {j}", own)
+                               for j, (part, own) in enumerate(zip(x.parts, known)))  # fmt: skip
+                if len({*map(len, x.parts)}) > 1:
+                    sizes = " and ".join(str(len(part)) for part in x.parts)
+                    raise CalibrationError(f"{where} has inputs of {sizes} samples; each sample has one of each")
             yield x, labels
-        if shape is None:
+        if shapes is None:
             raise CalibrationError(f"{self.name} is empty: give at least one batch")
+
+    @staticmethod
+    def _check(x: Any, where: str, shape: torch.Size | None) -> torch.Size:
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2:
+            kind = f"{x.dtype} tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise CalibrationError(f"{where} must be a floating-point tensor (N, ...), got a {kind}")
+        if len(x) == 0:
+            raise CalibrationError(f"{where} is empty")
+        if shape is not None and x.shape[1:] != shape:
+            raise CalibrationError(
+                f"{where} has samples of shape {tuple(x.shape[1:])}, the first batch had {tuple(shape)}; targets "
+                "go with their inputs, [(inputs, targets)]"
+            )
+        if not torch.isfinite(x).all():
+            bad = int((~torch.isfinite(x)).sum())
+            raise CalibrationError(f"{where} holds {bad} values that are NaN or infinite; remove those samples")
+        return x.shape[1:]
 
     def __len__(self) -> int:
         return len(self.data) if isinstance(self.data, Sized) else 0
 
     def _split(self, batch) -> tuple:
+        if self.inputs > 1:
+            return self._split_several(batch)
         if self.targets and not _is_pair(batch):
             raise CalibrationError(
                 f"{self.name} has {in_words(batch)} for a batch, and loss= needs pairs (inputs, targets); give "
@@ -146,14 +195,32 @@ class Batches:
         fits = isinstance(label, Tensor) and isinstance(x, Tensor) and label.dim() >= 1 and len(label) == len(x)
         return x, label if fits else None
 
+    def _split_several(self, batch: Any) -> tuple:
+        """``(a, b)``, ``(a, b, labels)`` or ``((a, b), labels)``."""
+        if isinstance(batch, Inputs):
+            return batch, None
+        found: tuple = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        if found and isinstance(found[0], (tuple, list, Inputs)):
+            more, found = found[1:], found[0].parts if isinstance(found[0], Inputs) else tuple(found[0])
+        else:
+            found, more = found[: self.inputs], found[self.inputs :]
+        fits = len(found) == self.inputs and len(more) <= 1
+        if not fits or not all(isinstance(part, Tensor) for part in found):
+            return batch, None
+        if self.targets and not more:
+            raise CalibrationError(f"{self.name} has inputs alone for a batch, and loss= needs ((a, b), targets)")
+        return Inputs(found), more[0] if more else None
+
 
 def _is_pair(data: Any) -> bool:
     """Inputs and what belongs to them."""
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor) and data[1] is not None
 
 
-def _in_chunks(x: Tensor, targets: Any) -> list[tuple[Tensor, Any]]:
+def _in_chunks(x: Batch, targets: Any) -> list[tuple[Any, Any]]:
     """Batches of a pair, where every target says which sample it is of."""
+    if targets is None:
+        return [(x[i : i + _CHUNK], None) for i in range(0, len(x), _CHUNK)]
     parts = [part for _, part in leaves(targets)]
     if not all(isinstance(part, Tensor) and part.dim() and len(part) == len(x) for part in parts):
         return [(x, targets)]
@@ -224,14 +291,15 @@ class SiteWalk(fx.Interpreter):
         site = module_of(self.module, node)
         return self.at_site(path_of(node), site, x.reshape(_batched(x))).reshape(x.shape)
 
-    def walk(self, x: Tensor, what: str):
+    def walk(self, x: Batch, what: str):
         """Run on one batch.
 
         Raises:
             CalibrationError: the batch does not fit the model; names ``what``, its shape and the node.
         """
         try:
-            return self.run(x.to(device_of(self.module), copy=True))  # the model may write into its input
+            given = parts_of(x.to(device_of(self.module), copy=True))  # the model may write into its input
+            return self.run(*given)
         except CalibrationError:
             raise
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -314,7 +382,7 @@ class InOrder:
         self._walks = []
         for x, _ in batches:
             walk = SiteWalk(gm, site_type)
-            walk.args_iter, walk.env = iter([x.to(device_of(gm), copy=True)]), {}
+            walk.args_iter, walk.env = iter(parts_of(x.to(device_of(gm), copy=True))), {}
             self._walks.append(walk)
         self.sites = self._walks[0].sites
 

@@ -20,6 +20,7 @@ from .inplace import memory_owners, refuse_live_views, writes_in_place
 from .modes import drop_unused
 from .passes import Pass
 from .scopes import scope_of, unique_target
+from .tail import tail
 from .targets import module_of, path_of
 from .unwrap import described, refuse_attached
 
@@ -257,10 +258,11 @@ def _matches(gm: fx.GraphModule) -> dict[fx.Node, Found]:
     ends = free - {*plain}
     found = find(gm, ends, depends)
     inner = {node for expression in found.values() for node in expression.inner}
+    last = tail(gm, {*found, *inner})
     for node in gm.graph.nodes:
         if node in found:
             matches[node] = found[node]
-        elif node in plain and node not in inner:
+        elif node in plain and node not in inner and node not in last:
             matches[node] = plain[node]
     return matches
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
+from ..errors import TraceError
 from .activations import Leaf
 from .recorded import Recorded
 from .targets import module_of, path_of
@@ -61,10 +62,17 @@ def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
     x.replace_all_uses_with(held, delete_user_cb=lambda user: user is not held)
 
 
-class Shaped(Recorded):
-    """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
+class Counted(fx.Proxy):
+    """Something of the trace of which an example tells how many parts it has: ``list(x.chunk(2, 1))``."""
 
     tracer: Any  # that of trace.py, which has values
+
+    def __len__(self) -> int:
+        return len(self.tracer.values[self.node])
+
+
+class Shaped(Counted, Recorded):
+    """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
 
     @property
     def shape(self) -> tuple:
@@ -82,11 +90,38 @@ class Shaped(Recorded):
     def dim(self) -> int:
         return self.ndim
 
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def __int__(self) -> int:
+        return int(self.tracer.values.constant(self.node))
+
+    def __index__(self) -> int:
+        return self.tracer.values.constant(self.node).__index__()
+
     def size(self, dim: int | None = None) -> Any:
         if dim is None:
             return self.shape
         dim %= self.ndim
         return self.shape[0] if dim == 0 else self.tracer.values[self.node].shape[dim]
+
+
+#: What tells the type of a tensor, which no value changes.
+_OF_THE_TYPE = (torch.is_floating_point, torch.is_complex, "is_floating_point", "is_complex")
+
+
+def _sources(node: fx.Node) -> set[fx.Node]:
+    """Every node that a node depends on."""
+    found: set[fx.Node] = set()
+    waiting = [*node.all_input_nodes]
+    while waiting:
+        if (each := waiting.pop()) not in found:
+            found.add(each)
+            waiting += each.all_input_nodes
+    return found
 
 
 class Values:
@@ -99,9 +134,50 @@ class Values:
         self.twin, self.x = twin, x
         self.found: dict[fx.Node, Any] = {}
         self.running = False  # what is called now is no part of the trace
+        self.looked_at: dict[str, Tensor] = {}  # buffers that a path depends on, as they are
+        self.asked: set[fx.Node] = set()  # what the path was told, and what that was computed from
 
     def __getitem__(self, node: fx.Node) -> Any:
         return self.found[node]
+
+    def is_constant(self, node: fx.Node) -> bool:
+        """Whether a value depends on no input and no weight: a type, or what is computed from buffers of integers."""
+        if node.target in _OF_THE_TYPE:
+            return True
+        if node.op == "get_attr":
+            value = self._attribute(path_of(node))
+            whole = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
+            return whole and not isinstance(value, nn.Parameter)
+        sources = node.all_input_nodes  # what has none may be drawn
+        return node.op in ("call_function", "call_method") and bool(sources) and all(map(self.is_constant, sources))
+
+    def constant(self, node: fx.Node) -> Any:
+        """The value of a node that :meth:`is_constant`.
+
+        Raises:
+            TraceError: it is none.
+        """
+        if not self.is_constant(node):
+            raise TraceError(f"'{node.name}' is a number for the path, and depends on the input or on a weight")
+        for source in {node, *_sources(node)}:
+            self.asked.add(source)
+            if source.op == "get_attr":
+                path = path_of(source)
+                self.looked_at.setdefault(path, self._attribute(path).clone())
+        return self.found[node]
+
+    def settle(self, graph: fx.Graph) -> None:
+        """Nodes that the path alone read are gone from the graph, and what it depends on must stay what it is.
+
+        Raises:
+            TraceError: forward() writes into a buffer that it looks at.
+        """
+        for path, before in self.looked_at.items():
+            if not torch.equal(self._attribute(path), before):
+                raise TraceError(f"forward() looks at the buffer '{path}' to choose its path, and changes it")
+        for node in reversed(graph.nodes):
+            if node in self.asked and not node.users and node.op != "placeholder":
+                graph.erase_node(node)
 
     @torch.no_grad()
     def add(self, node: fx.Node) -> Any:

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from .canonicalize import is_activation
-from .finish import finishes
 from .functions import KeptFunction
 from .modes import ModePart
+from .tail import tail
 from .targets import module_of
 from .unread import read
 
@@ -25,7 +25,7 @@ def leftover(gm: fx.GraphModule) -> list[str]:
     """The element-wise functions of the input that stay in a canonical graph and are returned, as an error names
     them."""
     depends: set[fx.Node] = set()
-    found, last, returned = [], finishes(gm), read(gm)
+    found, last, returned = [], tail(gm), read(gm)
     for node in gm.graph.nodes:
         if node.op == "placeholder" or not depends.isdisjoint(node.all_input_nodes):
             depends.add(node)

@@ -40,8 +40,13 @@ def recorded() -> Iterator[None]:
 
 def _length(real: Callable) -> Callable:
     def call(value: Any) -> Any:
-        shape: Any = value.shape if isinstance(value, fx.Proxy) else None
-        return real(value) if shape is None else shape[0]
+        if not isinstance(value, fx.Proxy):
+            return real(value)
+        parts = getattr(value.tracer, "count", lambda node: None)(value.node)
+        if parts is not None:
+            return parts
+        shape: Any = value.shape
+        return shape[0]
 
     return call
 

@@ -21,7 +21,7 @@ from .arguments import called_with, inputs
 from .attached import attached
 from .augmented import settle_augmented
 from .autocast import warn_of, watched
-from .concrete import Shaped, Values, guard
+from .concrete import Counted, Shaped, Values, guard
 from .devices import autocast, autocasts, device_of
 from .functions import KeptFunctions, kept_whole, put
 from .gradients import stop_gradients
@@ -29,6 +29,7 @@ from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .recorded import Recorded
 from .scopes import scope_of, unique_target
+from .several import counted
 from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
@@ -72,7 +73,30 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         if self.values is None:
             return Recorded(node, self)
-        return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else fx.Proxy(node, self)
+        return Shaped(node, self) if isinstance(self.values.add(node), Tensor) else Counted(node, self)
+
+    def count(self, node: fx.Node) -> int | None:
+        """How many parts a node returns, which an example tells; None of what returns a tensor."""
+        if self.values is None:
+            if getattr(node.target, "__name__", node.target) in ("split", "chunk", "unbind", "tensor_split"):
+                raise _many(node)
+            return None
+        value = self.values[node]
+        return len(value) if isinstance(value, (tuple, list)) else None
+
+    def iter(self, obj: Any) -> Iterator:
+        """A loop over what split, chunk or unbind returned; over a tensor, along its first axis."""
+        if self.values is None:
+            raise _many(obj.node)
+        if self.values.is_constant(obj.node):
+            return iter(self.values.constant(obj.node))
+        return iter([obj[i] for i in range(len(self.values[obj.node]))])
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """With an example, what depends on no input is no proxy for a path that asks (:mod:`.concrete`)."""
+        if self.values is not None and self.values.is_constant(obj.node):
+            return bool(self.values.constant(obj.node))
+        return super().to_bool(obj)
 
     def create_args_for_root(self, root_fn, is_module: bool, concrete_args=None):
         parameters = inputs(root_fn)
@@ -126,6 +150,10 @@ class _Tracer(fx.Tracer):
         return forward(*args, **kwargs)
 
 
+def _many(node: fx.Node) -> ValueError:
+    return ValueError(f"how many parts '{node.name}' has depends on the shape of the input")
+
+
 class _Untraceable(TraceError):
     """By a trace without an example."""
 
@@ -174,6 +202,11 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     except _Untraceable:
         if example is None:
             raise
+        if (several := len(inputs(type(model).forward) or [None])) > 1:
+            raise TraceError(
+                f"{type(model).__name__} takes {counted(several)} and a path that depends on a shape; write it so that "
+                "the path is the same for all, or make the inputs one tensor"
+            ) from None
         x = example()
         held = tuple(x.shape[1:])
         graphs, evaluated = _for_shape(model, x)
@@ -267,6 +300,8 @@ def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions
             watched(tracer.enter_autocast),
         ):
             graph = tracer.trace(model)
+        if values is not None:
+            values.settle(graph)
         warn_of(tracer.left_out)
         stop_gradients(model, graph, tracer.without_gradients)
         used = before.used()

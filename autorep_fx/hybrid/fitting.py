@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate, calibrate_in_order
+from ..graph.several import input_names
 from ..graph.statistics import SiteStatistics
 from ..graph.told import Loss
 from ..settings import TransformSettings
@@ -112,7 +113,9 @@ def refit(
     names = set(everything if only is None else only)
     if unknown := names - everything.keys():
         raise ValueError(f"'{min(unknown)}' is no site; sites are {', '.join(everything)}")
-    fit_replaced(gm, Batches(batches, leave_out=True), Fitting(growth=growth), progress, names)
+    fit_replaced(
+        gm, Batches(batches, leave_out=True, inputs=len(input_names(gm))), Fitting(growth=growth), progress, names
+    )
 
 
 def fit_replaced(

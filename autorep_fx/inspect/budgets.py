@@ -16,6 +16,7 @@ from ..forms.choose import choose_forms
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
 from ..graph.calibrate import Batches
+from ..graph.several import input_names
 from ..graph.told import Loss
 from ..graph.trace import class_name
 from ..hybrid.activation import known, masks_digest, relu_count, sites
@@ -219,7 +220,7 @@ def _planned(
     there = sites(gm)
     for site in there.values():  # of a network that is hybrid already
         site.set_keep(torch.ones_like(known(site.keep)))
-    batches = Batches(calibration, leave_out=True, targets=loss is not None)
+    batches = Batches(calibration, leave_out=True, targets=loss is not None, inputs=len(input_names(gm)))
     x, total = examples(batches), relu_count(gm)
     forms: tuple[str, ...] = ("coeffs",)
     if degree == 2:

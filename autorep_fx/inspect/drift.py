@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from ..errors import CalibrationError
 from ..graph.calibrate import Batches, calibrate
 from ..graph.canonicalize import site_nodes
+from ..graph.several import input_names, parts_of
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..graph.targets import path_of
 from ..hybrid import dapa
@@ -130,12 +131,15 @@ def monitor(
         if site.input_range is None:
             raise CalibrationError(f"site '{name}' was never fitted; give transform a calibration")
     degree = max((site.degree for site in everything.values()), default=2)
-    now = calibrate(gm, Batches(batches, "batches"), HybridActivation, degree, progress=progress)
+    inputs = len(input_names(gm))
+    now = calibrate(gm, Batches(batches, "batches", inputs=inputs), HybridActivation, degree, progress=progress)
     if reference is not None:
-        before = calibrate(gm, Batches(reference, "reference"), HybridActivation, degree, progress=progress)
+        before = calibrate(
+            gm, Batches(reference, "reference", inputs=inputs), HybridActivation, degree, progress=progress
+        )
     else:
         before = {name: site.statistics for name, site in everything.items() if site.statistics is not None}
-    windows = {} if program is None else _windows(gm, program, Batches(batches, "batches"))
+    windows = {} if program is None else _windows(gm, program, Batches(batches, "batches", inputs=inputs))
     found = tuple(_compared(name, site, now[name], before.get(name), windows.get(name))
                   for name, site in everything.items() if name in now)  # fmt: skip
     source = "reference" if reference is not None else "calibration" if len(before) == len(everything) else ""
@@ -147,7 +151,7 @@ def _windows(gm: fx.GraphModule, program: SecureProgram, batches: Batches) -> di
     names = {node.name: path_of(node) for node in site_nodes(gm, HybridActivation)}
     found: dict[str, float] = {}
     for x, _ in batches:
-        for use in program.headroom(x).uses:
+        for use in program.headroom(*parts_of(x)).uses:
             name = names.get(node_of(use.step))
             if name is not None and use.room == "window":
                 found[name] = max(use.share, found.get(name, 0.0))

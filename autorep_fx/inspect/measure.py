@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from ..errors import CalibrationError
 from ..graph.activations import Activation
 from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.several import input_names
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa
 from ..hybrid.activation import HybridActivation, known, sites
@@ -167,10 +168,10 @@ class Observer(SiteWalk):
         self.statistics: dict[str, SiteStatistics] = {}
         self.not_finite: set[str] = set()
         self.shapes: dict[str, tuple[int, ...] | None] = {}
-        self.samples = 0
+        self.samples, self.inputs = 0, len(input_names(gm))
 
     def observe(self, example_inputs) -> None:
-        batches = Batches(example_inputs, "example_inputs")
+        batches = Batches(example_inputs, "example_inputs", inputs=self.inputs)
         with evaluating(self.module), torch.no_grad():
             for x, _ in batches:
                 self._batch = len(x)

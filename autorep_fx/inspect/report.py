@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from ..forms.prices import examples
 from ..graph.calibrate import Batches
+from ..graph.several import input_names
 from ..graph.trace import class_name
 from ..hybrid.activation import HybridActivation, masks_digest
 from ..secure.compile import compile
@@ -66,7 +67,11 @@ def inspect(
     graph = gm if isinstance(gm, fx.GraphModule) and hybrid else transform(gm)
     if program is None and network is None:
         return Report(graph, example_inputs)
-    x = None if example_inputs is None else examples(Batches(example_inputs, "example_inputs"))
+    x = (
+        None
+        if example_inputs is None
+        else examples(Batches(example_inputs, "example_inputs", inputs=len(input_names(graph))))
+    )
     network = network or "lan"
     if program is None and x is not None:
         program = compile(graph, x, network=network)

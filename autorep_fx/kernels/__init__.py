@@ -44,7 +44,7 @@ from .ot import (
     vole_receive,
     vole_send,
 )
-from .prg import prg_words
+from .prg import prg_words, tag_words, weigh
 from .ring import beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .rlwe import (
     rlwe_decrypt,
@@ -59,7 +59,7 @@ from .rlwe import (
     rlwe_uniform,
     rlwe_weight,
 )
-from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
+from .wire import activation_step, deal_powers_, deal_relu_, relu_checked, relu_fss, window
 
 __all__ = [
     "activation_step",
@@ -90,6 +90,7 @@ __all__ = [
     "pack_weight",
     "prepare_conv2d",
     "prg_words",
+    "relu_checked",
     "relu_fss",
     "rlwe_decrypt",
     "rlwe_encrypt",
@@ -106,6 +107,7 @@ __all__ = [
     "set_num_threads",
     "set_tier",
     "tier",
+    "tag_words",
     "unpack_bits",
     "use",
     "trees_full",
@@ -113,5 +115,6 @@ __all__ = [
     "vole_fold_",
     "vole_receive",
     "vole_send",
+    "weigh",
     "window",
 ]

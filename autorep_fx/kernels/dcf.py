@@ -8,10 +8,11 @@ from .extension import load
 def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key):
     """Keys of distributed comparison functions: shares of `payload * [x < alpha]` at a point chosen later. Dealer.
 
-    alpha: (n,), below `2**bits`. payload: (n, 1 to 3) ring elements, 64 or 32 bits wide. root0, root1: (n, 2) uniform
-    words, party 0's and party 1's secrets, e.g. `prg_words(seed, purpose, (n, 2))` with a seed that the dealer shares
-    with that party, so that roots cost no traffic (127 of the 128 bits count). bits: 1 to 63. hash_key: 16 bytes, drawn
-    for this batch and known to nobody before; the key carries it in the clear, so evaluation does not ask for it.
+    alpha: (n,), below `2**bits`. payload: (n, 1 to 3) ring elements, 64 or 32 bits wide, of 64 bits up to 6. root0,
+    root1: (n, 2) uniform words, party 0's and party 1's secrets, e.g. `prg_words(seed, purpose, (n, 2))` with a seed
+    that the dealer shares with that party, so that roots cost no traffic (127 of the 128 bits count). bits: 1 to 63.
+    hash_key: 16 bytes, drawn for this batch and known to nobody before; the key carries it in the clear, so evaluation
+    does not ask for it.
 
     Returns the key, common to both parties: uint64, `dcf_words(n, bits=bits, ...)` long, for three payloads 784 bytes
     an element at 19 bits (532 with payloads of 32 bits; elements are padded to a multiple of 16). Alone it is of no

@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 8
+_ABI = 10
 _extension = None
 
 

@@ -30,6 +30,18 @@ def truncated_mask(r, shift):
     return r >> U64(shift), (r >> U64(bits - 1)) << U64(bits - shift)  # NumPy shifts 64 bits out
 
 
+def relu_merged(p, m_window, shares, top, one):
+    """What a comparison key's values at a window's low ``top`` bits make of it, in the ring of the shares: a share of
+    ReLU. p, shares: (n, 3), shares of b sigma, b sigma r0, b, and of rh, rl, rh rl; one: 1 at party 0, else 0."""
+    ring = shares.dtype
+    ml, mh = (m_window & U64((1 << top) - 1)).astype(ring), m_window >> U64(top)
+    h, low, hl = shares.T
+    p1, p2, p3 = p.T
+    v0 = (ring.type(one) - h) * ml - (low - hl) + p1 * ml - p2
+    v1 = h * ml - hl - p1 * ml + p2 + (p3 << ring.type(top))
+    return np.where(mh == 0, v0, v1)
+
+
 def full(a, ring):
     """A share as it is stored, in its ring: whole, or by its high half."""
     a = unsigned(a)

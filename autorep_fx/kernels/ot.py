@@ -8,12 +8,13 @@ word j for OT 64 j + i. `index`, 0 to 2**64 - 1, is the running number of the fi
 `domain`, 0 to 2**64 - 1, tells apart what one OT is used for: an OT gives independent strings in every domain, and no
 (index, domain) may be used twice under one delta, but for flipping a choice between making q and its first use.
 
-The hash is TMMO, `H(x; tweak) = p(p(x) ^ tweak) ^ p(x)` with p AES-128 under a fixed, public key and the tweak
-(index + i, domain). Source: Guo, Katz, Wang, Yu, "Efficient and secure multiparty computation from fixed-key block
-ciphers" (S&P 2020, ePrint 2019/074), where it is tweakable correlation robust, circular too, for a random permutation:
-who evaluates p itself P times tells Q hashes under one unknown delta of e bits of entropy from random with an advantage
-of the order of `P Q / 2**e + Q**2 / 2**128`; e is 128, or 127 where the lowest bit of delta is known. The hash of one
-call that they give is correlation robust without tweaks alone.
+The hash is TMMO, `H(x; tweak) = p(p(x) ^ tweak) ^ p(x)` with p AES-128 under `key` (16 bytes, public; of one session
+and direction, so that nobody can compute ahead for many) and the tweak (index + i, domain). Source: Guo, Katz, Wang,
+Yu, "Efficient and secure multiparty computation from fixed-key block ciphers" (S&P 2020, ePrint 2019/074), where it is
+tweakable correlation robust, circular too, for a random permutation: who evaluates p itself P times tells Q hashes
+under one unknown delta of e bits of entropy from random with an advantage of the order of `P Q / 2**e + Q**2 / 2**128`;
+e is 128, or 127 where the lowest bit of delta is known. The hash of one call that they give is correlation robust
+without tweaks alone.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from __future__ import annotations
 from .extension import load
 
 
-def ot_bits(blocks, *, index, domain, delta=None):
-    """A random bit of each OT: the plane of the lowest bits of `H(block; index + i, domain)`.
+def ot_bits(blocks, *, key, index, domain, delta=None, bits=1):
+    """Random bits of each OT: planes (bits, n / 64) of the lowest bits of `H(block; index + i, domain)`.
 
-    With delta, of `block ^ delta`: the sender has both bits of each OT, the receiver one of them.
+    With delta, of `block ^ delta`: the sender has the bits of both strings, the receiver those of one of them.
     """
-    return load().ot_bits(blocks, index, domain, delta)
+    return load().ot_bits(blocks, key, index, domain, delta, bits)
 
 
-def ot_send(q, delta, values, *, bits, index, domain):
+def ot_send(q, delta, values, *, bits, key, index, domain):
     """The sender's half of `c * value mod 2**bits`, shared: returns (share, message).
 
     share = `-H(q) mod 2**bits`; message = `H(q) - H(q ^ delta) + value mod 2**bits`, packed: number i at bits
     `i * bits` and up of n * bits / 64 words. values (n,) and share: 32-bit numbers where bits <= 32, else 64-bit ones;
     bits 1 to 64, what lies above them in values is not looked at.
     """
-    return load().ot_send(q, delta, values, bits, index, domain)
+    return load().ot_send(q, delta, values, bits, key, index, domain)
 
 
-def ot_receive(t, choices, message, *, bits, index, domain):
+def ot_receive(t, choices, message, *, bits, key, index, domain):
     """The receiver's half: `H(t) + c * message mod 2**bits`, so that both shares sum to `c * value mod 2**bits`.
 
     choices: a plane. message: as `ot_send` packs it. Returns (n,), of 32 bits where bits <= 32, else 64.
     """
-    return load().ot_receive(t, choices, message, bits, index, domain)
+    return load().ot_receive(t, choices, message, bits, key, index, domain)
 
 
 def ot_flip_(q, delta, plane):

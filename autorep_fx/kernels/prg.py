@@ -18,5 +18,21 @@ def prg_words(seed, purpose, shape):
     return load().prg_words(seed, purpose, _shape(shape))
 
 
+def weigh(seed, purpose, values):
+    """Sums of numbers, each weighted by a word of a stream: `(prg_words(seed, purpose, n) * values).sum(1)`.
+
+    values: (rows, n), 64-bit. Returns (rows,), modulo 2^64. The stream is used as it is made, and kept nowhere.
+    """
+    return load().weigh(seed, purpose, values)
+
+
+def tag_words(values, factor, seed, purpose):
+    """`factor * values + prg_words(seed, purpose, values.shape)`, modulo 2^64: a tag of each number, under a key.
+
+    values: 64-bit, of any shape. factor: 0 to 2**64 - 1.
+    """
+    return load().tag_words(values, factor, seed, purpose)
+
+
 def _shape(shape):
     return [shape] if isinstance(shape, int) else list(shape)

@@ -88,3 +88,14 @@ def relu_fss(key, root, m_window, shares, *, party):
     4, with one payload of three words instead of a spline's.
     """
     return load().relu_fss(key, root, m_window, shares, party)
+
+
+def relu_checked(key, root, m_window, shares, tags, *, party, tag_key=0):
+    """As `relu_fss`, of a key that carries tags, and once more on tags: (value, tag) of this party, each (n,).
+
+    key: from `gen_dcf`, of six payloads of 64 bits: three, and `tag_key` times each. shares: (n, 3), 64-bit at party 1;
+    value is as wide, and may be 32-bit at party 0, for values are modulo 2^32. tags: (n, 3), 64-bit: at party 1 those
+    of its shares; at party 0, which has tag_key, the local parts of these, so that
+    `tag of party 1 = tag_key * value of party 1 + tag of party 0` of the results as well. tag_key: 0 to 2**64 - 1.
+    """
+    return load().relu_checked(key, root, m_window, shares, tags, party, tag_key)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
+from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
-from .link.network import Network
+from .link.network import Network, network_of
 from .lower.lowered import lowered
+from .makers.table import maker_of
 from .plan.input_range import InputRange, has_channels
+from .plan.input_ranges import of_inputs, shown
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
 from .planner.clamp import clamped, most_bits
@@ -23,17 +27,22 @@ from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
+from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
+from .planner.ranged_arguments import with_known_arguments
 from .planner.ranges import Reach, by_samples, calibrated, growth, larger, together, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
 
 log = logging.getLogger(__name__)
+
+#: Smallest and largest value of an input, each a number or one for each channel.
+Range = tuple[float | Sequence[float], float | Sequence[float]]
 
 #: Fewer bits leave no precision, more leave no room for a product in 64 bits.
 FRAC_BITS = range(8, 25)
@@ -59,17 +68,18 @@ _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
 
 def compile(
     gm: fx.GraphModule,
-    example_inputs: Tensor,
+    example_inputs: Tensor | Sequence[Tensor],
     *,
     frac_bits: int = 16,
     ranges: str = "calibrated",
     margin_bits: int = 2,
     window_margin_bits: int = 2,
-    input_range: tuple[float | Sequence[float], float | Sequence[float]] | None = None,
+    input_range: Range | Mapping[str, Range] | None = None,
     max_error: float = 0.02,
     precision: float | None = None,
     spline_error: float = SPLINE_ERROR,
     network: Network | str = "lan",
+    dealer: bool = True,
     checked: bool = False,
     clamp: bool | None = None,
     progress: bool | None = None,
@@ -79,6 +89,7 @@ def compile(
     Args:
         gm: the result of :func:`autorep_fx.transform`; never changed.
         example_inputs: a batch (N, ...) of typical inputs, some dozens or more; the program runs batches of any size.
+            Of a model of several inputs, a tuple of one batch for each.
         frac_bits: fractional bits of the fixed-point numbers on CrypTen, 8 to 24. The native runtime chooses its own.
         ranges: how large values get, which the native runtime needs. "calibrated": what ``example_inputs`` reach, and
             artificial pictures at the ends of the input range, times 2**margin_bits, and what gradient ascent on the
@@ -94,7 +105,8 @@ def compile(
             (axis 1). The client refuses an input beyond. None: what the examples show of each channel, a quarter of its
             span wider on either side. Where axis 1 is no channel but time, rows or features (what the first layers make
             of it tells), all its positions have one range, that of all values, unless their spans differ by much, as
-            those of features in several units do. With ranges="worst", plus and minus the largest |x| of the examples,
+            those of features in several units do. Of several inputs, one for all, or a table of some by the names that
+            forward() gives them. With ranges="worst", plus and minus the largest |x| of the examples,
             times 2**margin_bits.
         max_error: how far fixed point may be off on the examples at most, as a part of how far outputs of different
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
@@ -111,6 +123,10 @@ def compile(
             this takes; ``print(program.plan())`` says what it is.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
+        dealer: whether one makes the correlations of the runs that the plan is for. False: client and server make them
+            by themselves, and what that takes counts: rings of 32 bits and more truncations in place of rings of 64,
+            roundings as they are then. Programs run either way; ``print(program)`` says for which one, and
+            ``program.cost()`` what the other one means.
         checked: have the server check the client's messages before it gives its half of the output, so that a client
             that deviates from the protocol gets nothing (docs/security.md). Such a program runs with a dealer and
             comparison keys on the native runtime alone, in rings of 32 bits, and is never answered unchecked.
@@ -129,14 +145,19 @@ def compile(
         CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
             ``example_inputs`` are far out and were left out.
     """
-    example_inputs = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
+    given = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error, clamp)  # fmt: skip
+    if checked and not dealer:
+        raise ValueError("checked=True needs a dealer, who makes the tags that messages are checked by; give one of it "
+                         "and dealer=False")  # fmt: skip
     worst, clamp = ranges == "worst", checked if clamp is None else clamp
+    maker = maker_of(dealer, network_of(network))
     steps = Steps(log, "compile", progress)
     with steps, stopping("compile was stopped; nothing is kept of it, and the same call begins anew"):
-        original = lowered(gm, example_inputs)
+        original = lowered(gm, given)
         steps.done("lowered")
-        x = example_inputs.detach().to("cpu", torch.float64)
+        x = rows(given.detach().to("cpu", torch.float64))
+        original = with_known_arguments(original, x)
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))
@@ -152,8 +173,8 @@ def compile(
         unit, reached = unit_squares(program, reach)  # its values are the plan's
         # A bound for all inputs is one for the constants that it was made with.
         asked = min(max_error, precision or STANDARD_ERROR)
-        look = Look(unit, original, x, of_range(within, x), centers=not worst, asked=asked)
-        known = gains(unit, x)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked)
+        known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
@@ -164,7 +185,8 @@ def compile(
             def planned(error: float) -> Planned:
                 plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
                                           extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
-                                          widths=(32,) if checked else WIDTHS, network=network)  # fmt: skip
+                                          widths=(32,) if checked else WIDTHS, network=network,
+                                          maker=maker)  # fmt: skip
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
                 steps.done("a plan is made")
@@ -184,7 +206,7 @@ def compile(
             elif ranges == "extreme":
                 plan, numbers, found = made(up_to(reached, extreme))
             else:
-                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network)
+                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network, maker)
         except CompileError as error:
             if checked:
                 raise CompileError(_NO_ROOM.format(error)) from error
@@ -193,18 +215,20 @@ def compile(
                 raise CompileError(text) from error
             text = f"backend='native' cannot run this program, backend='crypten' can: {error}"
             warnings.warn(text, CompileWarning, 2)
-            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error))
+            return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error),
+                                 dealer)  # fmt: skip
     try:
         _check_precision(found, max_error, precision, lambda: look.first_off(plan, numbers))
     except CompileError as error:
         raise (CompileError(_NO_ROOM.format(error)) if checked else error) from None
     if clamp:
         plan, numbers = clamped(plan, numbers)
-    return SecureProgram(program.public, program.server, replace(plan, checked=checked), numbers, reach, frac_bits)
+    plan = replace(plan, checked=checked)
+    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
-             spline_error, clamp) -> Tensor:  # fmt: skip
+             spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
@@ -223,36 +247,58 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
         raise ValueError(f"max_error must be above 0, got {max_error!r}")
     if precision is not None and not 0 < precision:
         raise ValueError(f"precision must be above 0, or None, got {precision!r}")
-    if isinstance(example_inputs, (tuple, list)) and len(example_inputs) == 1:
-        example_inputs = example_inputs[0]
-    if not isinstance(example_inputs, Tensor) or example_inputs.dim() < 2 or not example_inputs.is_floating_point():
-        raise ValueError("example_inputs must be a floating-point tensor (N, ...), the kind of batch the model runs")
-    if len(example_inputs) == 0 or not torch.isfinite(example_inputs).all():
-        raise ValueError("example_inputs must hold at least one sample, and no NaN or infinite values")
-    return example_inputs
+    return _examples(gm, example_inputs)
 
 
-def _input_range(program: Program, x: Tensor, given: tuple | None, times: float | None) -> tuple[Tensor, InputRange]:
+def _examples(gm: fx.GraphModule, given: Any) -> Batch:
+    """A batch of every input of the model."""
+    names = input_names(gm)
+    parts = tuple(given) if isinstance(given, (tuple, list)) else parts_of(given)
+    if len(parts) != len(names):
+        raise ValueError(
+            f"example_inputs has {counted(len(parts))}, and the model takes {counted(len(names))} "
+            f"({', '.join(names)}): give {'a tuple of them' if len(names) > 1 else 'one tensor'}"
+        )
+    for name, part in zip(names, parts):
+        what = "example_inputs" if len(names) == 1 else f"'{name}' of example_inputs"
+        if not isinstance(part, Tensor) or part.dim() < 2 or not part.is_floating_point():
+            raise ValueError(f"{what} must be a floating-point tensor (N, ...), the kind of batch the model runs")
+        if len(part) == 0 or not torch.isfinite(part).all():
+            raise ValueError(f"{what} must hold at least one sample, and no NaN or infinite values")
+        if len(part) != len(parts[0]):
+            raise ValueError(f"{what} has {len(part)} samples, and '{names[0]}' has {len(parts[0])}")
+    return batch_of(parts)
+
+
+def _input_range(program: Program, x: Tensor, given: Any, times: float | None) -> tuple[Tensor, InputRange]:
     """The examples that count, and the range that a plan publishes.
 
     given: by the user. times: for ranges="worst", which promises so many times the examples' largest value.
     """
-    if given is not None:
-        if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise ValueError(f"input_range must be (low, high), got {given!r}")
-        within = InputRange.given(*given, x.shape[1])
-        within.check(x.numpy(), "example_inputs")
-        return x, within
-    if times is not None:
-        largest = float(x.abs().max()) * times
-        return x, InputRange.given(-largest, largest, x.shape[1])
-    x = _without_outliers(x)
-    return x, InputRange.of_examples(x.numpy(), has_channels(program))
+    if given is None and times is None:
+        x = _without_outliers(program, x)
+        return x, shown(program, x)
+    parts, inputs = {}, program.public.inputs
+    if isinstance(given, Mapping) and (unknown := [name for name in given if name not in inputs]):
+        raise ValueError(f"input_range names {unknown[0]!r}, and the model's inputs are {', '.join(inputs)}")
+    for name, part in program.public.given(x).items():
+        own = given.get(name) if isinstance(given, Mapping) else given
+        if own is not None:
+            if not isinstance(own, (tuple, list)) or len(own) != 2:
+                raise ValueError(f"input_range must be (low, high), got {own!r}")
+            parts[name] = InputRange.given(own[0], own[1], part.shape[1])
+            parts[name].check(part.numpy(), "example_inputs" if len(inputs) == 1 else f"'{name}' of example_inputs")
+        elif times is not None:
+            largest = float(part.abs().max()) * times
+            parts[name] = InputRange.given(-largest, largest, part.shape[1])
+        else:
+            parts[name] = InputRange.of_examples(part.numpy(), has_channels(program, name))
+    return x, of_inputs(program, parts)
 
 
-def _without_outliers(x: Tensor) -> Tensor:
+def _without_outliers(program: Program, x: Tensor) -> Tensor:
     """One broken picture among hundreds would take the precision of all others."""
-    out = outlying(x)
+    out = torch.stack([outlying(part) for part in program.public.given(x).values()]).any(0)
     if out.any():
         samples = ", ".join(map(str, out.nonzero().flatten()[:5].tolist()))
         warnings.warn(

@@ -1,7 +1,7 @@
 """Programs on disk: a folder with a public part, for everyone, and the server's part. JSON and safetensors, no pickle.
 
-public.json                the plan (plan/plan.py), the input's shape and the output's form (outputs.py), nothing else;
-                           for client and dealer
+public.json                the plan (plan/plan.py), the input's shape (of several inputs, those of all) and the
+                           output's form (outputs.py), nothing else; for client and dealer
 server-<mark>.safetensors  the program, and its weights, biases and coefficients, as numbers and as ring elements; its
                            owner alone may read it. Give it to the server, with public.json, and to nobody else
 
@@ -57,6 +57,8 @@ _SETTINGS = {
     "frac_bits": whole(0, 64),
     "obstacle": Check("a text", lambda v, _: type(v) is str),
 }
+#: What it says only where it is not as it mostly is, and as it was before there was a choice.
+_MAY = {"dealer": Check("a truth value", lambda v, _: type(v) is bool)}
 
 
 def save_program(
@@ -70,7 +72,8 @@ def save_program(
 
     Args:
         plan, numbers: of the native runtime; None and {} for a program that it cannot run.
-        settings: ``reach`` (as lists), ``frac_bits`` and ``obstacle`` of a :class:`~.secure_program.SecureProgram`.
+        settings: ``reach`` (as lists), ``frac_bits`` and ``obstacle`` of a :class:`~.secure_program.SecureProgram`;
+            ``dealer``, where it is False.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,7 @@ def save_program(
     public = {
         "format": _FORMAT,
         "version": _VERSION,
-        "input": list(program.public.input_shape),
+        "input": _shapes(program.public),
         "output": program.public.form,
         "plan version": None if plan is None else native.VERSION,
         "plan": None if plan is None else [to_json(step) for step in plan.steps],
@@ -91,6 +94,8 @@ def save_program(
             if array is not None:
                 arrays[prefix + name] = np.ascontiguousarray(array)
     parts = {f.name: getattr(program.public, f.name) for f in dataclasses.fields(PublicProgram)}
+    if not program.public.more_inputs:
+        del parts["more_inputs"]  # which files of one input never had
     private = {
         "program": {**parts, "steps": [to_json(step) for step in program.steps]},
         "settings": settings,
@@ -110,7 +115,7 @@ class Published:
     """What client and dealer know of a program.
 
     Attributes:
-        input_shape: of a sample.
+        input_shape: of a sample; of the first input, where there are several (``plan.inputs``).
         form: of the output (outputs.py).
     """
 
@@ -131,7 +136,7 @@ def load_published(folder: str | os.PathLike) -> Published:
     public, plan = _public(Path(folder))
     if plan is None:
         raise FormatError(f"the program at {folder} has no plan for the native runtime; it runs with backend='crypten'")
-    return Published(plan, tuple(public["input"]), public["output"])
+    return Published(plan, plan.input.shape, public["output"])
 
 
 def publish(folder: str | os.PathLike, out: str | os.PathLike) -> None:
@@ -164,7 +169,7 @@ def load_program(folder: str | Path) -> tuple[Program, native.Plan | None, dict[
         program = Program(_program(private["program"]), _part(arrays, _REAL, torch.from_numpy))
         numbers = _numbers(private, arrays)
         _check(program, plan, numbers, private["settings"])
-        if program.public.input_shape != tuple(public["input"]):
+        if _shapes(program.public) != public["input"]:
             raise FormatError("takes inputs of another shape than the public part")
         if program.public.form != public["output"]:
             raise FormatError("gives its output another form than the public part")
@@ -183,11 +188,11 @@ def load_served(folder: str | Path) -> tuple[Published, dict[str, Numbers]]:
     path, private, arrays = _private(folder, public, _WEIGHT, _CONSTANT)
     with _named(path):
         numbers = _numbers(private, arrays)
-        check_attrs(private["settings"], _SETTINGS, {}, "the settings")
+        check_attrs(private["settings"], _SETTINGS, _MAY, "the settings")
         if plan is None:
             raise CompileError(private["settings"]["obstacle"])
         check_numbers(plan, numbers)
-    return Published(plan, tuple(public["input"]), public["output"]), numbers
+    return Published(plan, plan.input.shape, public["output"]), numbers
 
 
 def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Numbers], settings: Any) -> None:
@@ -197,7 +202,7 @@ def _check(program: Program, plan: native.Plan | None, numbers: dict[str, Number
     if plan is not None:
         check_plan(plan)
     check_numbers(plan or native.Plan(()), numbers)
-    check_attrs(settings, _SETTINGS, {}, "the settings")
+    check_attrs(settings, _SETTINGS, _MAY, "the settings")
 
 
 def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
@@ -218,8 +223,11 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
             raise FormatError("does not have the entries of a program")
         if type(checked) is not bool or checked and public["plan"] is None:
             raise FormatError("does not say whether its plan is checked")
-        shape = tuple(public["input"]) if type(public["input"]) is list else None
-        check(shape, SHAPE, "the input's shape")
+        check(public["input"], _LIST, "the input's shape")
+        several = public["input"] and all(type(each) is list for each in public["input"])
+        shapes = tuple(map(tuple, public["input"])) if several else (tuple(public["input"]),)
+        for shape in shapes:
+            check(shape, SHAPE, "the input's shape")
         if public["plan"] is None:
             return public, None
         if public["plan version"] != native.VERSION:
@@ -227,7 +235,7 @@ def _public(folder: Path) -> tuple[dict[str, Any], native.Plan | None]:
         check(public["plan"], _LIST, "the plan")
         steps = (from_json(native.Step, row, f"step {i} of the plan") for i, row in enumerate(public["plan"]))
         plan = check_plan(native.Plan(tuple(steps), checked))
-        if plan.input.shape != shape:
+        if tuple(step.shape for step in plan.inputs) != shapes:
             raise FormatError("the plan takes inputs of another shape")
         check_form(public["output"], math.prod(plan.output.shape))
     return public, plan
@@ -291,11 +299,18 @@ def _program(parts: dict[str, Any]) -> PublicProgram:
     anything = Check("", lambda v, _: True)
     wanted = {"input": NAME, "input_shape": _LIST, "steps": _LIST, "output": anything, "secret_shapes": shapes,
               "form": anything}  # fmt: skip
-    check_attrs(parts, wanted, {}, "its program")
+    check_attrs(parts, wanted, {"more_inputs": shapes}, "its program")
     steps = tuple(from_json(Step, row, f"step {i} of the program") for i, row in enumerate(parts["steps"]))
     of_secrets = {key: tuple(shape) for key, shape in parts["secret_shapes"].items()}
+    more = {name: tuple(shape) for name, shape in parts.get("more_inputs", {}).items()}
     return PublicProgram(parts["input"], tuple(parts["input_shape"]), steps, parts["output"], of_secrets,
-                         parts["form"])  # fmt: skip
+                         parts["form"], more_inputs=more)  # fmt: skip
+
+
+def _shapes(public: PublicProgram) -> list[Any]:
+    """Of the input; of several, a list of those of all."""
+    found = [list(shape) for shape in public.inputs.values()]
+    return found if len(found) > 1 else found[0]
 
 
 def _part(arrays: dict[str, np.ndarray], prefix: str, of=lambda array: array) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from .plan.ring import elements, kernel
 log = logging.getLogger(__name__)
 
 #: Changes whenever a rate means something else.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Rates:
             element has one for each bit).
         gmw: compared elements of the bit-sliced tree.
         prg: bytes of pseudo-random stream.
-        transfers: oblivious transfers, each way, with what is made of them.
-        products: products of encrypted polynomials.
+        transfers, transfers_lpn: oblivious transfers, one each way, with what a truncation makes of them; extended by
+            SoftSpokenOT, and by Ferret.
+        products, products32: products of an encrypted polynomial with one of weights.
         step: seconds of Python and calls in each step; message: of each message.
     """
 
@@ -53,8 +54,10 @@ class Rates:
     gen_blocks32: float = 1e8
     gmw: float = 5.6e8
     prg: float = 10e9
-    transfers: float = 1.5e7
-    products: float = 1e5
+    transfers: float = 2.5e7
+    transfers_lpn: float = 1.5e7
+    products: float = 1.5e4
+    products32: float = 9e4
     step: float = 50e-6
     message: float = 100e-6
 
@@ -71,7 +74,7 @@ class Rates:
 
     @staticmethod
     def measured() -> Rates:
-        """Those of this machine, measured once (about a second) and kept in the user's cache folder.
+        """Those of this machine, measured once (about two seconds) and kept in the user's cache folder.
 
         The kernels' rates; ``step`` and ``message`` are Python's, and are taken as they are. Where the kernels were not
         built the defaults: what is slow there is not what is predicted.
@@ -111,6 +114,8 @@ def _measure() -> Rates:
         for suffix, width in (("", 64), ("32", 32)):
             found[f"macs{suffix}"] = _macs(width)
             found[f"eval_blocks{suffix}"], found[f"gen_blocks{suffix}"] = _comparison_keys(width)
+            found[f"products{suffix}"] = _products(width)
+        found["transfers"], found["transfers_lpn"] = _transfers()
     return Rates(**found)
 
 
@@ -182,3 +187,53 @@ def _gmw() -> float:
         k.select(m, g[0], u, u, u, alpha, alpha, shift=15, party=party)
 
     return n / _fastest(tree)
+
+
+def _products(width: int) -> float:
+    """The server's answer of a layer whose weights are transformed as they are needed."""
+    k, sets, terms = kernel(), 12, 27
+    degree, primes = kernels.rlwe_primes(width)
+    weight = np.random.default_rng(0).integers(-(2**11), 2**11, (1, sets, sets, terms))
+    laid = k.rlwe_weight(weight.astype(np.int32), np.arange(0, 32 * terms, 32, dtype=np.int32), width=width)
+    public = np.zeros((2, len(primes), degree), np.uint32)
+    high, low = _random((1, 1, sets, degree), width), np.zeros((1, 1, sets, 1, degree), np.uint32)
+    seeds = {"public_seed": bytes(16), "seed": bytes(16)}
+    return sets * sets / _fastest(lambda: k.rlwe_respond(high, low, laid, public, **seeds))
+
+
+def _transfers() -> tuple[float, float]:
+    """Both halves of an extension, and what becomes of both: choices that are set, three bits, and of a sixth of them a
+    string of 32 bits each way, in arrays that come from memory."""
+    k, n = kernel(), 2**20
+    some = n // 6 // 64 * 64
+    blocks, delta, seed = _random((n, 2)), _random((2,)), bytes(16)
+    plane, coefficients, values = _random((n // 64,)), _random((n // 64, 2)), _random((some,), 32)
+    keys = k.expand_keys(_random((128 // 4 << 4, 2)))
+    options = {"words": n // 64, "k": 4, "purpose": 1, "transpose": False}
+    message = k.vole_receive(keys, **options)[2]
+    depth = 11
+    roots, vector, missing = _random((n >> depth, 2)), _random((7 << 15, 2)), _random((n >> depth,)) >> np.uint64(53)
+    sums = k.trees_full(roots, delta, key=seed, depth=depth, out=blocks)[1]
+
+    def made() -> None:
+        k.ot_flip_(blocks, delta, plane)
+        for other in (None, delta, None):
+            k.ot_bits(blocks, key=seed, index=0, domain=0, delta=other)
+        string = {"bits": 32, "key": seed, "index": 0, "domain": 1}
+        _, said = k.ot_send(blocks[:some], delta, values, **string)
+        k.ot_receive(blocks[:some], plane[: some // 64], said, **string)
+
+    def extended() -> None:
+        rows, choices, _ = k.vole_receive(keys, **options)
+        k.vole_fold_(rows, coefficients, choices)
+        k.vole_fold_(k.vole_send(keys, delta, message, **options), coefficients)
+
+    def extended_lpn() -> None:
+        k.trees_full(roots, delta, key=seed, depth=depth, out=blocks)
+        k.trees_lacking(sums, missing, key=seed, out=blocks)
+        for _ in range(2):
+            k.block_fold(blocks, seed=seed, first=0)
+            k.lpn_(blocks, vector, seed=seed, first=0)
+
+    rest = _fastest(made)
+    return n / (rest + _fastest(extended)), n / (rest + _fastest(extended_lpn))

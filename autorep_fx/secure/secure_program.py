@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,27 @@ from .host.session import Session
 from .link.network import Network, network_of
 from .makers.maker import Maker
 from .makers.table import maker_of
-from .plan.input_range import InputRange
+from .plan.input_ranges import range_of
 from .plan.plan import COMPARISONS, Plan
 from .plan.server_numbers import Numbers
 from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
 from .planner.headroom import Headroom, headroom
 from .planner.ranges import Reach
+from .program.inputs import packed
 from .program.outputs import assemble
 from .program.program import Program
 from .result import Phase, Result
 
 #: Backends that can execute a program.
 BACKENDS = ("native", "crypten")
+
+#: What a run means that is not what the plan was made for, by whether there is a dealer.
+_OTHERWISE = {
+    False: "the plan is for runs with a dealer, and as right without one; compile(..., dealer=False) makes one that "
+    "sends less then, and whose precision is judged by the roundings of two",
+    True: "the plan is for two without a dealer; compile(...) makes one that takes less time online with one",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +57,7 @@ class SecureProgram(Program):
         reach: largest absolute values of each channel, by name (planner/ranges.py).
         frac_bits: of CrypTen's numbers.
         obstacle: why there is no plan.
+        dealer: whether the plan was made for runs with one; it runs without one, too, and the other way round.
     """
 
     base_plan: Plan | None
@@ -56,11 +65,12 @@ class SecureProgram(Program):
     reach: Reach
     frac_bits: int = 16
     obstacle: str = ""
+    dealer: bool = True
 
     def run(
         self,
         x: Tensor,
-        *,
+        *more: Tensor,
         backend: str = "native",
         comparison: str = "auto",
         network: Network | str | None = None,
@@ -77,6 +87,7 @@ class SecureProgram(Program):
 
         Args:
             x: floating-point batch (N, ...); N may differ from that of the example inputs.
+            more: of a model of several inputs, the others, in the order of its arguments: as many samples of each.
             backend: "native": client, server and dealer (docs/security.md); "crypten": two parties running CrypTen.
             comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), or "auto", whichever is quicker
                 online on the network.
@@ -104,7 +115,7 @@ class SecureProgram(Program):
         """
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
-        self.check_input(x)
+        values = self._values(x, *more)
         if backend == "crypten":
             if self.checked:
                 raise ValueError(
@@ -116,9 +127,10 @@ class SecureProgram(Program):
                                  "compile it without, or run it with backend='native'")  # fmt: skip
             if not dealer:
                 raise ValueError("dealer=False is for backend='native'; with 'crypten' say provider='TFP' or 'TTP'")
-            return run_on_crypten(
-                self.crypten, x.detach(), provider=provider, kernels=kernels, timeout=timeout, threads=threads
+            result = run_on_crypten(
+                self.crypten, values, provider=provider, kernels=kernels, timeout=timeout, threads=threads
             )
+            return Result(assemble(self.public.form, result.output, x.dtype), result.stats)
         options = {
             "comparison": comparison,
             "network": network,
@@ -127,9 +139,9 @@ class SecureProgram(Program):
             "dealer": dealer,
         }
         if check_range:
-            InputRange.of_plan(self.native[0]).check(_numbers(x))  # before anything is started
+            range_of(self.native[0]).check(values.numpy())  # before anything is started
         with self.session(batch=len(x), **options) as session:
-            return session.run(x, check_range=False)  # it was looked at
+            return session.run(x, *more, check_range=False)  # it was looked at
 
     def session(self, **options: Any) -> ProgramSession:
         """The parties, for many inputs: ``with program.session() as s: s.run(x)``.
@@ -151,11 +163,13 @@ class SecureProgram(Program):
             network: a :class:`~autorep_fx.Network`, "loopback", "lan" (0.2 ms, 10 Gbit/s) or "wan" (40 ms, 100 Mbit/s).
             comparison: "fss", "gmw" or "auto".
             batch: samples of the run.
-            dealer: whether one makes the correlations, or client and server by themselves.
+            dealer: whether one makes the correlations, or client and server by themselves; the plan is the same, and
+                where it was made for the other way the cost says what that means.
         """
         network = network_of(network)
         maker = maker_of(dealer, network)
-        return plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
+        cost = plan_cost(self._plan(comparison, network, batch, maker), network, batch=batch, maker=maker)
+        return cost if dealer == self.dealer else replace(cost, note=_OTHERWISE[dealer])
 
     def plan(self, *, comparison: str = "auto", network: Network | str = "loopback", dealer: bool = True) -> Plan:
         """What the native runtime does, step by step: exponents, windows, wire forms, messages. ``print`` it."""
@@ -179,6 +193,8 @@ class SecureProgram(Program):
             "frac_bits": self.frac_bits,
             "obstacle": self.obstacle,
         }
+        if not self.dealer:
+            settings["dealer"] = False
         save_program(folder, self, self.base_plan, self.numbers, settings)
 
     @staticmethod
@@ -208,13 +224,20 @@ class SecureProgram(Program):
             raise CompileError(self.obstacle)
         return self.base_plan, self.numbers
 
-    def headroom(self, x: Tensor) -> Headroom:
+    def headroom(self, x: Tensor, *more: Tensor) -> Headroom:
         """How near inputs come to what there is room for: in the range, in each window, in the ring. ``print`` it.
 
         Computed in the clear, with the weights: for whoever has both. Nothing is sent.
         """
-        self.check_input(x)
-        return headroom(self._as_planned, *self.native, x)
+        return headroom(self._as_planned, *self.native, self._values(x, *more))
+
+    def _values(self, *given: Tensor) -> Tensor:
+        """In float64, of several inputs side by side.
+
+        Raises:
+            ValueError: not as many inputs, or one that is no batch of its shape; names it.
+        """
+        return torch.from_numpy(packed(given, self.public.inputs))
 
     @cached_property
     def _as_planned(self) -> Program:
@@ -226,8 +249,11 @@ class SecureProgram(Program):
         """The program in CrypTen's number format."""
         return fixed_program(self, self.frac_bits, self.reach)
 
+    def __repr__(self) -> str:
+        return super().__repr__() if self.dealer else f"{super().__repr__()[:-1]}, planned without a dealer)"
+
     def __str__(self) -> str:
-        return f"SecureProgram: {super().__str__()}"
+        return f"SecureProgram{'' if self.dealer else ', planned without a dealer'}: {super().__str__()}"
 
 
 class ProgramSession:
@@ -242,7 +268,7 @@ class ProgramSession:
         shape = network_of(network or "loopback")
         self.program, maker = program, maker_of(dealer, shape)
         self.plan = program._plan(comparison, shape, batch, maker)
-        self.range = InputRange.of_plan(self.plan)
+        self.range = range_of(self.plan)
         self._session = Session(
             self.plan,
             program.native[1],
@@ -258,10 +284,9 @@ class ProgramSession:
         """Cost of what happens once per model."""
         return self._session.setup
 
-    def run(self, x: Tensor, *, check_range: bool = True) -> Result:
+    def run(self, x: Tensor, *more: Tensor, check_range: bool = True) -> Result:
         """Answer a batch; offline phase, then online phase. ``check_range`` as in :meth:`SecureProgram.run`."""
-        self.program.check_input(x)
-        values = _numbers(x)
+        values = packed((x, *more), self.program.public.inputs)
         if check_range:
             self.range.check(values)
         output, stats = self._session.run(values)
@@ -278,8 +303,3 @@ class ProgramSession:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _numbers(x: Tensor) -> np.ndarray:
-    """In float64, which NumPy has beside every type that torch has."""
-    return x.detach().to("cpu", torch.float64).numpy()

@@ -20,10 +20,11 @@ from ..secure.link.tls import Identity
 from ..secure.makers.table import maker_of
 from ..secure.owner import Owner
 from ..secure.plan.input_headroom import InputHeadroom, input_headroom
-from ..secure.plan.input_range import InputRange
+from ..secure.plan.input_ranges import range_of
+from ..secure.plan.plan import node_of
 from ..secure.program.checks import is_tensor
+from ..secure.program.inputs import packed
 from ..secure.program.outputs import assemble
-from ..secure.program.program import check_array, check_batch
 from ..secure.result import Result, Stats
 from .addresses import identity_of
 from .client_session import ClientSession
@@ -114,7 +115,8 @@ class Client:
     def __init__(self, public: Published, options: Options, pictures: Pictures | None = None):
         maker_of(options.dealer is not None, network_of("loopback")).comparisons_of(public.plan)  # has some for it
         self.public, self.options, self._owner = public, options, Owner("this client")
-        self._range, self._program = InputRange.of_plan(public.plan), name_of_program(public.plan)
+        self._range, self._program = range_of(public.plan), name_of_program(public.plan)
+        self._inputs = {node_of(step.name): step.shape for step in public.plan.inputs}
         self._terms = terms(public.form, pictures)
         path = None
         if options.state is not None:
@@ -136,9 +138,10 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.public.plan!r}, server={self.options.server!r}, dealer={self.options.dealer!r})"
 
-    def run(self, x: Tensor | np.ndarray, *, check_range: bool = True, timeout: float | None = None) -> Result:
-        """Answer a batch (N, ...): with tensors, or, if it is an array of NumPy, with arrays, for which nobody needs
-        torch.
+    def run(self, x: Tensor | np.ndarray, *more: Tensor | np.ndarray, check_range: bool = True,
+            timeout: float | None = None) -> Result:  # fmt: skip
+        """Answer a batch (N, ...), of a program of several inputs one of each: with tensors, or, if it is an array of
+        NumPy, with arrays, for which nobody needs torch.
 
         Raises:
             ValueError: no batch for this program, or beyond its range.
@@ -146,7 +149,7 @@ class Client:
             PartyError: no answer in time, or none that can be trusted; names the cause. Or another process connected.
         """
         self._owner.check()  # before any lock, which a thread that a fork has not may hold
-        values = self._values(x)
+        values = packed((x, *more), self._inputs, arrays=True)
         if check_range:
             self._range.check(values)
         until = time.monotonic() + (self.options.timeout if timeout is None else timeout)
@@ -165,7 +168,7 @@ class Client:
             found = torch.from_numpy(output)
         return Result(assemble(self.public.form, found, x.dtype), stats)
 
-    def headroom(self, x: Tensor | np.ndarray) -> InputHeadroom:
+    def headroom(self, x: Tensor | np.ndarray, *more: Tensor | np.ndarray) -> InputHeadroom:
         """How near a batch comes to what the program answers: its range and statistics, as they were published.
 
         Computed here, nothing is sent. It is what a client can watch over time: inputs that come nearer than those of
@@ -174,7 +177,7 @@ class Client:
         Raises:
             ValueError: no batch for this program.
         """
-        return input_headroom(self.public.plan, self._values(x))
+        return input_headroom(self.public.plan, packed((x, *more), self._inputs, arrays=True))
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait until no more inferences are to be prepared, or the time is over; returns how many are."""
@@ -200,20 +203,6 @@ class Client:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-    def _values(self, x: Any) -> np.ndarray:
-        """In float64.
-
-        Raises:
-            ValueError: no batch for this program.
-        """
-        if not is_tensor(x):
-            check_array(x, self.public.input_shape)
-            return x.astype(np.float64)
-        import torch
-
-        check_batch(x, self.public.input_shape)
-        return x.detach().to("cpu", torch.float64).numpy()
 
     def _answered(self, values: np.ndarray, until: float) -> tuple[np.ndarray, Stats]:
         while True:

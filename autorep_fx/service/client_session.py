@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -57,7 +57,7 @@ class ClientSession:
         self.options, self.ledger = options, ledger
         self._channels: list[StreamChannel] = []
         self.torn = self._busy = False
-        self._checked = plan.checked
+        self._runs = ThreadPoolExecutor(1) if plan.checked else None
         self._wanted: list[int] = []
         self._refused: dict[int, tuple[Refused, float]] = {}  # by batch: and until when
         s, preparing = options, at_client(options.dealer is not None)(options, plan.checked)
@@ -69,6 +69,7 @@ class ClientSession:
             said = self._offline.receive_letter(session=str, comparison=str, depth=int, batch=int, at=str,
                                                **preparing.offered)  # fmt: skip
             self._maker = _maker_of(said, s.dealer is not None)
+            self._together = self._maker.saves_together(plan)
             _check_offer(said, self._maker.comparisons_of(plan), plan.checked)
             preparing.check(said)
             self.name, self.depth, self.largest = said["session"], min(s.depth, said["depth"]), said["batch"]
@@ -136,10 +137,13 @@ class ClientSession:
     def _infer(self, prepared: Prepared, values: np.ndarray) -> np.ndarray:
         """Of a checked program an interruption waits for the answer: who leaves behind a challenge is taken for one
         that would not answer it."""
-        if not self._checked:
+        if self._runs is None:
             return self._answering.infer(prepared, values)
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(self._answering.infer, prepared, values).result()
+        running = self._runs.submit(self._answering.infer, prepared, values)
+        try:
+            return running.result()
+        finally:
+            wait([running])
 
     def waiting(self) -> int:
         """How many are prepared for batches of the usual size."""
@@ -149,16 +153,17 @@ class ClientSession:
         """How many more of the usual size are to be prepared: what is used; but none before half is, where inferences
         that are prepared at once cost less."""
         waiting = self.waiting()
-        if self._maker.together and 2 * waiting > self.depth:
+        if self._together and 2 * waiting > self.depth:
             return 0
         return max(self.depth - waiting, 0)
 
     def close(self, patience: float = _MOMENT) -> None:
         """Hang up; of a checked program only once what is being prepared is, if that takes no longer than this."""
         self._over.set()
-        if self._checked:
+        if self._runs is not None:
             self.pool.wake()
             self._thread.join(patience)
+            self._runs.shutdown(wait=False)
         for channel in self._channels:
             channel.close()
         self.pool.close()
@@ -225,7 +230,9 @@ class ClientSession:
 
     def _prepare(self, batch: int) -> None:
         half, start = self._preparing, time.monotonic()
-        most = self.missing() if self._maker.together and batch == self.options.batch else 1
+        # A run that waits is not made to wait for others, unless they cost next to nothing beside it.
+        several = self._maker.together or self._together and batch not in self._wanted
+        most = self.missing() if several and batch == self.options.batch else 1
         try:
             self._offline.send_letter(prepare=batch, count=max(most, 1))
             said = self._offline.receive_letter(number=int)

@@ -27,7 +27,7 @@ from ..secure.files import load_published, load_served
 from ..secure.link.network import network_of
 from ..secure.makers.table import maker_of
 from ..secure.parties.weights import Weights
-from ..secure.plan.plan import COMPARISONS
+from ..secure.plan.plan import COMPARISONS, node_of
 from .addresses import address_of
 from .certificates import make_certificates
 from .client import Client
@@ -55,7 +55,14 @@ def add_options(parser: ArgumentParser, command: str) -> None:
     if kind is not None:
         _add_settings(parser, kind)
     if command == "ask":
-        parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, or .npy arrays")
+        parser.add_argument(
+            "inputs",
+            type=Path,
+            nargs="+",
+            metavar="INPUT",
+            help="pictures, or .npy arrays; of a program of several "
+            "inputs one file for each, in the order of the model's arguments",
+        )
         parser.add_argument("--json", action="store_true", help="print an object for each input, also for a bad one")
     if command == "refused":
         parser.add_argument("--state", type=Path, required=True, help="folder of the server or the dealer")
@@ -124,21 +131,25 @@ def ask(args: Namespace) -> int:
     public, pictures = load_published(s.program), Pictures.load(s.program)
     told = {field.name: getattr(s, field.name) for field in fields(Options) if field.name in Ask.model_fields}
     options = Options(identity=s.identity(s.server, s.dealer), **told)
+    shapes = [step.shape for step in public.plan.inputs]
+    questions = _questions(args.inputs, [node_of(step.name) for step in public.plan.inputs])
     client, answered = None, 0
     with contextlib.ExitStack() as stack:
-        for path in args.inputs:
-            x = _unless_bad(path, args.json, partial(_input, path, pictures, public.input_shape))
-            if x is None:
+        for paths in questions:
+            given = [_unless_bad((path,), args.json, partial(_input, path, pictures, shape))
+                     for path, shape in zip(paths, shapes)]  # fmt: skip
+            read = [x for x in given if x is not None]
+            if len(read) < len(given):
                 continue
             if client is None:  # there is something to ask about
                 client = stack.enter_context(Client(public, options, pictures))
-            result = _unless_bad(path, args.json, partial(client.run, x))
+            result = _unless_bad(paths, args.json, partial(client.run, *read))
             if result is not None:
                 answered += 1
-                print(_answer(path, result, client.headroom(x).share, pictures, args.json), flush=True)
-    bad = len(args.inputs) - answered
-    if bad and len(args.inputs) > 1:
-        print(f"{bad} of {len(args.inputs)} inputs were not answered", file=sys.stderr)
+                print(_answer(paths, result, client.headroom(*read).share, pictures, args.json), flush=True)
+    bad = len(questions) - answered
+    if bad and len(questions) > 1:
+        print(f"{bad} of {len(questions)} inputs were not answered", file=sys.stderr)
     return 2 if bad else 0
 
 
@@ -225,29 +236,63 @@ def _input(path: Path, pictures: Pictures, shape: tuple[int, ...]) -> np.ndarray
     return x[None] if x.ndim == len(shape) else x
 
 
-def _unless_bad(path: Path, as_json: bool, work: Callable[[], T]) -> T | None:
+def _questions(paths: list[Path], names: list[str]) -> list[tuple[Path, ...]]:
+    """The files of each inference.
+
+    Raises:
+        ValueError: they are not as many as the program's inputs, or a multiple of that.
+    """
+    if len(paths) % len(names):
+        wanted = " ".join(name.upper() for name in names)
+        raise ValueError(f"the program takes {len(names)} inputs ({', '.join(names)}), and {len(paths)} files were "
+                         f"given: give {wanted}, and so on for each question")  # fmt: skip
+    return [tuple(paths[i : i + len(names)]) for i in range(0, len(paths), len(names))]
+
+
+def _named(paths: tuple[Path, ...]) -> str | list[str]:
+    return str(paths[0]) if len(paths) == 1 else [*map(str, paths)]
+
+
+def _unless_bad(paths: tuple[Path, ...], as_json: bool, work: Callable[[], T]) -> T | None:
     """What ``work`` gives; None where the input is to blame, which is said."""
     try:
         return work()
     except (ValueError, OSError) as error:
-        text = str(error) if str(path) in str(error) else f"{path}: {error}"
+        text = str(error) if str(paths[0]) in str(error) else f"{' '.join(map(str, paths))}: {error}"
     print(f"autorep_fx: {text}", file=sys.stderr, flush=True)
     if as_json:
-        print(json.dumps({"input": str(path), "error": text}), flush=True)
+        print(json.dumps({"input": _named(paths), "error": text}), flush=True)
     return None
 
 
-def _answer(path: Path, result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
+def _classes(output: Any) -> list[int] | None:
+    """Of rows of scores, and of what a model says of classes itself."""
+    if not isinstance(output, np.ndarray) or output.ndim not in (1, 2):
+        return None
+    if output.ndim == 2:
+        return output.argmax(1).tolist()
+    return output.tolist() if output.dtype.kind == "i" else None
+
+
+def _listed(output: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(output, dict):
+        return {name: _listed(each) for name, each in output.items()}
+    if isinstance(output, (tuple, list)):
+        return [_listed(each) for each in output]
+    return output.tolist() if isinstance(output, np.ndarray) else output
+
+
+def _answer(paths: tuple[Path, ...], result: Any, used: float, pictures: Pictures, as_json: bool) -> str:
     output, stats = result.output, result.stats
-    if isinstance(output, np.ndarray) and output.ndim == 2:
-        classes = output.argmax(1).tolist()
+    classes = _classes(output)
+    if classes is not None:
         labels = [pictures.labels[c] if c < len(pictures.labels) else str(c) for c in classes]
     else:
         labels = None
     if as_json:
-        values = output.tolist() if isinstance(output, np.ndarray) else str(output)
-        return json.dumps({"input": str(path), "output": values, "class": labels, "seconds": stats.online.seconds,
-                           "rounds": stats.online.rounds, "bytes": stats.online.bytes_sent,
-                           "range_used": used})  # fmt: skip
+        return json.dumps({"input": _named(paths), "output": _listed(output), "class": labels,
+                           "seconds": stats.online.seconds, "rounds": stats.online.rounds,
+                           "bytes": stats.online.bytes_sent, "range_used": used})  # fmt: skip
     said = ", ".join(labels) if labels is not None else str(output)
-    return f"{path}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"
+    return f"{' '.join(map(str, paths))}: {said} ({stats.online.seconds:.3f} s online, {stats.online.rounds} rounds)"

@@ -149,24 +149,45 @@ class DealerService(Service):
             channel.timeout = self.settings.timeout
         while self._next(server, client):
             letter = server.receive_letter(prepare=int, batch=int)
-            number, batch = letter["prepare"], letter["batch"]
+            first, batch, wanted = letter["prepare"], letter["batch"], letter.get("count", 1)
             self.check_batch(server, batch)
-            if number != dealer.inference + 1:  # one that came twice would mean the same masks
-                refuse(server, f"inference {number} is asked for where {dealer.inference + 1} belongs")
+            if first != dealer.inference + 1:  # one that came twice would mean the same masks
+                refuse(server, f"inference {first} is asked for where {dealer.inference + 1} belongs")
+            if type(wanted) is not int or wanted < 1:
+                refuse(server, "so many inferences are none")
             try:
-                with self.limits.holding(name, batch):
-                    self.limits.inference(name, batch, load.offline("dealer", batch))
-                    self.ledger.prepare(session, number, name)
-                    self.ledger.claim(session, number)
-                    server.send_letter()
-                    start = time.monotonic()
-                    dealer.send(make(plan, name_of_plan, model, dealer.seeds, number, batch))
+                with contextlib.ExitStack() as held:
+                    count = self._take(held, name, batch, wanted, load)
+                    numbers = range(first, first + count)
+                    for number in numbers:
+                        self.ledger.prepare(session, number, name)
+                        self.ledger.claim(session, number)
+                    server.send_letter(count=count)
+                    for number in numbers:
+                        start = time.monotonic()
+                        dealer.send(make(plan, name_of_plan, model, dealer.seeds, number, batch))
+                        self.ledger.done(session, number)
+                        took, sent = time.monotonic() - start, party.count().total_bytes
+                        self.metrics.inference("offline", took, sent)
             except Refused as error:
                 self.metrics.refused()
                 server.send_fault(str(error), error.retry_after)
-                continue
-            self.ledger.done(session, number)
-            self.metrics.inference("offline", time.monotonic() - start, party.count().total_bytes)
+
+    def _take(self, held: contextlib.ExitStack, name: str, batch: int, wanted: int, load: Load) -> int:
+        """How many inferences may be dealt at once: one at least, and no more than there is room for.
+
+        Raises:
+            Refused: none may.
+        """
+        for count in range(wanted):
+            try:
+                held.enter_context(self.limits.holding(name, batch))
+                self.limits.inference(name, batch, load.offline("dealer", batch))
+            except Refused:
+                if not count:
+                    raise
+                return count
+        return wanted
 
     def _next(self, server: StreamChannel, client: StreamChannel) -> bool:
         """Whether there is more to do."""

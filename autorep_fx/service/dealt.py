@@ -78,9 +78,12 @@ class AtServer(preparing.AtServer):
             draw()
             half.send_weights()
 
-    def announce(self, links: Mapping[str, StreamChannel], number: int, batch: int) -> None:
-        links["dealer"].send_letter(prepare=number, batch=batch)
-        links["dealer"].receive_letter()
+    def announce(self, links: Mapping[str, StreamChannel], number: int, batch: int, count: int) -> int:
+        links["dealer"].send_letter(prepare=number, batch=batch, count=count)
+        room = links["dealer"].receive_letter().get("count", 1)
+        if type(room) is not int or not 0 < room <= count:
+            raise PartyError(f"server: the dealer deals other than 1 to {count} inferences at once")
+        return room
 
 
 class AtClient(preparing.AtClient):

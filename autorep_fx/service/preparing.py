@@ -80,12 +80,14 @@ class AtServer(ABC):
             Refused: as of ``draw``.
         """
 
-    def announce(self, links: Mapping[str, StreamChannel], number: int, batch: int) -> None:  # noqa: B027  (no links)
-        """Tell those links of an inference that is prepared next.
+    def announce(self, links: Mapping[str, StreamChannel], number: int, batch: int, count: int) -> int:
+        """Tell those links of ``count`` inferences that are prepared next, from a number on; returns for how many of
+        them all have room.
 
         Raises:
-            Refused: one of them refuses it.
+            Refused: one of them refuses all.
         """
+        return count
 
     def report(self, program: str, failed: Failed) -> None:  # noqa: B027  (nobody else takes part)
         """Tell those who take part of a client whose messages have not passed a check.

@@ -133,6 +133,7 @@ class ServerService(Service):
 
     def _prepare_many(self, client: StreamChannel, links: dict[str, StreamChannel], session: _Session) -> None:
         s, maker = self.settings, self.preparing.maker
+        together = maker.saves_together(self.plan)
         client.timeout = s.timeout
         client.send_letter(session=session.name, maker=maker.name, comparison=self.comparison, depth=s.depth,
                            batch=s.max_batch, at=s.advertise or "", checked=self.plan.checked,
@@ -145,13 +146,15 @@ class ServerService(Service):
         while self._next(client, session):
             letter = client.receive_letter(prepare=int)
             batch = letter["prepare"]
+            self.check_refused(client, session.client, session.fingerprint)  # also by another process, or by hand
             self.check_batch(client, batch)
             wanted, first = letter.get("count"), half.inference + 1
             try:
-                count = self._take(session, first, batch, wanted if maker.together and type(wanted) is int else 1)
-                self.preparing.announce(links, first, batch)
+                count = self._take(session, first, batch, wanted if together and type(wanted) is int else 1)
+                count = self.preparing.announce(links, first, batch, count)
+                self._release_from(session, first + count)
             except Refused as error:
-                self._release(session, first)
+                self._release_from(session, first)
                 self.metrics.refused()
                 client.send_fault(str(error), error.retry_after)
                 continue
@@ -225,6 +228,12 @@ class ServerService(Service):
             self._release(session, number)
         self.ledger.burn(session.name)
 
+    def _release_from(self, session: _Session, first: int) -> None:
+        """Those that are not prepared after all."""
+        for number in list(session.held):
+            if number >= first:
+                self._release(session, number)
+
     def _release(self, session: _Session, number: int) -> None:
         self.limits.release(session.client, session.held.pop(number, 0))
 
@@ -256,6 +265,8 @@ class ServerService(Service):
         return client.wait(0.0)  # what was asked before it closed is answered
 
     def _answer(self, party: Server, client: StreamChannel, session: _Session, number: int) -> None:
+        if self.plan.checked:
+            self.check_refused(client, session.client, session.fingerprint)
         # Its client may have been told that it is ready a moment before it is put there.
         if not session.pool.has(number, time.monotonic() + 1.0):
             if session.over.is_set():

@@ -167,6 +167,31 @@ py::array relu_fss(const py::object& key, const py::object& root, const py::obje
   return result;
 }
 
+py::tuple relu_checked(const py::object& key, const py::object& root, const py::object& m_window,
+                       const py::object& shares, const py::object& tags, Whole party, Whole tag_key) {
+  const DcfKey k = read_dcf_key(key, "key");
+  if (k.layout.payloads != 6 || k.layout.bits > 62) bad_value("key", "expected six payloads and at most 62 bits");
+  const py::array r = ring64(root, "root"), m = ring64(m_window, "m_window"), s = ring_any(shares, "shares");
+  const py::array t = ring64(tags, "tags");
+  need_shape(r, "root", {k.n, 2});
+  need_shape(m, "m_window", {k.n});
+  need_shape(s, "shares", {k.n, 3});
+  need_shape(t, "tags", {k.n, 3});
+  need_range(party, "party", 0, 1);
+  need_below(m, "m_window", k.layout.bits + 1);
+  py::array value = new_array({k.n}, is_signed(s), s.itemsize()), tag = new_array({k.n}, false, 8);
+  ReluCheckedArgs a{};
+  a.eval = eval_args(k, r, m, tag, static_cast<int>(party));
+  a.shares = s.data(), a.tags = data<uint64_t>(t), a.value = value.mutable_data();
+  a.tag = mutable_data<uint64_t>(tag), a.key = need_word(tag_key, "tag_key");
+  a.value_bytes = static_cast<int>(s.itemsize());
+  {
+    py::gil_scoped_release release;
+    if (k.n) kernels().relu_checked(a, threads_for(k.n, 512));
+  }
+  return py::make_tuple(value, tag);
+}
+
 }  // namespace
 
 void bind_activation(py::module_& m) {
@@ -175,6 +200,7 @@ void bind_activation(py::module_& m) {
   m.def("window", &window);
   m.def("deal_relu_", &deal_relu);
   m.def("relu_fss", &relu_fss);
+  m.def("relu_checked", &relu_checked);
 }
 
 }  // namespace autorep

@@ -8,6 +8,9 @@
 
 namespace autorep {
 
+// Values of 64 bits may come with tags.
+static int64_t most_payloads(int word_bytes) { return word_bytes == 8 ? 6 : 3; }
+
 static int64_t last_block(int64_t n) { return (n + kDcfBlock - 1) / kDcfBlock - 1; }
 
 DcfKey read_dcf_key(const py::object& value, const char* name) {
@@ -18,7 +21,8 @@ DcfKey read_dcf_key(const py::object& value, const char* name) {
   const uint64_t* h = data<uint64_t>(k.array);
   if (h[0] != kDcfFormat) bad_value(name, "not a comparison key, or one of another version");
   const uint64_t bytes = h[kDcfPayloadWord];
-  if (h[1] < 1 || h[1] > 63 || h[2] < 1 || h[2] > 3 || h[3] > (uint64_t(1) << 40) || (bytes != 4 && bytes != 8))
+  if (h[1] < 1 || h[1] > 63 || h[3] > (uint64_t(1) << 40) || (bytes != 4 && bytes != 8) || h[2] < 1 ||
+      h[2] > uint64_t(most_payloads(static_cast<int>(bytes))))
     bad_value(name, "the header is damaged");
   k.layout = dcf_layout(static_cast<int>(h[1]), static_cast<int>(h[2]), static_cast<int>(bytes));
   k.n = static_cast<int64_t>(h[3]);
@@ -53,8 +57,10 @@ py::array gen(const py::object& alpha, const py::object& payload, const py::obje
   const py::array r0 = ring64(root0, "root0"), r1 = ring64(root1, "root1");
   if (al.ndim() != 1) bad_value("alpha", "expected one dimension, got shape " + shape_text(shape_of(al)));
   const py::ssize_t n = al.size();
-  if (pay.ndim() != 2 || pay.shape(0) != n || pay.shape(1) < 1 || pay.shape(1) > 3)
-    bad_value("payload", "expected shape (" + std::to_string(n) + ", 1 to 3), got " + shape_text(shape_of(pay)));
+  const int64_t most = most_payloads(static_cast<int>(pay.itemsize()));
+  if (pay.ndim() != 2 || pay.shape(0) != n || pay.shape(1) < 1 || pay.shape(1) > most)
+    bad_value("payload", "expected shape (" + std::to_string(n) + ", 1 to " + std::to_string(most) + "), got " +
+                             shape_text(shape_of(pay)));
   need_shape(r0, "root0", {n, 2});
   need_shape(r1, "root1", {n, 2});
   need_below(al, "alpha", static_cast<int>(bits));
@@ -104,10 +110,10 @@ void bind_dcf(py::module_& m) {
   m.def("dcf_words", [](Whole n, Whole bits, Whole payloads, Whole payload_bits) {
     need_range(n, "n", 0, int64_t(1) << 40);
     need_range(bits, "bits", 1, 63);
-    need_range(payloads, "payloads", 1, 3);
     need_range(payload_bits, "payload_bits", 32, 64);
     if (payload_bits != 32 && payload_bits != 64)
       bad_value("payload_bits", "expected 32 or 64, got " + std::to_string(payload_bits));
+    need_range(payloads, "payloads", 1, most_payloads(static_cast<int>(payload_bits) / 8));
     return dcf_words(dcf_layout(static_cast<int>(bits), static_cast<int>(payloads), static_cast<int>(payload_bits) / 8),
                      n);
   });

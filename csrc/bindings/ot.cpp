@@ -7,16 +7,6 @@
 namespace autorep {
 namespace {
 
-// The first 16 bytes of SHA-256("autorep_fx: oblivious transfer"): a key that nobody chose.
-const RoundKeys& hash_key() {
-  static const RoundKeys key = [] {
-    const uint8_t bytes[16] = {0x1b, 0x7b, 0x0e, 0xa3, 0x2d, 0x8c, 0xa8, 0xa3,
-                               0x50, 0x7b, 0xb6, 0x18, 0x08, 0xd3, 0xcf, 0x90};
-    return expand_key(bytes);
-  }();
-  return key;
-}
-
 int ot_threads(int64_t n) { return threads_for(n, 1 << 12); }
 
 void need_whole_words(int64_t n, const char* name) {
@@ -37,30 +27,34 @@ py::array exactly(const py::object& value, const char* name, const std::vector<p
   return a;
 }
 
-py::array ot_bits(const py::object& blocks_, Whole index, Whole domain, const py::object& delta_) {
+py::array ot_bits(const py::object& blocks_, const py::bytes& key_, Whole index, Whole domain, const py::object& delta_,
+                  Whole bits) {
   const py::array blocks = blocks_of(blocks_, "blocks");
   const py::array delta = delta_.is_none() ? py::array() : exactly(delta_, "delta", {2});
+  const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
+  need_range(bits, "bits", 1, 64);
   OtBitsArgs a{};
-  a.index = need_word(index, "index"), a.domain = need_word(domain, "domain");
-  py::array plane = new_array({blocks.shape(0) / 64}, false, 8);
-  a.key = &hash_key(), a.blocks = data<uint64_t>(blocks), a.delta = delta_.is_none() ? nullptr : data<uint64_t>(delta);
-  a.plane = mutable_data<uint64_t>(plane), a.n = blocks.shape(0);
+  a.index = need_word(index, "index"), a.domain = need_word(domain, "domain"), a.bits = static_cast<int>(bits);
+  py::array planes = new_array({bits, blocks.shape(0) / 64}, false, 8);
+  a.key = &key, a.blocks = data<uint64_t>(blocks), a.delta = delta_.is_none() ? nullptr : data<uint64_t>(delta);
+  a.planes = mutable_data<uint64_t>(planes), a.n = blocks.shape(0);
   py::gil_scoped_release release;
   kernels().ot_bits(a, ot_threads(a.n));
-  return plane;
+  return planes;
 }
 
-py::tuple ot_send(const py::object& q_, const py::object& delta_, const py::object& values_, Whole bits, Whole index,
-                  Whole domain) {
+py::tuple ot_send(const py::object& q_, const py::object& delta_, const py::object& values_, Whole bits,
+                  const py::bytes& key_, Whole index, Whole domain) {
   const py::array q = blocks_of(q_, "q"), delta = exactly(delta_, "delta", {2});
   need_range(bits, "bits", 1, 64);
   const py::ssize_t bytes = bits <= 32 ? 4 : 8, n = q.shape(0);
   const py::array values = integers(values_, "values", bytes);
   need_shape(values, "values", {n});
+  const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
   OtSendArgs a{};
   a.index = need_word(index, "index"), a.domain = need_word(domain, "domain"), a.bits = static_cast<int>(bits);
   py::array share = new_array({n}, false, bytes), message = new_array({n / 64 * bits}, false, 8);
-  a.key = &hash_key(), a.q = data<uint64_t>(q), a.delta = data<uint64_t>(delta), a.values = values.data(), a.n = n;
+  a.key = &key, a.q = data<uint64_t>(q), a.delta = data<uint64_t>(delta), a.values = values.data(), a.n = n;
   a.share = share.mutable_data(), a.message = mutable_data<uint64_t>(message);
   {
     py::gil_scoped_release release;
@@ -70,16 +64,17 @@ py::tuple ot_send(const py::object& q_, const py::object& delta_, const py::obje
 }
 
 py::array ot_receive(const py::object& t_, const py::object& choices_, const py::object& message_, Whole bits,
-                     Whole index, Whole domain) {
+                     const py::bytes& key_, Whole index, Whole domain) {
   const py::array t = blocks_of(t_, "t");
   need_range(bits, "bits", 1, 64);
   const py::ssize_t n = t.shape(0);
   const py::array choices = exactly(choices_, "choices", {n / 64});
   const py::array message = exactly(message_, "message", {n / 64 * bits});
+  const RoundKeys key = expand_key(need_16_bytes(key_, "key"));
   OtReceiveArgs a{};
   a.index = need_word(index, "index"), a.domain = need_word(domain, "domain"), a.bits = static_cast<int>(bits);
   py::array share = new_array({n}, false, bits <= 32 ? 4 : 8);
-  a.key = &hash_key(), a.t = data<uint64_t>(t), a.choices = data<uint64_t>(choices), a.n = n;
+  a.key = &key, a.t = data<uint64_t>(t), a.choices = data<uint64_t>(choices), a.n = n;
   a.message = data<uint64_t>(message), a.share = share.mutable_data();
   py::gil_scoped_release release;
   kernels().ot_receive(a, ot_threads(n));

@@ -152,10 +152,11 @@ struct Weight {
   int64_t groups, outputs, inputs, terms, stored_tiles;
   std::unique_ptr<char[]> values;
   std::vector<int32_t> positions;
-  std::unique_ptr<uint32_t[]> stored, powers;
+  std::unique_ptr<uint32_t[]> stored;
+  bool small;
 
   RlweWeight args(const RlweTables& t) const {
-    return {&t, values.get(), positions.data(), powers.get(), groups, outputs, inputs, terms, value_bytes};
+    return {&t, values.get(), positions.data(), groups, outputs, inputs, terms, value_bytes, small};
   }
   int64_t bytes(const RlweTables& t) const { return stored_tiles * kRlweTile * inputs * t.limbs * t.degree * 4; }
 };
@@ -175,15 +176,14 @@ std::unique_ptr<Weight> weight(const py::object& values_, const py::object& posi
   for (const int32_t position : w->positions) need_range(position, "positions", 0, 2 * t.degree - 1);
   w->values.reset(new char[static_cast<size_t>(values.nbytes())]);
   memcpy(w->values.get(), values.data(), static_cast<size_t>(values.nbytes()));
-  if (w->terms <= kRlweFew) {
-    std::vector<int8_t> small(static_cast<size_t>(w->terms * t.degree));
-    for (int64_t k = 0; k < w->terms; ++k) {
-      const int64_t position = w->positions[static_cast<size_t>(k)];
-      small[static_cast<size_t>(k * t.degree + position % t.degree)] = position < t.degree ? 1 : -1;
-    }
-    w->powers.reset(new uint32_t[static_cast<size_t>(w->terms * t.limbs * t.degree)]);
-    kernels().rlwe_ntt({&t, small.data(), w->powers.get(), w->terms, true}, 1);
+  std::vector<int64_t> met(static_cast<size_t>(t.degree));
+  int64_t most = 0, size = 0;
+  for (const int32_t position : w->positions) most = std::max(most, ++met[static_cast<size_t>(position % t.degree)]);
+  if (w->value_bytes == 4) {
+    const int32_t* value = data<int32_t>(values);
+    for (int64_t i = 0; i < values.size(); ++i) size = std::max(size, std::abs(int64_t(value[i])));
   }
+  w->small = w->value_bytes == 4 && most * size <= INT32_MAX;
   const int64_t tiles = w->groups * ((w->outputs + kRlweTile - 1) / kRlweTile);
   w->stored_tiles = 1;
   w->stored_tiles = std::min<int64_t>(tiles, memory / w->bytes(t));

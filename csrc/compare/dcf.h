@@ -9,7 +9,8 @@
 //
 // G is a correlation-robust hash of the seed under small public tweaks: H_c(s) = AES(z) ^ z with z = sigma(s) ^ c,
 // sigma(hi, lo) = (hi ^ lo, hi) under a public AES key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf;
-// i = 0 is the child at a level, and i = 1, 2 (leaf: 0, 1) the values.
+// i = 0 is the child at a level, and i = 1, 2 (leaf: 0, 1) the values. Where the values of an element take three blocks,
+// i goes to 3 at a level, and c = 16 + leaf * 4 + i at a leaf, i = 0, 1, 2.
 //
 // The AES key is the batch's own, in the header of the key that both parties get, and nobody knows it before: hashes
 // computed ahead are of no use, and a guess at the seeds of one batch is none at another's.
@@ -120,10 +121,11 @@ AR_INLINE void store_half(uint32_t* p, Blocks x) {
 }
 
 // The payloads of an element, side by side in `kBlocks` blocks, and where the key has corrections of them: those of 64
-// bits as a pair and then one, those of 32 bits as one word of two and then one.
+// bits in pairs and then one, those of 32 bits, three at most, as one word of two and then one.
 template <class O, int kPayloads>
 struct Values {
   enum { kPlaces = 16 / sizeof(O), kBlocks = (kPayloads + kPlaces - 1) / kPlaces };
+  enum { kLeaf = kBlocks > 2 ? 16 : 8, kLeafShift = kBlocks > 2 ? 2 : 1 };  // tweak of leaf j: kLeaf + (j << kLeafShift)
 
   AR_INLINE Blocks get(const Group& g, int64_t offset, int c, int i) {
     if (sizeof(O) == 4) {
@@ -132,7 +134,7 @@ struct Values {
       if (kPayloads == 2) return two;
       return (two & constant(~uint64_t(0), 0)) | load_half<2>(g.half(i, offset + kDcfBlock));
     }
-    if (kPayloads - 2 * c >= 2) return load_pair(g.at(i, offset, 2));
+    if (kPayloads - 2 * c >= 2) return load_pair(g.at(i, offset + c * 2 * kDcfBlock, 2));
     return load_single(g.at(i, offset + c * 2 * kDcfBlock, 1));
   }
 
@@ -142,7 +144,7 @@ struct Values {
       store_single(g.at(i, offset, 1), x);
       if (kPayloads == 3) store_half<2>(g.half(i, offset + kDcfBlock), x);
     } else if (kPayloads - 2 * c >= 2) {
-      store(g.at(i, offset, 2), x);
+      store(g.at(i, offset + c * 2 * kDcfBlock, 2), x);
     } else {
       store_single(g.at(i, offset + c * 2 * kDcfBlock, 1), x);
     }

@@ -9,7 +9,7 @@ namespace AR_TIER {
 template <class O, int kPayloads>
 AR_INLINE void collect(const Group& g, int64_t offset, const Blocks* t, const Blocks (*v)[kU], Blocks (*sum)[kU]) {
   using Of = Values<O, kPayloads>;
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int c = 0; c < Of::kBlocks; ++c)
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) sum[c][i] = plus<O>(sum[c][i], plus<O>(v[c][i], t[i] & Of::get(g, offset, c, i)));
@@ -18,7 +18,8 @@ AR_INLINE void collect(const Group& g, int64_t offset, const Blocks* t, const Bl
 // One group. x and roots are padded to whole groups by the caller; out has kPayloads words an element.
 template <class O, int kPayloads>
 static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_words, const uint64_t* roots, O* out) {
-  enum { kValues = Values<O, kPayloads>::kBlocks, kPlaces = Values<O, kPayloads>::kPlaces };
+  using Of = Values<O, kPayloads>;
+  enum { kValues = Of::kBlocks, kPlaces = Of::kPlaces };
   const DcfLayout& l = *a.layout;
   const Blocks low_bit = constant(1, 0), low_word = constant(~uint64_t(0), 0);
   Blocks x[kU], pick[kU], s[kU], t[kU], sum[kValues][kU];
@@ -43,10 +44,10 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
       tweak[i] = mask_of_bit(x[i], bit) & constant(4, 0);
     }
     hash_each(*a.key, z, tweak, child);
-#pragma GCC unroll 2
+#pragma GCC unroll 3
     for (int c = 0; c < kValues; ++c) {
 #pragma GCC unroll 8
-      for (int i = 0; i < kU; ++i) tweak[i] ^= constant(c == 0 ? 1 : 3, 0);
+      for (int i = 0; i < kU; ++i) tweak[i] ^= constant(c == 1 ? 3 : 1, 0);  // 1, 2, 3
       hash_each(*a.key, z, tweak, v[c]);
     }
     collect<O, kPayloads>(g, offset + 2 * kDcfBlock, t, v, sum);
@@ -65,13 +66,13 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
   for (int i = 0; i < kU; ++i) {
     z[i] = sigma(s[i]);
     leaf[i] = x[i] & (Blocks{} + last);
-    tweak[i] = (constant(8, 0) | (leaf[i] << 1)) & low_word;
+    tweak[i] = (constant(uint64_t(Of::kLeaf), 0) | (leaf[i] << int(Of::kLeafShift))) & low_word;
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int c = 0; c < kValues; ++c) {
     hash_each(*a.key, z, tweak, v[c]);
 #pragma GCC unroll 8
-    for (int i = 0; i < kU; ++i) tweak[i] ^= low_bit;
+    for (int i = 0; i < kU; ++i) tweak[i] ^= constant(c == 0 ? 1 : 3, 0);  // 0, 1, 2
   }
   for (uint64_t j = 0; j <= last; ++j, offset += l.value_words) {
     Blocks here[kU];
@@ -83,7 +84,7 @@ static void eval_group(const DcfEvalArgs& a, const Group& g, const uint64_t* x_w
       here[i] = Blocks{} - here[i];
     }
     Blocks masked[kValues][kU], both[kU];
-#pragma GCC unroll 2
+#pragma GCC unroll 3
     for (int c = 0; c < kValues; ++c)
 #pragma GCC unroll 8
       for (int i = 0; i < kU; ++i) masked[c][i] = v[c][i] & here[i];
@@ -130,6 +131,11 @@ AR_INLINE void eval_width(const DcfEvalArgs& a, int threads) {
 }
 
 static void eval_dcf(const DcfEvalArgs& a, int threads) {
+  switch (a.layout->payloads) {  // more than three are of 64 bits
+    case 4: return eval_all<uint64_t, 4>(a, threads);
+    case 5: return eval_all<uint64_t, 5>(a, threads);
+    case 6: return eval_all<uint64_t, 6>(a, threads);
+  }
   a.layout->word_bytes == 4 ? eval_width<uint32_t>(a, threads) : eval_width<uint64_t>(a, threads);
 }
 

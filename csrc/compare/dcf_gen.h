@@ -17,7 +17,7 @@ template <class O, int kPayloads>
 AR_INLINE void correct_values(const GenState<O, kPayloads>& st, const Group& g, int64_t offset, const Blocks* add,
                               const Blocks (*v0)[kU], const Blocks (*v1)[kU], Blocks (*cw)[kU]) {
   using Of = Values<O, kPayloads>;
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int c = 0; c < Of::kBlocks; ++c)
 #pragma GCC unroll 8
     for (int i = 0; i < kU; ++i) {
@@ -97,7 +97,10 @@ static void gen_group(const DcfGenArgs& a, const Group& g, const uint64_t* alpha
     for (int p = 0; p < 2; ++p) {
       Blocks z[kU];
       for (int i = 0; i < kU; ++i) z[i] = sigma(st.s[p][i]);
-      for (int c = 0; c < kValues; ++c) hash(*a.key, z, constant(8 + 2 * j + uint64_t(c), 0), v[p][c]);
+      for (int c = 0; c < kValues; ++c) {
+        const uint64_t leaf = uint64_t(Values<O, kPayloads>::kLeaf) + (j << int(Values<O, kPayloads>::kLeafShift));
+        hash(*a.key, z, constant(leaf + uint64_t(c), 0), v[p][c]);
+      }
     }
     // All ones where j < the last bits of alpha: both are below 4, so the difference's sign says it.
     for (int i = 0; i < kU; ++i) below[i] = mask_of_bit((Blocks{} + j) - (alpha[i] & (Blocks{} + last)), 63);
@@ -150,6 +153,11 @@ AR_INLINE void gen_width(const DcfGenArgs& a, int threads) {
 }
 
 static void gen_dcf(const DcfGenArgs& a, int threads) {
+  switch (a.layout->payloads) {  // more than three are of 64 bits
+    case 4: return gen_all<uint64_t, 4>(a, threads);
+    case 5: return gen_all<uint64_t, 5>(a, threads);
+    case 6: return gen_all<uint64_t, 6>(a, threads);
+  }
   a.layout->word_bytes == 4 ? gen_width<uint32_t>(a, threads) : gen_width<uint64_t>(a, threads);
 }
 

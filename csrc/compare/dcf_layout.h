@@ -10,7 +10,7 @@
 //                      all levels at once
 //   one level for each input bit from the top, except the last leaf_bits:
 //     seed correction  16 x 2 words
-//     value correction 16 x 2 payloads (0 and 1) if payloads >= 2, then 16 x 1 payload if payloads is odd
+//     value correction 16 x 2 payloads for each pair (0 and 1, 2 and 3, ...), then 16 x 1 payload if payloads is odd
 //   2^leaf_bits leaves: value corrections as above, one for each value of the last input bits
 //
 // Two levels are folded into the leaves: the four corrections are about as long as two levels and one leaf, and a party

@@ -58,6 +58,14 @@ static void deal_relu(const DealReluArgs& a, int threads) {
 
 // mh = 0:  (1 - rh) ml - (rl - rh rl) + P1 ml - P2
 // mh = 1:  rh ml - rh rl - P1 ml + P2 + P3 2^(k-1)
+// x: the window's low `top` bits; window: all of it. s: rh, rl, rh rl. one: 1 where the public terms are added.
+template <class O>
+AR_INLINE O relu_merged(uint64_t window, uint64_t x, int top, O one, O h, O l, O hl, O p1, O p2, O p3) {
+  const O ml = O(x), v0 = (one - h + p1) * ml - l + hl - p2, v1 = (h - p1) * ml - hl + p2 + O(p3 << top);
+  const O mh = O(0) - O(window >> top & 1);
+  return (v1 & mh) | (v0 & ~mh);
+}
+
 template <class O>
 static void relu_fss_typed(const ReluArgs& a, int threads) {
   enum { kChunk = 1024 };  // 128 elements are a whole group on every tier
@@ -77,13 +85,44 @@ static void relu_fss_typed(const ReluArgs& a, int threads) {
     const O* s = static_cast<const O*>(a.shares) + 3 * first;
     O* out = static_cast<O*>(a.eval.out) + first;
     for (int64_t i = 0; i < n; ++i) {
-      const O h = s[3 * i], l = s[3 * i + 1], hl = s[3 * i + 2], p1 = p[3 * i], p2 = p[3 * i + 1], ml = O(x[i]);
-      const O v0 = (one - h + p1) * ml - l + hl - p2;
-      const O v1 = (h - p1) * ml - hl + p2 + O(p[3 * i + 2] << top);
-      const O mh = O(0) - O(m[i] >> top & 1);
-      out[i] = (v1 & mh) | (v0 & ~mh);
+      const O *si = s + 3 * i, *pi = p + 3 * i;
+      out[i] = relu_merged<O>(m[i], x[i], top, one, si[0], si[1], si[2], pi[0], pi[1], pi[2]);
     }
   }
+}
+
+// The same of a key whose second three payloads are tags of the first three, and of their tags: at party 1 those that it
+// has; at party 0, which has `key`, their local parts, key P - P'. To the latter nobody adds public terms. All is made in
+// 64 bits; the value is as wide as its shares (O).
+template <class O>
+static void relu_checked_typed(const ReluCheckedArgs& a, int threads) {
+  enum { kChunk = 512 };
+  const int top = a.eval.layout->bits;
+  const uint64_t low = (uint64_t(1) << top) - 1, one = a.eval.party == 0, key = a.key;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t c = 0; c < (a.eval.n + kChunk - 1) / kChunk; ++c) {
+    const int64_t first = c * kChunk, n = min64(kChunk, a.eval.n - first);
+    uint64_t x[kChunk], p[6 * kChunk];
+    for (int64_t i = 0; i < n; ++i) x[i] = a.eval.x[first + i] & low;
+    DcfEvalArgs part = a.eval;
+    part.x = x, part.out = p, part.n = n, part.first = first, part.roots = a.eval.roots + 2 * first;
+    eval_all<uint64_t, 6>(part, 1);
+    const uint64_t *m = a.eval.x + first, *t = a.tags + 3 * first;
+    const O* s = static_cast<const O*>(a.shares) + 3 * first;
+    O* value = static_cast<O*>(a.value) + first;
+    for (int64_t i = 0; i < n; ++i) {
+      const uint64_t* q = p + 6 * i;
+      value[i] = O(relu_merged<uint64_t>(m[i], x[i], top, one, s[3 * i], s[3 * i + 1], s[3 * i + 2], q[0], q[1], q[2]));
+      uint64_t tag[3];
+      for (int j = 0; j < 3; ++j) tag[j] = one ? key * q[j] - q[3 + j] : q[3 + j];
+      a.tag[first + i] = relu_merged<uint64_t>(m[i], x[i], top, 0, t[3 * i], t[3 * i + 1], t[3 * i + 2], tag[0], tag[1],
+                                               tag[2]);
+    }
+  }
+}
+
+static void relu_checked(const ReluCheckedArgs& a, int threads) {
+  a.value_bytes == 4 ? relu_checked_typed<uint32_t>(a, threads) : relu_checked_typed<uint64_t>(a, threads);
 }
 
 static void relu_fss(const ReluArgs& a, int threads) {

@@ -133,6 +133,36 @@ struct ReluArgs {
   const void* shares;  // n x 3
 };
 
+// See compare/relu.h. As ReluArgs, of a key of six payloads; tags: n x 3; value: n numbers of value_bytes, as shares are;
+// tag: n. key: party 0's, of the tags.
+struct ReluCheckedArgs {
+  DcfEvalArgs eval;
+  const void* shares;
+  const uint64_t* tags;
+  void* value;
+  uint64_t* tag;
+  uint64_t key;
+  int value_bytes;
+};
+
+// See prg/weigh.h. sums[row] = the sum of word i of the stream times values[row, i], i < n.
+struct WeighArgs {
+  const RoundKeys* key;
+  const uint64_t* values;
+  uint64_t* sums;
+  uint64_t purpose;
+  int64_t rows, n;
+};
+
+// See prg/weigh.h. out[i] = factor values[i] + word i of the stream.
+struct TagArgs {
+  const RoundKeys* key;
+  const uint64_t* values;
+  uint64_t* out;
+  uint64_t purpose, factor;
+  int64_t n;
+};
+
 // See compare/planes.h. planes is bits x ceil(n / 64); values have value_bytes, 4 or 8.
 struct PackArgs {
   const void* values;
@@ -188,9 +218,10 @@ struct DealSelectArgs {
 struct OtBitsArgs {
   const RoundKeys* key;
   const uint64_t *blocks, *delta;  // delta may be null
-  uint64_t* plane;
+  uint64_t* planes;                // bits x n / 64
   int64_t n;
   uint64_t index, domain;
+  int bits;
 };
 struct OtSendArgs {
   const RoundKeys* key;
@@ -278,6 +309,9 @@ struct BlockFoldArgs {
   X(window, WindowArgs) \
   X(deal_relu, DealReluArgs) \
   X(relu_fss, ReluArgs) \
+  X(relu_checked, ReluCheckedArgs) \
+  X(weigh, WeighArgs) \
+  X(tag_words, TagArgs) \
   X(pack_bits, PackArgs) \
   X(unpack_bits, UnpackArgs) \
   X(borrow_bits, BorrowArgs) \

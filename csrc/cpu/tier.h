@@ -21,6 +21,7 @@
 #include "ot/trees.h"
 #include "ot/vole.h"
 #include "prg/stream.h"
+#include "prg/weigh.h"
 #include "ring/activation.h"
 #include "ring/beaver.h"
 #include "ring/fir.h"

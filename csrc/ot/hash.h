@@ -61,6 +61,19 @@ AR_INLINE void hash_group(const RoundKeys& key, Tweaks tweaks, const uint64_t* b
   }
 }
 
+// One bit of each of 64 words.
+AR_INLINE uint64_t plane_word(const uint64_t* from, int bit) {
+  uint64_t word = 0;
+#if defined(AR_AVX512)
+  const __m512i mask = _mm512_set1_epi64(int64_t(uint64_t(1) << bit));
+#pragma GCC unroll 8
+  for (int j = 0; j < 64; j += 8) word |= uint64_t(_mm512_test_epi64_mask((__m512i)load<V512>(from + j), mask)) << j;
+#else
+  for (int j = 0; j < 64; ++j) word |= (from[j] >> bit & 1) << j;
+#endif
+  return word;
+}
+
 static void ot_bits(const OtBitsArgs& a, int threads) {
   const Blocks shift = a.delta ? constant(a.delta[0], a.delta[1]) : Blocks{};
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -68,11 +81,9 @@ static void ot_bits(const OtBitsArgs& a, int threads) {
     const int64_t have = min64(kOtGroup, a.n - begin);
     alignas(64) uint64_t low[kOtGroup];
     hash_group(*a.key, Tweaks(a.index + uint64_t(begin), a.domain), a.blocks + 2 * begin, have, shift, low);
-    for (int64_t w = 0; w < have / 64; ++w) {
-      uint64_t word = 0;
-      for (int j = 0; j < 64; ++j) word |= (low[64 * w + j] & 1) << j;
-      a.plane[begin / 64 + w] = word;
-    }
+    for (int bit = 0; bit < a.bits; ++bit)
+      for (int64_t w = 0; w < have / 64; ++w)
+        a.planes[bit * (a.n / 64) + begin / 64 + w] = plane_word(low + 64 * w, bit);
   }
 }
 

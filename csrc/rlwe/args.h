@@ -66,12 +66,9 @@ struct RlweDecryptArgs {
 };
 
 // How what the server multiplies lies in memory, so that it is read in the order of its use: inputs in chunks of at
-// most kRlweChunk, numbers in runs of kRlweRun, outputs in tiles of kRlweTile. Of one chunk and prime,
-//   ciphertexts: run, input, c0 and c1, number;    weights: run, input, output, number.
-enum : int64_t { kRlweChunk = 16, kRlweRun = 16, kRlweTile = 4, kRlweSamples = 16 };
-
-// Weights of at most so many terms may be summed from the values of X^position, which then takes less than a transform.
-enum : int64_t { kRlweFew = 24 };
+// most kRlweChunk, numbers by the vector (in lanes, ntt.h), outputs in tiles of kRlweTile. Of one chunk and prime,
+//   ciphertexts: vector, input, c0 and c1, number;    weights: vector, input, output, number.
+enum : int64_t { kRlweChunk = 8, kRlweTile = 4, kRlweSamples = 16 };
 
 // samples x groups x inputs ciphertexts, as they were sent, to out: samples x groups x chunks x L x (a chunk's, above).
 struct RlweExpandArgs {
@@ -86,15 +83,15 @@ struct RlweExpandArgs {
 };
 
 // values: groups x outputs x inputs x terms, signed, of value_bytes each: coefficients of X^position, where a position
-// of n or more stands for -X^(position - n). powers: the values of those at the roots, terms x L x n, where there are
-// at most kRlweFew terms.
+// of n or more stands for -X^(position - n). small: values and all their sums at one coefficient are numbers of 32
+// bits.
 struct RlweWeight {
   const RlweTables* tables;
   const void* values;
   const int32_t* positions;
-  const uint32_t* powers;
   int64_t groups, outputs, inputs, terms;
   int value_bytes;
+  bool small;
 };
 
 // Tiles first_tile and on, of all groups, to out: tiles x chunks x L x (a chunk's, above).

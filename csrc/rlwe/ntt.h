@@ -92,13 +92,13 @@ AR_INLINE void part(U32& x, U32& y, Power w, U32 p) {
   y = times(x - y + p2, w.w, w.shoup, p), x = smaller(sum, sum - p2);
 }
 
-// In place, from numbers below 6 p to numbers below p.
-static void forward(const RlwePrime& r, int64_t n, uint32_t* a) {
+// The stages on whole vectors, until parts of `least` numbers are left: two at a time, on numbers below 6 p.
+AR_INLINE void first_stages(const RlwePrime& r, int64_t n, int64_t least, uint32_t* a) {
   const U32 p = splat(r.p);
   const int64_t L = kRlweLanes;
   int64_t m = 1, block = n;
   bool odd = false;
-  for (int64_t i = n; i > L; i >>= 1) odd = !odd;
+  for (int64_t i = n; i > least; i >>= 1) odd = !odd;
   if (odd) {
     const Power w = power_of(r.forward, n, 1);
     block = n / 2, m = 2;
@@ -108,7 +108,7 @@ static void forward(const RlwePrime& r, int64_t n, uint32_t* a) {
       store(a + j, x), store(a + j + block, y);
     }
   }
-  for (; block > L; m *= 4, block /= 4) {
+  for (; block > least; m *= 4, block /= 4) {
     const int64_t q = block / 4;
     for (int64_t i = 0; i < m; ++i) {
       uint32_t* b = a + i * block;
@@ -123,6 +123,13 @@ static void forward(const RlwePrime& r, int64_t n, uint32_t* a) {
       }
     }
   }
+}
+
+// In place, from numbers below 6 p to numbers below p.
+static void forward(const RlwePrime& r, int64_t n, uint32_t* a) {
+  const U32 p = splat(r.p);
+  const int64_t L = kRlweLanes;
+  first_stages(r, n, L, a);
   if (L == 1) {
     for (int64_t j = 0; j < n; ++j) store(a + j, reduced(load<U32>(a + j), r));
     return;
@@ -196,6 +203,86 @@ static void inverse(const RlwePrime& r, int64_t n, RlweScale scale, uint32_t* a)
     for (int k = 0; k < 2; ++k) {
       store(a + j + k * q, reduced2(times(x[k] + x[k + 2], sums, p), p));
       store(a + j + (k + 2) * q, reduced2(times(x[k] - x[k + 2] + p2, differences, p), p));
+    }
+  }
+}
+
+// In lanes: lane i of vector c is number c of part i of n / L. Values at the roots that are only multiplied by others
+// lie so: all stages behind the first log2 L then have a vector of powers each, and no lane goes to another.
+enum : int64_t { kRlweRun = kRlweLanes };
+
+// L vectors: lane l of vector i becomes lane i of vector l.
+AR_INLINE void transpose(U32* x) {
+#pragma GCC unroll 4
+  for (int64_t t = kRlweLanes / 2; t; t /= 2)
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kRlweLanes; ++i)
+      if (!(i & t)) exchange(x[i], x[i + t], t);
+}
+
+// Vector c at lanes + c * stride.
+static void to_lanes(int64_t n, const uint32_t* a, uint32_t* lanes, int64_t stride) {
+  const int64_t L = kRlweLanes;
+  for (int64_t c = 0; c < n / L; c += L) {
+    U32 x[L];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < L; ++i) x[i] = load<U32>(a + i * (n / L) + c);
+    transpose(x);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < L; ++i) store(lanes + (c + i) * stride, x[i]);
+  }
+}
+
+static void from_lanes(int64_t n, const uint32_t* lanes, uint32_t* a) {
+  const int64_t L = kRlweLanes;
+  for (int64_t c = 0; c < n / L; c += L) {
+    U32 x[L];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < L; ++i) x[i] = load<U32>(lanes + (c + i) * L);
+    transpose(x);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < L; ++i) store(a + i * (n / L) + c, x[i]);
+  }
+}
+
+AR_INLINE Power lanes_power(const uint32_t* powers, int64_t i) {
+  return {load<U32>(powers + 2 * i * kRlweLanes), load<U32>(powers + (2 * i + 1) * kRlweLanes)};
+}
+
+// The other stages of a polynomial in lanes, whose numbers are below 8 p; to numbers below p, vector c at out + c *
+// stride. x is changed.
+static void last_stages_in_lanes(const RlwePrime& r, int64_t n, uint32_t* x, uint32_t* out, int64_t stride) {
+  const U32 p = splat(r.p);
+  const int64_t L = kRlweLanes;
+  int64_t m = 1, block = n;
+  bool odd = false;
+  for (int64_t i = n / L; i > 1; i >>= 1) odd = !odd;
+  if (odd) {
+    const Power w = lanes_power(r.lanes_back, 1);
+    block = n / 2, m = 2;
+    for (int64_t j = 0; j < block; j += L) {
+      U32 a = load<U32>(x + j), b = load<U32>(x + j + block);
+      combine(a, b, w, p);
+      store(x + j, a), store(x + j + block, b);
+    }
+  }
+  for (; block >= 4 * L; m *= 4, block /= 4) {
+    const int64_t q = block / 4;
+    const bool last = q == L;
+    for (int64_t i = 0; i < m; ++i) {
+      uint32_t* b = x + i * block;
+      const Power w0 = lanes_power(r.lanes_back, m + i);
+      const Power w1 = lanes_power(r.lanes_back, 2 * (m + i)), w2 = lanes_power(r.lanes_back, 2 * (m + i) + 1);
+      for (int64_t j = 0; j < q; j += L) {
+        U32 v[4] = {load<U32>(b + j), load<U32>(b + j + q), load<U32>(b + j + 2 * q), load<U32>(b + j + 3 * q)};
+        combine(v[0], v[2], w0, p), combine(v[1], v[3], w0, p);
+        combine(v[0], v[1], w1, p), combine(v[2], v[3], w2, p);
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < 4; ++k) {
+          if (last) store(out + (4 * i + k) * stride, reduced(v[k], r));
+          else store(b + j + k * q, v[k]);
+        }
+      }
     }
   }
 }

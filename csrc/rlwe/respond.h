@@ -19,7 +19,7 @@ AR_INLINE int64_t chunks_of(int64_t inputs) { return (inputs + kRlweChunk - 1) /
 
 static void rlwe_expand(const RlweExpandArgs& a, int threads) {
   const RlweTables& t = *a.tables;
-  const int64_t n = t.degree, runs = n / kRlweRun;
+  const int64_t n = t.degree;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < a.samples * a.groups * a.inputs; ++i) {
     const int64_t input = i % a.inputs, chunk = input / kRlweChunk * kRlweChunk;
@@ -35,9 +35,7 @@ static void rlwe_expand(const RlweExpandArgs& a, int threads) {
         else if (t.width == 32) from_torus<uint32_t>(t, message, i, l, x);
         else from_torus<uint64_t>(t, message, i, l, x);
         if (part == 0) forward(r, n, x);
-        uint32_t* to = base + l * n * in_chunk * 2 + part * kRlweRun;
-        for (int64_t run = 0; run < runs; ++run, to += in_chunk * 2 * kRlweRun)
-          memcpy(to, x + run * kRlweRun, kRlweRun * 4);
+        to_lanes(n, x, base + l * n * in_chunk * 2 + part * kRlweRun, in_chunk * 2 * kRlweRun);
       }
     }
   }
@@ -50,68 +48,73 @@ AR_INLINE uint32_t magnitude(int64_t value, const RlwePrime& r, uint32_t& negati
   return times1(uint32_t(size), r.one, r.p) + times1(uint32_t(size >> 32), r.two32, r.p);
 }
 
-// Coefficient k of row `row` modulo a prime, below it, with the sign of its position where `turned`.
-AR_INLINE uint32_t weight_residue(const RlweWeight& w, int64_t row, int64_t k, const RlwePrime& r, bool turned) {
+// Term k of row `row`, and whether it is turned by its position.
+AR_INLINE int64_t weight_value(const RlweWeight& w, int64_t row, int64_t k) {
   const int64_t at = row * w.terms + k;
-  const int64_t value = w.value_bytes == 4 ? ((const int32_t*)w.values)[at] : ((const int64_t*)w.values)[at];
-  uint32_t negative = turned && w.positions[k] >= w.tables->degree;
-  const uint32_t v = least4(magnitude(value, r, negative), r.p);
-  const uint32_t other = r.p & -uint32_t(negative);
-  return least((v ^ -negative) + negative + other, (v ^ -negative) + negative + other - r.p);  // p - v, or v
+  return w.value_bytes == 4 ? ((const int32_t*)w.values)[at] : ((const int64_t*)w.values)[at];
 }
+AR_INLINE uint32_t turned(const RlweWeight& w, int64_t k) { return uint32_t(w.positions[k] >= w.tables->degree); }
 
-static void weight_polynomial(const RlweWeight& w, int64_t row, int limb, uint32_t* out) {
-  const RlwePrime& r = w.tables->prime[limb];
-  const int64_t n = w.tables->degree;
-  memset(out, 0, size_t(n) * 4);
+// What the first stages make of the weights of a row, in lanes and below 2 p: each term goes into one vector.
+static void terms_in_lanes(const RlweWeight& w, int64_t row, const RlwePrime& r, uint32_t* x) {
+  const int64_t n = w.tables->degree, vectors = n / kRlweLanes;
+  const U32 p = splat(r.p), p2 = p + p;
+  memset(x, 0, size_t(n) * 4);
   for (int64_t k = 0; k < w.terms; ++k) {
-    const uint32_t v = weight_residue(w, row, k, r, true);
-    uint32_t& to = out[w.positions[k] & (n - 1)];
-    to = least(to + v, to + v - r.p);
+    uint32_t negative = turned(w, k);
+    const uint32_t size = magnitude(weight_value(w, row, k), r, negative);
+    const int64_t position = w.positions[k] & (n - 1);
+    const Power power = lanes_power(r.lanes_front, position / vectors);
+    const U32 term = times(splat(size), power.w, power.shoup, p), flip = splat(-negative);
+    uint32_t* at = x + position % vectors * kRlweLanes;
+    const U32 sum = load<U32>(at) + (term ^ flip) + (flip & (p2 + 1));  // 2 p - term, or term
+    store(at, smaller(sum, sum - p2));
   }
-  forward(r, n, out);
 }
 
-// The weights of a tile, one chunk and one prime, as sums of terms times the values of X^position: for few terms.
-static void weight_block_of_few(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb,
-                                uint32_t* out) {
+// The same for many terms, by the stages themselves. a: n numbers.
+static void polynomial_in_lanes(const RlweWeight& w, int64_t row, const RlwePrime& r, uint32_t* a, uint32_t* x) {
+  const int64_t n = w.tables->degree;
+  memset(a, 0, size_t(n) * 4);
+  if (w.small) {
+    const int32_t* values = (const int32_t*)w.values + row * w.terms;
+    for (int64_t k = 0; k < w.terms; ++k) {
+      const uint32_t negative = turned(w, k);
+      a[w.positions[k] & (n - 1)] += (uint32_t(values[k]) ^ -negative) + negative;
+    }
+    const uint32_t sign = uint32_t(1) << 31;
+    const U32 less = splat(r.p - sign % r.p);
+    for (int64_t j = 0; j < n; j += kRlweLanes) store(a + j, reduced(load<U32>(a + j) ^ splat(sign), r) + less);
+  } else {
+    for (int64_t k = 0; k < w.terms; ++k) {
+      uint32_t negative = turned(w, k);
+      const uint32_t v = least4(magnitude(weight_value(w, row, k), r, negative), r.p);
+      uint32_t& to = a[w.positions[k] & (n - 1)];
+      const uint32_t sum = to + ((v ^ -negative) + negative + (r.p & -negative));  // p - v, or v
+      to = least(sum, sum - r.p);
+    }
+  }
+  first_stages(r, n, n / kRlweLanes, a);
+  to_lanes(n, a, x, kRlweLanes);
+}
+
+// The weights of a tile, one chunk and one prime. work: 2 x n numbers.
+static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb, uint32_t* work,
+                         uint32_t* out) {
   const RlwePrime& r = w.tables->prime[limb];
   const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
-  uint32_t v[kRlweChunk][kRlweFew][kRlweTile] = {};
-  for (int64_t i = 0; i < in_chunk; ++i)
-    for (int64_t o = 0; o < min64(kRlweTile, w.outputs - tile * kRlweTile); ++o)
-      for (int64_t k = 0; k < w.terms; ++k) {
-        const int64_t row = (group * w.outputs + tile * kRlweTile + o) * w.inputs + chunk + i;
-        v[i][k][o] = weight_residue(w, row, k, r, false);
-      }
-  for (int64_t run = 0; run < n; run += kRlweRun)
-    for (int64_t i = 0; i < in_chunk; ++i, out += kRlweTile * kRlweRun)
-      for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes) {
-        Wide sum[kRlweTile] = {};
-        for (int64_t k = 0; k < w.terms; ++k) {
-          const Split power = split(load<U32>(w.powers + (k * w.tables->limbs + limb) * n + run + lane));
-#pragma GCC unroll 4
-          for (int o = 0; o < kRlweTile; ++o) add(sum[o], wide_product(power, split_same(v[i][k][o])));
-        }
-#pragma GCC unroll 4
-        for (int o = 0; o < kRlweTile; ++o) store(out + o * kRlweRun + lane, reduced(sum[o], r));
-      }
-}
-
-// The same for any number of terms, as each tier does it sooner. x: n numbers.
-static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64_t chunk, int limb, uint32_t* x,
-                         uint32_t* out) {
-  const int64_t few = kRlweLanes == 16 ? int64_t(kRlweFew) : kRlweLanes == 8 ? 18 : 12;
-  if (w.terms <= few) return weight_block_of_few(w, group, tile, chunk, limb, out);
-  const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
+  const int64_t stride = in_chunk * kRlweTile * kRlweRun, few = n / kRlweRun;
   for (int64_t i = 0; i < in_chunk; ++i)
     for (int64_t o = 0; o < kRlweTile; ++o) {
-      const int64_t output = tile * kRlweTile + o;
-      if (output < w.outputs) weight_polynomial(w, (group * w.outputs + output) * w.inputs + chunk + i, limb, x);
-      else memset(x, 0, size_t(n) * 4);
+      const int64_t output = tile * kRlweTile + o, row = (group * w.outputs + output) * w.inputs + chunk + i;
       uint32_t* to = out + (i * kRlweTile + o) * kRlweRun;
-      for (int64_t run = 0; run < n / kRlweRun; ++run, to += in_chunk * kRlweTile * kRlweRun)
-        memcpy(to, x + run * kRlweRun, kRlweRun * 4);
+      if (output >= w.outputs) {
+        for (int64_t c = 0; c < n / kRlweRun; ++c) memset(to + c * stride, 0, kRlweRun * 4);
+        continue;
+      }
+      if (w.terms <= few) terms_in_lanes(w, row, r, work);
+      else polynomial_in_lanes(w, row, r, work + n, work);
+      last_stages_in_lanes(r, n, work, to, stride);
     }
 }
 
@@ -121,41 +124,39 @@ static void rlwe_weight(const RlweWeightArgs& a, int threads) {
   const int64_t limbs = w.tables->limbs, chunks = chunks_of(w.inputs);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t task = 0; task < a.tiles * chunks * limbs; ++task) {
-    alignas(64) uint32_t x[kRlweMostDegree];
+    alignas(64) uint32_t work[2 * kRlweMostDegree];
     const int64_t tile = task / (chunks * limbs), limb = task % limbs;
     const int64_t chunk = task / limbs % chunks * kRlweChunk, in_chunk = min64(kRlweChunk, w.inputs - chunk);
     uint32_t* out = a.out + ((tile * w.inputs + chunk) * limbs + limb * in_chunk) * kRlweTile * n;
     const int64_t at = a.first_tile + tile;
-    weight_block(w, at / tiles, at % tiles, chunk, int(limb), x, out);
+    weight_block(w, at / tiles, at % tiles, chunk, int(limb), work, out);
   }
 }
 
-// sums (output x c0 and c1 x limbs x n) = ciphertexts times weights, or are added to.
+// sums (output x c0 and c1 x limbs x n, in lanes) = ciphertexts times weights, or are added to.
 static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, const uint32_t* c, const uint32_t* w, bool fresh,
                      int64_t limb_stride, uint32_t* sums) {
   enum { kOutputs = kRlweLanes == 16 ? 4 : 2 };
   const U32 p = splat(r.p);
-  for (int64_t run = 0; run < n / kRlweRun; ++run, c += inputs * 2 * kRlweRun, w += inputs * kRlweTile * kRlweRun)
-    for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes)
-      for (int64_t first = 0; first < kRlweTile; first += kOutputs) {
-        Wide sum[kOutputs][2] = {};
-        for (int64_t i = 0; i < inputs; ++i) {
-          const Split c0 = split(load<U32>(c + 2 * i * kRlweRun + lane));
-          const Split c1 = split(load<U32>(c + (2 * i + 1) * kRlweRun + lane));
+  for (int64_t run = 0; run < n; run += kRlweRun, c += inputs * 2 * kRlweRun, w += inputs * kRlweTile * kRlweRun)
+    for (int64_t first = 0; first < kRlweTile; first += kOutputs) {
+      Wide sum[kOutputs][2] = {};
+      for (int64_t i = 0; i < inputs; ++i) {
+        const Split c0 = split(load<U32>(c + 2 * i * kRlweRun)), c1 = split(load<U32>(c + (2 * i + 1) * kRlweRun));
 #pragma GCC unroll 4
-          for (int o = 0; o < kOutputs; ++o) {
-            const Split factor = split(load<U32>(w + (i * kRlweTile + first + o) * kRlweRun + lane));
-            add(sum[o][0], wide_product(c0, factor)), add(sum[o][1], wide_product(c1, factor));
-          }
+        for (int o = 0; o < kOutputs; ++o) {
+          const Split factor = split(load<U32>(w + (i * kRlweTile + first + o) * kRlweRun));
+          add(sum[o][0], wide_product(c0, factor)), add(sum[o][1], wide_product(c1, factor));
         }
-#pragma GCC unroll 4
-        for (int o = 0; o < kOutputs; ++o)
-          for (int part = 0; part < 2; ++part) {
-            uint32_t* to = sums + ((first + o) * 2 + part) * limb_stride + run * kRlweRun + lane;
-            const U32 value = reduced(sum[o][part], r);
-            store(to, fresh ? value : reduced2(load<U32>(to) + value, p));
-          }
       }
+#pragma GCC unroll 4
+      for (int o = 0; o < kOutputs; ++o)
+        for (int part = 0; part < 2; ++part) {
+          uint32_t* to = sums + ((first + o) * 2 + part) * limb_stride + run;
+          const U32 value = reduced(sum[o][part], r);
+          store(to, fresh ? value : reduced2(load<U32>(to) + value, p));
+        }
+    }
 }
 
 // From the sums of one answer to what is kept and what is sent. y: 2 x limbs x n; x: n; e: 2 x n.
@@ -173,9 +174,10 @@ static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sum
     forward(r, n, x);
     for (int part = 0; part < 2; ++part) {
       uint32_t* to = y + part * size + l * n;
-      pointwise(r, n, x, a.public_key + part * size + l * n, to);
+      const uint32_t* key = a.public_key + part * size + l * n;
+      from_lanes(n, sums + part * size + l * n, to);
       for (int64_t j = 0; j < n; j += kRlweLanes)
-        store(to + j, load<U32>(to + j) + load<U32>(sums + part * size + l * n + j));
+        store(to + j, load<U32>(to + j) + reduced(wide_product(split(load<U32>(x + j)), split(load<U32>(key + j))), r));
       inverse(r, n, kScaleCrt, to);
       if (part == 1) add_small(r, n, e, to);
     }
@@ -216,7 +218,7 @@ static void rlwe_respond(const RlweRespondArgs& a, int threads) {
           const uint32_t* weights = scratch;
           if (tile < a.stored_tiles)
             weights = a.stored + ((tile * w.inputs + chunk) * t.limbs + l * in_chunk) * kRlweTile * n;
-          else weight_block(w, group, tile % tiles, chunk, l, x, scratch);
+          else weight_block(w, group, tile % tiles, chunk, l, y, scratch);
           for (int64_t s = 0; s < together; ++s) {
             const int64_t before = ((sample + s) * w.groups + group) * w.inputs + chunk;
             const uint32_t* c = a.ciphertexts + before * 2 * size + l * n * in_chunk * 2;

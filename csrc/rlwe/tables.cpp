@@ -78,6 +78,34 @@ struct Owner {  // what RlwePrime points into
             a.push_back(powers[quotients + n / (2 * strides[s]) + (pair + held[s][size_t(l)]) / (2 * strides[s])]);
     return a.data();
   }
+
+  // What the first stages, which leave `lanes` parts, make of X^(r n / lanes), in each part; by r.
+  const uint32_t* lanes_front(const uint32_t* powers, uint32_t p, int64_t lanes) {
+    auto& a = arrays.emplace_back();
+    for (int64_t r = 0; r < lanes; ++r) {
+      std::vector<uint32_t> x(static_cast<size_t>(lanes));
+      x[size_t(r)] = 1;
+      for (int64_t m = 1, half = lanes / 2; half; m *= 2, half /= 2)
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 2 * i * half; j < (2 * i + 1) * half; ++j) {
+            const uint32_t y = product(x[size_t(j + half)], powers[m + i], p);
+            x[size_t(j + half)] = (x[size_t(j)] + p - y) % p;
+            x[size_t(j)] = (x[size_t(j)] + y) % p;
+          }
+      a.insert(a.end(), x.begin(), x.end());
+      for (const uint32_t value : x) a.push_back(factor(value, p).shoup);
+    }
+    return a.data();
+  }
+
+  const uint32_t* lanes_back(const uint32_t* powers, int64_t n, int64_t lanes) {
+    auto& a = arrays.emplace_back(size_t(2 * lanes));  // there is no stage 0
+    for (int64_t m = 1; m < n / lanes; m *= 2)
+      for (int64_t i = 0; i < m; ++i)
+        for (const int64_t quotients : {int64_t(0), n})
+          for (int64_t lane = 0; lane < lanes; ++lane) a.push_back(powers[quotients + (lanes + lane) * m + i]);
+    return a.data();
+  }
 };
 
 void build(Owner& owner, int width, int64_t lanes) {
@@ -107,6 +135,8 @@ void build(Owner& owner, int width, int64_t lanes) {
     r.inverse = owner.powers(inverted(psi, p), p, t.degree);
     r.forward_lanes = owner.lane_powers(r.forward, t.degree, lanes, false);
     r.inverse_lanes = owner.lane_powers(r.inverse, t.degree, lanes, true);
+    r.lanes_front = owner.lanes_front(r.forward, p, lanes);
+    r.lanes_back = owner.lanes_back(r.forward, t.degree, lanes);
     uint32_t rest = 1, answer_rest = 1;
     u128 without = 1;
     for (int k = 0; k < t.limbs; ++k) {

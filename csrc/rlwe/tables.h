@@ -27,6 +27,9 @@ struct RlwePrime {
   // The same for the stages within a vector: for each pair of vectors and stage, a vector of powers and one of
   // quotients.
   const uint32_t *forward_lanes, *inverse_lanes;
+  // The same where lane i of a vector holds what is in the i-th part of a polynomial (ntt.h, "in lanes"). front: powers
+  // r of what X^(degree / lanes) is in each part, by r; back: of the stages behind that, in their order from 1 on.
+  const uint32_t *lanes_front, *lanes_back;
   Factor last[kScales], last_root[kScales];    // the last stage of an inverse transform: for sums, for differences
   Factor crt;                                  // 1 / (q / p) modulo p
   uint64_t whole, part;                        // 2^64 / p: floor, and 32 bits of the fraction

@@ -94,3 +94,94 @@ def test_it_is_saved_loaded_and_run_between_two_parties(tmp_path):
     assert shape_held(again) == (3, 9, 9) and torch.equal(again.eval()(x_of(3)), model(x_of(3)))
     program = ar.compile(gm, x_of(16))
     torch.testing.assert_close(program.run(x_of(3)).output, model(x_of(3)), rtol=0, atol=0.02, check_dtype=False)
+
+
+class Parts(nn.Module):
+    """Loops over parts of the channels, and a count of them."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts, self.convs = parts, nn.ModuleList(nn.Conv2d(1, 2, k, padding=k // 2) for k in (1, 3, 5))
+
+    def forward(self, x):
+        parts = list(self.parts(x))
+        found = [F.relu(conv(part)) for conv, part in zip(self.convs, self.parts(x))]
+        found[0] = found[0] + parts[len(parts) - 1]
+        return torch.cat([*found, *parts], 1)
+
+
+@pytest.mark.parametrize("parts", [
+    lambda x: x.split(1, 1), lambda x: torch.split(x, [1, 1, 1], dim=1), lambda x: x.chunk(3, 1),
+    lambda x: torch.tensor_split(x, 3, 1), lambda x: x.unsqueeze(2).unbind(1), lambda x: x.split(1, 1)[:3],
+    lambda x: x.unsqueeze(2).transpose(0, 1),
+], ids=["split", "sizes", "chunk", "tensor_split", "unbind", "slice", "tensor"])  # fmt: skip
+def test_a_loop_over_parts_is_traced_with_an_example(parts):
+    model = Parts(parts).eval()
+    with pytest.raises(TraceError, match="give example_inputs"):
+        ar.transform(model)
+    gm = ar.transform(model, example_inputs=x_of(2))
+    assert len(ar.sites(gm)) == 3
+    for n in (1, 4):
+        assert torch.equal(gm(x_of(n)), model(x_of(n)))
+    program = ar.compile(gm, x_of(16))
+    torch.testing.assert_close(program.run(x_of(3)).output, model(x_of(3)), rtol=0, atol=0.05, check_dtype=False)
+
+
+def test_how_many_parts_there_are_is_known_of_an_example_alone():
+    class Count(nn.Module):
+        def forward(self, x):
+            return F.relu(x) * len(x.chunk(2, 1))
+
+    with pytest.raises(TraceError, match="how many parts 'chunk' has depends on the shape.*give example_inputs"):
+        ar.transform(Count())
+    assert torch.equal(ar.transform(Count(), example_inputs=x_of(2))(x_of(3)), F.relu(x_of(3)) * 2)
+
+
+class Looking(nn.Module):
+    """As converters write it: a reshape's target in a buffer, and a division that asks for the type."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("shape", torch.tensor([0, 4, -1]))
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = x / 6 if torch.is_floating_point(x) and x.is_floating_point() else x // 6
+        shape = self.shape
+        if torch.any(shape == 0):
+            shape = [x.shape[i] if s == 0 else int(s) for i, s in enumerate(shape)]
+        return x.reshape(torch.Size(shape))
+
+
+def test_types_and_buffers_of_integers_are_known_with_an_example():
+    model = Looking()
+    gm = ar.transform(model, example_inputs=x_of(2))
+    for n in (1, 5):
+        assert torch.equal(gm(x_of(n)), model(x_of(n)))
+    assert not any(node.target in ("shape", torch.any) for node in gm.graph.nodes)
+
+
+class Deciding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, x):
+        return F.relu(x) if self.scale > 0 else x
+
+
+class Counting(Deciding):
+    def forward(self, x):
+        if self.steps < 3:
+            x = F.relu(x)
+        self.steps += 1
+        return x
+
+
+def test_a_path_by_a_weight_or_a_buffer_that_changes_is_refused():
+    with pytest.raises(TraceError, match="control flow"):
+        ar.transform(Deciding(), example_inputs=x_of(2))
+    with pytest.raises(TraceError, match="looks at the buffer 'steps' to choose its path, and changes it"):
+        ar.transform(Counting(), example_inputs=x_of(2))

@@ -6,6 +6,9 @@ import numpy as np
 
 from autorep_fx.secure.makers.paired.transfers import Pair, Received, Sent, Transfers
 
+#: Of the hash.
+KEY = bytes(range(16))
+
 
 def ideal(n: int, rng: np.random.Generator) -> tuple[Transfers, Transfers]:
     """n transfers each way, at the server and at the client."""
@@ -14,7 +17,7 @@ def ideal(n: int, rng: np.random.Generator) -> tuple[Transfers, Transfers]:
         delta = rng.integers(0, 2**64, 2, np.uint64) | np.array([1, 0], np.uint64)
         q, choices = (rng.integers(0, 2**64, shape, np.uint64) for shape in ((n, 2), n // 64))
         chosen = np.unpackbits(choices.view(np.uint8), bitorder="little").astype(np.uint64)
-        halves.append((Sent(q.copy(), delta, 0), Received(q ^ delta * chosen[:, None], choices, 0)))
+        halves.append((Sent(q.copy(), delta, KEY, 0), Received(q ^ delta * chosen[:, None], choices, KEY, 0)))
     (to_client, at_client), (to_server, at_server) = halves
     return Transfers(Pair(to_client, at_server)), Transfers(Pair(to_server, at_client))
 

@@ -57,6 +57,26 @@ class OfInput(nn.Module):
         return self.function(x)
 
 
+class Attends(nn.Module):
+    """A block of a transformer on (N, 6, 8), each token of which sees itself and what is before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.between = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+        self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
+        for norm in (self.before, self.between):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias)
+
+    def forward(self, x):
+        n, tokens, size = x.shape
+        q, k, v = self.qkv(self.before(x)).reshape(n, tokens, 3, 2, size // 2).permute(2, 0, 3, 1, 4).unbind(0)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(seen.transpose(1, 2).reshape(n, tokens, size))
+        return x + self.down(F.gelu(self.up(self.between(x))))
+
+
 class Everything(nn.Module):
     """Every operation of the runtime, in a few thousand elements."""
 
@@ -79,4 +99,4 @@ class Everything(nn.Module):
         y = F.pad(y, (0, 1, 1, 0))[:, :, :4, 1:].transpose(2, 3)
         y = F.relu(F.avg_pool2d(y, 2) + y.mean((2, 3), keepdim=True) - 0.5)
         y = y * (y.mean((2, 3), keepdim=True) - 0.2)
-        return self.fc(y.flatten(1))
+        return self.fc(F.unfold(y.flip(3), (1, 2), stride=(1, 2)).flatten(1))

@@ -8,6 +8,9 @@ from autorep_fx.kernels import reference
 #: Of a payload.
 WIDTHS = ["u8", "u4"]
 
+#: Payloads of an element, and their width: values that come with tags have more than three.
+PAYLOADS = [(1, "u8"), (2, "u8"), (3, "u8"), (4, "u8"), (5, "u8"), (6, "u8"), (1, "u4"), (2, "u4"), (3, "u4")]
+
 
 def roots(ring, n):
     return ring((n, 2)), ring((n, 2))
@@ -23,8 +26,7 @@ def expected(alpha, payload, x):
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-@pytest.mark.parametrize("payloads", [1, 2, 3])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("payloads, width", PAYLOADS)
 def test_every_alpha_and_x(tier, ring, bits, payloads, width):
     grid = np.arange(1 << bits, dtype=np.uint64)
     alpha, x = (v.ravel() for v in np.meshgrid(grid, grid))
@@ -49,8 +51,10 @@ def test_edges_and_random_points(tier, ring, bits, width):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 101, 127, 128, 129])
-@pytest.mark.parametrize("bits, payloads", [(1, 3), (2, 1), (7, 2), (7, 3)])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("bits, payloads, width", [
+    *((bits, payloads, width) for bits, payloads in [(1, 3), (2, 1), (7, 2), (7, 3)] for width in WIDTHS),
+    (1, 6, "u8"), (7, 4, "u8"), (7, 5, "u8"), (7, 6, "u8"), (33, 6, "u8"),
+])  # fmt: skip
 def test_equals_reference(tier, ring, n, bits, payloads, width):
     alpha, x = ring((2, n)) >> np.uint64(64 - bits)
     payload, r = ring((n, payloads)).astype(width), roots(ring, n)
@@ -160,7 +164,8 @@ def damaged(index, value):
         (lambda: kernels.gen_dcf(A[None], P, R, R, **GOOD), ValueError, "alpha"),
         (lambda: kernels.gen_dcf(A, P[:, :0], R, R, **GOOD), ValueError, "payload"),
         (lambda: kernels.gen_dcf(A, P[:3], R, R, **GOOD), ValueError, "payload"),
-        (lambda: kernels.gen_dcf(A, np.zeros((4, 4), np.uint64), R, R, **GOOD), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, np.zeros((4, 7), np.uint64), R, R, **GOOD), ValueError, "payload"),
+        (lambda: kernels.gen_dcf(A, np.zeros((4, 4), np.uint32), R, R, **GOOD), ValueError, "payload"),
         (lambda: kernels.gen_dcf(A, P, R[:3], R, **GOOD), ValueError, "root0"),
         (lambda: kernels.gen_dcf(A, P, R, A, **GOOD), ValueError, "root1"),
         (lambda: kernels.gen_dcf(A, P, R, R, bits=5, hash_key=b"short"), ValueError, "hash_key"),

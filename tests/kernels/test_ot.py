@@ -8,6 +8,8 @@ import pytest
 from autorep_fx import kernels
 from autorep_fx.kernels import reference
 
+#: The first 16 bytes of SHA-256("autorep_fx: oblivious transfer").
+KEY = bytes.fromhex("1b7b0ea32d8ca8a3507bb61808d3cf90")
 SIZES = [0, 64, 128, 192, 1088]  # the portable tier hashes 128 at a time
 
 
@@ -29,10 +31,21 @@ def correlated(ring):
 def test_bits_and_flips_equal_reference(tier, correlated, n, index, domain):
     q, delta, t, choices = correlated(n)
     for shift in (None, delta):
-        got = kernels.ot_bits(q, index=index, domain=domain, delta=shift)
-        np.testing.assert_array_equal(got, reference.ot_bits(q, index=index, domain=domain, delta=shift))
+        got = kernels.ot_bits(q, key=KEY, index=index, domain=domain, delta=shift)
+        np.testing.assert_array_equal(got, reference.ot_bits(q, key=KEY, index=index, domain=domain, delta=shift))
     kernels.ot_flip_(q, delta, choices)
     np.testing.assert_array_equal(q, t)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("bits", [1, 2, 5, 64])
+def test_several_bits_are_those_of_one_hash(tier, correlated, n, bits):
+    q, delta, _, _ = correlated(n)
+    tweak = dict(key=bytes(range(16)), index=2**33, domain=4)
+    got = kernels.ot_bits(q, **tweak, delta=delta, bits=bits)
+    np.testing.assert_array_equal(got, reference.ot_bits(q, **tweak, delta=delta, bits=bits))
+    assert got.shape == (bits, n // 64)
+    np.testing.assert_array_equal(got[:1], kernels.ot_bits(q, **tweak, delta=delta))
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -40,7 +53,7 @@ def test_bits_and_flips_equal_reference(tier, correlated, n, index, domain):
 def test_strings_equal_reference(tier, correlated, ring, n, bits):
     q, delta, t, choices = correlated(n)
     values = ring(n).astype(np.uint32 if bits <= 32 else np.uint64)
-    tweak = dict(bits=bits, index=2**64 - 5, domain=9)
+    tweak = dict(bits=bits, key=KEY, index=2**64 - 5, domain=9)
     share, message = kernels.ot_send(q, delta, values, **tweak)
     for got, want in zip((share, message), reference.ot_send(q, delta, values, **tweak)):
         np.testing.assert_array_equal(got, want)
@@ -55,8 +68,8 @@ def test_shares_sum_to_the_chosen_values(tier, correlated, ring, bits):
     n = 128
     q, delta, t, choices = correlated(n)
     values = ring(n).astype(np.uint32 if bits <= 32 else np.uint64)
-    share, message = kernels.ot_send(q, delta, values, bits=bits, index=5, domain=3)
-    other = kernels.ot_receive(t, choices, message, bits=bits, index=5, domain=3)
+    share, message = kernels.ot_send(q, delta, values, bits=bits, key=KEY, index=5, domain=3)
+    other = kernels.ot_receive(t, choices, message, bits=bits, key=KEY, index=5, domain=3)
     assert message.shape == (n * bits // 64,) and share.dtype == other.dtype == values.dtype
     total = (share.astype(np.uint64) + other) & np.uint64(2**bits - 1)
     chosen = kernels.unpack_bits(choices[None], n)
@@ -65,9 +78,9 @@ def test_shares_sum_to_the_chosen_values(tier, correlated, ring, bits):
 
 def test_the_receiver_has_the_chosen_bit(tier, correlated):
     q, delta, t, choices = correlated(192)
-    zero = kernels.ot_bits(q, index=9, domain=1)
-    one = kernels.ot_bits(q, index=9, domain=1, delta=delta)
-    got = kernels.ot_bits(t, index=9, domain=1)
+    zero = kernels.ot_bits(q, key=KEY, index=9, domain=1)
+    one = kernels.ot_bits(q, key=KEY, index=9, domain=1, delta=delta)
+    got = kernels.ot_bits(t, key=KEY, index=9, domain=1)
     np.testing.assert_array_equal(got, zero ^ choices & (zero ^ one))
 
 
@@ -75,15 +88,22 @@ def test_a_flipped_choice_is_the_other_one(tier, correlated, ring):
     q, delta, t, choices = correlated(128)
     plane = ring(2)
     kernels.ot_flip_(q, delta, plane)
-    zero, one = kernels.ot_bits(q, index=0, domain=0), kernels.ot_bits(q, index=0, domain=0, delta=delta)
-    np.testing.assert_array_equal(kernels.ot_bits(t, index=0, domain=0), zero ^ (choices ^ plane) & (zero ^ one))
+    zero, one = (
+        kernels.ot_bits(q, key=KEY, index=0, domain=0),
+        kernels.ot_bits(q, key=KEY, index=0, domain=0, delta=delta),
+    )
+    np.testing.assert_array_equal(
+        kernels.ot_bits(t, key=KEY, index=0, domain=0), zero ^ (choices ^ plane) & (zero ^ one)
+    )
 
 
 def test_known_answers_of_the_hash(tier):
     """Put together of OpenSSL's AES-128, under the first half of SHA-256("autorep_fx: oblivious transfer")."""
     block = np.tile(np.frombuffer(bytes(range(16)), np.uint64), (64, 1))
     for index, domain, low in ((0, 0, 0x6B00D6BD9BDD23C0), (2**64 - 1, 7, 0xF53538993E31821C)):
-        share, _ = kernels.ot_send(block, block[0], np.zeros(64, np.uint64), bits=64, index=index, domain=domain)
+        share, _ = kernels.ot_send(
+            block, block[0], np.zeros(64, np.uint64), bits=64, key=KEY, index=index, domain=domain
+        )
         assert int(share[0]) == 2**64 - low
 
 
@@ -263,9 +283,9 @@ def test_threads(ring):
         t, choices, message = kernels.vole_receive(keys, **options)
         q = kernels.vole_send(punctured, delta, message, **options)
         tags = kernels.vole_fold_(t, coefficients, choices), kernels.vole_fold_(q, coefficients)
-        share, sent = kernels.ot_send(q, delta, values, bits=17, index=0, domain=0)
-        got = kernels.ot_receive(t, choices, sent, bits=17, index=0, domain=0)
-        bits = kernels.ot_bits(q, index=0, domain=1)
+        share, sent = kernels.ot_send(q, delta, values, bits=17, key=KEY, index=0, domain=0)
+        got = kernels.ot_receive(t, choices, sent, bits=17, key=KEY, index=0, domain=0)
+        bits = kernels.ot_bits(q, key=KEY, index=0, domain=1)
         kernels.ot_flip_(q, delta, choices)
         leaves, sums = kernels.trees_full(values.view(np.uint64)[:64].reshape(32, 2), delta, key=SEED, depth=10)
         fold = kernels.block_fold(leaves, seed=SEED, first=0)
@@ -282,7 +302,7 @@ def test_threads(ring):
 Q = np.zeros((128, 2), np.uint64)
 DELTA, PLANE, VALUES = Q[0], Q[0], np.zeros(128, np.uint32)
 KEYS = np.zeros((512, 22), np.uint64)
-TWEAK = dict(index=0, domain=0)
+TWEAK = dict(key=KEY, index=0, domain=0)
 VOLE = dict(words=2, k=4, purpose=0, transpose=True)
 
 
@@ -291,8 +311,8 @@ VOLE = dict(words=2, k=4, purpose=0, transpose=True)
     [
         (lambda: kernels.ot_bits(Q[:63], **TWEAK), ValueError, "blocks: .*64"),
         (lambda: kernels.ot_bits(Q.ravel(), **TWEAK), ValueError, "blocks"),
-        (lambda: kernels.ot_bits(Q, index=-1, domain=0), ValueError, "index"),
-        (lambda: kernels.ot_bits(Q, index=0, domain=2**64), ValueError, "domain"),
+        (lambda: kernels.ot_bits(Q, key=KEY, index=-1, domain=0), ValueError, "index"),
+        (lambda: kernels.ot_bits(Q, key=KEY, index=0, domain=2**64), ValueError, "domain"),
         (lambda: kernels.ot_bits(Q, **TWEAK, delta=Q), ValueError, "delta"),
         (lambda: kernels.ot_send(Q, DELTA, VALUES, bits=0, **TWEAK), ValueError, "bits"),
         (lambda: kernels.ot_send(Q, DELTA, VALUES, bits=65, **TWEAK), ValueError, "bits"),

@@ -55,6 +55,41 @@ def test_threads_make_the_same_stream(tier):
         np.testing.assert_array_equal(kernels.prg_words(SEED, 0, 100_003), want)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("n", [*SIZES, 511, 512, 513, 5000])
+def test_weighed_sums_equal_the_reference(tier, ring, rows, n):
+    values = ring((rows, n))
+    np.testing.assert_array_equal(kernels.weigh(SEED, 7, values), reference.weigh(SEED, 7, values))
+
+
+@pytest.mark.parametrize("shape", [*SIZES, 513, (3, 700)])
+def test_tags_equal_the_reference(tier, ring, shape):
+    values = ring(shape)
+    for factor in (0, 1, 2**32 - 1, 2**64 - 1):
+        got = kernels.tag_words(values, factor, SEED, 9)
+        np.testing.assert_array_equal(got, reference.tag_words(values, factor, SEED, 9))
+
+
+def test_threads_make_the_same_sums_and_tags(tier, ring):
+    values = ring((2, 50_001))
+    with kernels.use(threads=1):
+        sums, tags = kernels.weigh(SEED, 1, values), kernels.tag_words(values, 5, SEED, 1)
+    with kernels.use(threads=3):
+        np.testing.assert_array_equal(kernels.weigh(SEED, 1, values), sums)
+        np.testing.assert_array_equal(kernels.tag_words(values, 5, SEED, 1), tags)
+
+
+@pytest.mark.parametrize("call, name", [
+    (lambda: kernels.weigh(SEED, 0, np.zeros(3, np.uint64)), "values"),
+    (lambda: kernels.weigh(SEED[:8], 0, np.zeros((1, 3), np.uint64)), "seed"),
+    (lambda: kernels.tag_words(np.zeros(3, np.uint64), -1, SEED, 0), "factor"),
+    (lambda: kernels.tag_words(np.zeros(3, np.uint64), 1, SEED, 2**64), "purpose"),
+])  # fmt: skip
+def test_bad_input_of_sums_and_tags_names_the_argument(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
 def test_streams_differ_and_look_uniform():
     a = kernels.prg_words(SEED, 0, 100_000)
     for other in (kernels.prg_words(SEED, 1, 100_000), kernels.prg_words(SEED[::-1], 0, 100_000)):

@@ -276,3 +276,48 @@ def test_out_must_not_be_another_argument(ring):
 def test_bad_input_of_the_others(call, error, name):
     with pytest.raises(error, match=name):
         call()
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 17, 129, 600, 1000])
+@pytest.mark.parametrize("bits", [2, 3, 9, 14, 30])
+def test_relu_with_tags_equals_the_reference_and_its_tags_hold(tier, ring, n, bits):
+    """Values modulo 2^32 at party 0, lifted to 64 bits at party 1, of which the tags are."""
+    u64, u32, key = np.uint64, np.uint32, 0xDEADBEEF
+    x, r = ring((2, n)) >> u64(64 - bits)
+    true = np.zeros((n, 3), u32)
+    alpha, payload = kernels.deal_relu_(r, bits=bits, shares=true)
+    lifted = payload.view(np.int32).astype(np.int64).view(u64)
+    roots = [ring((n, 2)), ~ring((n, 2))]
+    k = kernels.gen_dcf(alpha, np.concatenate([lifted, u64(key) * lifted], 1), *roots, bits=bits - 1,
+                        hash_key=bytes(range(16)))  # fmt: skip
+    mine, local = ring((n, 3)), ring((n, 3)) ^ u64(0x55)
+    shares, tags = (true - mine.astype(u32), mine), (local, u64(key) * mine + local)
+    m = (x + r) & u64((1 << bits) - 1)
+    found = []
+    for party in (0, 1):
+        options = {"party": party, "tag_key": key if party == 0 else 0}
+        found.append(kernels.relu_checked(k, roots[party], m, shares[party], tags[party], **options))
+        want = reference.relu_checked(k, roots[party], m, shares[party], tags[party], **options)
+        for got, each in zip(found[-1], want, strict=True):
+            assert got.dtype == each.dtype
+            np.testing.assert_array_equal(got, each)
+    (value0, tag0), (value1, tag1) = found
+    signed = (x << u64(64 - bits)).view(np.int64) >> np.int64(64 - bits)
+    np.testing.assert_array_equal(value0 + value1.astype(u32), np.maximum(signed, 0).astype(u32))
+    np.testing.assert_array_equal(tag1, u64(key) * value1 + tag0)
+
+
+def test_relu_with_tags_names_a_wrong_argument(ring):
+    n, roots = 4, ring((4, 2))
+    keys = [kernels.gen_dcf(np.zeros(n, np.uint64), ring((n, p)), roots, roots, bits=5, hash_key=bytes(16))
+            for p in (3, 6)]  # fmt: skip
+    m, three = np.zeros(n, np.uint64), ring((n, 3))
+    for call, name in [
+        (lambda: kernels.relu_checked(keys[0], roots, m, three, three, party=0), "key"),
+        (lambda: kernels.relu_checked(keys[1], roots, m, three[:, :2], three, party=0), "shares"),
+        (lambda: kernels.relu_checked(keys[1], roots, m, three, three[:3], party=0), "tags"),
+        (lambda: kernels.relu_checked(keys[1], roots, m + np.uint64(64), three, three, party=0), "m_window"),
+        (lambda: kernels.relu_checked(keys[1], roots, m, three, three, party=2), "party"),
+    ]:
+        with pytest.raises(ValueError, match=name):
+            call()

@@ -12,6 +12,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.errors import CompileError, FormatError
 from autorep_fx.secure.plan.validate import check_plan
+from autorep_fx.secure.program.plaintext import execute
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,15 @@ def test_a_party_takes_no_checked_plan_that_cannot_be(program, change, message):
     bad = dataclasses.replace(plan.steps[i], width=change.get("width", 32), attrs=attrs)
     with pytest.raises(FormatError, match=message):
         check_plan(dataclasses.replace(plan, steps=(*plan.steps[:i], bad, *plan.steps[i + 1 :])))
+
+
+def test_a_checked_program_runs_in_processes_and_costs_more(program, x):
+    with program.session() as session:
+        results = [session.run(x[:2]) for _ in range(2)]
+    wanted = execute(program, x[:2])
+    for result in results:
+        assert float((result.output - wanted).abs().max()) < 0.05
+    unchecked = dataclasses.replace(program, base_plan=dataclasses.replace(program.base_plan, checked=False))
+    for phase in ("online_seconds", "offline_seconds", "rounds"):
+        assert getattr(program.cost(), phase) > getattr(unchecked.cost(comparison="fss"), phase)
+    assert program.cost(batch=2).rounds == results[0].stats.online.rounds

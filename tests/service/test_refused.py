@@ -242,6 +242,16 @@ def test_a_check_that_fails_while_preparing_leaves_nothing_in_the_pool_and_ends_
     assert started.counted("server", "refusals") >= 2
 
 
+def test_a_session_that_is_open_ends_when_its_client_is_refused_elsewhere(here, published):
+    started, x = here(), published[2]
+    with started.connect() as client:
+        client.wait()
+        refusals_in(started.state / "server").add("alice")
+        client.run(x[:1])  # of an unchecked program what is prepared is answered
+        with pytest.raises(PartyError, match="'alice' is refused here"):
+            client.run(x[:1])
+
+
 def test_a_server_that_cannot_reach_its_dealer_refuses_all_the_same(here, published, monkeypatch):
     started, x = here(), published[2]
     with started.connect() as alice:

@@ -29,7 +29,7 @@ from .ot import (
     vole_receive,
     vole_send,
 )
-from .prg import aes, prg_words
+from .prg import aes, prg_words, tag_words, weigh
 from .ring import PackedWeight, beaver_square, conv2d, linear, pack_weight, prepare_conv2d
 from .rlwe import (
     RlweWeight,
@@ -44,7 +44,7 @@ from .rlwe import (
     rlwe_uniform,
     rlwe_weight,
 )
-from .wire import activation_step, deal_powers_, deal_relu_, relu_fss, window
+from .wire import activation_step, deal_powers_, deal_relu_, relu_checked, relu_fss, window
 
 __all__ = [
     "PackedWeight",
@@ -74,6 +74,7 @@ __all__ = [
     "pack_weight",
     "prepare_conv2d",
     "prg_words",
+    "relu_checked",
     "relu_fss",
     "RlweWeight",
     "rlwe_decrypt",
@@ -87,11 +88,13 @@ __all__ = [
     "rlwe_uniform",
     "rlwe_weight",
     "select",
+    "tag_words",
     "unpack_bits",
     "trees_full",
     "trees_lacking",
     "vole_fold_",
     "vole_receive",
     "vole_send",
+    "weigh",
     "window",
 ]

@@ -23,6 +23,11 @@ def _values(key, seeds, tweak, payloads, ring):
     return np.concatenate(words, -1)[:, :payloads]
 
 
+def _leaf_tweak(leaf, payloads, ring):
+    """Of the first block of a leaf's values."""
+    return U64(8) + U64(2) * leaf if payloads * ring.itemsize <= 32 else U64(16) + U64(4) * leaf
+
+
 def _control(seeds):
     """Split what G made into seed (lowest bit zero) and control bit."""
     t = seeds[:, 0] & U64(1)
@@ -41,7 +46,7 @@ def _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves):
     """The layout that csrc/compare/dcf_layout.h describes."""
 
     def value_rows(v):
-        rows = [v[:, :, :2].reshape(len(v), -1)] if payloads >= 2 else []
+        rows = [v[:, :, i : i + 2].reshape(len(v), -1) for i in range(0, payloads - 1, 2)]
         rows += [v[:, :, -1]] if payloads % 2 else []
         return [np.ascontiguousarray(row).view(U64) for row in rows]
 
@@ -97,7 +102,7 @@ def gen_dcf(alpha, payload, root0, root1, *, bits, hash_key):
             t[p] = control ^ t[p] & np.where(go == 1, tr, tl)
     for j in range(1 << leaf_bits):
         below = (U64(j) < (alpha & U64((1 << leaf_bits) - 1))).astype(ring)
-        v = [_values(hash_key, s[p], U64(8 + 2 * j), payloads, ring) for p in (0, 1)]
+        v = [_values(hash_key, s[p], _leaf_tweak(U64(j), payloads, ring), payloads, ring) for p in (0, 1)]
         leaves.append(signed(v[1] - v[0] - due + below[:, None] * payload))
     return _dcf_pack(n, bits, payloads, ring, hash_key, left, right, levels, leaves)
 
@@ -122,7 +127,7 @@ def eval_dcf(key, root, x, *, party):
     def take_values():
         nonlocal at
         found = []
-        for width in ([2] if payloads >= 2 else []) + ([1] if payloads % 2 else []):
+        for width in [2] * (payloads // 2) + [1] * (payloads % 2):
             words = 16 * width * ring.itemsize // 8
             found.append(np.ascontiguousarray(body[:, at : at + words]).view(ring).reshape(-1, width)[:n])
             at += words
@@ -140,7 +145,7 @@ def eval_dcf(key, root, x, *, party):
         s = child ^ t[:, None] * seed_cw
         t = control ^ t & np.where(go == 1, _bit(right, bit), _bit(left, bit))
     leaf = x & U64((1 << leaf_bits) - 1)
-    total = total + _values(hash_key, s, U64(8) + U64(2) * leaf, payloads, ring)
+    total = total + _values(hash_key, s, _leaf_tweak(leaf, payloads, ring), payloads, ring)
     for j in range(1 << leaf_bits):
         total = total + (t * (leaf == j)).astype(ring)[:, None] * take_values()
     return ring.type(0) - total if party else total

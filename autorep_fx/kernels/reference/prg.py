@@ -60,3 +60,11 @@ def prg_words(seed, purpose, shape):
     counters = np.arange((n + 1) // 2, dtype=U64)
     words = aes(seed, np.stack([counters, np.full_like(counters, purpose)], -1)).ravel()
     return words[:n].reshape(shape)
+
+
+def weigh(seed, purpose, values):
+    return (prg_words(seed, purpose, values.shape[1]) * values.view(U64)).sum(1, dtype=U64)
+
+
+def tag_words(values, factor, seed, purpose):
+    return U64(factor) * values.view(U64) + prg_words(seed, purpose, values.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..masked import U64, full, truncated, truncated_mask, unsigned
+from ..masked import U64, full, relu_merged, truncated, truncated_mask, unsigned
 from .common import deliver, need_apart, store_
 from .dcf import eval_dcf
 
@@ -71,12 +71,14 @@ def deal_relu_(r_window, *, bits, shares):
 
 
 def relu_fss(key, root, m_window, shares, *, party):
-    top = int(key[1])
-    m, ring = m_window.view(U64), unsigned(shares).dtype
-    ml, mh = m & U64((1 << top) - 1), m >> U64(top)
-    h, low, hl = unsigned(shares).T
-    p1, p2, p3 = eval_dcf(key, root, ml, party=party).T
-    one, ml = ring.type(party == 0), ml.astype(ring)
-    v0 = (one - h) * ml - (low - hl) + p1 * ml - p2
-    v1 = h * ml - hl - p1 * ml + p2 + (p3 << ring.type(top))
-    return np.where(mh == 0, v0, v1).view(shares.dtype)
+    top, m = int(key[1]), m_window.view(U64)
+    p = eval_dcf(key, root, m & U64((1 << top) - 1), party=party)
+    return relu_merged(p, m, unsigned(shares), top, party == 0).view(shares.dtype)
+
+
+def relu_checked(key, root, m_window, shares, tags, *, party, tag_key=0):
+    top, m = int(key[1]), m_window.view(U64)
+    p, q = np.split(eval_dcf(key, root, m & U64((1 << top) - 1), party=party), 2, 1)
+    s = unsigned(shares)
+    value = relu_merged(p.astype(s.dtype), m, s, top, party == 0).view(shares.dtype)
+    return value, relu_merged(q if party else U64(tag_key) * p - q, m, tags.view(U64), top, 0)

@@ -38,8 +38,18 @@ class Stream:
             ValueError: a step or slot that the name has no room for: it would be the name of another stream.
             PartyError: another process made the stream.
         """
+        return kernel().prg_words(self.seed, self._name(step, slot), shape)
+
+    def weigh(self, step: int, slot: int, values: np.ndarray) -> np.ndarray:
+        """Sums of ``values``, (rows, n) of 64 bits, weighted by the first n words: (rows,), modulo 2^64."""
+        return kernel().weigh(self.seed, self._name(step, slot), values)
+
+    def tags(self, step: int, slot: int, values: np.ndarray, key: int) -> np.ndarray:
+        """``key * values`` plus as many words, modulo 2^64."""
+        return kernel().tag_words(values, key, self.seed, self._name(step, slot))
+
+    def _name(self, step: int, slot: int) -> int:
         self._owner.check()
         if not (0 <= step < 2**_STEP and 0 <= slot < 2**_SLOT):
             raise ValueError(f"a stream has {_STEP} bits for a step and {_SLOT} for a slot, got {step} and {slot}")
-        name = (self.inference << _STEP | step) << _SLOT | slot
-        return kernel().prg_words(self.seed, name, shape)
+        return (self.inference << _STEP | step) << _SLOT | slot

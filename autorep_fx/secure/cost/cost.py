@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...text import brief
 from ..correlations import layout
-from ..link.message import HEADER_BYTES, HELLO_BODY
+from ..link.message import CHALLENGE_BYTES, HEADER_BYTES, HELLO_BODY
 from ..link.network import Network, network_of
 from ..makers.maker import Maker
 from ..makers.table import DEALT
@@ -29,7 +29,8 @@ class StepCost:
     Attributes:
         online, offline: bytes sent, by party, headers included.
         online_seconds: of the party that takes longest, without the network.
-        offline_seconds: of the slowest party.
+        offline_seconds: of the slowest party, without the network; offline_link_seconds: of the network between client
+            and server. Those of all steps, and what waits, add up to the plan's.
         exchanges: whether messages go both ways at once.
         rounds: by how many its messages make the longest chain longer; those of all steps add up to the plan's.
         total_seconds: online, the network included; those of all steps add up to the plan's.
@@ -39,6 +40,7 @@ class StepCost:
     offline: dict[str, int] = field(default_factory=dict)
     online_seconds: float = 0.0
     offline_seconds: float = 0.0
+    offline_link_seconds: float = 0.0
     exchanges: bool = False
     rounds: int = 0
     total_seconds: float = 0.0
@@ -55,23 +57,29 @@ class Cost:
     """Cost of one private inference on a network.
 
     Attributes:
+        maker: of the correlations, its name.
         rounds: messages that wait for one another, from the input to the output; round_trips is half of it.
+        offline_rounds: the same before there is an input.
         online, offline: bytes sent, by party.
         setup: bytes sent once per model, by party.
         steps: the same by step, in order.
         online_seconds, offline_seconds: predicted.
         comparison: the variant that this is about.
+        note: what else to know of the plan; nothing, mostly.
     """
 
     comparison: str
     network: Network
+    maker: str
     rounds: int
+    offline_rounds: int
     online: dict[str, int]
     offline: dict[str, int]
     setup: dict[str, int]
     steps: dict[str, StepCost]
     online_seconds: float
     offline_seconds: float
+    note: str = ""
 
     __repr__ = brief
 
@@ -79,17 +87,24 @@ class Cost:
     def round_trips(self) -> float:
         return self.rounds / 2
 
+    @property
+    def total_seconds(self) -> float:
+        """Of an inference for which nothing is prepared, offline and online together."""
+        return self.offline_seconds + self.online_seconds
+
     def __str__(self) -> str:
         def sizes(sent: dict[str, int]) -> str:
             return ", ".join(f"{party} {sent.get(party, 0) / 1e6:,.2f} MB" for party in sent if sent[party])
 
         net = self.network
+        without = "" if "dealer" in self.setup else ", without a dealer"
         lines = [
-            f"comparison {self.comparison}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
+            f"comparison {self.comparison}{without}, {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s",
             f"online   {self.rounds} rounds ({self.round_trips:g} round trips), {sizes(self.online)}, "
             f"about {self.online_seconds:.3g} s",
-            f"offline  {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
-            f"setup    {sizes(self.setup)}, once per model",
+            f"offline  {self.offline_rounds} rounds, {sizes(self.offline)}, about {self.offline_seconds:.3g} s",
+            f"setup    {sizes(self.setup)}, once per {'session' if without else 'model'}",
+            *([f"note     {self.note}"] if self.note else []),
         ]
         return "\n".join(lines)
 
@@ -100,17 +115,20 @@ def plan_cost(
     """Cost of a run of ``plan`` on ``batch`` samples. rates: of this machine, if None. maker: of correlations."""
     network, rates = network_of(network), rates or Rates.measured()
     offline = maker.offline(plan, batch, network, rates)
-    steps = {step.name: _step(step, batch, rates) for step in plan.steps}
+    steps = {step.name: _step(step, batch, rates, plan.checked) for step in plan.steps}
     for name, rounds in message_rounds(plan).items():
         step = steps[name]
         step.rounds = rounds
-        step.offline, step.offline_seconds = offline.steps[name].sent, offline.steps[name].seconds
+        own = offline.steps[name]
+        step.offline, step.offline_seconds, step.offline_link_seconds = own.sent, own.seconds, own.link_seconds
         step.total_seconds = step.online_seconds + rounds * (network.delay + rates.message) + network.seconds(step.sent)
     hello = (HEADER_BYTES + HELLO_BODY.size) * (len(maker.roles) - 1)
     variants = {s.attrs["comparison"] for s in plan.steps if s.attrs.get("comparison")}
     return Cost(
         comparison=" and ".join(sorted(variants)) or "none",
         network=network,
+        maker=maker.name,
+        offline_rounds=offline.rounds,
         rounds=sum(c.rounds for c in steps.values()),
         online=_sum(cost.online for cost in steps.values()),
         offline={party: offline.sent[party] for party in maker.roles if offline.sent.get(party)},
@@ -142,10 +160,12 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _step(step: Step, batch: int, rates: Rates) -> StepCost:
+def _step(step: Step, batch: int, rates: Rates, checked: bool) -> StepCost:
     size, cost = step.width // 8 * batch * step.size, StepCost(exchanges=wire.exchanges(step) > 0)
     if step.masked:
         _on_masked_wire(step, batch, size, cost, rates)
+        if checked:
+            _check(step, batch, cost, rates)
     elif step.op == "map":
         cost.online_seconds = rates.map(step, batch)
     else:
@@ -171,6 +191,24 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
             cost.online_seconds += n / rates.gmw
     exchanged = exchanged_bytes(step, batch)
     cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
+
+
+def _check(step: Step, batch: int, cost: StepCost, rates: Rates) -> None:
+    """What a check adds: the client's numbers in 64 bits, the evaluation once more on tags, and at the output a
+    challenge and its answer."""
+    if not step.answered:
+        cost.online["server"] += CHALLENGE_BYTES + HEADER_BYTES
+        cost.online["client"] = 8 + HEADER_BYTES
+        return
+    elements = batch * step.size
+    opened = math.prod(wire.openings(step, batch)) if "knots" in step.attrs else 0
+    cost.online["client"] += 4 * (elements + opened)
+    # Tags are evaluated while the other party works, so that half of that shows; keys carry twice as much, of 64 bits.
+    held = 8 * layout.words(layout.whole(step.lifted, batch))
+    cost.online_seconds += rates.step + (held + 16 * elements) / rates.bytes
+    if n := wire.compared(step, batch):
+        blocks = n * len(wire.points(step)) * (step.attrs["window"] - 1)
+        cost.online_seconds += blocks * (4 / 3 / rates.eval_blocks - 1 / rates.eval_blocks32)
 
 
 def exchanged_bytes(step: Step, batch: int) -> int:

@@ -33,8 +33,18 @@ from torch import Tensor
 
 from ...errors import CompileError
 from ..program.program import Program, Step
+from ..program.ranged import RANGED
 from ..program.spline import BITS, SPLINE_ERROR, allowed, spline
 from .fixed_point import FixedProgram, FixedPublic
+
+
+def _refuse(program: Program) -> None:
+    for step in program.steps:
+        if step.op == "matmul" or step.op == "hybrid" and step.attrs["kind"] in RANGED:
+            raise CompileError(
+                f"'{step.name}' multiplies private matrices, or divides by private values, and CrypTen's tensors of so "
+                "few bits have no room for either here; use backend='native'"
+            )
 
 
 def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarray]) -> FixedProgram:
@@ -47,8 +57,10 @@ def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarr
         reach: largest absolute values of each channel, by name, for the forms.
 
     Raises:
-        CompileError: a number of the server leaves no room for a product in the ring.
+        CompileError: a step that CrypTen does not run here, or a number of the server that leaves no room for a product
+            in the ring.
     """
+    _refuse(program)
     server, steps = dict(program.server), []
     for step in program.steps:
         steps.append(_formed(step, program, server, frac_bits, reach) if step.op == "hybrid" else step)
@@ -129,7 +141,7 @@ def _spline(step: Step, frac_bits: int, reach: Mapping[str, np.ndarray]) -> dict
     largest = float(reach[step.inputs[0]].max())
     limit = 2.0 ** (math.ceil(math.log2(max(largest, 8.0))) + 3)
     bits = min(frac_bits, 12)  # a grid of knots finer than that gains nothing
-    error = allowed(SPLINE_ERROR, 4 * max(largest, 2.0**-2))
+    error = allowed(step.attrs["kind"], SPLINE_ERROR, 4 * max(largest, 2.0**-2))
     found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, error)
     rows = {}
     for k in range(3):

@@ -13,7 +13,6 @@ from ... import kernels as extension
 from ...errors import PartyError
 from ..host.report import Report
 from ..host.supervisor import GRACE, Supervisor
-from ..program.outputs import assemble
 from ..result import Phase, Result, Stats
 from . import wire
 from .compat import load_crypten
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(program: FixedProgram, x: Tensor, *, provider: str, kernels: str, timeout: float, threads: int) -> Result:
-    """See :meth:`autorep_fx.SecureProgram.run`."""
+    """See :meth:`autorep_fx.SecureProgram.run`; the output is what the client learns."""
     for name, value, allowed in (("provider", provider, PROVIDERS), ("kernels", kernels, KERNELS)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
@@ -50,8 +49,7 @@ def run(program: FixedProgram, x: Tensor, *, provider: str, kernels: str, timeou
         jobs = _jobs(program, x, folder, provider, kernels, threads)
         start = time.monotonic()
         reports = _answers(jobs, program, timeout)
-    output = assemble(program.public.form, torch.from_numpy(reports[CLIENT].output), x.dtype)
-    return Result(output, _stats(reports, start))
+    return Result(torch.from_numpy(reports[CLIENT].output), _stats(reports, start))
 
 
 def _usable(kernels: str) -> str:

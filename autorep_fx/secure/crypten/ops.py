@@ -74,6 +74,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "scale": _scale,
     "avg_pool2d": lambda s, step, numbers, x: truncate(tensor_ops.sum_pool2d(step, x), step.attrs["divisor"]),
     "mean": lambda s, step, numbers, x: truncate(tensor_ops.sum_over(step, x), tensor_ops.summed(step, x)),
+    "sum": lambda s, step, numbers, x: tensor_ops.sum_over(step, x),
     "max_pool2d": _max_pool2d,
     "hybrid": hybrid,
     **{op: (lambda s, step, numbers, *x, _move=move: _move(step, *x)) for op, move in tensor_ops.MOVES.items()},

@@ -211,9 +211,10 @@ def _compute(job: Job, report: Done, progress: Progress) -> None:
     meter.reset()
 
     report.started, start = time.monotonic(), time.perf_counter()
-    shape = (job.batch, *public.input_shape)
-    x = _encoded(job.x, public) if job.rank == CLIENT else None
-    values: dict[str, Tensor] = {public.input: s.share_input(x, shape)}
+    given = public.given(_encoded(job.x, public)) if job.rank == CLIENT else {}
+    values: dict[str, Tensor] = {
+        name: s.share_input(given.get(name), (job.batch, *shape)) for name, shape in public.inputs.items()
+    }
     gone = public.last_uses()
     for position, step in enumerate(public.steps, Progress.FIRST_STEP):
         progress.at(position)

@@ -37,7 +37,7 @@ def values(program: FixedProgram, x: Tensor, *, rounded: bool = False, cut: Cut 
     program.check_input(x)
     x = x.detach().to("cpu", torch.float64)
     server = on_grid(program) if rounded else program.server
-    found = {program.public.input: to_grid(x, program.frac_bits) if rounded else x}
+    found = program.public.given(to_grid(x, program.frac_bits) if rounded else x)
     for step in program.steps:
         secrets = {role: server[key] for role, key in step.secrets.items()}
         found[step.name] = OPS[step.op](step, secrets, cut, *(found[name] for name in step.inputs))

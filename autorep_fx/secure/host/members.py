@@ -31,7 +31,11 @@ def member(
         links: to all others, by role.
         numbers: the server's.
         max_batch: samples that an inference may have, :func:`~.admission.largest_batch` if None.
+
+    Raises:
+        ValueError: the maker has no correlations for such a plan.
     """
+    maker.comparisons_of(plan)  # of a checked plan not every maker has any
     most = largest_batch(plan, maker) if max_batch is None else max_batch
     if role == "client":
         client = Client(plan, **links)

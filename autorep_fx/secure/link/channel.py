@@ -140,6 +140,14 @@ class Channel(ABC):
         content = {"fault": text[:_LONGEST_WHY], "retry": retry_after}
         self.send(FAULT, np.frombuffer(json.dumps(content).encode(), np.uint8))
 
+    def gone(self, seconds: float = 0.0) -> bool:
+        """Whether the peer is known to have hung up, or does within so many seconds; what it has sent before may wait
+        unread."""
+        return False
+
+    def allow_a_message(self) -> None:  # noqa: B027  (most have no deadline)
+        """Give the next message its whole time, also where the deadline of what it belongs to is near."""
+
     @abstractmethod
     def wait(self) -> bool | None:
         """Return when something came, or the peer is gone; without a limit, for a party with nothing to do."""

@@ -15,9 +15,12 @@ HELLO_BODY = struct.Struct("<8sI4x16s")
 MAGIC = b"afx-2pc\0"
 
 #: Steps of messages outside of the plan.
-HELLO, SETUP, REQUEST, READY, LETTER, FAULT, CORRELATIONS = (2**32 - i for i in range(1, 8))
+HELLO, SETUP, REQUEST, READY, LETTER, FAULT, CORRELATIONS, CHECK = (2**32 - i for i in range(1, 9))
 NAMES = {HELLO: "hello", SETUP: "setup", REQUEST: "request", READY: "ready", LETTER: "letter", FAULT: "fault",
-         CORRELATIONS: "correlations"}  # fmt: skip
+         CORRELATIONS: "correlations", CHECK: "check"}  # fmt: skip
+
+#: What a challenge is: the seed of what the client's messages are weighted by.
+CHALLENGE_BYTES = 16
 
 #: Bytes of a letter or a fault, at most.
 LONGEST_LETTER = 2**16

@@ -61,8 +61,10 @@ class StreamChannel(SocketChannel):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(None if seconds is None else 1000 * seconds))
 
+    def allow_a_message(self) -> None:
+        self.deadline = max(self.deadline, time.monotonic() + self.timeout)
+
     def gone(self, seconds: float = 0.0) -> bool:
-        """Whether the peer has hung up, or does within so many seconds; what it has sent before may wait unread."""
         poll = select.poll()
         try:
             poll.register(self._socket, _HUNG_UP)

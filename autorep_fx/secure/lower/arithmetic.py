@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from .call import Call, Unsupported, lowers
 from .lowering import Lowering
+from .ranged import ranged
 
 
 @lowers(functions=(operator.add, operator.iadd, torch.add), methods=("add", "add_", "__add__", "__iadd__", "__radd__"))
@@ -40,16 +41,17 @@ def _sum(low: Lowering, call: Call, a: Any, b: Any, alpha: float) -> str:
             alpha = 1
         return low.emit(call, "add", (x, y), sign=int(alpha))
     if isinstance(a, fx.Node):
-        return _add_constant(low, call, low.value(a), b, alpha)
+        return add_constant(low, call, low.value(a), b, alpha)
     x = low.value(b)
     if alpha != 1:
         x = low.emit(call, "scale", (x,), shape=low.shape_of(x), suffix=".alpha", factor=float(alpha))
-    return _add_constant(low, call, x, a, 1)
+    return add_constant(low, call, x, a, 1)
 
 
-def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float) -> str:
+def add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float, suffix: str = "",
+                 shape: tuple[int, ...] | None = None) -> str:  # fmt: skip
     if isinstance(constant, (int, float)):
-        return low.emit(call, "add_number", (x,), number=float(constant) * factor)
+        return low.emit(call, "add_number", (x,), shape=shape, suffix=suffix, number=float(constant) * factor)
     if not isinstance(constant, Tensor):
         raise Unsupported(f"adds {type(constant).__name__}; a tensor or a number is supported")
     # A leading axis of one is the batch's; without it the constant lines up with the sample's last axes.
@@ -57,7 +59,8 @@ def _add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: floa
         constant = constant[0]
     if constant.dim() > len(low.shape_of(x)):
         raise Unsupported(f"adds a constant of shape {tuple(constant.shape)} to samples {low.shape_of(x)}")
-    return low.emit(call, "add_private", (x,), secrets={"constant": constant.double() * factor})
+    secrets = {"constant": constant.double() * factor}
+    return low.emit(call, "add_private", (x,), shape=shape, suffix=suffix, secrets=secrets)
 
 
 @lowers(functions=(operator.mul, operator.imul, torch.mul, torch.multiply),
@@ -88,12 +91,20 @@ def div(low: Lowering, call: Call) -> str:
     if _is_private(call.get(1, "other")) and isinstance(call.get(0, "input"), fx.Node):
         return _scale_by(low, call, low.value(call.get(0, "input")), 1 / call.get(1, "other").double())
     if isinstance(call.get(1, "other"), fx.Node):
-        raise Unsupported("divides by a private tensor, which costs far more than a network; divide by a fixed number, "
-                          "return both and let the client divide, or train with batch norm")  # fmt: skip
+        return _divide(low, call, call.get(0, "input"), low.value(call.get(1, "other")))
     divisor = _number(call.get(1, "other"), "divides by")
     if divisor == 0 or not isinstance(call.get(0, "input"), fx.Node):
         raise Unsupported("only a tensor divided by a number that is not zero is supported")
     return _scale(low, call, call.get(0, "input"), 1 / divisor)
+
+
+def _divide(low: Lowering, call: Call, x: Any, by: str) -> str:
+    """By a private tensor, which is positive on the examples."""
+    one_over = ranged(low, call, "reciprocal", by, ".one_over")
+    if isinstance(x, fx.Node):
+        return _product(low, call, low.value(x), one_over)
+    number = _number(x, "divides")
+    return low.emit(call, "scale", (one_over,), shape=low.shape_of(by), factor=number)
 
 
 @lowers(functions=(operator.neg, torch.neg), methods=("neg", "__neg__"))
@@ -110,25 +121,31 @@ def _is_private(value: Any) -> bool:
     return isinstance(value, Tensor) and (isinstance(value, nn.Parameter) or value.numel() > 1)
 
 
-def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor) -> str:
+def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor, suffix: str = "") -> str:
     """A factor for each channel, or for each element of a sample."""
     shape, factor = low.shape_of(x), factor.detach().double()
     if factor.dim() == len(shape) + 1 and len(factor) == 1:
         factor = factor[0]
-    if factor.dim() > len(shape) or low.sample_shape(call.node) != shape or not torch.isfinite(factor).all():
+    if (
+        factor.dim() > len(shape)
+        or not suffix
+        and low.sample_shape(call.node) != shape
+        or not torch.isfinite(factor).all()
+    ):
         raise Unsupported(
             f"multiplies samples {shape} by {tuple(factor.shape)}; a finite factor that broadcasts to the sample is "
             "supported"
         )
-    factor = factor.reshape(*(1,) * (len(shape) - factor.dim()), *factor.shape)
-    if all(n == 1 for n in factor.shape[1:]):
+    factor = factor.reshape((*(1,) * (len(shape) - factor.dim()), *factor.shape))
+    if shape and all(n == 1 for n in factor.shape[1:]):
         scale = factor.flatten().expand(shape[0]).clone()
-        return low.emit(call, "affine", (x,), secrets={"scale": scale, "shift": torch.zeros_like(scale)})
+        secrets = {"scale": scale, "shift": torch.zeros_like(scale)}
+        return low.emit(call, "affine", (x,), shape=shape, suffix=suffix, secrets=secrets)
     scale = factor.expand(shape).flatten().clone()
-    x = low.emit(call, "reshape", (x,), shape=(len(scale),), suffix=".flat")
+    x = low.emit(call, "reshape", (x,), shape=(len(scale),), suffix=f"{suffix}.flat")
     secrets = {"scale": scale, "shift": torch.zeros_like(scale)}
-    x = low.emit(call, "affine", (x,), shape=(len(scale),), suffix=".scaled", secrets=secrets)
-    return low.emit(call, "reshape", (x,))
+    x = low.emit(call, "affine", (x,), shape=(len(scale),), suffix=f"{suffix}.scaled", secrets=secrets)
+    return low.emit(call, "reshape", (x,), shape=shape, suffix=suffix)
 
 
 @lowers(functions=(torch.square, torch.pow, operator.pow), methods=("square", "pow", "__pow__"))
@@ -146,6 +163,18 @@ def square(low: Lowering, call: Call) -> str:
     count = math.prod(shape)
     return low.emit(call, "hybrid", (x,), secrets={"coeffs": coeffs}, kind="relu", degree=2,
                     per_channel=count // shape[0], kept=torch.arange(0), replaced=torch.arange(count))  # fmt: skip
+
+
+@lowers(functions=(torch.abs, torch.absolute, operator.abs), methods=("abs", "absolute", "__abs__"))
+def absolute(low: Lowering, call: Call) -> str:
+    """A leaky ReLU with a slope of -1 that is kept everywhere; no site, so no budget takes it."""
+    x = low.value(call.get(0, "input"))
+    shape = low.shape_of(x)
+    if not shape:
+        raise Unsupported("an absolute value of samples without axes; unsqueeze one")
+    count = math.prod(shape)
+    return low.emit(call, "hybrid", (x,), kind="leaky_relu", slope=-1.0, degree=1, per_channel=count // shape[0],
+                    kept=torch.arange(count), replaced=torch.arange(0))  # fmt: skip
 
 
 def _number(value: Any, what: str) -> float:

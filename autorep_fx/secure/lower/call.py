@@ -31,6 +31,12 @@ def lowers(*, modules: tuple = (), functions: tuple = (), methods: tuple = (), t
     return mark
 
 
+def each_axis(value: Any, axes: int) -> tuple:
+    """An option that is one for all axes, or one for each."""
+    value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return value * axes if len(value) == 1 else value
+
+
 class Call:
     """One node's arguments, by position or name, with constants in place of the nodes that compute them.
 
@@ -50,6 +56,12 @@ class Call:
     def option(self, position: int, name: str, default: Any = None) -> Any:
         """A parameter that a module has as an attribute and a function as an argument."""
         return getattr(self.module, name) if self.module is not None else self.get(position, name, default)
+
+    @property
+    def axes(self) -> int:
+        """How many axes a layer goes along whose name says it: ``AvgPool3d``, ``F.max_pool1d``."""
+        name = type(self.module).__name__ if self.module is not None else self.node.target.__name__
+        return int(name[-2])
 
     def rest(self, name: str) -> tuple:
         """Integers that may come one by one or as a tuple: ``x.view(a, b)``, ``x.view((a, b))``."""

@@ -1,4 +1,5 @@
-"""The sum over common indices of a private tensor and a constant one, ``einsum``, as one layer between moves."""
+"""The sum over common indices, ``einsum``: of a private tensor and a constant one, as one layer between moves, or of
+two private ones, as one matrix product."""
 
 from __future__ import annotations
 
@@ -86,8 +87,41 @@ def contract(
     return moves.emit(call, suffix)
 
 
-def _check(of_x: Indices, of_weight: Indices, out: Indices) -> None:
-    for indices in (of_x, of_weight, out):
+def contract_private(
+    low: Lowering, call: Call, given: list[str], parts: list[Indices], out: Indices, suffix: str = ""
+) -> str:
+    """``einsum(parts -> out)`` of two private values, as one matrix product for each group between moves."""
+    batch = out[0]
+    for indices in parts:
+        if batch not in indices:
+            raise Unsupported("multiplies each sample by all of a batch; leave the batch's index in both")
+    _check(parts[0], parts[1], out)
+    first, second = both = [_Moves(low, x, indices[1:]) for x, indices in zip(given, parts)]
+    for moves, other in (both, both[::-1]):
+        moves.sum([i for i in moves.indices if i not in out and i not in other.indices])
+        for index in [i for i in moves.indices if i in other.indices]:
+            if moves.size(index) == 1 < other.size(index):
+                moves.drop(index)
+    groups = [i for i in out if i in first.indices and i in second.indices]
+    summed = [i for i in first.indices if i in second.indices and i not in out]
+    rows, columns = ([i for i in out[1:] if i in moves.indices and i not in groups] for moves in both)
+    sizes = {i: moves.size(i) for moves in both for i in moves.indices}
+    count = [math.prod(sizes[i] for i in part) for part in (rows, summed, columns)]
+    wide = tuple(sizes[i] for i in groups)
+    first.order([*groups, *rows, *summed])
+    first.reshape((*wide, count[0], count[1]))
+    second.order([*groups, *summed, *columns])
+    second.reshape((*wide, count[1], count[2]))
+    factors = tuple(moves.emit(call, f"{suffix}.{name}") for moves, name in zip(both, ("first", "second")))
+    product = low.emit(call, "matmul", factors, shape=(*wide, count[0], count[2]), suffix=f"{suffix}.product")
+    moves = _Moves(low, product, ())
+    moves.become([*groups, *rows, *columns], sizes)
+    moves.order([*out[1:]])
+    return moves.emit(call, suffix)
+
+
+def _check(of_x: Indices, other: Indices, out: Indices) -> None:
+    for indices in (of_x, other, out):
         if len({*indices}) != len(indices):
             raise Unsupported("takes the diagonal of a tensor; only sums over different indices are supported")
     if of_x[0] not in out:
@@ -132,10 +166,8 @@ class _Moves:
     def sum(self, indices: list[Hashable]) -> None:
         if indices:
             dims = tuple(self.indices.index(i) + 1 for i in indices)
-            count = math.prod(self.size(i) for i in indices)
             shape = tuple(n for d, n in enumerate(self.shape, 1) if d not in dims)
-            self.add("mean", shape, dims=dims, keepdim=False)
-            self.add("scale", shape, factor=float(count))
+            self.add("sum", shape, dims=dims, keepdim=False)
             self.indices = [i for i in self.indices if i not in indices]
 
     def order(self, indices: list[Hashable]) -> None:

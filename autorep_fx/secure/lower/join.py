@@ -14,20 +14,24 @@ from .lowering import Lowering
 
 @lowers(functions=(torch.cat, torch.concat, torch.concatenate))
 def cat(low: Lowering, call: Call) -> str:
-    parts, dim = call.get(0, "tensors"), call.get(1, "dim", call.kwargs.get("axis", 0))
+    parts, dim = _given(low, call), call.get(1, "dim", call.kwargs.get("axis", 0))
+    first = next((part for part in parts if isinstance(part, fx.Node)), None)
     axes = len(_sample_of(low, parts)) + 1
-    if dim % axes == 0:
+    axis = dim % axes - 1 if first is None else low.axis(first, dim)
+    if axis is None or axis < 0:
         raise Unsupported("concatenates along the batch")
-    return _joined(low, call, [_named(low, part, axes) for part in parts], dim % axes)
+    anywhere = first is not None and {low.batch_axis(part) for part in parts if isinstance(part, fx.Node)} == {
+        low.batch_axis(first)
+    }
+    return _joined(low, call, [_named(low, part, axes, anywhere) for part in parts], axis + 1)
 
 
 @lowers(functions=(torch.stack,))
 def stack(low: Lowering, call: Call) -> str:
-    parts, dim = call.get(0, "tensors"), call.get(1, "dim", 0)
+    """Also before the batch, which is in front in what two parties compute."""
+    parts, dim = _given(low, call), call.get(1, "dim", 0)
     shape = _sample_of(low, parts)
-    axis = dim % (len(shape) + 2)
-    if axis == 0:
-        raise Unsupported("stacks along the batch")
+    axis = max(dim % (len(shape) + 2), 1)
     one, rows = (*shape[: axis - 1], 1, *shape[axis - 1 :]), []
     for i, part in enumerate(parts):
         row = _named(low, part, len(shape) + 1)
@@ -36,14 +40,25 @@ def stack(low: Lowering, call: Call) -> str:
     return _joined(low, call, rows, axis)
 
 
+def _given(low: Lowering, call: Call) -> list[Any]:
+    """What is joined: tensors one by one, names of steps, or all parts of one."""
+    given = call.get(0, "tensors")
+    if isinstance(given, fx.Node) and given in low.parts:
+        return [part(call, f".part{i}") for i, part in enumerate(low.parts[given])]
+    return list(given)
+
+
 def _sample_of(low: Lowering, parts: Sequence[Any]) -> tuple[int, ...]:
-    return low.shape_of(low.value(next(part for part in parts if isinstance(part, fx.Node))))
+    first = next(part for part in parts if isinstance(part, (str, fx.Node)))
+    return low.shape_of(first if isinstance(first, str) else low.value(first, anywhere=True))
 
 
-def _named(low: Lowering, part: Any, axes: int) -> str | Tensor:
+def _named(low: Lowering, part: Any, axes: int, anywhere: bool = False) -> str | Tensor:
     """The name of a private part; what each sample has of a constant one."""
+    if isinstance(part, str):
+        return part
     if isinstance(part, fx.Node):
-        return low.value(part)
+        return low.value(part, anywhere)
     if part.dim() != axes or len(part) != 1:
         raise Unsupported(f"joins a constant of shape {tuple(part.shape)}, which has samples of its own")
     return part[0].detach().double()
@@ -52,7 +67,9 @@ def _named(low: Lowering, part: Any, axes: int) -> str | Tensor:
 def _joined(low: Lowering, call: Call, parts: list[str | Tensor], axis: int) -> str:
     """Zeros where constants are, and then the constants added."""
     if all(isinstance(part, str) for part in parts):
-        return low.emit(call, "cat", tuple(parts), dim=axis)
+        names = [part for part in parts if isinstance(part, str)]
+        first, size = low.shape_of(names[0]), sum(low.shape_of(name)[axis - 1] for name in names)
+        return low.emit(call, "cat", tuple(names), shape=(*first[: axis - 1], size, *first[axis:]), dim=axis)
     place, (before, after) = axis - 1, _room(parts, axis - 1)
     added = any(isinstance(part, Tensor) and part.any() for part in parts)
     names = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,14 +13,19 @@ from torch.fx.node import map_arg
 from ...errors import CompileError
 from ...graph.attached import attached
 from ...graph.finish import finishes
+from ...graph.several import Batch, parts_of
+from ...graph.tail import tail
 from ...graph.unread import read
 from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
+from ..program.step_json import to_json
 from .call import Call, Unsupported
 from .memory import Memory, tensors
 from .output import form_of
 from .refused import reason
+from .tail import Tail
+from .tail_table import TABLE as TAIL
 
 #: (node.op, type of the module, or function, or method name) -> lowering.
 Table = Mapping[tuple[str, Any], Callable[["Lowering", Call], str]]
@@ -31,6 +36,10 @@ _SHAPES_ALONE = {torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros"
 
 #: What takes of a second tensor its type or its shape, and nothing else.
 _LIKE_ANOTHER = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
+
+
+#: Emits one of the values that a node returns, by a suffix of the node's name, and gives its name.
+Part = Callable[[Call, str], str]
 
 
 class _Values(fx.Interpreter):
@@ -47,12 +56,12 @@ class _Values(fx.Interpreter):
         return self.values[node]
 
 
-def _values(gm: fx.GraphModule, x: Tensor, size: int) -> dict[fx.Node, Any]:
+def _values(gm: fx.GraphModule, x: Batch, size: int) -> dict[fx.Node, Any]:
     """The value of every node for a batch of ``size`` samples like the first of ``x``."""
     run = _Values(gm)
     try:
         with torch.no_grad():
-            run.run(x[:1].repeat(size, *(1,) * (x.dim() - 1)))
+            run.run(*(part[:1].repeat(size, *(1,) * (part.dim() - 1)) for part in parts_of(x)))
     except Exception as error:
         # Most often a node before the one that fails has put a fixed number where the batch was.
         private = _private_nodes(run.values)
@@ -86,41 +95,89 @@ class Lowering:
     shape of one sample, whatever arithmetic on ``x.shape`` led to it.
     """
 
-    def __init__(self, gm: fx.GraphModule, x: Tensor, table: Table):
+    def __init__(self, gm: fx.GraphModule, x: Batch, table: Table):
         self.gm, self.table = gm, table
         self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
         self.private = _private_nodes(self.values)
         self.finishes = finishes(gm)
+        self.tail = tail(gm) - {*self.finishes}
+        for node in gm.graph.nodes:  # what is done last of all to what the tail gives is of the tail
+            if node in self.finishes and self.finishes[node].source in self.tail:
+                del self.finishes[node]
+                self.tail.add(node)
+        self.last = Tail(self, self._opened, TAIL)
+        #: Where each value that the client learns begins in the row of a sample, and how long that is.
+        self.starts: dict[str, int] = {}
+        self.size = 0
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
+        self.broken: set[fx.Node] = set()  # what cannot be lowered
         self.names: dict[fx.Node, str] = {}
+        self.parts: dict[fx.Node, Sequence[Part]] = {}
         self.memory = Memory(gm, self.values)
         self.read = read(gm, self.memory.of)
         self.overwritten = self.memory.overwritten_by(self.private)
 
     # --- for lowerings -----------------------------------------------------------------------------------------------
 
-    def sample_shape(self, node: fx.Node) -> tuple[int, ...]:
+    def batch_axis(self, node: fx.Node) -> int:
+        """Where the batch is in a node's value; in that of its step it is always in front.
+
+        Raises:
+            Unsupported: no axis is.
+        """
+        return 0 if node in self.broken else self._batch_of(self.values[node], self.more_values[node])
+
+    @staticmethod
+    def _batch_of(small: Any, large: Any) -> int:
+        if not isinstance(small, Tensor):
+            raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
+        if small.dim() == large.dim():
+            differ = [axis for axis, sizes in enumerate(zip(small.shape, large.shape)) if sizes[0] != sizes[1]]
+            if len(differ) == 1 and (small.shape[differ[0]], large.shape[differ[0]]) == (2, 3):
+                return differ[0]
+        raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
+
+    def sample_shape(self, node: fx.Node, anywhere: bool = False) -> tuple[int, ...]:
         """Shape of one sample of a node's value.
 
         Raises:
-            Unsupported: axis 0 is not the batch.
+            Unsupported: axis 0 is not the batch, or, ``anywhere``, no axis is.
         """
-        small, large = self.values[node], self.more_values[node]
-        if not isinstance(small, Tensor):
-            raise Unsupported(f"returns {type(small).__name__}; only single tensors can be computed on")
-        if small.dim() == 0 or len(small) != 2 or len(large) != 3 or small.shape[1:] != large.shape[1:]:
+        if node in self.broken:
+            return self.shapes[node.name]
+        axis, shape = self.batch_axis(node), tuple(self.values[node].shape)
+        if axis != 0 and not anywhere:
+            raise Unsupported(
+                f"has the batch at axis {axis} of its result; move it back to axis 0 before (transpose, mean(0))"
+            )
+        return (*shape[:axis], *shape[axis + 1 :])
+
+    def part_shape(self, node: fx.Node, part: int) -> tuple[int, ...]:
+        """Shape of one sample of one of the tensors that a node gives."""
+        small, large = self.values[node][part], self.more_values[node][part]
+        if self._batch_of(small, large) != 0:
             raise Unsupported("axis 0 must stay the batch; rewrite it to leave axis 0 alone")
         return tuple(small.shape[1:])
+
+    def axis(self, node: fx.Node, dim: int) -> int | None:
+        """The axis of a sample that is ``dim`` of a node's value; None for the batch."""
+        batch = self.batch_axis(node)
+        dim %= len(self.sample_shape(node, anywhere=True)) + 1
+        return None if dim == batch else dim - (dim > batch)
 
     def shape_of(self, value: str) -> tuple[int, ...]:
         return self.shapes[value]
 
-    def value(self, argument: Any) -> str:
-        """Name of the step value behind a private argument."""
+    def value(self, argument: Any, anywhere: bool = False) -> str:
+        """Name of the step value behind a private argument, whose batch is at axis 0, or ``anywhere``."""
         if not isinstance(argument, fx.Node):
             raise Unsupported(f"its input is {type(argument).__name__}, not a tensor of the private input")
+        if argument in self.parts:
+            raise Unsupported(f"uses all parts of '{argument.name}' at once; take them one by one")
+        if not anywhere:
+            self.sample_shape(argument)
         return self.names[argument]
 
     def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
@@ -154,12 +211,15 @@ class Lowering:
                     self.shapes[name] = self.sample_shape(node)
                 elif node.op == "output":
                     output, form = self._output(node)
+                elif node in self.tail:
+                    self.last.add(node)
                 else:
                     self.names[node] = self._lower(node)
             except Unsupported as error:
                 problems.append(f"node '{node.name}' ({_describe(self.gm, node)}): {error}")
                 # Later nodes are still looked at, so that one message lists everything.
                 self.names[node] = node.name
+                self.broken.add(node)
                 value = self.values[node]
                 self.shapes[node.name] = tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
         if not problems and not output:
@@ -169,18 +229,31 @@ class Lowering:
         used = {key for step in self.steps for key in step.secrets.values()}
         server = {key: tensor for key, tensor in self.secrets.items() if key in used}
         shapes = {key: tuple(tensor.shape) for key, tensor in server.items()}
-        name = _step_name(inputs[0])
-        return Program(PublicProgram(name, self.shapes[name], tuple(self.steps), output, shapes, form), server)
+        name, *more = map(_step_name, inputs)
+        others = {each: self.shapes[each] for each in more}
+        steps = tuple(self.steps)
+        public = PublicProgram(name, self.shapes[name], steps, output, shapes, form, more_inputs=others)
+        if unread := [each for each in public.inputs if more and not public.readers()[each]]:
+            raise CompileError(f"the model does not read its input '{unread[0]}'; leave it out of forward()")
+        return Program(public, server)
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
-        for part in module.modules() if module is not None else ():
-            for what in attached(part, backward=False):
-                raise Unsupported(f"has {what}")
         key = (node.op, type(module) if module is not None else node.target)
         lowering = self.table.get(key)
         if lowering is None:
+            self._check_attached(module)
             raise Unsupported(reason(node, key))
+        return lowering(self, self.call(node, takes_sizes=lowering.takes_sizes))
+
+    def call(self, node: fx.Node, takes_sizes: bool) -> Call:
+        """A node with its constants.
+
+        Raises:
+            Unsupported: it does more than its operation, or reads what is another constant in every run.
+        """
+        module = self.gm.get_submodule(node.target) if node.op == "call_module" else None
+        self._check_attached(module)
         if module is None and (stale := self.memory.stale_reader(node, self.read)):
             value, reader = stale
             raise Unsupported(
@@ -189,10 +262,29 @@ class Lowering:
             )
 
         def constant(value):
-            return value if value in self.private else self._constant(value, lowering.takes_sizes)
+            return value if value in self.private else self._constant(value, takes_sizes)
 
         args, kwargs = map_arg((node.args, node.kwargs), constant)
-        return lowering(self, Call(node, module, tuple(args), dict(kwargs)))
+        return Call(node, module, tuple(args), dict(kwargs))
+
+    @staticmethod
+    def _check_attached(module: torch.nn.Module | None) -> None:
+        for part in module.modules() if module is not None else ():
+            for what in attached(part, backward=False):
+                raise Unsupported(f"has {what}")
+
+    def places(self, node: fx.Node, source: fx.Node) -> Any:
+        """What a node that only moves elements gives of the numbers 1, 2, ... in place of the values of ``source``; 0
+        where it puts zeros. Two samples."""
+        x = self.values[source]
+        numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64).reshape(x.shape)
+        given = {**self.values, source: numbers}
+        args, kwargs = map_arg((node.args, node.kwargs), given.__getitem__)
+        if node.op == "call_module":
+            return self.gm.get_submodule(node.target)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)
 
     def _constant(self, node: fx.Node, as_size: bool) -> Any:
         """The value of a node that does not depend on the input; of one that has it once for each sample, that of one,
@@ -214,21 +306,21 @@ class Lowering:
                 return one
         raise Unsupported(f"the constant '{node.name}' depends on the batch size, or is random")
 
+    def _opened(self, source: fx.Node) -> tuple[int, Shape]:
+        """Where the values of a node that the client learns begin, and the shape of a sample."""
+        if source not in self.private:
+            raise Unsupported(f"the model returns '{source.name}', which does not depend on the input")
+        shape, name = self.sample_shape(source), self.names[source]
+        if name not in self.starts:
+            self.starts[name], self.size = self.size, self.size + math.prod(shape)
+        return self.starts[name], shape
+
     def _output(self, node: fx.Node) -> tuple[str, Form | None]:
         """The value that the client learns, and what it makes of it."""
-        starts: dict[str, int] = {}  # each value once
-        size = 0
-
-        def place(source: fx.Node) -> tuple[int, Shape]:
-            nonlocal size
-            if source not in self.private:
-                raise Unsupported(f"the model returns '{source.name}', which does not depend on the input")
-            shape, name = self.sample_shape(source), self.names[source]
-            if name not in starts:
-                starts[name], size = size, size + math.prod(shape)
-            return starts[name], shape
-
-        form = form_of(node.args[0], self.finishes, place)
+        form = form_of(node.args[0], self.finishes, self._opened, self.last.names)
+        if steps := self.last.needed(form):
+            form = {"tail": [[to_json(step) for step in steps], form]}
+        starts = self.starts
         if not starts:
             raise Unsupported("the model returns nothing that depends on the input")
         if len(starts) == 1:
@@ -236,7 +328,7 @@ class Lowering:
             return name, None if form == {"tensor": [0, [*self.shapes[name]], []]} else form
         rows = [self._append(f"output.{i}", "reshape", (name,), (math.prod(self.shapes[name]),))
                 for i, name in enumerate(starts)]  # fmt: skip
-        return self._append("output.row", "cat", tuple(rows), (size,), attrs={"dim": 1}), form
+        return self._append("output.row", "cat", tuple(rows), (self.size,), attrs={"dim": 1}), form
 
 
 def _step_name(node: fx.Node) -> str:

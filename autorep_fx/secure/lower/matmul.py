@@ -1,4 +1,5 @@
-"""Products with a constant matrix, however they are written: linear layers, and one for each group of elements."""
+"""Matrix products, however they are written: with a constant linear layers, or one for each group of elements; of two
+private tensors the one of attention."""
 
 from __future__ import annotations
 
@@ -8,15 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .arithmetic import _add_constant, _sum
+from .arithmetic import _sum, add_constant
 from .call import Call, Unsupported, lowers
-from .contract import Indices, contract
+from .contract import Indices, contract, contract_private
 from .lowering import Lowering
-
-_TWO_PRIVATE = (
-    "multiplies two matrices that both depend on the input, as attention does; a product with a parameter or a buffer "
-    "is supported, and x * y element by element"
-)
 
 
 @lowers(functions=(torch.matmul, operator.matmul, torch.mm, torch.bmm, torch.mv),
@@ -38,7 +34,7 @@ def addmm(low: Lowering, call: Call) -> str:
         return _product(low, call, a, b)
     x = _product(low, call, a, b, ".product")
     if not isinstance(added, fx.Node):
-        return _add_constant(low, call, x, added, beta)
+        return add_constant(low, call, x, added, beta)
     y = low.value(added)
     if beta != 1:
         y = low.emit(call, "scale", (y,), shape=low.shape_of(y), suffix=".beta", factor=float(beta))
@@ -52,9 +48,11 @@ def _argument(call: Call, position: int, *names: str) -> Any:
 
 
 def _product(low: Lowering, call: Call, a: Any, b: Any, suffix: str = "") -> str:
-    """``a @ b``, of which one is private."""
+    """``a @ b``, of which one is private, or both."""
     if isinstance(a, fx.Node) and isinstance(b, fx.Node):
-        raise Unsupported(_TWO_PRIVATE)
+        x, y = low.value(a), low.value(b)
+        of_a, of_b, out = _of_matmul(len(low.shape_of(x)) + 1, len(low.shape_of(y)) + 1)
+        return contract_private(low, call, [x, y], [of_a, of_b], out, suffix)
     private_first = isinstance(a, fx.Node)
     x, weight = (low.value(a), b) if private_first else (low.value(b), a)
     axes = len(low.shape_of(x)) + 1
@@ -111,10 +109,10 @@ def _indices(text: str, axes: int) -> Indices:
 
 def _contracted(low: Lowering, call: Call, operands: list[Any], parts: list[Indices], out: Indices) -> str:
     private = [i for i, each in enumerate(operands) if isinstance(each, fx.Node)]
-    if len(private) > 1:
-        raise Unsupported(_TWO_PRIVATE)
     if len(operands) > 2:
-        raise Unsupported("multiplies more than two tensors; multiply the constant ones by themselves before")
+        raise Unsupported("multiplies more than two tensors; write it as products of two")
+    if len(private) == 2:
+        return contract_private(low, call, [low.value(each) for each in operands], parts, out)
     (mine,) = private
     weight: Any = torch.ones(())
     of_weight: Indices = ()

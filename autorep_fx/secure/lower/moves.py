@@ -61,7 +61,7 @@ def repeat_interleave(low: Lowering, call: Call) -> str:
 
 @lowers(functions=(torch.index_select,), methods=("index_select",))
 def index_select(low: Lowering, call: Call) -> str:
-    x, axis = low.value(call.get(0, "input")), _axis(low, call, 1)
+    x, axis = low.value(call.get(0, "input"), anywhere=True), _axis(low, call, 1)
     return gather(low, call, x, axis, places(call.get(2, "index"), low.shape_of(x)[axis]), "taken")
 
 
@@ -70,7 +70,7 @@ def flip(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     dims = call.rest("dims")
     for dim in dims:
-        axis = _of_sample(low, x, dim)
+        axis = _of_sample(low, call, dim)
         x = gather(low, call, x, axis, list(range(low.shape_of(x)[axis]))[::-1], f"flipped{axis}")
     return x
 
@@ -83,7 +83,7 @@ def roll(low: Lowering, call: Call) -> str:
     if len(shifts) != len(dims):
         raise Unsupported("rolls over all axes, the batch among them; give dims")
     for i, (shift, dim) in enumerate(zip(shifts, dims)):
-        axis = _of_sample(low, x, dim)
+        axis = _of_sample(low, call, dim)
         order = torch.arange(low.shape_of(x)[axis]).roll(shift).tolist()
         x = gather(low, call, x, axis, order, f"rolled{i}")
     return x
@@ -101,7 +101,8 @@ def select(low: Lowering, call: Call) -> str:
 
 
 def _index(low: Lowering, call: Call, axis: int, index: int | slice) -> str:
-    return low.emit(call, "index", (low.value(call.get(0, "input")),), index=(*(slice(None),) * (axis + 1), index))
+    x, shape = low.value(call.get(0, "input"), anywhere=True), low.sample_shape(call.node, anywhere=True)
+    return low.emit(call, "index", (x,), shape=shape, index=(*(slice(None),) * (axis + 1), index))
 
 
 def places(index: Any, size: int) -> list[int]:
@@ -116,11 +117,11 @@ def _axis(low: Lowering, call: Call, position: int) -> int:
     dim = call.get(position, "dim")
     if dim is None:
         raise Unsupported("goes over the batch, too; give dim")
-    return _of_sample(low, low.value(call.get(0, "input")), dim)
+    return _of_sample(low, call, dim)
 
 
-def _of_sample(low: Lowering, x: str, dim: int) -> int:
-    axes = len(low.shape_of(x)) + 1
-    if dim % axes == 0:
+def _of_sample(low: Lowering, call: Call, dim: int) -> int:
+    axis = low.axis(call.get(0, "input"), dim)
+    if axis is None:
         raise Unsupported("goes along the batch; leave axis 0 alone")
-    return dim % axes - 1
+    return axis

@@ -14,10 +14,12 @@ from ..program.shapes import Shape
 from .call import Unsupported
 
 
-def form_of(result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx.Node], tuple[int, Shape]]) -> Form:
+def form_of(result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx.Node], tuple[int, Shape]],
+            tail: Mapping[fx.Node, str | tuple[str, ...]]) -> Form:  # fmt: skip
     """The form of what a graph returns.
 
-    place: where the values of a node start in the row that the client learns of each sample, and their shape.
+    place: where the values of a node start in the row that the client learns of each sample, and their shape. tail:
+    what the client has of nodes that it computes.
 
     Raises:
         Unsupported: there is something else in it than tensors that depend on the input.
@@ -25,15 +27,18 @@ def form_of(result: Any, finishes: Mapping[fx.Node, Finish], place: Callable[[fx
     if result is None:
         return {"none": None}
     if isinstance(result, dict) and all(type(key) is str for key in result):
-        return {"dict": {key: form_of(value, finishes, place) for key, value in result.items()}}
+        return {"dict": {key: form_of(value, finishes, place, tail) for key, value in result.items()}}
     if isinstance(result, (tuple, list)):
         kind = "tuple" if isinstance(result, tuple) else "list"
-        return {kind: [form_of(value, finishes, place) for value in result]}
+        return {kind: [form_of(value, finishes, place, tail) for value in result]}
     if not isinstance(result, fx.Node):
         raise Unsupported(
             f"the model returns {type(result).__name__}; what can be returned are tensors that depend on the input, in "
             "tuples, lists and dicts with strings as keys"
         )
+    if result in tail:
+        name = tail[result]
+        return {"value": name} if isinstance(name, str) else {"tuple": [{"value": each} for each in name]}
     source, then = result, []
     while source in finishes:
         if finishes[source].name is not None:

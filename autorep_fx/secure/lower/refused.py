@@ -9,40 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from ...graph.finish import MODULES
 from ...graph.functions import KeptFunction
-from ...graph.names import ALONG
 
-_STATISTICS = (
-    "divides by a standard deviation of the private input, and a private division costs far more than a network; "
-    "train with batch norm in its place, which is fixed numbers in eval mode"
+_NEIGHBOURS = (
+    "divides by a power of what is around each element; train with group norm or batch norm in its place, which are "
+    "supported"
 )
 _SOFTMAX = (
-    "takes exponentials of private values and divides by their sum, which costs far more than a network; the client "
-    "does it for free where it is the last thing that the model does"
+    "takes logarithms or signs of what a softmax is of; F.softmax is supported anywhere, and the client does any of "
+    "these for free where it is the last thing that the model does"
 )
 _ATTENTION = (
-    "holds a softmax and products of two private matrices, which two parties do not do here; use a convolutional "
-    "network, or run this part outside the model"
+    "is kept whole; write it as linear layers, with the same weights, and F.scaled_dot_product_attention(q, k, v)"
 )
-_DEVIATION = (
-    "takes a root of private values; the variance is a square and a mean, (x - x.mean(1, True)).square().mean(1), and "
-    "whoever gets it may take the root"
-)
+_DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
-    "takes a root of private values; the squared norm, x.square().sum(1), is supported, and the client may take the "
-    "root of it or divide by it where it is the last thing"
-)
-_ROOT = (
-    "is a root, or divides by a private value, which costs far more than a network; return what goes in and let the "
-    "client do it, or train with batch norm, whose division is by fixed numbers"
+    "is written otherwise here: x.square().sum(1).sqrt() is the Euclidean norm, F.normalize(x) divides by it, and the "
+    "client may do either for free where it is the last thing"
 )
 _EXPONENTIAL = (
     "is no activation that can be compared or replaced; return what goes in and let the client do it, or train with "
     "softplus, elu or a square (x * x) in its place"
 )
 _WAVE = "is no activation that can be compared or replaced; train with tanh, gelu or a square (x * x) in its place"
-_ABSOLUTE = "compares, but is none of the known activations; write it as 2 * relu(x) - x"
 _COMPARISON = (
     "makes a 0 or 1 of a private comparison; relu(x) is x where x > 0 and 0 elsewhere, leaky_relu(x, a) is a * x "
     "there, and hardsigmoid(x) goes from 0 to 1 with a slope"
@@ -52,19 +41,12 @@ _INDEX = (
     "gives places of private values, which are no sums of shares; return the scores, and take .argmax(1) or .topk(k) "
     "of what the client gets, which is free"
 )
-_MAXIMUM = (
-    "is a maximum that is written otherwise here: b + relu(a - b) is the larger of a and b, a - relu(a - b) the "
-    "smaller, and F.max_pool2d(x, (1, w)) the largest along a last axis of w"
+_RUNNING_MAXIMUM = (
+    "compares along an axis step by step; x.amax(dim) and x.amin(dim) are supported, and of two tensors torch.maximum "
+    "and torch.minimum"
 )
 _CLAMP = "is none of the known activations; a + relu(x - a) is x but at least a, and a - relu(a - x) is x but at most a"
 _WRITE = "writes into a tensor; use what it writes by itself, torch.cat for parts, or a product with zeros and ones"
-_ONE_AXIS = (
-    "works along one axis; use the layer of two axes, with (1, k) for its kernel k, on x.unsqueeze(2), and squeeze(2) "
-    "what it gives"
-)
-_THREE_AXES = (
-    "works along three axes; take frames, or slices, as channels, x.flatten(1, 2), and use the layer of two axes"
-)
 _RECURRENT = (
     "is a loop of gates that is kept whole; use Conv1d along the time, or write the steps out with nn.Linear, sigmoid "
     "and tanh"
@@ -74,7 +56,6 @@ _LOOKUP = (
     "nn.Linear(n, size, bias=False) whose weight is that of the embedding, transposed"
 )
 _TWO_INPUTS = "multiplies every pair of its inputs; use a product of two linear layers, self.a(x) * self.b(y)"
-_WINDOWS = "copies windows; what reads them is a convolution, so use Conv2d with the same kernel, stride and padding"
 _SAMPLING = (
     "samples between elements at places of its own; use F.interpolate, nearest or bilinear, or do it before the run"
 )
@@ -100,12 +81,12 @@ _OF_TANH = "is none of the known activations; write it as x - torch.tanh(x)"
 _OF_SOFTPLUS = "is none of the known activations; write it as -F.softplus(-x). As the last thing it is the client's"
 _OF_LEAKY = "is none of the known activations; in eval mode it is leaky_relu(x, (lower + upper) / 2)"
 _DIVIDING = "divides by private values; train with tanh in its place"
-_ATTRIBUTE = "takes an attribute of a tensor; write x.transpose(-2, -1) for x.mT, and shapes as x.shape"
 _OWN_GRADIENT = (
     "is a torch.autograd.Function, which is kept whole for its gradient; for a private run write what its forward does "
     "into forward() of a module"
 )
 _KEPT = "is kept whole by torch.fx.wrap; leave that off, and what it does is looked into"
+_NO_SITE = "is no site; give the model to autorep_fx.transform first, and compile what it returns"
 _OTHER = "no two-party form; replace it by supported layers or move it outside the model"
 
 
@@ -125,42 +106,32 @@ _FOURIER = [("call_function", getattr(torch.fft, name)) for name in torch.fft.__
 
 #: Reasons, and what they are of.
 _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
-    (_STATISTICS, _modules("LayerNorm GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d RMSNorm")),
-    (_STATISTICS, _modules("LocalResponseNorm CrossMapLRN2d")),
-    (_STATISTICS, _functions("layer_norm group_norm instance_norm rms_norm normalize local_response_norm")),
-    (_SOFTMAX, [("call_module", kind) for kind, name in MODULES.items() if name in ALONG] + _modules("Softmin")),
-    (_SOFTMAX, _functions("softmax log_softmax softmin logsumexp gumbel_softmax")),
+    (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
+    (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
+    (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
     (_ATTENTION, _modules("MultiheadAttention Transformer TransformerEncoder TransformerDecoder")),
     (_ATTENTION, _modules("TransformerEncoderLayer TransformerDecoderLayer")),
-    (_ATTENTION, _functions("scaled_dot_product_attention multi_head_attention_forward")),
-    (_DEVIATION, _functions("std var std_mean var_mean")),
+    (_ATTENTION, _functions("multi_head_attention_forward")),
+    (_DEVIATION, _functions("std_mean var_mean")),
     (_NORM, _functions("norm vector_norm matrix_norm cosine_similarity pairwise_distance cdist dist renorm")),
     (_NORM, _functions("lp_pool1d lp_pool2d lp_pool3d")),
     (_NORM, _modules("CosineSimilarity PairwiseDistance LPPool1d LPPool2d LPPool3d")),
-    (_ROOT, _functions("sqrt rsqrt reciprocal")),
     (_EXPONENTIAL, _functions("exp exp2 expm1 log log1p log2 log10 logit xlogy sinh cosh")),
     (_WAVE, _functions("sin cos tan asin acos atan atan2 erf erfc sinc erfinv")),
-    (_ABSOLUTE, _functions("abs absolute")),
     (_COMPARISON, _functions("gt ge lt le eq ne greater less sign sgn heaviside where masked_fill")),
     (_COMPARISON, _functions("logical_and logical_or logical_not bitwise_and bitwise_or")),
     (_ROUNDING, _functions("round floor ceil trunc fix frac fmod remainder floordiv mod floor_divide")),
     (_ROUNDING, _functions("int long bool half")),
     (_INDEX, _functions("argmax argmin topk sort argsort kthvalue median mode unique nonzero bincount multinomial")),
     (_INDEX, _functions("searchsorted one_hot")),
-    (_MAXIMUM, _functions("maximum minimum max min amin fmax fmin aminmax cummax cummin")),
+    (_RUNNING_MAXIMUM, _functions("aminmax cummax cummin")),
     (_CLAMP, _functions("clamp clamp_min clamp_max clip hardtanh") + _modules("Hardtanh")),
-    (_ONE_AXIS, _modules("AdaptiveAvgPool1d AdaptiveMaxPool1d AvgPool1d MaxPool1d ConvTranspose1d")),
-    (_ONE_AXIS, _functions("adaptive_avg_pool1d adaptive_max_pool1d avg_pool1d max_pool1d conv_transpose1d")),
-    (_THREE_AXES, _modules("AdaptiveAvgPool3d AdaptiveMaxPool3d AvgPool3d MaxPool3d FractionalMaxPool3d Conv3d")),
-    (_THREE_AXES, _modules("ConvTranspose3d CircularPad3d ConstantPad3d ReflectionPad3d ReplicationPad3d ZeroPad3d")),
-    (_THREE_AXES, _functions("adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d max_pool3d fractional_max_pool3d")),
-    (_THREE_AXES, _functions("conv3d conv_transpose3d")),
     (_RECURRENT, _modules("RNN LSTM GRU RNNCell LSTMCell GRUCell")),
     (_LOOKUP, _modules("Embedding EmbeddingBag") + _functions("embedding embedding_bag")),
     (_TWO_INPUTS, _modules("Bilinear") + _functions("bilinear")),
-    (_WINDOWS, _modules("Unfold Fold") + _functions("unfold fold")),
-    (_SAMPLING, _functions("grid_sample affine_grid fractional_max_pool2d max_unpool1d max_unpool2d max_unpool3d")),
-    (_SAMPLING, _modules("FractionalMaxPool2d MaxUnpool1d MaxUnpool2d MaxUnpool3d")),
+    (_SAMPLING, _functions("grid_sample affine_grid max_unpool1d max_unpool2d max_unpool3d")),
+    (_SAMPLING, _functions("fractional_max_pool2d fractional_max_pool3d")),
+    (_SAMPLING, _modules("FractionalMaxPool2d FractionalMaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d")),
     (_CUMULATIVE, _functions("cumsum logcumsumexp")),
     (_PRODUCT, _functions("prod cumprod")),
     (_TRANSFORM, _FOURIER + _functions("stft istft view_as_complex view_as_real complex polar")),
@@ -176,7 +147,7 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_OF_SOFTPLUS, _modules("LogSigmoid") + _functions("logsigmoid")),
     (_OF_LEAKY, _modules("RReLU") + _functions("rrelu")),
     (_DIVIDING, _modules("Softsign") + _functions("softsign")),
-    (_ATTRIBUTE, [("call_function", getattr)]),
+    (_NO_SITE, _modules("ReLU ReLU6 LeakyReLU PReLU SiLU GELU Hardswish Hardsigmoid ELU CELU SELU Mish Softplus")),
     (_OWN_GRADIENT, [("call_module", KeptFunction)]),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What is linear along rows and along columns: upsampling, and averages whose windows are not all alike."""
+"""What is linear along single axes: upsampling, and averages whose windows are not all alike."""
 
 from __future__ import annotations
 
@@ -6,74 +6,81 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .call import Call, Unsupported, lowers
+from .call import Call, Unsupported, each_axis, lowers
 from .lowering import Lowering
 
-_NEAREST, _BILINEAR = ("nearest", "nearest-exact"), ("bilinear",)
+_NEAREST = ("nearest", "nearest-exact")
+_MATRICES = ("linear", "bilinear", "trilinear", "bicubic", "area")
 
 
 @lowers(modules=(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), functions=(F.interpolate, F.upsample))
 def upsample(low: Lowering, call: Call) -> str:
-    """Nearest moves elements, bilinear is a matrix for each axis."""
+    """Nearest moves elements, the others are a matrix for each axis."""
     x = low.value(call.get(0, "input"))
     shape, wanted = low.shape_of(x), low.sample_shape(call.node)
     mode = call.option(3, "mode", "nearest")
-    smoothed = call.module is None and call.get(6, "antialias", False)
-    if len(shape) != 3 or mode not in (*_NEAREST, *_BILINEAR) or smoothed:
-        raise Unsupported(f"mode={mode!r} of samples {shape}; nearest and bilinear of (C, H, W) are supported")
+    if mode not in (*_NEAREST, *_MATRICES):
+        raise Unsupported(f"mode={mode!r}; {', '.join((*_NEAREST, *_MATRICES))} are supported")
     options = {"mode": mode}
-    if mode in _BILINEAR:
+    if mode not in (*_NEAREST, "area"):
         options["align_corners"] = bool(call.option(4, "align_corners", None))
-    axes = enumerate(zip(shape[1:], wanted[1:], _scale_factor(call)))
-    rows, columns = (_matrix(size, to, factor, axis, options) for axis, (size, to, factor) in axes)
-    if mode in _NEAREST:
-        x = gather(low, call, x, 1, rows.argmax(1).tolist(), "rows")
-        return gather(low, call, x, 2, columns.argmax(1).tolist(), "columns")
-    return along_both(low, call, x, rows, columns)
+        options["antialias"] = call.module is None and bool(call.get(6, "antialias", False))
+    axes = len(shape) - 1
+    factors = _scale_factor(call, axes)
+    matrices = [_matrix(n, to, factor, axis, axes, options)
+                for axis, (n, to, factor) in enumerate(zip(shape[1:], wanted[1:], factors))]  # fmt: skip
+    if mode not in _NEAREST:
+        return along(low, call, x, matrices)
+    for axis, matrix in enumerate(matrices, 1):
+        x = gather(low, call, x, axis, matrix.argmax(1).tolist(), f"axis{axis + 1}")
+    return x
 
 
-def _scale_factor(call: Call) -> tuple[float | None, float | None]:
+def _scale_factor(call: Call, axes: int) -> tuple[float | None, ...]:
     """Where a factor is given, torch takes positions from it and not from the sizes."""
     factor = call.option(2, "scale_factor", None)
     recompute = getattr(call.module, "recompute_scale_factor", None) or call.get(5, "recompute_scale_factor")
-    if factor is None or recompute:
-        return None, None
-    return tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
+    return each_axis(None if recompute else factor, axes)
 
 
-def _matrix(size: int, to: int, factor: float | None, axis: int, options: dict) -> Tensor:
+def _matrix(size: int, to: int, factor: float | None, axis: int, axes: int, options: dict) -> Tensor:
     """(to, size): what the interpolation makes of each unit vector."""
-    units = torch.eye(size, dtype=torch.float64)
-    units = units.reshape(1, size, size, 1) if axis == 0 else units.reshape(1, size, 1, size)
-    if factor is None:
-        how = {"size": (to, 1) if axis == 0 else (1, to)}
-    else:
-        how = {"scale_factor": (factor, 1.0) if axis == 0 else (1.0, factor)}
-    return F.interpolate(units, **how, **options).reshape(size, to).T
+
+    def among(value, other) -> tuple:
+        return tuple(value if i == axis else other for i in range(axes))
+
+    # Two elements along the others: torch takes (1, n, n, 1) for channels that come last, and is wrong with antialias.
+    units = torch.eye(size, dtype=torch.float64).reshape(1, size, *among(size, 1)).repeat(1, 1, *among(1, 2))
+    how = {"size": among(to, 2)} if factor is None else {"scale_factor": among(factor, 1.0)}
+    return F.interpolate(units, **how, **options)[(0, slice(None), *among(slice(None), 0))].T
 
 
-def along_both(low: Lowering, call: Call, x: str, rows: Tensor, columns: Tensor) -> str:
-    """``rows @ x @ columns.T`` for every channel of (C, H, W); the last step is the node's."""
-    c, h, w = low.shape_of(x)
-    x = low.emit(call, "linear", (x,), shape=(c, h, len(columns)), suffix=".columns", secrets={"weight": columns})
-    x = low.emit(call, "permute", (x,), shape=(c, len(columns), h), suffix=".turned", dims=(0, 1, 3, 2))
-    x = low.emit(call, "linear", (x,), shape=(c, len(columns), len(rows)), suffix=".rows", secrets={"weight": rows})
-    return low.emit(call, "permute", (x,), shape=(c, len(rows), len(columns)), dims=(0, 1, 3, 2))
+def along(low: Lowering, call: Call, x: str, matrices: list[Tensor]) -> str:
+    """Each matrix (to, size) along one of the last axes, in order; the last step is the node's."""
+    axes = len(matrices)
+    for axis, matrix in reversed([*enumerate(matrices)]):
+        shape = (*low.shape_of(x)[:-1], len(matrix))
+        tag = "" if axes == 1 else f".axis{axis + 2}"
+        x = low.emit(call, "linear", (x,), shape=shape, suffix=tag, secrets={"weight": matrix})
+        if axes > 1:  # the axis goes to the front of those that are left
+            rest = len(shape) - axes
+            dims = (*range(rest + 1), len(shape), *range(rest + 1, len(shape)))
+            x = low.emit(call, "permute", (x,), shape=tuple(shape[d - 1] for d in dims[1:]), dims=dims,
+                         suffix=f"{tag}.turned" if axis else "")  # fmt: skip
+    return x
 
 
 def gather(low: Lowering, call: Call, x: str, axis: int, taken: list[int], tag: str) -> str:
-    """The elements ``taken`` of an axis of the sample, in this order: slices side by side."""
+    """The elements ``taken`` of an axis of the sample, in this order."""
     shape = low.shape_of(x)
     if taken == list(range(shape[axis])):
         return x
-    parts: list[str] = []
-    for i, place in enumerate(sorted({*taken})):
-        index = (*(slice(None),) * (axis + 1), slice(place, place + 1))
-        part = (*shape[:axis], 1, *shape[axis + 1 :])
-        parts.append(low.emit(call, "index", (x,), shape=part, suffix=f".{tag}.{i}", index=index))
-    order = {place: parts[i] for i, place in enumerate(sorted({*taken}))}
-    shape = (*shape[:axis], len(taken), *shape[axis + 1 :])
-    return low.emit(call, "cat", tuple(order[p] for p in taken), shape=shape, suffix=f".{tag}", dim=axis + 1)
+    wanted = (*shape[:axis], len(taken), *shape[axis + 1 :])
+    steps = {b - a for a, b in zip(taken, taken[1:])} or {1}
+    if len(steps) == 1 and min(steps) > 0:
+        part = slice(taken[0], taken[-1] + 1, min(steps))
+        return low.emit(call, "index", (x,), shape=wanted, suffix=f".{tag}", index=(*(slice(None),) * (axis + 1), part))
+    return low.emit(call, "select", (x,), shape=wanted, suffix=f".{tag}", dim=axis + 1, places=tuple(taken))
 
 
 def averages(size: int, kernel: int, stride: int, padding: int, outputs: int, include: bool) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import _extract_tensor_metadata
 
+from ...graph.several import Batch, parts_of
 from ...hybrid.activation import HybridActivation
 
 
@@ -41,7 +42,7 @@ class _AnotherSize(Exception):
 
 
 @torch.no_grad()
-def note_shapes(gm: fx.GraphModule, x: Tensor, name: str) -> None:
+def note_shapes(gm: fx.GraphModule, x: Batch, name: str) -> None:
     """Run a batch, and note in ``meta["tensor_meta"]`` of every node what it gives.
 
     Raises:
@@ -49,9 +50,10 @@ def note_shapes(gm: fx.GraphModule, x: Tensor, name: str) -> None:
     """
     run = _Shapes(gm)
     try:
-        run.run(x.clone())  # the model may write into its input
+        run.run(*(part.clone() for part in parts_of(x)))  # the model may write into its input
     except _AnotherSize as error:
-        wanted = f"{name} (N, {', '.join(map(str, x.shape[1:]))}) are of another size than the masks"
+        sizes = " and ".join(f"(N, {', '.join(map(str, part.shape[1:]))})" for part in parts_of(x))
+        wanted = f"{name} {sizes} are of another size than the masks"
         raise ValueError(f"{wanted}: {error}") from None
     except Exception as error:
         raise ValueError(

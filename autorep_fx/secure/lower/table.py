@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx
+from torch import fx
 
+from ...graph.several import Batch
 from ..program.program import Program
-from . import activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed
+from . import (
+    activation,
+    arithmetic,
+    attention,
+    convolution,
+    join,
+    linear,
+    matmul,
+    moves,
+    norm,
+    parts,
+    pooling,
+    ranged,
+    reduce,
+    resample,
+    shape,
+    transposed,
+    unfold,
+)
 from .fold import fold_affine
 from .lowering import Lowering, Table
 
-FAMILIES = (activation, arithmetic, join, linear, matmul, moves, pooling, resample, shape, transposed)
+FAMILIES = (
+    activation, arithmetic, attention, convolution, join, linear, matmul, moves, norm, parts, pooling, ranged, reduce,
+    resample, shape, transposed, unfold,
+)  # fmt: skip
 
 TABLE: Table = {
     spelling: function
@@ -19,7 +41,7 @@ TABLE: Table = {
 }
 
 
-def lower(gm: fx.GraphModule, x: Tensor) -> Program:
+def lower(gm: fx.GraphModule, x: Batch) -> Program:
     """Lower a graph in eval mode; ``x`` is a batch that it runs on.
 
     Raises:

@@ -1,83 +1,91 @@
-"""Transposed convolutions, and layers of one spatial axis: each as a convolution of two."""
+"""Transposed convolutions, as a convolution that makes all elements between two of the input at once."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from .call import Call, Unsupported, lowers
-from .linear import _pair, _weights
+from .call import Call, each_axis, lowers
+from .convolution import convolve, pad
+from .linear import weights
 from .lowering import Lowering
 
 
-@lowers(modules=(nn.ConvTranspose2d,), functions=(F.conv_transpose2d, torch.conv_transpose2d))
-def conv_transpose2d(low: Lowering, call: Call) -> str:
-    """Zeros between the elements, then a convolution with the weights turned round."""
-    if isinstance(call.get(1, "weight"), fx.Node):
-        raise Unsupported("its weights are computed from the input; only constant weights are supported")
+@lowers(modules=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        functions=(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d))  # fmt: skip
+def conv_transpose(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
-    weight, bias = _weights(call)
-    stride, padding = _pair(call.option(3, "stride", 1)), _pair(call.option(4, "padding", 0))
-    groups, dilation = call.option(6, "groups", 1), _pair(call.option(7, "dilation", 1))
-    shape = low.sample_shape(call.node)
-    x = _spread(low, call, x, stride)
-    c, h, w = low.shape_of(x)
-    kernel = weight.shape[2:]
-    before = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding)]
-    # As many behind as give the shape: output_padding is among them.
-    after = [to - 1 - (n - 1) + d * (k - 1) - b
-             for to, n, d, k, b in zip(shape[1:], (h, w), dilation, kernel, before)]  # fmt: skip
-    pads = (before[1], after[1], before[0], after[0])
-    if any(pads):
-        x = low.emit(call, "pad", (x,), shape=(c, h + before[0] + after[0], w + before[1] + after[1]), suffix=".pad",
-                     pads=pads)  # fmt: skip
-    return low.emit(call, "conv2d", (x,), secrets={"weight": _turned(weight, groups), "bias": bias}, stride=(1, 1),
-                    padding=(0, 0), dilation=dilation, groups=groups)  # fmt: skip
+    weight, bias = weights(call)
+    axes = weight.dim() - 2
+    stride, padding, dilation = (
+        each_axis(call.option(*option), axes) for option in ((3, "stride", 1), (4, "padding", 0), (7, "dilation", 1))
+    )
+    return transposed(low, call, x, weight, bias, stride, padding, dilation, call.option(6, "groups", 1))
 
 
-def _spread(low: Lowering, call: Call, x: str, stride: tuple[int, int]) -> str:
-    """``stride - 1`` zeros between neighbours."""
-    if stride == (1, 1):
+def transposed(low: Lowering, call: Call, x: str, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple,
+               dilation: tuple, groups: int) -> str:  # fmt: skip
+    """By ``weight`` (I, O / groups, *kernel); the last step is the node's.
+
+    With a stride of s an element ``s q + r`` of the result takes every s-th of the kernel's elements, those from r on:
+    s convolutions of the input, whose results are channels of one and are then put between each other.
+    """
+    outputs, *sizes = low.sample_shape(call.node)
+    weight = _turned(weight, groups)
+    room, firsts, counts = [], [], []
+    for axis, (n, to, s, p, d) in enumerate(zip(low.shape_of(x)[1:], sizes, stride, padding, dilation)):
+        if s > 1 and d > 1:  # taps of one phase are no even steps apart
+            weight, d = _spread(weight, axis + 2, d), 1
+        reach = d * (-(-weight.shape[axis + 2] // s) - 1)
+        first, end = p // s, (p + to - 1) // s
+        room.append((reach - first, end - (n - 1)))
+        firsts.append(p - s * first)
+        counts.append(end - first + 1)
+    x = pad(low, call, x, room)
+    phases = math.prod(stride)
+    matrix = _phases(weight, stride)
+    dilation = tuple(1 if s > 1 else d for s, d in zip(stride, dilation))
+    ones = (1,) * len(stride)
+    bias = None if bias is None else bias.repeat_interleave(phases)
+    x = convolve(low, call, x, matrix, bias, ones, (0,) * len(stride), dilation, groups,
+                 (outputs * phases, *counts), "" if phases == 1 else ".phases")  # fmt: skip
+    if phases == 1:
         return x
-    (c, h, w), (sh, sw) = low.shape_of(x), stride
-    x = low.emit(call, "reshape", (x,), shape=(c, h, 1, w, 1), suffix=".apart")
-    x = low.emit(call, "pad", (x,), shape=(c, h, sh, w, sw), suffix=".zeros", pads=(0, sw - 1, 0, 0, 0, sh - 1))
-    x = low.emit(call, "reshape", (x,), shape=(c, h * sh, w * sw), suffix=".spread")
-    return low.emit(call, "pad", (x,), shape=(c, (h - 1) * sh + 1, (w - 1) * sw + 1), suffix=".end",
-                    pads=(0, 1 - sw, 0, 1 - sh))  # fmt: skip
+    between = [n for pair in zip(counts, stride) for n in pair]
+    apart = (outputs, *stride, *counts)
+    x = low.emit(call, "reshape", (x,), shape=apart, suffix=".apart")
+    dims = [i for axis in range(len(stride)) for i in (2 + len(stride) + axis, 2 + axis)]
+    x = low.emit(call, "permute", (x,), shape=(outputs, *between), suffix=".between", dims=(0, 1, *dims))
+    wide = tuple(n * s for n, s in zip(counts, stride))
+    crop = [(-first, first + to - n) for first, to, n in zip(firsts, sizes, wide)]
+    x = low.emit(call, "reshape", (x,), shape=(outputs, *wide), suffix=".wide" if any(map(any, crop)) else "")
+    return pad(low, call, x, crop, "")
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:
-    """(inputs, outputs / groups, h, w) as (outputs, inputs / groups, h, w), rows and columns the other way round."""
-    inputs, outputs = weight.shape[:2]
-    split = weight.reshape(groups, inputs // groups, outputs, *weight.shape[2:]).transpose(1, 2)
-    return split.reshape(groups * outputs, inputs // groups, *weight.shape[2:]).flip(2, 3)
+    """(inputs, outputs / groups, *kernel) as (outputs, inputs / groups, *kernel)."""
+    inputs, outputs, *kernel = weight.shape
+    split = weight.reshape(groups, inputs // groups, outputs, *kernel).transpose(1, 2)
+    return split.reshape(groups * outputs, inputs // groups, *kernel)
 
 
-@lowers(modules=(nn.Conv1d,), functions=(F.conv1d, torch.conv1d))
-def conv1d(low: Lowering, call: Call) -> str:
-    x = low.value(call.get(0, "input"))
-    weight, bias = _weights(call)
-    if call.module is not None and call.module.padding_mode != "zeros":
-        raise Unsupported(f"padding_mode={call.module.padding_mode!r}; only 'zeros' is supported; give it "
-                          "F.pad(x, (n, n), mode) and padding=0")  # fmt: skip
-    options = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
-    stride, padding, dilation = (_one(call.option(*option)) for option in options)
-    if padding == "same":
-        total = dilation * (weight.shape[2] - 1)
-        if total % 2:
-            raise Unsupported("padding='same' with an even kernel; pad the input and use padding=0")
-        padding = total // 2
-    padding = 0 if padding == "valid" else padding
-    c, n = low.shape_of(x)
-    x = low.emit(call, "reshape", (x,), shape=(c, 1, n), suffix=".row")
-    shape = low.sample_shape(call.node)
-    x = low.emit(call, "conv2d", (x,), shape=(shape[0], 1, shape[1]), suffix=".conv",
-                 secrets={"weight": weight.unsqueeze(2), "bias": bias}, stride=(1, stride), padding=(0, padding),
-                 dilation=(1, dilation), groups=call.option(6, "groups", 1))  # fmt: skip
-    return low.emit(call, "reshape", (x,))
+def _spread(weight: Tensor, axis: int, dilation: int) -> Tensor:
+    """``dilation - 1`` zeros between the elements of an axis."""
+    size = weight.shape[axis]
+    wide = weight.new_zeros(*weight.shape[:axis], dilation * (size - 1) + 1, *weight.shape[axis + 1 :])
+    return wide.index_copy(axis, torch.arange(size) * dilation, weight)
 
 
-def _one(value):
-    return value[0] if isinstance(value, (tuple, list)) else value
+def _phases(weight: Tensor, stride: tuple) -> Tensor:
+    """(outputs * all strides, inputs, *taps), the taps of each phase the other way round."""
+    outputs, inputs, *kernel = weight.shape
+    pads = [n for k, s in zip(reversed(kernel), reversed(stride)) for n in (0, -k % s)]
+    apart = [n for k, s in zip(kernel, stride) for n in (-(-k // s), s)]
+    split = F.pad(weight, pads).reshape(outputs, inputs, *apart)
+    axes = range(len(stride))
+    split = split.permute(0, *(3 + 2 * i for i in axes), 1, *(2 + 2 * i for i in axes))
+    taps = split.shape[2 + len(stride) :]
+    return split.reshape(-1, inputs, *taps).flip([2 + i for i in axes])

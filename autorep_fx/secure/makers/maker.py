@@ -72,10 +72,12 @@ class StepOffline:
     Attributes:
         sent: bytes, by party, headers included.
         seconds: of the slowest party, without the network.
+        link_seconds: that what it sends occupies the network between client and server.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    link_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,14 @@ class Offline:
     Attributes:
         steps: by name.
         sent: bytes of all, by party, those beside the steps among them.
+        rounds: messages that wait for one another.
         seconds: predicted, the network included.
         setup: bytes once a session, by party, greetings not counted.
     """
 
     steps: dict[str, StepOffline]
     sent: dict[str, int]
+    rounds: int
     seconds: float
     setup: dict[str, int]
 
@@ -105,12 +109,14 @@ class Maker(ABC):
         helpers: roles beside "client" and "server".
         comparisons: which variants of a comparison it has correlations for.
         together: whether inferences that are prepared at once cost less than one after the other.
+        nearest: whether a truncated value is rounded to the nearest of what is near it (plan/rounding.py).
     """
 
     name: ClassVar[str]
     helpers: ClassVar[tuple[str, ...]]
     comparisons: ClassVar[tuple[str, ...]]
     together: ClassVar[bool] = False
+    nearest: ClassVar[bool] = False
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -139,6 +145,11 @@ class Maker(ABC):
                 "knows the masks; compile without checked=True to run without one"
             )
         return (CHECKED,)
+
+    def saves_together(self, plan: Plan) -> bool:
+        """Whether inferences of a plan that are prepared at once cost less than one after the other: those of a checked
+        one do, as one challenge asks about all of them."""
+        return self.together or plan.checked
 
     @abstractmethod
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> Any:

@@ -7,10 +7,12 @@ from collections import deque
 import numpy as np
 
 from ..correlations.prepared import Prepared, Shares
+from ..correlations.tags import KEY
 from ..link.channel import Channel
 from ..plan import linear, local, wire
 from ..plan.plan import Plan, Step
-from ..plan.ring import elements, narrowed
+from ..plan.ring import U64, elements, narrowed
+from .check import Heard
 from .party import Party
 from .table import evaluate
 from .talk import Talk
@@ -21,7 +23,8 @@ class Server(Party):
     """Links: ``client``, and those that the maker of correlations needs.
 
     Online, per map: ``M' = W M + V``, with ``V = U + h + bias`` from the offline phase; per activation it sends
-    ``m = M + s`` and receives the client's part of the next blinded wire.
+    ``m = M + s`` and receives the client's part of the next blinded wire. In a checked plan it asks the client about
+    all that it said before it gives its half of the output (check.py).
     """
 
     def __init__(self, plan: Plan, weights: Weights, **links: Channel):
@@ -44,8 +47,10 @@ class Server(Party):
 
         Raises:
             PartyError: ``prepared`` was used before.
+            CheckFailed: the plan is checked, and the client's messages are not what they should be.
         """
         batch, (masks, shares) = prepared.batch, prepared.take()
+        heard = Heard(shares.pop(self.plan.input.name)[KEY]) if self.plan.checked else None
         self.start_counting()
         client, gone = Talk(self.links["client"]), self.plan.last_uses()
         values: dict[str, np.ndarray] = {}
@@ -56,9 +61,11 @@ class Server(Party):
         def value(name: str) -> np.ndarray:
             while name not in values:
                 index, found, share = waiting.popleft()
-                answer = np.empty_like(share)
+                answer = np.empty(share.shape, share.dtype if heard is None else U64)
                 client.receive(index, answer)
-                share += answer
+                if heard is not None:
+                    heard.hear(index, answer)
+                share += narrowed(answer, 8 * share.itemsize)
                 values[found] = share
             return values[name]
 
@@ -81,17 +88,23 @@ class Server(Party):
                 wires = [narrowed(x, step.attrs["wire"]) for x in inputs]
                 wire_of = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
                 masked = (wire_of + masks.pop(step.name)).reshape(batch, -1)
-                self._activate(index, step, masked, shares.pop(step.name), waiting, client)
+                if not step.answered and heard is not None:
+                    if waiting:
+                        value(waiting[-1][1])  # a challenge comes after all that it is about, used or not
+                    heard.check(client)
+                self._activate(index, step, masked, shares.pop(step.name), waiting, client, heard)
             for name in gone.get(step.name, ()):
                 del values[name]
 
-    def _activate(
-        self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque, client: Talk
-    ) -> None:
+    def _activate(self, index: int, step: Step, masked: np.ndarray, shares: Shares, waiting: deque, client: Talk,
+                  heard: Heard | None) -> None:  # fmt: skip
         exchange = client.exchange(index)
         if not step.answered:
             client.send(index, masked, evaluate(step, masked, shares, party=0, exchange=exchange))
             return
         client.send(index, masked)
-        share = evaluate(step, masked, shares, party=0, exchange=exchange)
+        if heard is None:
+            share = evaluate(step, masked, shares, party=0, exchange=exchange)
+        else:
+            share = heard.evaluate(index, step, masked, shares, client)
         waiting.append((index, step.name, share.reshape(len(masked), *step.shape)))

@@ -67,7 +67,7 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
 def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Exchange) -> Iterator[np.ndarray]:
     """This party's share of ``[x >= knot]`` for every knot, in turn."""
     a, k, ring = step.attrs, kernel(), elements(step.width)
-    at = [m - m.dtype.type((knot << a["shift"]) % 2 ** a["wire"]) for knot in a["knots"]]
+    at = wire.moved(step, m)
     if a["comparison"] == "gmw":
         n = len(m)
         v = gmw.open_drelu(at, a["shift"], a["window"], shares, party, exchange)
@@ -76,8 +76,11 @@ def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Excha
             yield np.where(public, -own, own) + (public if party == 0 else ring.type(0))
         return
     low = U64((1 << (a["window"] - 1)) - 1)
-    for v in at:
+    for i, v in enumerate(at):
         window = k.window(v[None], None, shift=a["shift"], bits=a["window"])[0]
-        found = k.eval_dcf(shares["key"], shares["root"], window & low, party=party)[:, 0]
+        if "compared" in shares:
+            found = shares["compared"][i, :, 0]
+        else:
+            found = k.eval_dcf(shares["key"], shares["root"], window & low, party=party)[:, 0]
         top = window > low
         yield np.where(top, shares["high"] - found, ring.type(party == 0) - shares["high"] + found)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..link.channel import Channel
+from ..plan.ring import elements
 
 #: Sends this party's numbers and returns the other's, which are as many.
 Exchange = Callable[[np.ndarray], np.ndarray]
@@ -26,11 +27,19 @@ class Talk:
         """Fill contiguous arrays from the next message."""
         self._channel.receive(step, *arrays)
 
-    def exchange(self, step: int) -> Exchange:
-        """For what both say at once in the middle of a step."""
+    def gone(self) -> bool:
+        """As of the channel."""
+        return self._channel.gone()
+
+    def allow_a_message(self) -> None:
+        """As of the channel."""
+        self._channel.allow_a_message()
+
+    def exchange(self, step: int, theirs_width: int | None = None) -> Exchange:
+        """For what both say at once in the middle of a step; the other's numbers have so many bits, or as many."""
 
         def exchanged(mine: np.ndarray) -> np.ndarray:
-            theirs = np.empty_like(mine)
+            theirs = np.empty(mine.shape, mine.dtype if theirs_width is None else elements(theirs_width))
             self._channel.exchange(step, np.ascontiguousarray(mine), theirs)
             return theirs
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...text import table
 from .input_range import InputRange
-from .plan import Plan
+from .plan import Plan, Step
 
 #: Rooms of the masked wires of a step, of which a product has two.
 RINGS = ("ring", "second ring")
@@ -67,14 +67,19 @@ class InputHeadroom:
 
 def input_headroom(plan: Plan, values: np.ndarray) -> InputHeadroom:
     """How far values and statistics of a batch in float64 are from the middle of their range, in half spans."""
-    within, name = InputRange.of_plan(plan), plan.input.name
+    given = plan.given(values)
+    return InputHeadroom(tuple(use for step in plan.inputs for use in _uses(step, given[step.name])))
+
+
+def _uses(step: Step, values: np.ndarray) -> list[Use]:
+    within, name = InputRange.of_step(step), step.name
     shape = (1, -1, *(1,) * (values.ndim - 2)) if values.ndim > 1 else (1,)
     low, high = (end.reshape(shape) for end in within.admitted)
     uses = [Use(name, "range", _away(values, low, high), float(np.abs(values).max()), float(within.largest.max()))]
     for statistic, (least, most) in within.statistics.items():
         found = within.of_samples(values)[statistic]
         uses.append(Use(name, statistic, _away(found, np.array(least), np.array(most)), float(found.max()), most))
-    return InputHeadroom(tuple(uses))
+    return uses
 
 
 def _away(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from ...text import brief
 from ..program.program import Program, Step
 from .plan import Plan
+from .plan import Step as PlanStep
 
 #: By how much of its span each channel's range is wider than what the examples show, on either side.
 PAD = 0.25
@@ -37,20 +38,22 @@ _ENOUGH = 64
 _ALIKE, _NARROW = 8.0, 0.25
 
 #: Operations that leave axis 1 what it is where they leave its size.
-_LEAVE = ("add_number", "add_private", "scale", "add", "mul", "hybrid", "affine", "pad", "index", "reshape", "cat",
-          "avg_pool2d", "max_pool2d")  # fmt: skip
+_LEAVE = ("add_number", "add_private", "scale", "add", "mul", "hybrid", "affine", "pad", "index", "select", "reshape",
+          "cat", "avg_pool2d", "max_pool2d")  # fmt: skip
 
 
-def has_channels(program: Program) -> bool:
-    """Whether axis 1 of a program's input is a channel, with units of its own, and not time, rows or features.
+def has_channels(program: Program, name: str | None = None) -> bool:
+    """Whether axis 1 of a program's input (of the first, without a name) is a channel, with units of its own, and not
+    time, rows or features.
 
     Where layers read it so (a convolution, a batch norm); of pictures also where nothing tells, but not if the model
     moves the axis first, as channels that come last are moved. Of rows (N, F) it never is.
     """
-    shape = program.public.input_shape
+    name = program.public.input if name is None else name
+    shape = program.public.inputs[name]
     if len(shape) < 2:
         return False
-    same, moved = {program.public.input}, False
+    same, moved = {name}, False
     for step in program.steps:
         if not same & {*step.inputs}:
             continue
@@ -120,9 +123,18 @@ class InputRange:
 
     @staticmethod
     def of_plan(plan: Plan) -> InputRange:
-        """What a plan publishes."""
-        a = plan.input.attrs
+        """What a plan of one input publishes."""
+        return InputRange.of_step(plan.input)
+
+    @staticmethod
+    def of_step(step: PlanStep) -> InputRange:
+        """What a plan publishes of one of its inputs."""
+        a = step.attrs
         return InputRange(np.array(a["low"], np.float64), np.array(a["high"], np.float64), dict(a["statistics"]))
+
+    def of(self, name: str) -> InputRange:
+        """That of one of the inputs (input_ranges.py); here there is but one."""
+        return self
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -40,6 +40,47 @@ def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64
     return expanded.reshape(step.shape)
 
 
+def pack_transposed(step: Step, weight: np.ndarray, *, bits: int = 64) -> Any:
+    """The same for :func:`apply_transposed`, public part and all."""
+    kind, weight = step.attrs["kind"], narrowed(weight, step.width)
+    if kind == "conv2d":
+        groups = step.attrs["groups"]
+        outputs, inputs, *window = weight.shape
+        turned = weight.reshape(groups, outputs // groups, inputs, *window).swapaxes(1, 2)[..., ::-1, ::-1]
+        turned = np.ascontiguousarray(turned.reshape(groups * inputs, outputs // groups, *window))
+        return kernel().pack_weight(turned, groups=groups, weight_bits=bits)
+    if kind == "linear":
+        return kernel().pack_weight(np.ascontiguousarray(weight.T), weight_bits=bits)
+    return pack(step, weight, public=True)
+
+
+def apply_transposed(step: Step, packed: Any, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``W^T y``, (N, ...) of ``shape``, the input's: ``<y, W x> = <W^T y, x>``."""
+    a = step.attrs
+    if a["kind"] == "conv2d":
+        return kernel().conv2d(_spread(step, y, shape), packed, dilation=a["dilation"])
+    if a["kind"] == "linear":
+        return kernel().linear(np.ascontiguousarray(y).reshape(-1, y.shape[-1]), packed).reshape(len(y), *shape)
+    return packed * y
+
+
+def _spread(step: Step, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What a convolution by the turned weights makes the transposed one of: zeros between elements, where there is a
+    stride, and around them, as far as the kernel reaches."""
+    a, window = step.attrs, step.attrs["weight_shape"][2:]
+    reach = [d * (k - 1) for d, k in zip(a["dilation"], window)]
+    spread = np.zeros((*y.shape[:2], *(size + r for size, r in zip(shape[1:], reach))), y.dtype)
+    taken, put = [slice(None)] * 2, [slice(None)] * 2
+    for size, r, padding, stride, n in zip(spread.shape[2:], reach, a["padding"], a["stride"], y.shape[2:]):
+        begin = r - padding  # of the first element; what would lie outside is of windows that see padding alone
+        first = max(-(begin // stride), 0)
+        last = max(min(n, -((begin - size) // stride)), first)
+        taken.append(slice(first, last))
+        put.append(slice(begin + first * stride, max(begin + (last - 1) * stride + 1, 0), stride))
+    spread[tuple(put)] = y[tuple(taken)]
+    return spread
+
+
 def prepare(step: Step, packed: Any, shape: tuple[int, ...]) -> None:
     """Do now what the first :func:`apply` to an input of this shape (N, ...) would do about the weight."""
     a = step.attrs

@@ -101,5 +101,6 @@ LOCAL: dict[str, Callable[..., np.ndarray]] = {
     "put": _put,
     "permute": lambda step, x: x.transpose(step.attrs["dims"]),
     "index": lambda step, x: x[step.attrs["index"]],
+    "select": lambda step, x: x.take(np.array(step.attrs["places"]), step.attrs["dim"]),
     "cat": lambda step, *parts: np.concatenate(parts, step.attrs["dim"]),
 }  # fmt: skip

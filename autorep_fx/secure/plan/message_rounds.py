@@ -34,6 +34,11 @@ def message_rounds(plan: Plan) -> dict[str, int]:
         if step.op == "input":
             depth = server = max(server, client + 1)
         elif step.op == "output":
+            if plan.checked:  # a challenge behind the last message, and its answer
+                if waiting:
+                    need(waiting[-1][0])
+                client = max(client, server + 1)
+                server = max(server, client + 1)
             depth = client = max(client, server + 1)
         if step.answered:
             if wire.exchanges(step) and waiting:

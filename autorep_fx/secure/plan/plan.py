@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...text import brief, shape, table
+from ...text import brief, shape, shapes, table
 from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
@@ -56,12 +56,17 @@ class Step:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @cached_property
     def lifts(self) -> np.ndarray:
         """Bits by which the result of each kept position is shifted up, (K,), where some are (fold_squares.py)."""
         return np.array(self.attrs["lifts"])[self.attrs["kept"] // (self.size // self.shape[0])]
+
+    @cached_property
+    def lifted(self) -> Step:
+        """The same with its result in a ring of 64 bits; see :attr:`Plan.lifted`."""
+        return replace(self, width=64)
 
     @property
     def masked(self) -> bool:
@@ -109,9 +114,29 @@ class Plan:
     steps: tuple[Step, ...]
     checked: bool = False
 
+    @cached_property
+    def lifted(self) -> Plan:
+        """The same with every result in a ring of 64 bits, as the client of a checked plan computes it: numbers whose
+        low bits are what the plan says."""
+        return replace(self, steps=tuple(step.lifted for step in self.steps))
+
     @property
     def input(self) -> Step:
+        """The first, or the only one."""
         return self.steps[0]
+
+    @cached_property
+    def inputs(self) -> tuple[Step, ...]:
+        """Each is a message of its own; they begin the plan, and go out one behind the other."""
+        return tuple(step for step in self.steps if step.op == "input")
+
+    def given(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The inputs of a batch by the names of their steps: of several, rows (N, P) are taken apart."""
+        if len(self.inputs) == 1:
+            return {self.input.name: x}
+        ends = np.cumsum([step.size for step in self.inputs])[:-1]
+        parts = zip(self.inputs, np.split(x.reshape(len(x), -1), ends, 1))
+        return {step.name: part.reshape(len(x), *step.shape) for step, part in parts}
 
     @property
     def output(self) -> Step:
@@ -157,9 +182,8 @@ class Plan:
 
     def __repr__(self) -> str:
         checked = ", checked" if self.checked else ""
-        return (
-            f"Plan({len(self.steps)} steps, {shape(self.input.shape, 'N')} -> {shape(self.output.shape, 'N')}{checked})"
-        )
+        inputs = shapes((step.shape for step in self.inputs), "N")
+        return f"Plan({len(self.steps)} steps, {inputs} -> {shape(self.output.shape, 'N')}{checked})"
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "width", "frac_bits", "wire", "messages", "public")]

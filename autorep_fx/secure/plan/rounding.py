@@ -10,6 +10,9 @@ from ...text import brief
 from .plan import Step
 from .ring import elements, signed
 
+#: By how many units a truncated value is off from the exact one at most, whichever way it is truncated.
+MOST_UNITS = 1.5
+
 #: Deep networks: a bound that says nothing, but stays a number where it is squared.
 NO_BOUND = 1e100
 
@@ -19,8 +22,9 @@ class Rounding:
     """What becomes of the bits that a truncation drops; the two ways have the same bound.
 
     By masks of which the dealer knows all bits: the floor, or one more with the probability that the dropped bits say
-    (variance 1/6 of a unit on average). By halves of a mask whose low bits nobody puts together: to the nearest, once a
-    number is added that is the difference of two uniform ones (variance 1/4).
+    (variance 1/6 of a unit on average, off by less than one). By halves of a mask whose low bits nobody puts
+    together: to the nearest, once a number is added that is the difference of two uniform ones (variance 1/4, off by up
+    to 1.5 units).
 
     Attributes:
         nearest: the second way.

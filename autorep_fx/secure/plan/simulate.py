@@ -55,9 +55,11 @@ def simulate(
     return _walk(plan, numbers, x, Rounding(nearest, rng))[0]
 
 
-def watch(plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See) -> None:
+def watch(
+    plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See, *, nearest: bool = False
+) -> None:
     """:func:`simulate`, and show ``see`` the value of every step, once it is there; it may add to it."""
-    _walk(plan, numbers, x, Rounding(rng=rng), see)
+    _walk(plan, numbers, x, Rounding(nearest, rng), see)
 
 
 def _walk(
@@ -70,8 +72,9 @@ def _walk(
     gone = plan.last_uses()
     values: dict[str, np.ndarray] = {}
     bounds: dict[str, np.ndarray] = {}
+    inputs = plan.given(x)
     for step in plan.steps:
-        given = [values[name] for name in step.inputs] or [x]
+        given = [inputs[step.name]] if step.op == "input" else [values[name] for name in step.inputs]
         errors = [bounds[name] for name in step.inputs]
         own = numbers.get(step.name, Numbers())
         values[step.name], bounds[step.name] = OPERATIONS[step.op].simulate(step, given, errors, own, rounding)

@@ -34,11 +34,12 @@ def check_plan(plan: Plan) -> Plan:
     ops = [step.op for step in plan.steps]
     if len(ops) < 2 or len(ops) > checks.STEPS or ops[0] != "input" or ops[-1] != "output":
         raise FormatError(f"the plan must be an input, at most {checks.STEPS} steps, and an output")
+    inputs = next(i for i, op in enumerate(ops) if op != "input")
     known: dict[str, Shape] = {}
     exponents: dict[str, int] = {}
     widths: dict[str, int] = {}
     for i, step in enumerate(plan.steps):
-        if (step.op == "input") != (i == 0) or (step.op == "output") != (i == len(ops) - 1):
+        if (step.op == "input") != (i < inputs) or (step.op == "output") != (i == len(ops) - 1):
             raise FormatError(f"step '{step.name}' is a second {step.op}")
         check(step.frac_bits, EXPONENT, f"'frac_bits' of step '{str(step.name)[:60]}'")
         check(step.width, WIDTH, f"'width' of step '{str(step.name)[:60]}'")

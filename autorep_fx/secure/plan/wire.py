@@ -35,6 +35,12 @@ def points(step: Step) -> tuple[int, ...]:
     return tuple(round(point) << (step.frac_bits - step.attrs["align"]) for point in kind.points)
 
 
+def moved(step: Step, m: np.ndarray) -> list[np.ndarray]:
+    """Masked values less each of these points."""
+    by = [(point << step.attrs["shift"]) % 2 ** step.attrs["wire"] for point in points(step)]
+    return [m if point == 0 else m - m.dtype.type(point) for point in by]
+
+
 def slope(step: Step) -> int | None:
     """Of a kept position below zero, as a whole number with ``align`` fractional bits; None: its kind has none."""
     kind = EXACT.get(step.attrs["kind"])
@@ -61,8 +67,8 @@ def wire_bits(step: Step) -> int:
 
 
 def exponents(step: Step) -> tuple[int, ...]:
-    """Of all masked wires."""
-    return step.attrs.get("exponents") or (wire_bits(step),)
+    """Of all masked wires that are truncated."""
+    return step.attrs.get("exponents") or ((wire_bits(step),) if "shift" in step.attrs else ())
 
 
 def truncated_arrays(step: Step, batch: int) -> Arrays:

@@ -70,7 +70,7 @@ class _Climb:
     """Inputs of the range that grow towards one value after another."""
 
     def __init__(self, program: Program, within: InputRange, examples: Tensor, draw: torch.Generator):
-        shape = program.public.input_shape
+        shape = program.public.sample_shape
         by_channel_shape = (-1, *(1,) * (len(shape) - 1)) if shape else ()
         ends = (torch.from_numpy(end).float().reshape(by_channel_shape) for end in (within.low, within.high))
         self.low, self.high = (end.expand(shape) for end in ends)
@@ -111,7 +111,8 @@ class _Climb:
         be derived by."""
         program = self.program
         with torch.enable_grad():
-            values = {program.public.input: x.clone().requires_grad_()}
+            given = x.clone().requires_grad_()
+            values = program.public.given(given)
             for step in program.steps:
                 if target in values:
                     break
@@ -120,7 +121,7 @@ class _Climb:
         found = {name: by_channel(value.detach().nan_to_num(nan=math.inf)) for name, value in values.items()}
         most = float(torch.finfo(torch.float32).max)
         reach = {name: np.minimum(value.astype(np.float64), most) for name, value in found.items()}
-        return reach, largest, values[program.public.input]
+        return reach, largest, given
 
     @staticmethod
     def _slope(largest: Tensor, at: Tensor) -> Tensor:

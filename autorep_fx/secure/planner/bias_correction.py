@@ -60,12 +60,17 @@ def _all_but_channels(axes: int) -> tuple[int, ...]:
 
 
 def centered(
-    plan: Plan, numbers: Mapping[str, Numbers], examples: np.ndarray, exact: Mapping[str, Tensor]
+    plan: Plan,
+    numbers: Mapping[str, Numbers],
+    examples: np.ndarray,
+    exact: Mapping[str, Tensor],
+    *,
+    nearest: bool = False,
 ) -> dict[str, Numbers]:
     """The server's numbers with every layer's mean put right.
 
-    exact: values of the program on ``examples`` by name.
+    exact: values of the program on ``examples`` by name. nearest: as of :func:`~..plan.simulate.simulate`.
     """
     centering = Centering(numbers, means(exact))
-    watch(plan, numbers, examples, np.random.default_rng(0), centering.see)
+    watch(plan, numbers, examples, np.random.default_rng(0), centering.see, nearest=nearest)
     return centering.numbers

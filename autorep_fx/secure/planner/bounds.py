@@ -1,8 +1,8 @@
 """What no input of the range exceeds in the ring: interval arithmetic over the chosen exponents, roundings included.
 
 Every bound is on the absolute value of a result as it is computed: with weights rounded to their bits, constants and
-the input to half a unit of their exponents, and truncated values up to one unit off. What a float64 sum of positive
-terms may itself be off is covered by ``_SLACK``.
+the input to half a unit of their exponents, and truncated values up to one unit and a half off, as they may be without
+a dealer. What a float64 sum of positive terms may itself be off is covered by ``_SLACK``.
 """
 
 from __future__ import annotations

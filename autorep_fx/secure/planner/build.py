@@ -17,10 +17,10 @@ def build(program: Program, reach: Reach, limits: Limits, margins: Margins, whol
     whole: sites of which all positions travel, also where some are lines. extremes: what there is to be room for.
     """
     b, public = Builder(program, reach, limits, margins, whole, gains, extremes), program.public
-    scale = whole_bits(b.reach(public.input))
-    most = min(limits.input + max(scale, 0), limits.fraction + scale)
-    b.add(Node(public.input, "input", [], public.input_shape, bits=0, most=most, scale=scale,
-               gain=gains.rounded(public.input)))  # fmt: skip
+    for name, shape in public.inputs.items():
+        scale = whole_bits(b.reach(name))
+        most = min(limits.input + max(scale, 0), limits.fraction + scale)
+        b.add(Node(name, "input", [], shape, bits=0, most=most, scale=scale, gain=gains.rounded(name)))
     for step in public.steps:
         SOURCES[step.op].build(b, step)
     largest = b.reach(public.output)

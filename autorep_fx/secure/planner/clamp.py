@@ -33,19 +33,33 @@ _WIRE = WIDTHS[0]
 
 
 def most_bits(within: InputRange) -> int:
-    """Fractional bits that a clamped input may have: its range is an exact truncated value on its wires then."""
+    """Fractional bits that a clamped input may have: its range is an exact truncated value on its wires then. Of
+    several inputs, all of them."""
     low, high = within.admitted
     return _WIRE - SPARE - 1 - whole_bits(float((high - low).max(initial=0.0)))
 
 
 def clamped(plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Plan, dict[str, Numbers]]:
-    """The same plan with its input clipped; what read it reads what is left of it, by the same name.
+    """The same plan with its inputs clipped; what read one reads what is left of it, by the same name.
 
     Raises:
-        CompileError: the range is too wide for that.
+        CompileError: a range is too wide for that.
     """
-    asked, name, exponent = plan.input, plan.input.name, plan.input.frac_bits
-    within = InputRange.of_plan(plan)
+    first, behind, found = [], [], {}
+    for step in plan.inputs:
+        (asked, *steps), constants = _clipped(step)
+        first.append(asked)
+        behind.append(steps)
+        found |= constants
+    # Side by side, so that what is said of one waits for nothing of another.
+    between = [step for row in zip(*behind) for step in row]
+    steps = (*first, *between, *plan.steps[len(first) :])
+    return replace(plan, steps=steps), {**found, **numbers}
+
+
+def _clipped(asked: Step) -> tuple[list[Step], dict[str, Numbers]]:
+    """The steps of one input, and the server's numbers for them."""
+    name, exponent, within = asked.name, asked.frac_bits, InputRange.of_step(asked)
     if exponent > most_bits(within):
         raise CompileError(f"an input range of {within.low.min():.4g} to {within.high.max():.4g} is too wide to be "
                            f"clipped to; give a narrower input_range, or clamp=False")  # fmt: skip
@@ -65,7 +79,7 @@ def clamped(plan: Plan, numbers: Mapping[str, Numbers]) -> tuple[Plan, dict[str,
         steps.append(Step(after, op, (before,), asked.shape, exponent, width, attrs))
     added = {names[1]: U64(0) - low, names[3]: high - low, names[5]: high}
     found = {step: Numbers(constant=np.ascontiguousarray(constant)) for step, constant in added.items()}
-    return replace(plan, steps=(*steps, *plan.steps[1:])), {**found, **numbers}
+    return steps, found
 
 
 def is_clamped(plan: Plan) -> bool:

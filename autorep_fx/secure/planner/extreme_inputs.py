@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from ..plan.input_range import InputRange
+from ..plan.input_ranges import InputRanges
 
 #: Random patterns of each kind.
 _RANDOM = 3
 
 
 def probes(within: InputRange, shape: tuple[int, ...]) -> np.ndarray:
-    """(M, *shape) float64; the same for the same arguments."""
+    """(M, *shape) float64; the same for the same arguments. Of several inputs, rows of pictures of each."""
+    if isinstance(within, InputRanges):
+        each = [probes(part, within.shapes[name]) for name, part in within.parts.items()]
+        # The ends of one beside the other ends of the next.
+        order = np.arange(max(map(len, each)))
+        rows = [found[(order + i) % len(found)].reshape(len(order), -1) for i, found in enumerate(each)]
+        return np.concatenate(rows, 1)
     rng = np.random.default_rng(0)
     patterns = _pictures(shape, rng) if len(shape) >= 3 else _vectors(shape, rng)
     by_channel = (-1, *(1,) * (len(shape) - 1)) if shape else ()

@@ -17,12 +17,14 @@ from torch import Tensor
 from ...errors import CompileError
 from ..cost.cost import plan_cost
 from ..link.network import Network
+from ..makers.maker import Maker
 from ..plan import wire
 from ..plan.input_range import InputRange
-from ..plan.plan import COMPARISONS, SPARE, Plan
+from ..plan.plan import SPARE, Plan
 from ..program.program import Program
 from ..rates import Rates
 from .ascents import ascents
+from .cut_or_widen import seconds_of_two
 from .max_pool import gap_names
 from .names import CUT
 from .node import Margins
@@ -40,7 +42,7 @@ _BITS, _MOST = (6, 2), 16
 #: but one.
 _TAKEN, _LEAST = 1.5, 0.5
 
-#: Part of the predicted online time that wider wires and truncations may take.
+#: Part of the predicted time that wider wires and truncations may take.
 _SHARE = 0.04
 
 #: Whether a plan may be taken.
@@ -76,7 +78,7 @@ def lacks(plan: Plan, extremes: Extremes, margins: Margins) -> float:
 
 
 def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float], easily: Callable[[Precision], bool],
-          reach: Reach, extremes: Extremes, network: Network | str) -> Found:  # fmt: skip
+          reach: Reach, extremes: Extremes, network: Network | str, maker: Maker) -> Found:  # fmt: skip
     """The plan for ``reach``; or one with more room in the rings that takes little longer and is as precise, or easily
     as precise as is asked for.
 
@@ -86,10 +88,10 @@ def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float
         CompileError: there is no room for plain inputs.
     """
     plain = made(reach, lambda plan: True)
-    limit = (1 + _SHARE) * _seconds(plain[0], network)
+    limit = (1 + _SHARE) * _seconds(plain[0], network, maker)
     for bits in _BITS if lacks(plain[0]) else ():
         try:
-            found = made(up_to(reach, extremes, bits), lambda plan: _seconds(plan, network) <= limit)
+            found = made(up_to(reach, extremes, bits), lambda plan: _seconds(plan, network, maker) <= limit)
         except CompileError as error:
             log.debug("no room for %d bits more in the rings: %s", bits, error)
             continue
@@ -103,7 +105,9 @@ def up_to(reach: Reach, extremes: Extremes, bits: int = _MOST) -> Reach:
     return {name: np.minimum(extremes.rings[name], value * 2.0**bits) for name, value in reach.items()}
 
 
-def _seconds(plan: Plan, network: Network | str) -> float:
-    """Predicted, with the rates that every machine plans with."""
-    costs = (plan_cost(plan.with_comparison(name), network, rates=Rates()) for name in COMPARISONS)
+def _seconds(plan: Plan, network: Network | str, maker: Maker) -> float:
+    """Predicted, with the rates that every machine plans with: online, and offline, too, where nobody helps."""
+    if not maker.helpers:
+        return seconds_of_two(plan, network, maker)
+    costs = (plan_cost(plan.with_comparison(name), network, rates=Rates(), maker=maker) for name in maker.comparisons)
     return min(cost.online_seconds for cost in costs)

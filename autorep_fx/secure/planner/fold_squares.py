@@ -117,7 +117,7 @@ class _Graph:
     def __init__(self, program: Program, reach: Reach):
         self.public, self.server, self.reach = program.public, dict(program.server), dict(reach)
         self.steps = {step.name: step for step in program.steps}
-        self.shapes = {program.public.input: program.public.input_shape}
+        self.shapes = program.public.inputs
         self.shapes |= {step.name: step.shape for step in program.steps}
 
     def program(self) -> Program:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...text import brief
 
-#: Variance of a rounding to the nearest, and of one that is drawn, in squared units.
-ROUNDED, DRAWN = 1 / 12, 1 / 6
+#: Variance of a rounding to the nearest, of a truncation, and of one without a dealer (plan/rounding.py), in squared
+#: units.
+ROUNDED, DRAWN, DRAWN_BY_TWO = 1 / 12, 1 / 6, 1 / 4
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Gains:
     """What a rounding to whole numbers adds to the output's variance, as a part of it; 4**-f of that for f bits more.
 
     All are None where they are not known.
+
+    Attributes:
+        output: of truncating the output.
+        drawn: variance of a truncation, in squared units.
     """
 
     _values: dict[str, float]
@@ -26,6 +31,7 @@ class Gains:
     _secrets: dict[tuple[str, str], np.ndarray]
     _relative: dict[str, np.ndarray]
     output: float | None
+    drawn: float = DRAWN
 
     __repr__ = brief
 
@@ -41,17 +47,17 @@ class Gains:
 
     def truncated(self, name: str) -> float | None:
         """Of a value, drawn."""
-        return DRAWN * self._values[name] if name in self._values else None
+        return self.drawn * self._values[name] if name in self._values else None
 
     def site(self, name: str) -> np.ndarray | None:
         """Of what a site reads, drawn, by position (P,)."""
-        return DRAWN * self._inputs[name][0] if name in self._inputs else None
+        return self.drawn * self._inputs[name][0] if name in self._inputs else None
 
     def product(self, name: str, scales: tuple[int, int]) -> float | None:
         """Of both factors, in units of 2**scale each."""
         if name not in self._inputs:
             return None
-        return DRAWN * sum(4.0**scale * g.sum() for scale, g in zip(scales, self._inputs[name]))
+        return self.drawn * sum(4.0**scale * g.sum() for scale, g in zip(scales, self._inputs[name]))
 
     def weight(self, name: str, role: str) -> np.ndarray | None:
         """Of a layer's weights or factors, by output channel (C,)."""

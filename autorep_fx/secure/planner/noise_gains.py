@@ -1,9 +1,10 @@
 """What an error of each value and weight does to the output: its noise gain, from derivatives.
 
 A rounding adds an error that is independent of all others and has a variance of 1/12 of a unit squared, or 1/6 where it
-is drawn (truncation). To first order the output's variance grows by that times the sum of the squared derivatives over
-all elements that are rounded. Derivatives of random sums of outputs, with signs +1 and -1, have these sums as the
-expectation of their squares, so that a few backward passes give the gain of every value and every weight.
+is drawn (truncation; 1/4 without a dealer). To first order the output's variance grows by that times the sum of the
+squared derivatives over all elements that are rounded. Derivatives of random sums of outputs, with signs +1 and -1,
+have these sums as the expectation of their squares, so that a few backward passes give the gain of every value and
+every weight.
 
 Source: Constantinides, Cheung, Luk, "Wordlength Optimization for Linear Digital Signal Processing" (IEEE TCAD 2003);
 the random signs are Hutchinson's ("A Stochastic Estimator of the Trace", 1990).
@@ -30,14 +31,17 @@ _SAMPLES, _DRAWS = 8, 2
 _ROUNDED = ("weight", "scale", "coeffs", "slope")
 
 
-def gains(program: Program, x: Tensor) -> Gains:
-    """Measured on ``x``, a batch (N, ...) of which the first samples are enough. In float32, where that has room."""
+def gains(program: Program, x: Tensor, drawn: float = DRAWN) -> Gains:
+    """Measured on ``x``, a batch (N, ...) of which the first samples are enough. In float32, where that has room.
+
+    drawn: variance of a truncation.
+    """
     x = x[:_SAMPLES]
-    found = _gains(single(program), x.float())
-    return found if found.finite else _gains(program, x.double())
+    found = _gains(single(program), x.float(), drawn)
+    return found if found.finite else _gains(program, x.double(), drawn)
 
 
-def _gains(program: Program, x: Tensor) -> Gains:
+def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
     parts = x.split(max(at_once(program) // 8, 1))
     means = _means(program, parts)
     draw = torch.Generator().manual_seed(0)
@@ -64,7 +68,8 @@ def _gains(program: Program, x: Tensor) -> Gains:
         inputs,
         {key: square.numpy() for key, square in of("secret").items()},
         {name: square.numpy() for name, square in of("relative").items()},
-        DRAWN / variance,
+        drawn / variance,
+        drawn,
     )
 
 
@@ -88,7 +93,8 @@ class _Walk:
 
     def __init__(self, program: Program, x: Tensor, means: dict[str, Tensor], unbiased: float):
         self.program, self.means, self.unbiased = program, means, unbiased
-        self.values = {program.public.input: x.detach().clone().requires_grad_()}
+        given = program.public.given(x.detach())
+        self.values = {name: part.clone().requires_grad_() for name, part in given.items()}
         self.wanted: dict[tuple, Tensor] = {}
         self.scales = {step.name: SOURCES[step.op].scales for step in program.steps}
         for step in program.steps:

@@ -17,6 +17,7 @@ too large, it starts again with less of it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ import numpy as np
 from ...errors import CompileError
 from ...text import brief
 from ..link.network import Network, network_of
+from ..makers.maker import Maker
+from ..makers.table import DEALT
 from ..plan.input_range import InputRange
 from ..plan.plan import Plan
 from ..plan.ring import WIDTHS
@@ -35,7 +38,7 @@ from ..program.spline import SPLINE_ERROR
 from .bit_allocation import added, needed, raise_bits
 from .bounds import raise_to_bounds
 from .build import build
-from .cut_or_widen import cheaper_to_cut
+from .cut_or_widen import cheaper_to_cut, seconds_of_two
 from .emit import emit
 from .exponents import exponents
 from .known_gains import UNKNOWN, Gains
@@ -77,6 +80,7 @@ def make_plan(
     useful: int = _USEFUL,
     widths: tuple[int, ...] = WIDTHS,
     network: Network | str = "lan",
+    maker: Maker = DEALT,
 ) -> tuple[Plan, dict[str, Numbers]]:
     """The public plan, and what the server alone has of it.
 
@@ -93,29 +97,48 @@ def make_plan(
         useful: significant bits of values and weights whose gain is not known.
         widths: what a wire's ring may have, increasing.
         network: that the plan is for.
+        maker: of correlations, likewise: without helpers what happens offline takes the two parties' own time.
         bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
 
     Raises:
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
     margins = margins or Margins()
-    means = _Means(margins, widths, network_of(network), error, useful, within if bounded else None)
+    means = _Means(margins, widths, network_of(network), maker, error, useful, within if bounded else None)
 
     def built(whole: set[str]) -> dict[str, Node]:
         return build(program, reach, limits or Limits(), margins, frozenset(whole), gains, extremes)
 
+    def emitted(nodes: dict[str, Node]) -> tuple[Plan, dict[str, Numbers]]:
+        return emit(Chosen(nodes, exponents(nodes, margins), within, margins.window, spline_error))
+
+    found = [emitted(_precise(built, means))]
+    if maker.helpers:
+        return found[0]
+    # Wide rings are dear to two who make correlations themselves, and what leads into one wide wire is wide, too: place
+    # by place a truncation may save nothing, and all of them together half.
+    if any(step.width > widths[0] for step in found[0][0].steps):
+        with contextlib.suppress(CompileError):
+            nodes = _precise(built, replace(means, widths=widths[:1]))
+            if added(nodes) <= error:
+                found.append(emitted(nodes))
+    return min(found, key=lambda each: seconds_of_two(each[0], network, maker))
+
+
+def _precise(build: Callable[[set[str]], dict[str, Node]], means: _Means) -> dict[str, Node]:
+    """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
     best: dict[str, Node] = {}
     for less in np.arange(_LOOSE, -_STEP, -_STEP):
         try:
-            nodes = _fitted(built, means, less)
+            nodes = _fitted(build, means, less)
         except CompileError:
             if not best:
                 raise
             break  # no room for so many bits
         best = min(best or nodes, nodes, key=added)
-        if added(best) <= error:
+        if added(best) <= means.error:
             break
-    return emit(Chosen(best, exponents(best, margins), within, margins.window, spline_error))
+    return best
 
 
 class _Whole(Exception):
@@ -132,6 +155,7 @@ class _Means:
     margins: Margins
     widths: tuple[int, ...]
     network: Network
+    maker: Maker
     error: float
     useful: int
     bounded_for: InputRange | None
@@ -180,7 +204,9 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                 if give_up(error):
                     continue
                 if error.node.wire < widths[-1]:
-                    place = _cheaper_place(nodes, margins, error.node, means.network)
+                    place = _cheaper_place(nodes, means, error.node)
+                    if place is not None and travels_in_part(nodes, place):
+                        raise _Whole(place) from None
                     if place is not None:
                         nodes = cut(nodes, place)
                     else:
@@ -201,12 +227,16 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
     )
 
 
-def _cheaper_place(nodes: dict[str, Node], margins: Margins, sink: Node, network: Network) -> str | None:
+def _cheaper_place(nodes: dict[str, Node], means: _Means, sink: Node) -> str | None:
     """The best place, if a truncation there takes less time than a wider ring."""
-    if not any(cheaper_to_cut(nodes, place, sink, network) for place in places_to_cut(nodes, sink)):
+
+    def cheaper(place: str) -> bool:
+        return cheaper_to_cut(nodes, place, sink, means.network, means.maker)
+
+    if not any(map(cheaper, places_to_cut(nodes, sink))):
         return None  # so the best one is none, either, and need not be found
-    place = _best_place(nodes, margins, sink)
-    return place if place is not None and cheaper_to_cut(nodes, place, sink, network) else None
+    place = _best_place(nodes, means.margins, sink)
+    return place if place is not None and cheaper(place) else None
 
 
 def _best_place(nodes: dict[str, Node], margins: Margins, sink: Node, wire: int | None = None) -> str | None:

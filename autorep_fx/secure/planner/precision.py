@@ -85,6 +85,7 @@ class Look:
     Args:
         program: with the values that a plan has. original: what it was made from, if its output is to be the truth.
         others: inputs of the whole range, of which the output alone is looked at.
+        nearest: how runs round, as of :func:`~..plan.simulate.simulate`.
         centers: plans get constants that put the means of layers right (bias_correction.py).
         asked: the least error that a plan is to be told by; 0 wants float64 whatever that costs.
     """
@@ -95,10 +96,13 @@ class Look:
         original: Program | None,
         examples: Tensor,
         others: Tensor | None = None,
+        *,
+        nearest: bool = False,
         centers: bool = False,
         asked: float = 0.0,
     ):
-        self.program, examples = program, examples.detach().to("cpu", torch.float64)
+        self.program, self.nearest = program, nearest
+        examples = examples.detach().to("cpu", torch.float64)
         self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)]
         self.others = self.x[:0] if others is None else others[: max(min(_OTHERS, at_once(program) // 2), 1)]
         fast = _in_single(program, self.x, asked)
@@ -139,7 +143,7 @@ class Look:
             if step.name in exact and step.op != "input":
                 errors[step.name] = off_by(torch.from_numpy(decode(value, step.frac_bits)), exact[step.name])
 
-        watch(plan, numbers, self.x.numpy(), np.random.default_rng(0), see)
+        watch(plan, numbers, self.x.numpy(), np.random.default_rng(0), see, nearest=self.nearest)
         return next(name for name, off in errors.items() if off >= errors[plan.output.name] / 3)
 
     def _walked(
@@ -154,7 +158,8 @@ class Look:
                 output.append(torch.from_numpy(decode(value, step.frac_bits)))
             return centering.see(step, value[: len(x)])
 
-        watch(plan, numbers, torch.cat([x, self.others[:others]]).numpy(), np.random.default_rng(0), see)
+        both = torch.cat([x, self.others[:others]]).numpy()
+        watch(plan, numbers, both, np.random.default_rng(0), see, nearest=self.nearest)
         found, elsewhere = output[0].split([len(x), len(output[0]) - len(x)])
         off = found - self.truth[: len(x)]
         return centering.numbers, Precision(

@@ -23,7 +23,7 @@ _AT_ONCE = 2**25
 
 def at_once(program: Program) -> int:
     """How many samples may be walked at once without filling the memory."""
-    sizes = prod(program.public.input_shape) + sum(prod(step.shape) for step in program.steps)
+    sizes = prod(program.public.sample_shape) + sum(prod(step.shape) for step in program.steps)
     return max(_AT_ONCE // sizes, 1)
 
 
@@ -83,11 +83,12 @@ def worst_case(program: Program, within: InputRange) -> Reach:
 
 
 def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Middle and radius of the input, by its name, (1, *shape)."""
-    public = program.public
-    largest = start(within, public.input_shape)
-    shape = (1, -1, *(1,) * (len(public.input_shape) - 1)) if public.input_shape else (1,)
-    middle = torch.from_numpy((within.low + within.high) / 2).reshape(shape).expand(largest.shape)
-    half = torch.from_numpy((within.high - within.low) / 2).reshape(shape).expand(largest.shape)
-    slack = largest - torch.from_numpy(within.largest).reshape(shape).expand(largest.shape)
-    return {public.input: middle}, {public.input: half + slack}
+    """Middle and radius of every input, by its name, (1, *shape)."""
+    middles, radii = {}, {}
+    for name, sizes in program.public.inputs.items():
+        own, largest = within.of(name), start(within.of(name), sizes)
+        shape = (1, -1, *(1,) * (len(sizes) - 1)) if sizes else (1,)
+        middles[name] = torch.from_numpy((own.low + own.high) / 2).reshape(shape).expand(largest.shape)
+        half = torch.from_numpy((own.high - own.low) / 2).reshape(shape).expand(largest.shape)
+        radii[name] = half + largest - torch.from_numpy(own.largest).reshape(shape).expand(largest.shape)
+    return middles, radii

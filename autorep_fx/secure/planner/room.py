@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from ..plan.plan import SPARE
+from ..plan.rounding import MOST_UNITS
 from .node import Margins, Node, whole_bits
 
 
@@ -18,8 +21,11 @@ class NoRoom(Exception):
         self.node, self.bits = node, bits
 
 
-def check_room(node: Node, exponent: int, reach: float, margins: Margins) -> None:
-    """Raise NoRoom unless a wire of this exponent that reaches so far fits the ring of those that end at ``node``."""
+def check_room(node: Node, exponent: int, reach: float, margins: Margins, f: int) -> None:
+    """Raise NoRoom unless a wire of this exponent that reaches so far, and is truncated to ``f`` at ``node``, fits the
+    ring of those that end there."""
+    if f < exponent and reach:  # the bits that are dropped wrap, too
+        reach += math.ldexp(MOST_UNITS, -f)
     over = exponent + whole_bits(reach) + margins.ring - (node.wire - SPARE)
     if node.site is not None and len(node.site.kept):
         over = max(over, exponent + whole_bits(node.reach_kept) + margins.window + 1 - (node.wire - 1))

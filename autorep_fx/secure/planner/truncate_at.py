@@ -16,9 +16,10 @@ def places_to_cut(nodes: dict[str, Node], sink: Node) -> list[str]:
     found: dict[str, None] = {}
     for node in untruncated(nodes, _from(sink)):
         if _multiplies(node):
-            before = _named(nodes, node.inputs[0])
-            if before is not None and _follows_product(nodes, before):
-                found[before] = None
+            for name in node.inputs:
+                before = _named(nodes, name)
+                if before is not None and _follows_product(nodes, before):
+                    found[before] = None
     return list(found)
 
 

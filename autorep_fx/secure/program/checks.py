@@ -108,6 +108,7 @@ SHAPE = Check(
 )
 POSITIONS = Check("increasing positions within the sample", _is_positions)
 PLACES = Check("increasing positions within some sample", _is_places)
+CHOSEN = several(whole(0), 1, MOST)
 INDEX = several(Check("a number, a slice, a new axis or an ellipsis", _is_place))
 
 

@@ -23,7 +23,7 @@ def values(program: Program, x: Tensor) -> dict[str, Tensor]:
     """Every intermediate value, by name: in float64, or in float32 of a :func:`single` program."""
     program.check_input(x)
     dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
-    found = {program.public.input: x.detach().to("cpu", dtype)}
+    found = program.public.given(x.detach().to("cpu", dtype))
     for step in program.steps:
         found[step.name] = OPS[step.op](step, program.secrets(step), *(found[name] for name in step.inputs))
     return found

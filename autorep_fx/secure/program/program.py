@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...text import brief, shape, table
+from ...text import brief, shape, shapes, table
 from .checks import is_tensor
 from .outputs import Form
+from .tail.tail import steps_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,13 +46,17 @@ class Step:
 class PublicProgram:
     """What every party may know: the architecture, and which positions keep their activation.
 
+    Where a model takes several inputs, their values are rows (N, P) side by side for whoever runs a program in the
+    clear: :meth:`given` takes them apart.
+
     Attributes:
-        input: name of the input value.
+        input: name of the first input, or the only one.
         input_shape: its shape without the batch.
         steps: in the order in which they run.
         output: name of the value that the client learns.
         secret_shapes: shape of every tensor in the server's part.
         form: what the client makes of it (outputs.py); None: it is what the model returns.
+        more_inputs: names and shapes of those behind the first, in the order of the model's arguments.
     """
 
     input: str
@@ -59,13 +65,31 @@ class PublicProgram:
     output: str
     secret_shapes: dict[str, tuple[int, ...]]
     form: Form | None
+    more_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all inputs."""
+        return {self.input: self.input_shape, **self.more_inputs}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of what is run in the clear: the input's, or a row of all."""
+        return (sum(map(math.prod, self.inputs.values())),) if self.more_inputs else self.input_shape
+
+    def given(self, x: Tensor) -> dict[str, Tensor]:
+        """The inputs of a batch (N, *sample_shape), by name."""
+        if not self.more_inputs:
+            return {self.input: x}
+        parts = x.split([math.prod(shape) for shape in self.inputs.values()], 1)
+        return {name: part.reshape(len(x), *shape) for (name, shape), part in zip(self.inputs.items(), parts)}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_path(self)})"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return next((s.shape for s in self.steps if s.name == self.output), self.input_shape)
+        return next((s.shape for s in self.steps if s.name == self.output), self.inputs.get(self.output, ()))
 
     def readers(self) -> Counter[str]:
         """How often each value is read, the output by the client too."""
@@ -101,48 +125,55 @@ class Program:
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless ``x`` is a batch that this program can run."""
-        check_batch(x, self.public.input_shape)
+        check_batch(x, self.public.sample_shape)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_path(self.public)}, {_count(self.server)} private numbers)"
 
     def __str__(self) -> str:
         rows = [("step", "op", "inputs", "shape", "server's part", "public")]
-        rows.append((self.public.input, "input", "", shape(self.public.input_shape, "N"), "", "held by the client"))
+        for name, sizes in self.public.inputs.items():
+            rows.append((name, "input", "", shape(sizes, "N"), "", "held by the client"))
         for step in self.steps:
             secrets = " ".join(f"{role}{list(self.public.secret_shapes[key])}" for role, key in step.secrets.items())
             attrs = " ".join(f"{key}={_short(value)}" for key, value in step.attrs.items())
             rows.append((step.name, step.op, " ".join(step.inputs), shape(step.shape, "N"), secrets, attrs))
         rows.append(("output", "open", self.public.output, shape(self.public.output_shape, "N"), "", "to the client"))
+        for last in steps_of(self.public.form["tail"][0] if self.public.form and "tail" in self.public.form else []):
+            attrs = " ".join(f"{key}={_short(value)[:40]}" for key, value in last.attrs.items())
+            rows.append((last.name, f"{last.op}, client", " ".join(last.inputs), shape(last.shape, "N"), "", attrs))
         title = f"{len(self.steps)} steps, {_count(self.server)} private numbers"
         return f"{title}\n{table(rows)}"
 
 
-def check_batch(x: Tensor, shape: tuple[int, ...]) -> None:
+def check_batch(x: Tensor, shape: tuple[int, ...], name: str = "x") -> None:
     """Raise ValueError unless ``x`` is a batch of samples of this shape."""
     if not is_tensor(x):
-        raise ValueError(f"x must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}")
+        raise ValueError(f"{name} must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}")
     if not x.is_floating_point():
-        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}; convert it with x.float()")
-    _check_values(x, x.isfinite(), shape)
+        raise ValueError(f"{name} must be a floating-point tensor, got {x.dtype}; convert it with {name}.float()")
+    _check_values(x, x.isfinite(), shape, name)
 
 
-def check_array(x: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_array(x: np.ndarray, shape: tuple[int, ...], name: str = "x") -> None:
     """The same of a batch that is an array of NumPy."""
     if not isinstance(x, np.ndarray):
         raise ValueError(
-            f"x must be a floating-point tensor or array of shape {_wanted(shape)}, got {type(x).__name__}"
+            f"{name} must be a floating-point tensor or array of shape {_wanted(shape)}, got {type(x).__name__}"
         )
     if x.dtype.kind != "f":
-        raise ValueError(f"x must be a floating-point array, got {x.dtype}; convert it with x.astype('float32')")
-    _check_values(x, np.isfinite(x), shape)
+        text = f"{name} must be a floating-point array, got {x.dtype}; convert it with {name}.astype('float32')"
+        raise ValueError(text)
+    _check_values(x, np.isfinite(x), shape, name)
 
 
-def _check_values(x: Any, finite: Any, shape: tuple[int, ...]) -> None:
+def _check_values(x: Any, finite: Any, shape: tuple[int, ...], name: str) -> None:
     if x.ndim == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0")
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0"
+        )
     if not finite.all():
-        raise ValueError(f"x holds {int((~finite).sum())} values that are NaN or infinite")
+        raise ValueError(f"{name} holds {int((~finite).sum())} values that are NaN or infinite")
 
 
 def _wanted(shape: tuple[int, ...]) -> str:
@@ -150,8 +181,7 @@ def _wanted(shape: tuple[int, ...]) -> str:
 
 
 def _path(public: PublicProgram) -> str:
-    ends = (shape(sizes, "N") for sizes in (public.input_shape, public.output_shape))
-    return f"{len(public.steps)} steps, {' -> '.join(ends)}"
+    return f"{len(public.steps)} steps, {shapes(public.inputs.values(), 'N')} -> {shape(public.output_shape, 'N')}"
 
 
 def _count(tensors: Mapping[str, Tensor]) -> str:

@@ -92,6 +92,17 @@ def windows(a: Attrs, x: Shape) -> Shape:
     return (*x[:-2], *(r // s + 1 for r, s in zip(room, a["stride"])))
 
 
+def windows_apart(a: Attrs, x: Shape) -> Shape:
+    """The elements of every window along a first axis of their own, without padding."""
+    return (math.prod(a["kernel"]), *windows(a, x))
+
+
+def select(a: Attrs, x: Shape) -> Shape:
+    axis = a["dim"] - 1
+    need(axis < len(x) and max(a["places"]) < x[axis], f"selects elements beyond {x}")
+    return (*x[:axis], len(a["places"]), *x[axis + 1 :])
+
+
 def pool(a: Attrs, x: Shape) -> Shape:
     need(all(2 * p <= k for p, k in zip(a["padding"], a["kernel"])), "pads by more than half of the window")
     return windows(a, x)
@@ -109,6 +120,12 @@ def linear(weight: Shape, x: Shape) -> Shape:
     need(len(weight) == 2 and len(x) >= 1 and weight[1] == x[-1], f"weight {weight} does not fit {x}")
     need(math.prod(weight) <= LARGEST, "a size is too large")
     return (*x[:-1], weight[0])
+
+
+def matmul(x: Shape, y: Shape) -> Shape:
+    need(len(x) == len(y) >= 2 and x[:-2] == y[:-2] and x[-1] == y[-2], f"a matrix product of {x} and {y}")
+    need(math.prod(x) * y[-1] <= LARGEST * MOST, "a size is too large")
+    return (*x[:-1], y[-1])
 
 
 def by_channel(weight: Shape, x: Shape) -> Shape:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...text import brief
+from .ranged import RANGED
 
 #: How far off a spline may be, by default.
 SPLINE_ERROR = 0.005
@@ -27,6 +28,9 @@ BITS = 12
 #: Where pieces of these kinds end for sure.
 _KINKS = {"hardswish": (-3.0, 3.0), "hardsigmoid": (-3.0, 3.0), "elu": (0.0,), "celu": (0.0,), "selu": (0.0,)}
 
+#: Of the error that an activation may have, what a function may have whose error is relative (ranged.py).
+_RELATIVE = 0.4
+
 #: Points at which the error of a piece is taken, and how near a knot is to the best place, in units of the argument.
 _SAMPLES, _MOST_KNOTS = 65, 64
 
@@ -39,7 +43,8 @@ class Spline:
         knots: (K,) integers, multiples of ``2**-frac_bits``, increasing.
         pieces: (K + 1, 3) integers, ``pieces[i, k]`` multiplies X**k for X in units of ``2**-frac_bits``; the value has
             the exponent ``2 * frac_bits + BITS``.
-        error: largest difference to the function, over the range that it was made for.
+        error: largest difference to the function, over the range that it was made for; of one of ranged.py, relative
+            to it.
     """
 
     knots: np.ndarray
@@ -55,13 +60,15 @@ def function(kind: str, params: Mapping[str, float | str]) -> Callable[[np.ndarr
 
     from ...graph.activations import Activation
 
+    if kind in RANGED:
+        return lambda x: RANGED[kind].of(torch.from_numpy(np.atleast_1d(x).astype(np.float64)), **params).numpy()
     activation = Activation(kind, **params)
     return lambda x: activation(torch.from_numpy(np.atleast_1d(x).astype(np.float64))).numpy()
 
 
-def allowed(error: float, reach: float) -> float:
+def allowed(kind: str, error: float, reach: float) -> float:
     """How far off a spline may be where its argument reaches so far: in proportion, below ``WIDE``."""
-    return error * min(1.0, reach / WIDE)
+    return error * (_RELATIVE if kind in RANGED else min(1.0, reach / WIDE))
 
 
 def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float) -> Spline:
@@ -75,7 +82,7 @@ def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits
     Raises:
         ValueError: no spline of at most 64 knots is that near.
     """
-    f = function(kind, params)
+    f = _Wanted(kind, params)
     unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
     kinks = [round(k / unit) for k in _kinks(kind, params) if low < round(k / unit) < high]
     knots: list[int] = []
@@ -97,6 +104,26 @@ def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits
     edges = [low, *knots, high]
     found = [_deviation(f, piece, a, b, unit) for piece, a, b in zip(pieces, edges, edges[1:])]
     return Spline(np.array(knots, np.int64), np.array(pieces, np.int64).reshape(-1, 3), max(found))
+
+
+class _Wanted:
+    """A function, what its errors are relative to, and to how many units the end of a piece is looked for."""
+
+    def __init__(self, kind: str, params: Mapping[str, float | str]):
+        self._of, self._ranged, self._params = function(kind, params), RANGED.get(kind), params
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self._of(x)
+
+    def error(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The largest of values y at x."""
+        exact = self._of(x)
+        if self._ranged is None:
+            return float(np.abs(y - exact).max())
+        return float((np.abs(y - exact) / np.maximum(np.abs(exact), self._ranged.floor(**self._params))).max())
+
+    def units(self, unit: float) -> int:
+        return 1 if self._ranged else max(1, round(2.0**-6 / unit))
 
 
 def largest(kind: str, params: Mapping[str, float | str], bound: np.ndarray) -> np.ndarray:
@@ -122,12 +149,12 @@ def evaluate(knots: np.ndarray, pieces: np.ndarray, x: np.ndarray) -> np.ndarray
 
 
 def _kinks(kind: str, params: Mapping[str, float | str]) -> tuple[float, ...]:
-    if kind == "hardtanh":
+    if kind == "hardtanh" or kind in RANGED:
         return params["low"], params["high"]
     return _KINKS.get(kind, ())
 
 
-def _first(f: Callable, low: int, ends: list[int], unit: float, error: float) -> tuple[list[int], int]:
+def _first(f: _Wanted, low: int, ends: list[int], unit: float, error: float) -> tuple[list[int], int]:
     """A constant from the lower end on, and how far it goes; nowhere, where the function has a slope there."""
     bits = round(-np.log2(unit))
     constant = [round(float(f(low * unit)[0]) * 2.0 ** (2 * bits + BITS)), 0, 0]
@@ -141,10 +168,10 @@ def _first(f: Callable, low: int, ends: list[int], unit: float, error: float) ->
     return constant, good
 
 
-def _longest(f: Callable, start: int, end: int, unit: float, error: float) -> tuple[list[int], int]:
+def _longest(f: _Wanted, start: int, end: int, unit: float, error: float) -> tuple[list[int], int]:
     """The longest piece from ``start`` on, at most to ``end``, and where it stops."""
     best, good, bad = None, start, end + 1
-    while bad - good > max(1, round(2.0**-6 / unit)):
+    while bad - good > f.units(unit):
         middle = end if best is None and bad == end + 1 and good == start else (good + bad) // 2
         piece = _piece(f, start, middle, unit)
         if _deviation(f, piece, start, middle, unit) <= error:
@@ -175,13 +202,13 @@ def _piece(f: Callable, start: int, stop: int, unit: float) -> list[int]:
     return found
 
 
-def _deviation(f: Callable, piece: list[int], start: int, stop: int, unit: float) -> float:
+def _deviation(f: _Wanted, piece: list[int], start: int, stop: int, unit: float) -> float:
     bits = round(-np.log2(unit))
     x = np.linspace(start * unit, stop * unit, _SAMPLES)
     if stop - start > _SAMPLES / unit:  # most of the bend is near zero
         x = np.concatenate([x, np.clip(np.linspace(-16, 16, 8 * _SAMPLES), start * unit, stop * unit)])
     y = sum(c * 2.0 ** -(BITS + (2 - k) * bits) * x**k for k, c in enumerate(piece))
-    return float(np.abs(y - f(x)).max())
+    return f.error(x, y)
 
 
 def _value(piece: list[int], x: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,8 +18,18 @@ MOVES: dict[str, Callable[..., Tensor]] = {
     "permute": lambda step, x: x.permute(step.attrs["dims"]),
     "pad": lambda step, x: F.pad(x, step.attrs["pads"]),
     "index": lambda step, x: x[step.attrs["index"]],
+    "select": lambda step, x: x.index_select(step.attrs["dim"], torch.tensor(step.attrs["places"], device=x.device)),
+    "windows": lambda step, x: torch.stack(_windows(step, x), 1),
+    "keep": lambda step, x: keep(step.attrs["positions"], x),
     "cat": lambda step, *parts: torch.cat(parts, step.attrs["dim"]),
 }
+
+
+def keep(positions: np.ndarray, x: Tensor) -> Tensor:
+    """Zero everywhere else."""
+    flat, out = x.flatten(1), torch.zeros_like(x).flatten(1)
+    out[:, positions] = flat[:, positions]
+    return out.view_as(x)
 
 
 def channels(values: Tensor, dim: int) -> Tensor:
@@ -49,11 +60,15 @@ def summed(step: Step, x: Tensor) -> int:
 
 def windows(step: Step, x: Tensor, fill: float | int) -> Tensor:
     """The elements of every pooling window: (window size, N, ..., OH, OW); outside of ``x`` is ``fill``."""
-    (kh, kw), (sh, sw) = step.attrs["kernel"], step.attrs["stride"]
-    (ph, pw), (dh, dw) = step.attrs["padding"], step.attrs["dilation"]
-    x = F.pad(x, (pw, pw, ph, ph), value=fill)
+    ph, pw = step.attrs["padding"]
+    return torch.stack(_windows(step, F.pad(x, (pw, pw, ph, ph), value=fill)))
+
+
+def _windows(step: Step, x: Tensor) -> list[Tensor]:
+    """For each place in a window the elements that all windows have there."""
+    (kh, kw), (sh, sw), (dh, dw) = (step.attrs[key] for key in ("kernel", "stride", "dilation"))
     oh, ow = step.shape[-2:]
-    return torch.stack([
+    return [
         x[..., i * dh : i * dh + sh * (oh - 1) + 1 : sh, j * dw : j * dw + sw * (ow - 1) + 1 : sw]
         for i in range(kh) for j in range(kw)
-    ])  # fmt: skip
+    ]  # fmt: skip

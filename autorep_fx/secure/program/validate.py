@@ -25,11 +25,14 @@ def check_program(program: Program) -> Program:
         FormatError: names the step and the attribute, or the tensor.
     """
     public = program.public
-    check(public.input, checks.NAME, "the input's name")
-    check(public.input_shape, checks.SHAPE, "the input's shape")
+    for name, shape in ((public.input, public.input_shape), *public.more_inputs.items()):
+        check(name, checks.NAME, "the input's name")
+        check(shape, checks.SHAPE, "the input's shape")
+    if public.input in public.more_inputs:
+        raise FormatError(f"there are two inputs '{public.input[:60]}'")
     if len(public.steps) > checks.STEPS:
         raise FormatError(f"the program has more than {checks.STEPS} steps")
-    known, used = {public.input: public.input_shape}, set()
+    known, used = public.inputs, set()
     for step in public.steps:
         _check_step(step, known, program.server)
         known[step.name] = step.shape

@@ -48,6 +48,7 @@ def test_declared_is_counted(name, batch, comparison):
     result = run(plan, numbers, x.double().numpy(), members=members)[0]
     cost = plan_cost(plan, "lan", batch=batch)
     assert result.online["client"].depth == cost.rounds
+    assert max(count.depth for count in result.offline.values()) == cost.offline_rounds
     for role in ("client", "server"):
         assert result.online[role].total_bytes == cost.online[role]
     for role in ("client", "server", "dealer"):

@@ -46,12 +46,23 @@ def drawn(monkeypatch, plan, numbers):
         calls.append((threading.get_ident(), seed, purpose, int(np.prod(shape, dtype=np.int64))))
         return real(seed, purpose, shape, *rest)
 
-    monkeypatch.setattr(kernel(), "prg_words", prg_words)
+    def tag_words(values, factor, seed, purpose, real=kernel().tag_words):
+        calls.append((threading.get_ident(), seed, purpose, values.size))
+        return real(values, factor, seed, purpose)
+
+    def weigh(seed, purpose, values, real=kernel().weigh):
+        calls.append((threading.get_ident(), seed, purpose, values.shape[1]))
+        return real(seed, purpose, values)
+
+    for function in (prg_words, tag_words, weigh):
+        monkeypatch.setattr(kernel(), function.__name__, function)
     x = images(2).double().numpy()
     run(plan, numbers, *[x] * INFERENCES, members=members)
     halves = {role: member.offline for role, member in members.items()}
     owner = {halves["server"].model.seed: "model", **{half.seed: role for role, half in halves.items()}}
-    return [(who[thread], owner[seed], purpose, size) for thread, seed, purpose, size in calls]
+    # Where the plan is checked there are challenges, too, each with a seed of its own.
+    owners = {seed: owner.get(seed, f"challenge {seed.hex()}") for _, seed, _, _ in calls}
+    return [(who[thread], owners[seed], purpose, size) for thread, seed, purpose, size in calls]
 
 
 @pytest.mark.parametrize("comparison", ["fss", "gmw"])
@@ -88,8 +99,26 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
     assert kinds["server"] == {"wire mask", "opening"} | common | ({"half of u"} if comparison == "gmw" else set())
 
 
+def test_names_of_a_checked_run_are_distinct(monkeypatch):
+    """What the client holds of a step is one stream, the local part of its tags another; so is each message's chi."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.Hardswish())
+    plan, numbers = compiled(model, images(8), lambda gm: replace(gm, 0.3), checked=True).native
+    calls, kinds = drawn(monkeypatch, plan, numbers), {}
+    draws = Counter((party, owner, name) for party, owner, name, _ in calls if owner in ("client", "server", "dealer"))
+    assert max(draws.values()) == 1, "a party draws the same numbers twice"
+    assert not [call for call in calls if {call[0], call[1]} == {"client", "server"}], "nobody has the other's seed"
+    for party, owner, name, _ in calls:
+        kinds.setdefault(owner.partition(" ")[0], set()).add((party, name & 0xFF))
+    assert kinds["client"] == {(party, slot) for party in ("client", "dealer") for slot in (c.HELD, c.ROOT)}
+    slots = (c.LOCAL, c.CHECK_KEY, c.WIRE_MASK, c.ROOT, c.OPENING)
+    assert kinds["server"] == {(party, slot) for party in ("server", "dealer") for slot in slots}
+    assert kinds["challenge"] == {(party, message) for party in ("client", "server") for message in (0, 1)}
+    assert len({owner for _, owner, _, _ in calls if owner not in KINDS}) == 2 * INFERENCES, "of maps, and online"
+
+
 def test_slots_are_distinct():
     assert len(CLIENT) == 6 and len(SERVER) == 5
+    assert c.HELD not in CLIENT and not {c.LOCAL, c.CHECK_KEY} & {*SERVER} and c.LOCAL != c.CHECK_KEY
 
 
 @pytest.mark.parametrize("inference, step, slot", [

@@ -13,6 +13,7 @@ from autorep_fx.secure.correlations import layout
 from autorep_fx.secure.correlations.prepared import Once
 from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.link.local import local_pair
+from autorep_fx.secure.makers.dealt.own import Own
 from autorep_fx.secure.makers.dealt.table import DEALINGS
 from autorep_fx.secure.parties.table import evaluate as share_of
 from autorep_fx.secure.plan import linear, wire
@@ -37,7 +38,7 @@ def step(size, *, f, shift, kind="relu", kept=(), powers=1, align=0, window=None
 def evaluate(s, y, r, comparison=None):
     """Both parties' shares, added: signed integers (N, P), modulo 2**width of the result."""
     batch, index = len(y), 7
-    buffer, key = DEALINGS[s.op].deal(s, index, r, CLIENT, SERVER, PUBLIC)
+    buffer, key = DEALINGS[s.op].deal(s, index, r, Own(CLIENT), SERVER, PUBLIC)
     found = layout.layout(s, batch)
     halves = [layout.views(buffer, found),
               layout.views(CLIENT.words(index, 2, layout.words(found)), found)]  # fmt: skip
@@ -116,7 +117,7 @@ def test_no_truncation_wraps_in_ten_thousand_images():
         y = (rng.standard_normal((250, size), np.float32) * 2.0**30).astype(np.int64)  # |y| of some units at 30 bits
         server, client = Stream(b"server's 16 byte", start), Stream(b"client's 16 byte", start)
         r = server.words(0, 0, y.shape)
-        buffer, _ = DEALINGS[s.op].deal(s, 0, r, client, server, PUBLIC)
+        buffer, _ = DEALINGS[s.op].deal(s, 0, r, Own(client), server, PUBLIC)
         found, m = layout.layout(s, 250), y.view(U64) + r
         z = share_of(s, m, layout.views(buffer, found), party=0, exchange=None)
         z += share_of(s, m, layout.views(client.words(0, 2, layout.words(found)), found), party=1, exchange=None)

@@ -1,5 +1,7 @@
 """What a party gains that does not follow the protocol: as docs/security.md says, and no more."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from observed import INPUTS, assert_independent, network, programs, views
 
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.link.message import HELLO
+from autorep_fx.secure.makers.dealt import checked_server
+from autorep_fx.secure.parties import check
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.planner.fold_squares import unit_squares
 from autorep_fx.secure.planner.planner import make_plan
@@ -83,9 +87,12 @@ def test_a_deviating_client_learns_the_layer_before_too():
     np.testing.assert_allclose(found, true.reshape(n, m).T.numpy(), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_what_a_deviating_server_receives_says_nothing(comparison):
-    """It sends zeros in place of all that the protocol says; the answers are under masks that it does not choose."""
+@pytest.mark.parametrize("comparison, checked", [("fss", False), ("gmw", False), ("fss", True)])
+def test_what_a_deviating_server_receives_says_nothing(comparison, checked, monkeypatch):
+    """It sends zeros in place of all that the protocol says, challenges, too, and takes whatever it is answered;
+    the answers are under masks that it does not choose."""
+    for module in (check, checked_server):
+        monkeypatch.setattr(module, "need", lambda answer, wanted: None)
 
     def deviate(members):
         channel = members.server.links["client"]
@@ -93,5 +100,6 @@ def test_what_a_deviating_server_receives_says_nothing(comparison):
         channel.send = lambda step, *arrays: send(step, *(a if step == HELLO else np.zeros_like(a) for a in arrays))
         channel.exchange = lambda step, mine, theirs: exchange(step, np.zeros_like(mine), theirs)
 
-    plan, (numbers, _) = programs(0.5, comparison)
+    plan, (numbers, _) = programs(0.5, comparison, **({"widths": (32,)} if checked else {}))
+    plan = dataclasses.replace(plan, checked=checked)
     assert_independent(*(views(plan, numbers, x, "server", deviate=deviate) for x in INPUTS))

@@ -9,6 +9,7 @@ all wires that a party holds under masks that it does not know, in two inference
 all bit planes that are opened. A wire there is what the party can make of its messages: with what it added taken off.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -50,13 +51,22 @@ def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree, op
     assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in both))
 
 
+@pytest.mark.parametrize("fraction", [0, 0.5])
+def test_a_checked_run_shows_neither_party_more(fraction):
+    """The server the answers to its challenges, too, and the client tags."""
+    plan, (numbers, other) = programs(fraction, "fss", **NARROW)
+    plan = dataclasses.replace(plan, checked=True)
+    assert_independent(*(views(plan, numbers, x, "server") for x in INPUTS))
+    assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in (numbers, other)))
+
+
 def keep_wires_of_server(member, wires):
     """What the server computes on: ``y - B``, B the client's, before and after every activation."""
     server, half = member.party, member.offline
     activate = server._activate
 
-    def kept(index, step, masked, shares, waiting, client):
-        activate(index, step, masked, shares, waiting, client)
+    def kept(index, step, masked, shares, waiting, client, heard):
+        activate(index, step, masked, shares, waiting, client, heard)
         stream = Stream(half.seed, half.inference)
         wires.append(masked - stream.elements(index, WIRE_MASK, masked.shape, step.attrs["wire"]))
         if step.op == "activation":

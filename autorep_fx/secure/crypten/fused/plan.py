@@ -30,7 +30,7 @@ Turn = list[tuple[int, Need]]
 
 def plan(public: FixedPublic) -> Plan:
     """Everything that an inference uses up."""
-    shapes = {public.input: public.input_shape, **{step.name: step.shape for step in public.steps}}
+    shapes = {**public.inputs, **{step.name: step.shape for step in public.steps}}
     needs = []
     for step in public.steps:
         if step.op in _NEEDS:

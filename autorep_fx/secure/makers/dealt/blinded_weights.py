@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ...correlations.stream import Stream
 from ...plan import linear
 from ...plan.plan import Plan, Step
-from ...plan.ring import elements, narrowed
+from ...plan.ring import U64, elements, narrowed, signed
 from ...plan.server_numbers import Numbers
 from .seeds import WEIGHT_MASK
 
@@ -40,6 +41,11 @@ class BlindedWeights:
         for (_, step), mask in zip(_maps(self._plan), _masks(self._plan, self.seed)):
             yield narrowed(self._numbers[step.name].of_map, step.width) - mask
 
+    @cached_property
+    def transposed(self) -> dict[str, Any]:
+        """``E`` for the check of what a client makes of it."""
+        return pack_transposed(self._plan, self.blinded())
+
 
 def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
     """Arrays to receive what :meth:`BlindedWeights.blinded` makes."""
@@ -49,6 +55,24 @@ def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
 def pack_blinded(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
     """The client's weights, laid out as they come."""
     return {step.name: linear.pack(step, e, public=True) for (_, step), e in zip(_maps(plan), blinded)}
+
+
+def pack_lifted(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
+    """The client's weights of a checked plan: ``E`` as the whole numbers, signed, that it stands for, which is what it
+    is to tags."""
+    maps = _maps(plan.lifted)
+    return {step.name: linear.pack(step, lifted(e), public=True, bits=32) for (_, step), e in zip(maps, blinded)}
+
+
+def pack_transposed(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
+    """The same for the transposed maps."""
+    maps = _maps(plan.lifted)
+    return {step.name: linear.pack_transposed(step, lifted(e), bits=32) for (_, step), e in zip(maps, blinded)}
+
+
+def lifted(e: np.ndarray) -> np.ndarray:
+    """Ring elements as whole numbers, in a ring of 64 bits."""
+    return signed(e).view(U64)
 
 
 def pack_masks(plan: Plan, seed: bytes) -> dict[str, Any]:

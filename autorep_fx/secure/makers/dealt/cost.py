@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from ...correlations import layout
-from ...link.message import HEADER_BYTES
+from ...link.message import CHALLENGE_BYTES, HEADER_BYTES
 from ...link.network import Network
 from ...plan import wire
 from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
+from .own import held_arrays, is_tagged
 
 #: By how much dealing a comparison of the bit-sliced tree takes longer than evaluating it: three parties' masks are
 #: made, and products of them.
@@ -19,15 +20,27 @@ _DEALING = 8
 
 def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
     """See :meth:`~..maker.Maker.offline`."""
-    steps = {step.name: _step(step, batch, rates) for step in plan.steps}
+    steps = {step.name: (_checked if plan.checked else _step)(step, batch, rates) for step in plan.steps}
     sent = {"server": HEADER_BYTES}  # "ready"
+    if plan.checked and any(step.op == "map" for step in plan.steps):
+        sent = {"client": 8 * batch + HEADER_BYTES, "server": 2 * HEADER_BYTES + CHALLENGE_BYTES}
     for step in steps.values():
         for party, size in step.sent.items():
             sent[party] = sent.get(party, 0) + size
     # The dealer streams to both parties over links of their own.
     busiest = max(sent["server"], sent.get("dealer", 0))
-    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * 2
-    return Offline(steps, sent, seconds, _setup(plan))
+    rounds = _rounds(plan)
+    seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * rounds
+    return Offline(steps, sent, rounds, seconds, _setup(plan))
+
+
+def _rounds(plan: Plan) -> int:
+    """What is dealt, and "ready"; between them what the client says of maps behind the first thing that it is dealt,
+    and of a checked plan the challenge and its answer."""
+    dealt = [i for i, step in enumerate(plan.steps)
+             if layout.key_words(step, 1) or plan.checked and is_tagged(step)]  # fmt: skip
+    says = bool(dealt) and any(step.op == "map" for step in plan.steps[dealt[0] :])
+    return 2 + says + 2 * (says and plan.checked)
 
 
 def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
@@ -48,6 +61,30 @@ def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
     elif n:
         seconds += _DEALING * n * len(wire.points(step)) / rates.gmw
     return StepOffline({"dealer": sent}, seconds)
+
+
+def _checked(step: Step, batch: int, rates: Rates) -> StepOffline:
+    """In a checked plan: h in 64 bits, and tags for the client."""
+    elements = batch * step.size
+    tags = 8 * layout.words(held_arrays(step.lifted, batch)) if is_tagged(step) else 0
+    sent = {"dealer": tags + HEADER_BYTES} if tags else {}
+    # Of what has a tag: two streams of 64 bits at the dealer, one at client and server, and a pass that adds them up.
+    seconds = 2 * tags / rates.prg + 2 * tags / rates.bytes
+    if step.op == "input":
+        return StepOffline(sent, seconds)
+    if step.op in ("local", "constant"):
+        return StepOffline(seconds=2 * rates.pass_over(8 * elements))
+    if step.op == "map":
+        sent = {"client": 8 * elements + HEADER_BYTES, "dealer": sent["dealer"] + 4 * elements + HEADER_BYTES}
+        # The client's in a ring of 64 bits, and the transposed one of a sample.
+        maps = rates.map(step.lifted, batch) + rates.map(step.lifted, 1)
+        return StepOffline(sent, seconds + maps + rates.message + 4 * elements / rates.bytes)
+    dealt, key = 8 * layout.words(layout.whole(step, batch)), 8 * layout.key_words(step, batch, checked=True)
+    to_client = tags + key + HEADER_BYTES if tags or key else 0
+    seconds += rates.step + rates.message + (dealt + 2 * key) / rates.bytes
+    if key:
+        seconds += 4 / 3 * wire.compared(step, batch) * (step.attrs["window"] - 1) / rates.gen_blocks
+    return StepOffline({"dealer": dealt + key + HEADER_BYTES + to_client}, seconds)
 
 
 def _setup(plan: Plan) -> dict[str, int]:

@@ -18,7 +18,8 @@ from ...plan.ring import narrowed
 from ..maker import Helper
 from ..walk import visited
 from .blinded_weights import pack_masks
-from .seeds import BLIND, T_MASK, WIRE_MASK, Seeds
+from .own import own
+from .seeds import WIRE_MASK, Seeds
 from .table import DEALINGS
 
 
@@ -37,33 +38,39 @@ def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch:
     """All that inference ``number`` on ``batch`` samples is dealt, in the order in which it is sent.
 
     Per map, with the input's blinding ``B``: ``U = A B - t - c`` for the server; per activation and output, with
-    ``r = s - B``: shares and key. One ring convolution a layer. It follows from the arguments alone, so an
-    inference may be dealt anywhere; layers are streamed, nothing is kept.
+    ``r = s - B``: shares and key. In a checked plan also, for the client, the tags of what it holds of a step. One ring
+    convolution a layer. It follows from the arguments alone, so an inference may be dealt anywhere; layers are
+    streamed, nothing is kept.
 
     Args:
         masks: ``A`` of every map, of :func:`~.blinded_weights.pack_masks`.
     """
     client, server, public = (Stream(seed, number) for seed in (seeds.client, seeds.server, seeds.dealer))
+    mine = own(plan, client, server)
     values: dict[str, np.ndarray] = {}
     for index, step, inputs in visited(plan, values):
-        shape = (batch, *step.shape)
+        to_client = mine.tags(step, index, batch)
+        to_server: tuple[np.ndarray, ...] = ()
         if step.op == "input":
-            values[step.name] = client.elements(index, BLIND, shape, step.width)
+            values[step.name] = mine.blinding(step, index, batch)
         elif step.op == "constant":
             values[step.name] = narrowed(inputs[0], step.width)
         elif step.op == "map":
-            mask, c = (client.elements(index, slot, shape, step.width) for slot in (T_MASK, BLIND))
-            mask += c
-            yield Message("server", index, (linear.apply(step, masks[step.name], inputs[0]) - mask,))
+            c = mine.blinding(step, index, batch)
+            mask = mine.t_mask(step, index, batch) + c
+            to_server = (linear.apply(step, masks[step.name], inputs[0]) - mask,)
             values[step.name] = c
         else:
             r = _wire_mask(index, step, inputs, batch, server)
-            shares, key = DEALINGS[step.op].deal(step, index, r, client, server, public)
-            if key is not None:
-                yield Message("client", index, (key,))
-            yield Message("server", index, (shares,) if key is None else (shares, key))
+            shares, key = DEALINGS[step.op].deal(step, index, r, mine, server, public)
+            to_both = () if key is None else (key,)
+            to_client, to_server = (*to_client, *to_both), (shares, *to_both)
             if step.answered:
-                values[step.name] = client.elements(index, BLIND, shape, step.width)
+                values[step.name] = mine.blinding(step, index, batch)
+        if to_client:
+            yield Message("client", index, to_client)
+        if to_server:
+            yield Message("server", index, to_server)
 
 
 def _wire_mask(index: int, step: Step, inputs: list[np.ndarray], batch: int, server: Stream) -> np.ndarray:

@@ -12,6 +12,8 @@ from ...plan.server_numbers import Numbers
 from ...rates import Rates
 from ..maker import Helper, Maker, Offline
 from .blinded_weights import BlindedWeights
+from .checked_client import CheckedClientHalf
+from .checked_server import CheckedServerHalf
 from .client import ClientHalf
 from .cost import offline
 from .dealer import Dealer
@@ -29,10 +31,10 @@ class Dealt(Maker):
         return BlindedWeights(plan, numbers)
 
     def client(self, party: Party) -> ClientHalf:
-        return ClientHalf(party)
+        return CheckedClientHalf(party) if party.plan.checked else ClientHalf(party)
 
     def server(self, party: Server, model: BlindedWeights) -> ServerHalf:
-        return ServerHalf(party, model)
+        return CheckedServerHalf(party, model) if party.plan.checked else ServerHalf(party, model)
 
     def helper(self, role: str, party: Party) -> Helper:
         return Dealer(party)

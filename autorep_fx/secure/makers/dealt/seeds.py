@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 #: Slots of the client's seed: the blinding B of a wire; t of a map; the client's shares; roots of comparison keys;
 #: masks of AND triples, and of a spline's opening. Slots of the server's seed: the mask s of a wire; A, once per model;
 #: the others as the client's.
+#: In a checked plan the client has one slot for all that it holds of a step; the server one for the local part of its
+#: tags, and one for the key of an inference.
 #: Slot of the dealer's own seed: the public AES key of a step's comparison keys.
 BLIND, T_MASK, SHARES, ROOT, TRIPLE, OPENING = range(6)
 WIRE_MASK, WEIGHT_MASK = 0, 1
+HELD, LOCAL, CHECK_KEY = 6, 6, 7
 HASH_KEY = 0
 
 

@@ -11,8 +11,8 @@ from .arithmetic import times, words_of_times
 from .transfers import WORD, Transfers
 from .turns import Protocol, Words
 
-#: Uses of the transfers of u: u itself, u alpha, u beta.
-_U = 0
+#: Uses of the transfers of u: u itself, u alpha, u beta. The use of the transfers of triples.
+_U, _TRIPLE = 0, 0
 
 
 def transfers(window: int, width: int) -> int:
@@ -33,11 +33,9 @@ def triples(window: int, width: int, found: Transfers) -> tuple[np.ndarray, np.n
         n = pairs * width * WORD
         sent, received = found.take(n)
         a = received.choices.reshape(pairs, width)
-        b, c = [], []
-        for use in range(2):
-            ones, others = (plane.reshape(pairs, width) for plane in sent.bits(use))
-            b.append(ones ^ others)
-            c.append(ones ^ received.bits(use).reshape(pairs, width) ^ (a & b[-1]))
+        ones, others = (planes.reshape(2, pairs, width) for planes in sent.bits(_TRIPLE, 2))
+        b = ones ^ others
+        c = ones ^ received.bits(_TRIPLE, 2).reshape(2, pairs, width) ^ (a & b)
         masks += [a, b[0], b[1][:-1]]
         products += [c[0], c[1][:-1]]
     return np.concatenate(masks), np.concatenate(products)

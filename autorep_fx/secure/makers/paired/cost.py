@@ -10,52 +10,77 @@ from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
 from . import maps
-from .half import Extension, Job, parts, waits
+from .half import Extension, Job, parts
 from .model import widths
 from .ot import Kind, Said
 from .table import MAKING
-from .turns import words_together
+from .turns import Words, words_together
 
 _WORD = 8
 
+#: What all maps say, turn by turn, as (server, client): what is encrypted, answers, and what these are for.
+_MAP_TURNS = [(0, 1), (1, 0), (0, 1)]
+
 
 def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: Extension) -> Offline:
-    """See :meth:`~..maker.Maker.offline`."""
+    """See :meth:`~..maker.Maker.offline`. A step has its part of what the extension of transfers takes."""
     steps = {step.name: StepOffline() for step in plan.steps}
     beside = {"server": Said(1), "client": Said()}  # "ready"
-    rounds, made, on_the_way = 3, 0, 0  # ciphertexts, answers, what they are for
+    said: Words = list(_MAP_TURNS) if any(step.op == "map" for step in plan.steps) else []
+    made, shared = 0, dict.fromkeys(beside, 0)
     for step in plan.steps:
         if step.op == "map":
-            steps[step.name] = _map(step, batch, rates)
-            on_the_way += sum(steps[step.name].sent.values())
+            steps[step.name] = _map(step, batch, network, rates)
     masked = [Job(0, index, step, np.empty(0)) for index, step in enumerate(plan.steps) if step.masked]
     for part in parts(masked, batch, extension.at_once):
         counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
         words = [MAKING[job.step.op].words(job.step, batch) for job in part]
-        turns = words_together(*words)
-        rounds += waits(part, batch)
-        extended = sum(extension.kind.extension_said(sum(counts), made), Said())
-        made += sum(counts)
+        turns, n = words_together(*words), sum(counts)
+        said += [(1, 1)] * extension.kind.extension_turns(n, made) + turns
+        extended = sum(extension.kind.extension_said(n, made), Said())
+        made += n
         for i, party in enumerate(beside):
             beside[party] += extended + Said(sum(turn[i] > 0 for turn in turns))
-        on_the_way += extended.bytes + _WORD * sum(max(turn) for turn in turns)
+        # Both directions at once, so that a link is occupied by the larger of them.
+        on_the_way = extended.bytes + _WORD * sum(max(turn) for turn in turns)
+        whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
+            of_extension = _WORD * extended.words * count // n
+            for party in shared:
+                shared[party] += of_extension
             steps[job.step.name] = StepOffline(
-                {party: _WORD * sum(turn[i] for turn in own) for i, party in enumerate(beside)},
-                rates.step + count / rates.transfers,
+                {party: _WORD * sum(turn[i] for turn in own) + of_extension for i, party in enumerate(beside)},
+                rates.step + count / extension.kind.rate(rates),
+                network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole,
             )
     sent = {
-        party: said.bytes + sum(step.sent.get(party, 0) for step in steps.values()) for party, said in beside.items()
+        party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
+        for party, found in beside.items()
     }
-    seconds = sum(step.seconds for step in steps.values()) + network.seconds(on_the_way) + network.delay * rounds
-    return Offline(steps, sent, seconds, _setup(plan, extension.kind))
+    rounds = _rounds([*said, (1, 0)])
+    seconds = sum(step.seconds + step.link_seconds for step in steps.values()) + network.delay * rounds
+    return Offline(steps, sent, rounds, seconds, _setup(plan, extension.kind))
 
 
-def _map(step: Step, batch: int, rates: Rates) -> StepOffline:
+def _map(step: Step, batch: int, network: Network, rates: Rates) -> StepOffline:
     up, down = (_WORD * words for words in maps.sizes(step, batch))
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
-    return StepOffline(sent, rates.step + maps.products(step, batch) / rates.products)
+    rate = rates.products if step.width == 64 else rates.products32
+    seconds = rates.step + maps.products(step, batch) / rate
+    return StepOffline(sent, seconds, network.seconds(sum(sent.values())))
+
+
+def _rounds(turns: Words) -> int:
+    """The longest chain of messages that wait for one another: those that go the same way in a row are one."""
+    server = client = 0
+    for by_server, by_client in turns:
+        server, client = max(server, (client + 1) * (by_client > 0)), max(client, (server + 1) * (by_server > 0))
+    return max(server, client)
+
+
+def _sum(words: Words) -> int:
+    return sum(map(sum, words))
 
 
 def _setup(plan: Plan, kind: Kind) -> dict[str, int]:

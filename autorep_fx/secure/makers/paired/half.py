@@ -126,7 +126,12 @@ class TwoPartyHalf(Half):
         indices = self._sender.index, self._receiver.index
         both = together(self._sender.extending(n), self._receiver.extending(n))
         sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
-        return Transfers(Pair(Sent(sent, self._sender.delta, indices[0]), Received(received, choices, indices[1])))
+        return Transfers(
+            Pair(
+                Sent(sent, self._sender.delta, self._sender.hash_key, indices[0]),
+                Received(received, choices, self._receiver.hash_key, indices[1]),
+            )
+        )
 
 
 def waits(part: list[Job], batch: int) -> int:

@@ -16,6 +16,7 @@ from .cost import offline
 from .half import Extension
 from .model import EncryptedMaps
 from .server import ServerHalf
+from .table import check_made
 
 
 class Paired(Maker):
@@ -29,6 +30,7 @@ class Paired(Maker):
     helpers = ()
     comparisons = ("gmw",)
     together = True
+    nearest = True
 
     def __init__(self, name: str, extension: Extension):
         self.name, self.extension = name, extension  # type: ignore[misc]  # of the class elsewhere
@@ -37,13 +39,16 @@ class Paired(Maker):
         return EncryptedMaps(plan, numbers)
 
     def client(self, party: Party) -> ClientHalf:
+        check_made(party.plan)
         return ClientHalf(party, self.extension)
 
     def server(self, party: Server, model: EncryptedMaps) -> ServerHalf:
+        check_made(party.plan)
         return ServerHalf(party, model, self.extension)
 
     def helper(self, role: str, party: Party) -> Helper:
         raise KeyError(role)
 
     def offline(self, plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
+        check_made(plan)
         return offline(plan, batch, network, rates, self.extension)

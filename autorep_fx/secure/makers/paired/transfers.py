@@ -26,32 +26,33 @@ class Sent:
     Args:
         blocks: (n, 2) words, q.
         delta: (2,) words.
+        key: of the hash, of the session in this direction.
         index: the running number of the first one, of all of a session in this direction.
         space: beside a use it makes the hash's domain: 0, or a number of their own where transfers are numbered anew.
     """
 
-    def __init__(self, blocks: np.ndarray, delta: np.ndarray, index: int, space: int = 0):
-        self.blocks, self.delta, self.index, self.space = blocks, delta, index, space
+    def __init__(self, blocks: np.ndarray, delta: np.ndarray, key: bytes, index: int, space: int = 0):
+        self.blocks, self.delta, self.key, self.index, self.space = blocks, delta, key, index, space
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def __getitem__(self, part: slice) -> Sent:
-        return Sent(self.blocks[part], self.delta, self.index + part.start, self.space)
+        return Sent(self.blocks[part], self.delta, self.key, self.index + part.start, self.space)
 
     def flip(self, plane: np.ndarray) -> None:
         """Exchange both strings where the plane has 1."""
         kernel().ot_flip_(self.blocks, self.delta, plane)
 
-    def bits(self, use: int) -> tuple[np.ndarray, np.ndarray]:
-        """One bit of each string, as planes."""
-        k, options = kernel(), {"index": self.index, "domain": domain(self.space, use)}
+    def bits(self, use: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """So many bits of each string, as planes (count, n / 64)."""
+        k, options = kernel(), {"key": self.key, "index": self.index, "domain": domain(self.space, use), "bits": count}
         return k.ot_bits(self.blocks, **options), k.ot_bits(self.blocks, delta=self.delta, **options)
 
     def strings(self, values: np.ndarray, bits: int, use: int) -> tuple[np.ndarray, np.ndarray]:
         """This party's share of ``c v`` modulo 2**bits (n,), and the message with which the receiver has the other."""
         return kernel().ot_send(
-            self.blocks, self.delta, values, bits=bits, index=self.index, domain=domain(self.space, use)
+            self.blocks, self.delta, values, bits=bits, key=self.key, index=self.index, domain=domain(self.space, use)
         )
 
 
@@ -61,18 +62,18 @@ class Received:
     Args:
         blocks: (n, 2) words, t.
         choices: a plane: which string.
-        index, space: as of :class:`Sent`.
+        key, index, space: as of :class:`Sent`.
     """
 
-    def __init__(self, blocks: np.ndarray, choices: np.ndarray, index: int, space: int = 0):
-        self.blocks, self.choices, self.index, self.space = blocks, choices, index, space
+    def __init__(self, blocks: np.ndarray, choices: np.ndarray, key: bytes, index: int, space: int = 0):
+        self.blocks, self.choices, self.key, self.index, self.space = blocks, choices, key, index, space
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def __getitem__(self, part: slice) -> Received:
         words = slice(part.start // WORD, part.stop // WORD)
-        return Received(self.blocks[part], self.choices[words], self.index + part.start, self.space)
+        return Received(self.blocks[part], self.choices[words], self.key, self.index + part.start, self.space)
 
     def choose(self, plane: np.ndarray) -> np.ndarray:
         """Make these the choices: what the sender must flip."""
@@ -80,14 +81,15 @@ class Received:
         self.choices[:] = plane
         return flips
 
-    def bits(self, use: int) -> np.ndarray:
-        return kernel().ot_bits(self.blocks, index=self.index, domain=domain(self.space, use))
+    def bits(self, use: int, count: int = 1) -> np.ndarray:
+        """So many bits of the string, as planes (count, n / 64)."""
+        options = {"key": self.key, "index": self.index, "domain": domain(self.space, use), "bits": count}
+        return kernel().ot_bits(self.blocks, **options)
 
     def strings(self, message: np.ndarray, bits: int, use: int) -> np.ndarray:
         """This party's share of ``c v`` modulo 2**bits (n,)."""
-        return kernel().ot_receive(
-            self.blocks, self.choices, message, bits=bits, index=self.index, domain=domain(self.space, use)
-        )
+        options = {"key": self.key, "index": self.index, "domain": domain(self.space, use)}
+        return kernel().ot_receive(self.blocks, self.choices, message, bits=bits, **options)
 
 
 class Pair(NamedTuple):
@@ -118,8 +120,8 @@ class Pair(NamedTuple):
         chosen = kernel().unpack_bits(self.received.choices[None], len(self.received)).reshape(rows, n)[:, positions]
         choices = plane_of(np.ascontiguousarray(chosen).reshape(-1))
         return Pair(
-            Sent(found(self.sent.blocks), self.sent.delta, 0, self.sent.index + 1),
-            Received(found(self.received.blocks), choices, 0, self.received.index + 1),
+            Sent(found(self.sent.blocks), self.sent.delta, self.sent.key, 0, self.sent.index + 1),
+            Received(found(self.received.blocks), choices, self.received.key, 0, self.received.index + 1),
         )
 
 

@@ -72,10 +72,10 @@ def _with_spline(
 
 def _kept(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Exchange) -> np.ndarray:
     """Share of the kept function at exponent f, flat over batch and kept positions."""
-    a, k = step.attrs, kernel()
-    at = [m if point == 0 else m - m.dtype.type(point << a["shift"]) for point in wire.points(step)]
-    found = []
-    if a["comparison"] == "fss":
+    a, k, at, found = step.attrs, kernel(), wire.moved(step, m), []
+    if "kept" in shares:  # evaluated together with tags (check.py)
+        found = [*shares["kept"]]
+    elif a["comparison"] == "fss":
         for moved in at:
             window = k.window(moved, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
             found.append(k.relu_fss(shares["key"], shares["root"], window, shares["relu"], party=party))

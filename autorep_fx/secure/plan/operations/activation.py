@@ -37,6 +37,7 @@ from ....graph.names import KINDS
 from ...program import checks, shapes, spline
 from ...program.checks import Rule, one_of, several, whole
 from ...program.kinds import EXACT
+from ...program.ranged import RANGED
 from ...program.shapes import Shape, need
 from .. import wire
 from ..attributes import BITS, FACTOR, KEPT, MASK, SHIFT, WIDTH
@@ -163,8 +164,8 @@ OPERATION = Operation(
     {
         None: Rule(
             _shape,
-            {"kind": one_of("truncate", *KINDS), "wire": WIDTH, "shift": SHIFT, "align": BITS, "powers": whole(0, 2),
-             "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
+            {"kind": one_of("truncate", *KINDS, *RANGED), "wire": WIDTH, "shift": SHIFT, "align": BITS,
+             "powers": whole(0, 2), "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
             {"window": whole(2, 63), "slope": FACTOR, "knots": several(FACTOR, 0, _PIECES - 1),
              **{f"c{k}": several(FACTOR, 1, _PIECES) for k in range(3)}, "error": checks.NUMBER,
              "lifts": several(whole(0, 31), 1, shapes.MOST)},

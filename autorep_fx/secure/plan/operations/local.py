@@ -36,8 +36,7 @@ _KINDS = {
     "times": Rule(lambda s, x: x, {"factor": FACTOR, "up": EXPONENT}),
     "pad": Rule(lambda s, x: shapes.pad(s.attrs, x), {"pads": several(whole(-shapes.MOST))}),
     "windows": Rule(
-        lambda s, x: (math.prod(s.attrs["kernel"]), *shapes.windows(s.attrs, x)),
-        {"kernel": pair(1), "stride": pair(1), "dilation": pair(1)},
+        lambda s, x: shapes.windows_apart(s.attrs, x), {"kernel": pair(1), "stride": pair(1), "dilation": pair(1)}
     ),
     "sum_pool": Rule(lambda s, x: shapes.pool(s.attrs, x), {"kernel": pair(1), "stride": pair(1), "padding": pair(0)}),
     "sum": Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(checks.WHOLE), "keepdim": checks.FLAG}),
@@ -48,6 +47,7 @@ _KINDS = {
     "put": Rule(_put, {"positions": KEPT}),
     "permute": Rule(lambda s, x: shapes.permute(s.attrs, x), {"dims": several(whole(0))}),
     "index": Rule(lambda s, x: shapes.index(s.attrs, x), {"index": checks.INDEX}),
+    "select": Rule(lambda s, x: shapes.select(s.attrs, x), {"dim": checks.WHOLE, "places": checks.CHOSEN}),
     "cat": Rule(lambda s, *parts: shapes.cat(s.attrs, *parts), {"dim": checks.WHOLE}, inputs=None),
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ....errors import CompileError
 from ...plan import wire
 from ...plan.ring import encode
+from ...plan.rounding import MOST_UNITS
 from ...plan.server_numbers import Numbers
 from ...program import tensor_ops
 from ...program.kept import slope_of
@@ -30,8 +31,8 @@ from ..source import Source
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
     square, offset = site_form(nodes, node)
-    check_room(node, given[0], max(node.reach + offset, node.reach_kept, node.extreme), margins)
     f = min(node.frac_bits, given[0])
+    check_room(node, given[0], max(node.reach + offset, node.reach_kept, node.extreme), margins, f)
     return f + align(node, f, square)
 
 
@@ -39,7 +40,7 @@ def _bound(chosen: Chosen, node: Node, given: list[np.ndarray]) -> Bounded:
     """Of the truncated input, where it is replaced."""
     (exponent,), site = chosen.given(node), node.site
     f = min(node.frac_bits, exponent)
-    truncated = given[0] + 2.0**-f
+    truncated = given[0] + MOST_UNITS * 2.0**-f
     reach = float(given[0].max())
     if site is None or not len(site.kept):
         return Bounded(truncated, reach)
@@ -118,7 +119,9 @@ def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     try:
         # Room for other inputs makes nothing less precise for those that reach no further.
-        found = spline(site.kind, site.params, limit, f, allowed(error, math.ldexp(1.0, whole_bits(node.reach_kept))))
+        found = spline(
+            site.kind, site.params, limit, f, allowed(site.kind, error, math.ldexp(1.0, whole_bits(node.reach_kept)))
+        )
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}

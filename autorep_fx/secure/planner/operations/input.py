@@ -11,13 +11,13 @@ from ..source import Source
 
 
 def _bound(chosen: Chosen, node: Node, given: list[np.ndarray]) -> Bounded:
-    return Bounded(start(chosen.within, node.shape).numpy() + chosen.unit(node))
+    return Bounded(start(chosen.within.of(node.name), node.shape).numpy() + chosen.unit(node))
 
 
 PLANNED = Planned(
     bound=_bound,
     exponent=lambda nodes, node, given, margins: node.frac_bits,
-    emit=lambda chosen, node: (chosen.within.attrs, None),
+    emit=lambda chosen, node: (chosen.within.of(node.name).attrs, None),
     order=3,
     truncates=True,
 )

@@ -62,8 +62,12 @@ def _mean(b: Builder, step: Step) -> None:
     b.times(step.name, total, step.shape, 1 / count)
 
 
+def _move_as(b: Builder, step: Step, kind: str, **attrs: Any) -> None:
+    b.local(kind, step.name, list(step.inputs), step.shape, **attrs)
+
+
 def _move(b: Builder, step: Step, **attrs: Any) -> None:
-    b.local(step.op, step.name, list(step.inputs), step.shape, **attrs)
+    _move_as(b, step, step.op, **attrs)
 
 
 def _moved(step: Step, secrets: dict[str, Tensor], *inputs: Tensor) -> Tensor:
@@ -92,9 +96,23 @@ SOURCES = {
         scales="wholly",
         affine=True,
     ),
+    "sum": Source(
+        lambda b, s: _move_as(b, s, "sum", dims=tuple(s.attrs["dims"]), keepdim=s.attrs["keepdim"]),
+        lambda step, secrets, x: tensor_ops.sum_over(step, x),
+        affine=True,
+    ),
+    "keep": Source(lambda b, s: _move_as(b, s, "at", positions=s.attrs["positions"]), _moved, affine=True),
     "reshape": Source(_move, _moved, affine=True),
     "permute": Source(lambda b, s: _move(b, s, dims=tuple(s.attrs["dims"])), _moved, affine=True),
     "pad": Source(lambda b, s: _move(b, s, pads=tuple(s.attrs["pads"])), _moved, affine=True),
     "index": Source(lambda b, s: _move(b, s, index=s.attrs["index"]), _moved, affine=True),
+    "select": Source(
+        lambda b, s: _move(b, s, dim=s.attrs["dim"], places=tuple(s.attrs["places"])), _moved, affine=True
+    ),
+    "windows": Source(
+        lambda b, s: _move(b, s, **{key: tuple(s.attrs[key]) for key in ("kernel", "stride", "dilation")}),
+        _moved,
+        affine=True,
+    ),
     "cat": Source(lambda b, s: _move(b, s, dim=s.attrs["dim"]), _moved, affine=True),
 }

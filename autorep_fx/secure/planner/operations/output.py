@@ -16,8 +16,9 @@ from ..source import Source
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
-    check_room(node, given[0], max(node.reach, node.extreme), margins)
-    return min(node.frac_bits, given[0])
+    f = min(node.frac_bits, given[0])
+    check_room(node, given[0], max(node.reach, node.extreme), margins, f)
+    return f
 
 
 def _bound(chosen: Chosen, node: Node, given: list[np.ndarray]) -> Bounded:

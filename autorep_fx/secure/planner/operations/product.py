@@ -9,6 +9,7 @@ import numpy as np
 
 from ...plan.input_headroom import RINGS
 from ...plan.plan import Step
+from ...plan.rounding import MOST_UNITS
 from ...program.program import Step as ProgramStep
 from ..builder import Builder
 from ..node import Margins, Node, Nodes, whole_bits
@@ -30,9 +31,10 @@ def _build(b: Builder, step: ProgramStep) -> None:
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
     reaches = max(node.reach, node.extreme), max(node.reach_kept, node.extreme_kept)
-    for exponent, reach in zip(given, reaches):
-        check_room(node, exponent, reach, margins)
-    return sum(_truncated(node, given))
+    truncated = _truncated(node, given)
+    for exponent, reach, f in zip(given, reaches, truncated):
+        check_room(node, exponent, reach, margins, f)
+    return sum(truncated)
 
 
 def _truncated(node: Node, given: list[int]) -> list[int]:
@@ -42,7 +44,7 @@ def _truncated(node: Node, given: list[int]) -> list[int]:
 
 
 def _bound(chosen: Chosen, node: Node, given: list[np.ndarray]) -> Bounded:
-    units = [2.0**-f for f in _truncated(node, chosen.given(node))]
+    units = [MOST_UNITS * 2.0**-f for f in _truncated(node, chosen.given(node))]
     return Bounded((given[0] + units[0]) * (given[1] + units[1]), *(float(bound.max()) for bound in given))
 
 

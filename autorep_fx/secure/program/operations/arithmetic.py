@@ -20,6 +20,7 @@ OPERATIONS = {
         lambda step, secrets, x, y: x + step.attrs["sign"] * y,
     ),
     "mul": Operation(Rule(lambda s, x, y: shapes.add(x, y), inputs=2), lambda step, secrets, x, y: x * y),
+    "matmul": Operation(Rule(lambda s, x, y: shapes.matmul(x, y), inputs=2), lambda step, secrets, x, y: x @ y),
     "add_number": Operation(
         Rule(lambda s, x: x, {"number": checks.NUMBER}), lambda step, secrets, x: x + step.attrs["number"]
     ),

@@ -16,6 +16,7 @@ from ..kept import kept
 from ..kinds import EXACT
 from ..operation import Operation, Private
 from ..program import Step
+from ..ranged import RANGED
 from ..shapes import LARGEST, Shape, need
 from ..spline import function
 
@@ -71,8 +72,8 @@ OPERATIONS = {
     "hybrid": Operation(
         Private(
             _shape,
-            {"kind": one_of(*KINDS), "degree": whole(1, 16), "per_channel": whole(1, LARGEST), "kept": _POSITIONS,
-             "replaced": _POSITIONS},
+            {"kind": one_of(*KINDS, *RANGED), "degree": whole(1, 16), "per_channel": whole(1, LARGEST),
+             "kept": _POSITIONS, "replaced": _POSITIONS},
             {"slope": checks.NUMBER, "params": _PARAMS},
             secrets={"coeffs": False, "slope": False},
         ),

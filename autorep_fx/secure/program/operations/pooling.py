@@ -14,6 +14,7 @@ _DIVISOR = checks.NUMBER._replace(
     text="a finite number, not 0", holds=lambda v, s: checks.NUMBER.holds(v, s) and v != 0
 )
 _POOL = {"kernel": pair(1), "stride": pair(1), "padding": pair(0)}
+_SUM = Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(checks.WHOLE), "keepdim": checks.FLAG})
 
 
 def _pool_shape(step: Step, x: Shape) -> Shape:
@@ -29,9 +30,7 @@ OPERATIONS = {
         Rule(_pool_shape, {**_POOL, "divisor": _DIVISOR}),
         lambda step, secrets, x: tensor_ops.sum_pool2d(step, x) / step.attrs["divisor"],
     ),
-    "mean": Operation(
-        Rule(lambda s, x: shapes.sum_over(s.attrs, x), {"dims": several(checks.WHOLE), "keepdim": checks.FLAG}),
-        lambda step, secrets, x: tensor_ops.sum_over(step, x) / tensor_ops.summed(step, x),
-    ),
+    "mean": Operation(_SUM, lambda step, secrets, x: tensor_ops.sum_over(step, x) / tensor_ops.summed(step, x)),
+    "sum": Operation(_SUM, lambda step, secrets, x: tensor_ops.sum_over(step, x)),
     "max_pool2d": Operation(Rule(_pool_shape, {**_POOL, "dilation": pair(1)}), _max_pool2d),
 }

@@ -82,6 +82,7 @@ def held_and_declared(name, maker, **options):
     for phase in ("offline", "online"):
         assert getattr(cost, phase) == {p: c.total_bytes for p, c in getattr(result, phase).items() if c.total_bytes}
     assert cost.rounds == max(count.depth for count in result.online.values())
+    assert cost.offline_rounds == max(count.depth for count in result.offline.values())
 
 
 @pytest.mark.parametrize("name", ["gate", "everything", "silu"])

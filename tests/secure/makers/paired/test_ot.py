@@ -104,11 +104,20 @@ def test_strings_over_a_session_sum_to_the_chosen_values(session, bits):
     wanted = np.random.default_rng(bits).integers(0, 2**64, (3, n), dtype=np.uint64)
     plane, values = wanted[0, : n // 64], wanted[1].astype(np.uint32 if bits <= 32 else np.uint64)
     kernels.ot_flip_(q, sender.delta, choices ^ plane)  # choices of the receiver's own
-    share, message = kernels.ot_send(q, sender.delta, values, bits=bits, index=index, domain=2)
-    other = kernels.ot_receive(t, plane, message, bits=bits, index=index, domain=2)
+    share, message = kernels.ot_send(q, sender.delta, values, bits=bits, key=sender.hash_key, index=index, domain=2)
+    other = kernels.ot_receive(t, plane, message, bits=bits, key=receiver.hash_key, index=index, domain=2)
     total = (share + other).astype(np.uint64) & np.uint64(2**bits - 1)
     chosen = kernels.unpack_bits(plane[None], n)
     np.testing.assert_array_equal(total, chosen * values.astype(np.uint64) & np.uint64(2**bits - 1))
+
+
+def test_the_key_of_the_hash_is_one_of_the_session_and_the_direction(session):
+    sender, receiver, _ = session
+    assert sender.hash_key == receiver.hash_key and len(sender.hash_key) == 16
+    other = pair(sender.kind)[:2]
+    together(other[0].setup, other[1].setup)
+    assert other[0].hash_key != sender.hash_key
+    assert not {a.tobytes() for a in (sender.delta, other[0].delta)} & {sender.hash_key, other[0].hash_key}
 
 
 def test_nothing_repeats_within_a_session_or_between_two(session):
@@ -180,25 +189,49 @@ def test_a_guessed_part_of_delta_is_what_a_deviating_receiver_can_win(lie):
 
 
 def test_a_message_that_was_changed_on_the_way_is_refused():
-    """Its hash is another, and so are all coefficients."""
     sender, receiver, (_, server) = pair(SoftSpoken())
     together(sender.setup, receiver.setup)
+    tree = some_tree(sender.delta, 4, known=False)
 
     def tamper(arrays):
-        arrays[0][0] ^= np.uint64(1)
+        if len(arrays) == 1:
+            arrays[0].reshape(31, -1)[tree - 1, 0] ^= np.uint64(1)
 
     server.tamper = tamper
     with pytest.raises(PartyError, match="does not follow the protocol"):
         extend(sender, receiver, 64)
 
 
-@pytest.mark.parametrize("array, word", [(1, 0), (1, 1), (2, 0), (2, 3)])
+def test_coefficients_are_drawn_behind_the_corrections_and_are_new_each_time(monkeypatch):
+    sender, receiver, (client, _) = pair(SoftSpoken())
+    together(sender.setup, receiver.setup)
+    said, log = [], []
+    honest, make = client.send, kernels.vole_receive
+
+    def send(step, *arrays):
+        said.append((len(log), arrays[0].tobytes()))
+        honest(step, *arrays)
+
+    def vole_receive(*args, **options):
+        log.append(1)
+        return make(*args, **options)
+
+    monkeypatch.setattr(client, "send", send)
+    monkeypatch.setattr(kernels, "vole_receive", vole_receive)
+    for _ in range(3):
+        extend(sender, receiver, 64)
+    assert [made for made, _ in said] == [1, 2, 3]  # the receiver had fixed what is checked
+    assert len({seed for _, seed in said}) == 3
+
+
+@pytest.mark.parametrize("array, word", [(0, 0), (0, 1), (1, 0), (1, 3)])
 def test_another_proof_is_refused(array, word):
     sender, receiver, (_, server) = pair(SoftSpoken())
     together(sender.setup, receiver.setup)
 
     def tamper(arrays):
-        arrays[array][word] ^= np.uint64(2**33)
+        if len(arrays) == 2:  # behind the corrections
+            arrays[array][word] ^= np.uint64(2**33)
 
     server.tamper = tamper
     with pytest.raises(PartyError, match="does not follow the protocol"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....correlations import layout
 from ....correlations.prepared import Shares
 from ....correlations.stream import Stream
 from ....parties import gmw
@@ -16,20 +15,19 @@ from ....plan.plan import Step
 from ....plan.ring import kernel
 from .. import splines
 from ..dealing import Dealing
-from ..seeds import HASH_KEY, OPENING, ROOT, SHARES, TRIPLE
+from ..own import Own, opening_masks
+from ..seeds import HASH_KEY, ROOT, SHARES, TRIPLE
 
 
 def deal(
-    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+    step: Step, index: int, r: np.ndarray, client: Own, server: Stream, public: Stream
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The dealer's part: the server's half of all shares as one buffer, and the key.
 
-    r: (N, P), the wire's mask. public: where the keys' hash has its AES key from.
+    r: (N, P), the wire's mask. client: what it has from its seed. public: where the keys' hash has its AES key from.
     """
-    batch = len(r)
-    found = layout.layout(step, batch)
-    buffer = client.words(index, SHARES, layout.words(found))
-    mine, a, k = layout.views(buffer, found), step.attrs, kernel()
+    batch, a, k = len(r), step.attrs, kernel()
+    buffer, mine = client.shares(step, index, batch)
     if "alpha" in mine:
         k.deal_powers_(
             r, shift=a["shift"], **{name: mine[name] for name in ("alpha", "beta", "alpha2", "ab") if name in mine}
@@ -40,17 +38,17 @@ def deal(
     window = k.window(r, wire.keep(step), shift=a["shift"], bits=a["window"]).reshape(-1)
     is_spline = "knots" in a
     if is_spline:
-        opening = opening_masks(step, index, batch, client) + opening_masks(step, index, batch, server)
+        opening = client.opening(step, index, batch) + opening_masks(step, index, batch, server)
         splines.deal_(step, wire.kept_of(step, r), opening, mine)
     if a["comparison"] == "fss":
         if is_spline:
             alpha, payload = splines.deal_high_(window, a["window"], mine["high"])
         else:
             alpha, payload = k.deal_relu_(window, bits=a["window"], shares=mine["relu"])
-        roots = (s.words(index, ROOT, (n, 2)) for s in (server, client))
+        roots = (s.words(index, ROOT, (n, 2)) for s in (server, client.client))
         hash_key = public.words(index, HASH_KEY, 2).tobytes()
-        return buffer, k.gen_dcf(alpha, payload, *roots, bits=a["window"] - 1, hash_key=hash_key)
-    _deal_gmw(step, index, r, window, mine, client, server)
+        return buffer, k.gen_dcf(alpha, client.payload(payload), *roots, bits=a["window"] - 1, hash_key=hash_key)
+    _deal_gmw(step, index, r, window, mine, client.client, server)
     return buffer, None
 
 
@@ -79,11 +77,6 @@ def _deal_gmw(
 def triple_masks(step: Step, index: int, width: int, stream: Stream) -> np.ndarray:
     """A party's half of the masks under which the tree opens its planes."""
     return stream.words(index, TRIPLE, (wire.masks(step.attrs["window"]), width))
-
-
-def opening_masks(step: Step, index: int, batch: int, stream: Stream) -> np.ndarray:
-    """A party's half of the masks under which a spline's coefficients are opened."""
-    return stream.elements(index, OPENING, wire.openings(step, batch), step.width)
 
 
 def _complete(step: Step, index: int, batch: int, shares: Shares, stream: Stream, key: np.ndarray | None) -> Shares:

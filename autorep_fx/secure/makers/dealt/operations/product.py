@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from .....kernels.masked import truncated_mask
-from ....correlations import layout
 from ....correlations.stream import Stream
 from ....parties.operations.product import PAIRS, factors
 from ....plan.plan import Step
 from ....plan.ring import elements
 from ..dealing import Dealing
-from ..seeds import SHARES
+from ..own import Own
 
 
 def _deal(
-    step: Step, index: int, r: np.ndarray, client: Stream, server: Stream, public: Stream
+    step: Step, index: int, r: np.ndarray, client: Own, server: Stream, public: Stream
 ) -> tuple[np.ndarray, None]:
     """r: (N, P1 + P2), the masks of both wires."""
-    found = layout.layout(step, len(r))
-    buffer = client.words(index, SHARES, layout.words(found))
-    mine, ring = layout.views(buffer, found), elements(step.width)
+    buffer, mine = client.shares(step, index, len(r))
+    ring = elements(step.width)
     halves = [
         {key: true.astype(ring) for key, true in zip("ab", truncated_mask(part, shift))}
         for part, shift in zip(factors(step, r), step.attrs["shift"])

@@ -44,6 +44,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ....rates import Rates
 from ..turns import Protocol, Turn, run
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
 from .said import Said
@@ -118,10 +119,19 @@ class Ferret(Kind):
         return sender, receiver
 
     def extension_said(self, n: int, index: int = 0) -> Both:
-        each = self.noise.made - self.noise.used
-        rounds = -(-(index + check_size(n)) // each) - -(-index // each)
-        levels = self.noise.weight * self.noise.depth
+        rounds, levels = self.rounds(n, index), self.noise.weight * self.noise.depth
         return Said(2 * rounds, (2 * levels + _DIGEST) * rounds), Said(2 * rounds, (levels // 64 + 2) * rounds)
+
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        return 4 * self.rounds(n, index)
+
+    def rate(self, rates: Rates) -> float:
+        return rates.transfers_lpn
+
+    def rounds(self, n: int, index: int) -> int:
+        """That n transfers take after ``index`` others."""
+        each = self.noise.made - self.noise.used
+        return -(-(index + check_size(n)) // each) - -(-index // each)
 
 
 class _Half:
@@ -138,6 +148,10 @@ class _Half:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
+
+    @property
+    def hash_key(self) -> bytes:
+        return self._start.hash_key
 
     def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ....link.channel import Channel
+from ....rates import Rates
 from ..turns import Protocol
 from .said import Said
 
@@ -25,6 +26,11 @@ class SendingHalf(ABC):
     delta: np.ndarray
     index: int
 
+    @property
+    @abstractmethod
+    def hash_key(self) -> bytes:
+        """16 public bytes that what both parties drew for the base transfers went into; after the set-up."""
+
     @abstractmethod
     def setup(self) -> None:
         """Once, at the same time as the receiver's."""
@@ -42,6 +48,11 @@ class ReceivingHalf(ABC):
     """
 
     index: int
+
+    @property
+    @abstractmethod
+    def hash_key(self) -> bytes:
+        """As of :class:`SendingHalf`."""
 
     @abstractmethod
     def setup(self) -> None:
@@ -67,6 +78,14 @@ class Kind(ABC):
     @abstractmethod
     def extension_said(self, n: int, index: int = 0) -> Both:
         """Of n transfers, after ``index`` others."""
+
+    @abstractmethod
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        """How many turns that takes."""
+
+    @abstractmethod
+    def rate(self, rates: Rates) -> float:
+        """Transfers a second, one each way, with what is made of them."""
 
 
 def check_size(n: int) -> int:

@@ -47,6 +47,11 @@ class Sender:
         """The number of the next transfer in this session and direction: `index` of the kernels."""
         return self._half.index
 
+    @property
+    def hash_key(self) -> bytes:
+        """Of this session and direction, public: `key` of the kernels."""
+        return self._half.hash_key
+
     def setup(self) -> None:
         """Once a session, at the same time as the receiver's.
 
@@ -82,6 +87,11 @@ class Receiver:
     def index(self) -> int:
         """As of :class:`Sender`."""
         return self._half.index
+
+    @property
+    def hash_key(self) -> bytes:
+        """As of :class:`Sender`."""
+        return self._half.hash_key
 
     def setup(self) -> None:
         """Once a session, at the same time as the sender's.

@@ -3,24 +3,25 @@
 Set-up: the sender draws delta, 128 bits. The receiver has 128 / k trees of 2**k leaves (trees.py) and, by base
 oblivious transfers (base.py), leaves the sender all leaves but number delta_t of tree t, delta_t being k bits of delta.
 
-An extension of n transfers, which is one message:
+An extension of n transfers, which is one message, or with the check three, of which two are short:
 
 1. Both expand their leaves to n + 128 bits (AES in counter mode) and add them up by `vole_receive` and `vole_send`. The
    receiver sends what the sums u_t of its trees differ by from u_0, its choices: (128 / k - 1) / 8 bytes a transfer.
-2. [Check] A hash of the session, the extension's number and that message is the seed of coefficients, by which each of
-   the 128 rows and the choices are hashed to 128 bits (`vole_fold_`); the last 128 columns, which are used for nothing
-   else, are added to hide them. The receiver sends the choices' tag and a digest of the rows' tags.
+2. [Check] The sender, which has the message, draws the seed of coefficients, by which each of the 128 rows and the
+   choices are hashed to 128 bits (`vole_fold_`); the last 128 columns, which are used for nothing else, are added to
+   hide them, whatever the coefficients. The receiver sends the choices' tag and a digest of the rows' tags.
 3. [Check] The sender's tags must be those, plus the choices' tag in the rows where delta has a 1.
 
 What the check is for: a receiver that deviates may send for each tree another u_t than its choices, and what is hashed
 then shows delta. Where u_t is wrong by e_t (e_0 = 0), step 3 holds for one delta_t in 2**k of each tree whose tag of
 e_t is not the error of the choices' tag that was sent. All other trees have one tag of e_t. Two e_t that differ have
 one tag with probability 2^-128 (a universal hash, coefficients drawn after the message), some two of at most 2^13 pairs
-of trees (k >= 1; 2^9 for k = 4) with 2^-115, for each message that is hashed to find a good one: 2^64 tries, 2^-51. So
-these trees agree on e, and choices are u_0 + e, which is the receiver's right. In the others, c of them, it learns k c
-bits of delta with probability 2^-(k c), and else the session ends with its delta: what guessing would give. The check
-of trees.py leaks of the same kind. Source: SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), its consistency check for
-malicious receivers, here without interaction (Fiat, Shamir) and with a digest in place of the rows' tags.
+of trees (k >= 1; 2^9 for k = 4) with 2^-115, once for each extension. So these trees agree on e, and choices are
+u_0 + e, which is the receiver's right. In the others, c of them, it learns k c bits of delta with probability 2^-(k c),
+and else the session ends with its delta: what guessing would give. The check of trees.py leaks of the same kind.
+Source: SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), its consistency check for malicious receivers, here with a
+digest in place of the rows' tags. Asking for it takes a message each way; a hash of the corrections in place of that
+(Fiat, Shamir) would take longer than what it saves.
 
 Without the check: for a receiver that follows the protocol. A sender that deviates learns nothing in either case: all
 that it is sent is under the streams of leaves that it lacks.
@@ -39,6 +40,7 @@ from .....errors import PartyError
 from .....text import brief
 from ....link.channel import Channel
 from ....plan.ring import U64, kernel
+from ....rates import Rates
 from ..turns import Protocol, Turn
 from . import base, trees
 from .kind import Both, Kind, ReceivingHalf, SendingHalf, check_size
@@ -46,6 +48,9 @@ from .said import Said
 
 #: Columns of an extension that hide the tags, in words; words of the choices' tag with the digest of the rows' tags.
 _HIDING, _TAG, _DIGEST = 2, 2, 4
+
+#: Words of the coefficients' seed.
+_SEED = 2
 
 #: Trees may have 2**k leaves.
 SIZES = (1, 2, 4, 8)
@@ -80,16 +85,23 @@ class SoftSpoken(Kind):
         return Said(1, 128 * point), Said(2, point + sum(trees.message_words(self.k)))
 
     def extension_said(self, n: int, index: int = 0) -> Both:
-        return Said(), Said(1, sum(self.message_words(n)))
+        if not self.checked:
+            return Said(), Said(1, self.correction_words(n))
+        return Said(1, _SEED), Said(2, self.correction_words(n) + _TAG + _DIGEST)
+
+    def extension_turns(self, n: int, index: int = 0) -> int:
+        return 3 if self.checked else 1
+
+    def rate(self, rates: Rates) -> float:
+        return rates.transfers
 
     def words(self, n: int) -> int:
         """Words of a row."""
         return check_size(n) // 64 + _HIDING * self.checked
 
-    def message_words(self, n: int) -> tuple[int, ...]:
-        """Words of each array of an extension's message."""
-        correction = self.words(n) * (128 // self.k - 1)
-        return (correction, _TAG, _DIGEST) if self.checked else (correction,)
+    def correction_words(self, n: int) -> int:
+        """Of what the receiver says first."""
+        return self.words(n) * (128 // self.k - 1)
 
 
 class _Half:
@@ -108,6 +120,10 @@ class _Half:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
 
+    @property
+    def hash_key(self) -> bytes:
+        return hashlib.blake2b(self.session, digest_size=16, person=b"autorep_fx hash ").digest()
+
     def _options(self, n: int) -> dict:
         if self._keys is None:
             raise PartyError(
@@ -119,11 +135,9 @@ class _Half:
         self.index += n
         self._extensions += 1
 
-    def _tags(self, rows: np.ndarray, message: np.ndarray, choices: np.ndarray | None) -> np.ndarray:
+    def _tags(self, rows: np.ndarray, seed: np.ndarray, choices: np.ndarray | None) -> np.ndarray:
         """Hashes of all rows, which become blocks."""
-        transcript = hashlib.sha256(self.session + self._extensions.to_bytes(8, "little"))
-        transcript.update(message.data)
-        coefficients = kernel().prg_words(transcript.digest()[:16], 0, (len(rows) // 64, 2))
+        coefficients = kernel().prg_words(seed.tobytes(), self._extensions, (len(rows) // 64, 2))
         coefficients[-_HIDING:] = [[1, 0], [0, 1]]
         return kernel().vole_fold_(rows, coefficients, choices)
 
@@ -150,15 +164,19 @@ class SoftSender(_Half, SendingHalf):
 
     def extend(self, n: int) -> Protocol[np.ndarray]:
         options = self._options(n)
-        message, *proof = yield Turn([], list(self.kind.message_words(n)))
+        (message,) = yield Turn([], [self.kind.correction_words(n)])
+        if self.kind.checked:
+            seed = np.frombuffer(os.urandom(8 * _SEED), U64)
+            yield Turn([seed], [])
         rows = kernel().vole_send(self._keys, self.delta, message, **options)
         if self.kind.checked:
-            self._check(rows, message, *proof)
+            proof = yield Turn([], [_TAG, _DIGEST])
+            self._check(rows, seed, *proof)
         self._made(n)
         return rows[:n]
 
-    def _check(self, rows: np.ndarray, message: np.ndarray, tag: np.ndarray, digest: np.ndarray) -> None:
-        tags = self._tags(rows, message, None)[:128]
+    def _check(self, rows: np.ndarray, seed: np.ndarray, tag: np.ndarray, digest: np.ndarray) -> None:
+        tags = self._tags(rows, seed, None)[:128]
         chosen = U64(0) - kernel().unpack_bits(self.delta[None], 128)
         if not hmac.compare_digest(self._digest(tags ^ tag & chosen[:, None]).tobytes(), digest.tobytes()):
             self._keys = None
@@ -184,10 +202,10 @@ class SoftReceiver(_Half, ReceivingHalf):
 
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
         rows, choices, message = kernel().vole_receive(self._keys, **self._options(n))
-        proof = []
+        yield Turn([message], [])
         if self.kind.checked:
-            tags = self._tags(rows, message, choices)
-            proof = [tags[128], self._digest(tags[:128])]
-        yield Turn([message, *proof], [])
+            (seed,) = yield Turn([], [_SEED])
+            tags = self._tags(rows, seed, choices)
+            yield Turn([tags[128], self._digest(tags[:128])], [])
         self._made(n)
         return rows[:n], choices[: n // 64]

@@ -1,0 +1,189 @@
+"""Normalisation by the statistics of a sample, and softmax inside a network: products with what a spline makes of sums.
+
+    d = x - mean,   v = mean(d**2) + eps,   y = d rsqrt(v)
+
+``d`` is taken as n x - sum(x), over a power of two, which is exact: what a mean's rounding shifts is as large for a
+value with a large mean as for a small one, and the factor leaves with the root. Of the three round trips two carry one
+number a group.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .arithmetic import _scale_by
+from .call import Call, Unsupported, lowers
+from .lowering import Lowering
+from .ranged import OPEN, divided, ranged, site
+
+
+@lowers(modules=(nn.LayerNorm,), functions=(F.layer_norm, torch.layer_norm))
+def layer_norm(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    axes = len(call.option(1, "normalized_shape"))
+    weight, bias, eps = call.option(2, "weight"), call.option(3, "bias"), call.option(4, "eps", 1e-5)
+    return _affine(low, call, _normalised(low, call, x, axes, eps, centred=True), weight, bias)
+
+
+@lowers(modules=(nn.RMSNorm,), functions=(F.rms_norm, torch.rms_norm))
+def rms_norm(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    axes = len(call.option(1, "normalized_shape"))
+    eps = call.option(3, "eps")
+    eps = torch.finfo(torch.float32).eps if eps is None else eps
+    return _affine(low, call, _normalised(low, call, x, axes, eps, centred=False), call.option(2, "weight"), None)
+
+
+@lowers(modules=(nn.GroupNorm,), functions=(F.group_norm, torch.group_norm))
+def group_norm(low: Lowering, call: Call) -> str:
+    x, groups = low.value(call.get(0, "input")), call.option(1, "num_groups")
+    weight, bias, eps = call.option(2, "weight"), call.option(3, "bias"), call.option(4, "eps", 1e-5)
+    return _by_groups(low, call, x, groups, eps, weight, bias)
+
+
+@lowers(modules=(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d))
+def instance_norm(low: Lowering, call: Call) -> str:
+    x, own = low.value(call.get(0, "input")), call.module
+    if not own.track_running_stats:
+        return _by_groups(low, call, x, low.shape_of(x)[0], own.eps, own.weight, own.bias)
+    scale = torch.rsqrt(own.running_var.double() + own.eps)
+    shift = -own.running_mean.double() * scale
+    if own.affine:
+        scale, shift = scale * own.weight.double(), shift * own.weight.double() + own.bias.double()
+    return low.emit(call, "affine", (x,), secrets={"scale": scale, "shift": shift})
+
+
+@lowers(functions=(F.instance_norm,))
+def instance_norm_function(low: Lowering, call: Call) -> str:
+    x = low.value(call.get(0, "input"))
+    if not call.get(5, "use_input_stats", True):
+        raise Unsupported("takes statistics that are given; nn.InstanceNorm2d(track_running_stats=True) is supported")
+    weight, bias, eps = call.get(3, "weight"), call.get(4, "bias"), call.get(7, "eps", 1e-5)
+    return _by_groups(low, call, x, low.shape_of(x)[0], eps, weight, bias)
+
+
+@lowers(functions=(F.normalize,))
+def normalize(low: Lowering, call: Call) -> str:
+    """By the Euclidean norm; ``max(norm, eps)`` is the root of ``max(squares, eps**2)``."""
+    x, dim = low.value(call.get(0, "input")), call.get(2, "dim", 1)
+    shape = low.shape_of(x)
+    if call.get(1, "p", 2.0) != 2 or not isinstance(dim, int) or dim % (len(shape) + 1) == 0:
+        raise Unsupported("only the Euclidean norm along one axis that is not the batch is supported")
+    dim %= len(shape) + 1
+    one = tuple(1 if d == dim else n for d, n in enumerate(shape, 1))
+    squares = low.emit(call, "sum", (_square(low, call, x),), shape=one, suffix=".sum", dims=(dim,), keepdim=True)
+    return low.emit(call, "mul", (x, ranged(low, call, "rsqrt", squares, ".root", call.get(3, "eps", 1e-12) ** 2)))
+
+
+@lowers(functions=(torch.var,), methods=("var",))
+def variance(low: Lowering, call: Call) -> str:
+    return _variance(low, call, "")
+
+
+@lowers(functions=(torch.std,), methods=("std",))
+def deviation(low: Lowering, call: Call) -> str:
+    v = _variance(low, call, ".of")
+    return low.emit(call, "mul", (v, ranged(low, call, "rsqrt", v, ".rsqrt")))
+
+
+def _variance(low: Lowering, call: Call, suffix: str) -> str:
+    x, dims = low.value(call.get(0, "input")), call.get(1, "dim")
+    shape = low.shape_of(x)
+    if not isinstance(dims, (int, tuple, list)) or isinstance(dims, bool):
+        raise Unsupported("takes the variance over the batch, too; give dim, without axis 0")
+    dims = tuple(d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
+    if 0 in dims:
+        raise Unsupported("takes the variance over the batch; leave axis 0 out of dim")
+    free = call.kwargs.get("correction", 1 if call.get(2, "unbiased", True) else 0)
+    n = math.prod(shape[d - 1] for d in dims)
+    one = tuple(1 if d in dims else size for d, size in enumerate(shape, 1))
+    many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
+    total = low.emit(call, "sum", (x,), shape=one, suffix=".total", dims=dims, keepdim=True)
+    d = low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1)
+    squares = low.emit(call, "sum", (_square(low, call, d),), shape=low.sample_shape(call.node), suffix=".squares",
+                       dims=dims, keepdim=len(low.sample_shape(call.node)) == len(shape))  # fmt: skip
+    return low.emit(call, "scale", (squares,), suffix=suffix, factor=1 / (n * n * max(n - free, 1)))
+
+
+@lowers(modules=(nn.Softmax,), functions=(F.softmax, torch.softmax), methods=("softmax",))
+def softmax(low: Lowering, call: Call) -> str:
+    x, dim = low.value(call.get(0, "input")), call.option(1, "dim")
+    return softmax_of(low, call, x, dim, "")
+
+
+def softmax_of(low: Lowering, call: Call, x: str, dim: int | None, suffix: str) -> str:
+    """``exp(x - c) / sum``; c is known from examples (planner/ranged_arguments.py)."""
+    shape = low.shape_of(x)
+    if dim is None or dim % (len(shape) + 1) == 0:
+        raise Unsupported("a softmax along the batch; give it another dim")
+    dim %= len(shape) + 1
+    powers = exponentials(low, call, x, suffix)
+    total = _total(low, call, powers, dim, suffix)
+    return divided(low, call, powers, total, shape, suffix)
+
+
+def exponentials(low: Lowering, call: Call, x: str, suffix: str) -> str:
+    """``exp(x - c)``; c comes in when examples are looked at."""
+    return site(low, call, "exp", x, f"{suffix}.powers", low=-OPEN, high=OPEN)
+
+
+def _total(low: Lowering, call: Call, x: str, dim: int, suffix: str) -> str:
+    shape = low.shape_of(x)
+    one = tuple(1 if d == dim else n for d, n in enumerate(shape, 1))
+    return low.emit(call, "sum", (x,), shape=one, suffix=f"{suffix}.total", dims=(dim,), keepdim=True)
+
+
+def _by_groups(
+    low: Lowering, call: Call, x: str, groups: int, eps: float, weight: Tensor | None, bias: Tensor | None
+) -> str:
+    shape = low.shape_of(x)
+    flat = low.emit(call, "reshape", (x,), shape=(groups, math.prod(shape) // groups), suffix=".groups")
+    y = _normalised(low, call, flat, 1, eps, centred=True)
+    y = low.emit(call, "reshape", (y,), shape=shape, suffix=".back")
+    each = (-1, *(1,) * (len(shape) - 1))
+    weight, bias = (None if own is None else own.reshape(each) for own in (weight, bias))
+    return _affine(low, call, y, weight, bias)
+
+
+def _normalised(low: Lowering, call: Call, x: str, axes: int, eps: float, *, centred: bool) -> str:
+    """Over the last axes of a sample."""
+    shape = low.shape_of(x)
+    if not 0 < axes <= len(shape):
+        raise Unsupported(f"normalises over {axes} axes of samples {shape}; axis 0 must stay the batch")
+    dims = tuple(range(len(shape) - axes + 1, len(shape) + 1))
+    one = (*shape[:-axes], *(1,) * axes)
+    n, d, unit = math.prod(shape[-axes:]), x, 1.0
+    if centred:
+        unit = 2.0 ** -math.ceil(math.log2(n))
+        many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
+        total = low.emit(call, "sum", (x,), shape=one, suffix=".total", dims=dims, keepdim=True)
+        d = low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1)
+        d = low.emit(call, "scale", (d,), shape=shape, suffix=".deviation", factor=unit)
+        unit *= n
+    squares = _square(low, call, d)
+    v = low.emit(call, "mean", (squares,), shape=one, suffix=".variance", dims=dims, keepdim=True)
+    v = low.emit(call, "add_number", (v,), shape=one, suffix=".positive", number=eps * unit**2)
+    root = ranged(low, call, "rsqrt", v, ".root", least=eps * unit**2)
+    return low.emit(call, "mul", (d, root), shape=shape, suffix=".normalised")
+
+
+def _square(low: Lowering, call: Call, x: str) -> str:
+    shape = low.shape_of(x)
+    coeffs = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None].repeat(1, shape[0])
+    count = math.prod(shape)
+    return low.emit(call, "hybrid", (x,), shape=shape, suffix=".square", secrets={"coeffs": coeffs}, kind="relu",
+                    degree=2, per_channel=count // shape[0], kept=torch.arange(0),
+                    replaced=torch.arange(count))  # fmt: skip
+
+
+def _affine(low: Lowering, call: Call, x: str, weight: Tensor | None, bias: Tensor | None) -> str:
+    """Each element of the normalised axes has a factor and a constant."""
+    if weight is not None and bool((weight != 1).any()):
+        x = _scale_by(low, call, x, weight, ".weighted")
+    if bias is not None and bool((bias != 0).any()):
+        x = low.emit(call, "add_private", (x,), suffix=".biased", secrets={"constant": bias.detach().double()})
+    return x
