@@ -24,6 +24,7 @@ from .. import kernels
 from ..arrays import read_array
 from ..secure.cost.cost import quicker
 from ..secure.files import load_published, load_served
+from ..secure.host.memory import keep_memory
 from ..secure.link.network import network_of
 from ..secure.makers.table import maker_of
 from ..secure.parties.weights import Weights
@@ -107,6 +108,7 @@ def serve(args: Namespace) -> int:
     """Serve until SIGTERM."""
     s = settings_of(Serve, args)
     check_store(s.state, s.disk)
+    keep_memory()
     _set_up(s)
     public, numbers = load_served(s.program)
     plan, agreed = public.plan, terms(public.form, Pictures.load(s.program))

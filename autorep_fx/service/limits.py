@@ -53,15 +53,17 @@ class Limits:
         megabytes, client_megabytes: a second, offline, online and once a model together; the same.
         held, client_held: samples whose correlations lie here at once. An inference is prepared while there are fewer,
             so one of many samples may go beyond.
+        kept: megabytes that open sessions may keep from one inference to the next.
     """
 
     def __init__(self, *, sessions: int, client_sessions: int, rate: float, client_rate: float, megabytes: float,
-                 client_megabytes: float, held: int, client_held: int):  # fmt: skip
+                 client_megabytes: float, held: int, client_held: int, kept: float):  # fmt: skip
         self.sessions, self.client_sessions = sessions, client_sessions
-        self.held, self.client_held = held, client_held
+        self.held, self.client_held, self.kept = held, client_held, kept
         self._rates = {"inferences": (rate, client_rate), "megabytes": (megabytes, client_megabytes)}
         self._open: dict[str, int] = defaultdict(int)
         self._held: dict[str, int] = defaultdict(int)
+        self._kept = 0.0
         self._all = {what: Bucket(each, 10 * each) for what, (each, _) in self._rates.items()}
         self._of: dict[str, dict[str, Bucket]] = {}
         self._lock, self._many = threading.Condition(), _MANY
@@ -73,11 +75,11 @@ class Limits:
         return cls(sessions=settings.sessions, client_sessions=each, rate=settings.rate,
                    client_rate=settings.client_rate, megabytes=settings.megabytes,
                    client_megabytes=settings.client_megabytes, held=settings.held,
-                   client_held=settings.client_held)  # fmt: skip
+                   client_held=settings.client_held, kept=settings.kept)  # fmt: skip
 
     @contextmanager
-    def session(self, client: str) -> Iterator[None]:
-        """A place for a session.
+    def session(self, client: str, kept: float = 0.0) -> Iterator[None]:
+        """A place for a session that keeps so many megabytes while it is open.
 
         Raises:
             Refused: there is none.
@@ -87,11 +89,15 @@ class Limits:
                 raise Refused(f"'{client}' has {self.client_sessions} sessions, and may not have more", _SOON)
             if sum(self._open.values()) >= self.sessions:
                 raise Refused(f"all {self.sessions} sessions are taken", _SOON)
+            if kept and self._kept + kept > self.kept:
+                raise Refused(f"open sessions keep {self._kept:.0f} megabytes, and {self.kept:g} may be kept", _SOON)
             self._open[client] += 1
+            self._kept += kept
         try:
             yield
         finally:
             with self._lock:
+                self._kept -= kept
                 self._open[client] -= 1
                 if not self._open[client]:
                     del self._open[client]

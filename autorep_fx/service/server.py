@@ -99,7 +99,7 @@ class ServerService(Service):
 
     def _offline(self, client: StreamChannel, name: str) -> None:
         try:
-            with self.limits.session(name), self.metrics.session():
+            with self.limits.session(name, self.preparing.maker.kept_bytes / 1e6), self.metrics.session():
                 s = self.settings
                 shown = fingerprint_of(client.socket)
                 session = _Session(new_session(), name, shown, prepared_pool("server", s.depth, s.state, s.disk))

@@ -61,6 +61,7 @@ class Listening(Party):
     client_megabytes: float = Field(500.0, gt=0, description="megabytes a second, of one client")
     held: int = Field(256, ge=1, description="samples whose correlations are held at once, of all clients")
     client_held: int = Field(64, ge=1, description="samples whose correlations are held at once, of one client")
+    kept: float = Field(4000.0, gt=0, description="megabytes that open sessions keep for their next inference")
     max_batch: int = Field(64, ge=1, description="samples of one inference")
     keep_days: float = Field(30.0, gt=0, description="days that the ledger remembers what ended")
 

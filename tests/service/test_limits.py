@@ -20,7 +20,7 @@ def clock(monkeypatch):
 
 def limits(**given):
     most = {"sessions": 3, "client_sessions": 2, "rate": 10.0, "client_rate": 2.0, "megabytes": 1000.0,
-            "client_megabytes": 100.0, "held": 12, "client_held": 8}  # fmt: skip
+            "client_megabytes": 100.0, "held": 12, "client_held": 8, "kept": 300.0}  # fmt: skip
     return Limits(**(most | given))
 
 
@@ -35,6 +35,18 @@ def test_sessions():
             raise RuntimeError
     with found.session("carol"), found.session("alice"):
         assert dict(found._open) == {"carol": 1, "alice": 1}
+
+
+def test_what_sessions_keep_is_counted_in_megabytes():
+    found = limits(kept=300.0)
+    with found.session("alice", 143.0), found.session("bob", 143.0):
+        with pytest.raises(Refused, match="keep 286 megabytes, and 300 may be kept"), found.session("carol", 143.0):
+            pass
+        with found.session("carol"):  # that keeps nothing
+            pass
+    with found.session("carol", 143.0), found.session("dave", 143.0):
+        pass
+    assert found._kept == 0
 
 
 def test_rates(clock):

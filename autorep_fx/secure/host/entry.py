@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .memory import keep_memory
 from .report import Report
 
 
@@ -31,6 +32,7 @@ def enter(pipe: Connection, lifeline: Connection) -> None:
     Args:
         lifeline: of the launcher, which says nothing over it; it ends when the launcher does.
     """
+    keep_memory()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     name, module, function, data = pipe.recv()
     try:

@@ -35,6 +35,10 @@ class Paired(Maker):
     def __init__(self, name: str, extension: Extension):
         self.name, self.extension = name, extension  # type: ignore[misc]  # of the class elsewhere
 
+    @property
+    def kept_bytes(self) -> int:
+        return 2 * self.extension.kind.kept_bytes  # transfers both ways
+
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
         return EncryptedMaps(plan, numbers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class ServerHalf(TwoPartyHalf):
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
         self.party.start_counting()
         client, streams, plan = self.party.links["client"], self.streams(count), self.party.plan
-        asked = []
+        asked: deque[tuple[int, Step, np.ndarray]] = deque()
         for index, step in enumerate(plan.steps):
             if step.op == "map":
                 message = np.empty(maps.sizes(step, batch * count)[0], U64)
@@ -48,7 +49,8 @@ class ServerHalf(TwoPartyHalf):
                 asked.append((index, step, message))
         masks: list[dict[str, np.ndarray]] = [{} for _ in streams]
         sums = []
-        for index, step, message in asked:
+        while asked:  # what was answered is let go
+            index, step, message = asked.popleft()
             u, answer = maps.respond(step, self.model.weights[step.name], self._public, [message], batch * count)
             client.send(index, *answer)
             sums.append((index, step, u))

@@ -10,6 +10,7 @@ from autorep_fx import kernels
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.link.local import LocalChannel, local_pair
 from autorep_fx.secure.makers.paired.ot import Ferret, Noise, Receiver, Sender, SoftSpoken, base, ferret, trees
+from autorep_fx.secure.makers.table import PAIRED_SMALL
 
 STEP = 7
 #: Far too small to be safe, and quick.
@@ -288,6 +289,18 @@ def test_what_is_shown_has_no_secrets(session):
 
 
 # ------------------------------------------------------------------------------------------------------ Ferret
+
+
+def test_what_a_session_keeps_is_what_its_halves_hold():
+    sender, receiver, _ = pair(SMALL)
+    together(sender.setup, receiver.setup)
+    extend(sender, receiver, 64)
+    for party in (sender, receiver):
+        half = party._half
+        arrays = {id(a.base if a.base is not None else a): a.base if a.base is not None else a
+                  for a in (half._blocks, half._used, half._ready)}  # fmt: skip
+        assert sum(a.nbytes for a in arrays.values()) == SMALL.kept_bytes
+    assert SoftSpoken().kept_bytes == 0 < PAIRED_SMALL.kept_bytes == 2 * Ferret().kept_bytes < 150e6
 
 
 def test_sums_of_trees_that_do_not_fit_end_the_session(monkeypatch):

@@ -107,6 +107,10 @@ class Ferret(Kind):
 
     __repr__ = brief
 
+    @property
+    def kept_bytes(self) -> int:
+        return 16 * (self.noise.made + self.noise.used)  # blocks of a round, and those of the next one's start
+
     def sender(self, channel: Channel, step: int) -> FerretSender:
         return FerretSender(self, channel, step)
 

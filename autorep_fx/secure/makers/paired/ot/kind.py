@@ -66,6 +66,11 @@ class ReceivingHalf(ABC):
 class Kind(ABC):
     """A way to extend oblivious transfer."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """What a half keeps from one extension to the next, at most, beside a few keys."""
+        return 0
+
     @abstractmethod
     def sender(self, channel: Channel, step: int) -> SendingHalf: ...
 
