@@ -123,7 +123,10 @@ def main() -> None:
                 shares = io.make_shares(value, spu.Visibility.VIS_SECRET, 1 if i == 0 else 0)
                 for end, share in zip(ends, shares):
                     end.send(share)
-            seconds, memory, outputs = zip(*(end.recv() for end in ends))
+            try:
+                seconds, memory, outputs = zip(*(end.recv() for end in ends))
+            except EOFError:
+                sys.exit("\n".join(open(log, errors="replace").read()[-1500:] for log in logs))
         output = io.reconstruct(list(outputs))
         for end, process in zip(ends, processes):
             end.send(None)
