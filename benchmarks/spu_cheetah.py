@@ -86,6 +86,7 @@ def party(rank, ports, path, pipe, log):
 
     executable, flat, config = compiled(spu, np.load(path))
     desc = spu.link.Desc()
+    desc.recv_timeout_ms = 3_600_000  # of a convolution on a busy machine, too
     for i, port in enumerate(ports):
         desc.add_party(f"party{i}", f"127.0.0.1:{port}")
     runtime = spu.Runtime(spu.link.create_brpc(desc, rank), config)
