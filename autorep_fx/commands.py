@@ -44,6 +44,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
     _add_model(parser)
     parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
     parser.add_argument("--network", help="loopback, lan or wan: what each layer costs there (needs --examples)")
+    _add_dealer(parser, "plan for runs with one, or for client and server alone")
     parser.add_argument("--budgets", action="store_true", help="with --html: what others would cost, with a slider")
     parser.add_argument("--html", type=Path, help="write the report as a page")
     parser.add_argument("--png", type=Path, help="write it as a picture")
@@ -106,7 +107,7 @@ def inspect_model(args: Namespace) -> int:
         raise ValueError("--budgets needs --html, to show them on, and --examples")
     x = None if args.examples is None else read_tensor(args.examples)
     network = _network(args, x, random=True)
-    report = inspect(network, x, network=args.network)
+    report = inspect(network, x, network=args.network, dealer=args.dealer)
     if args.html is not None:
         report.to_html(args.html, plan=plan_budgets(network, x) if args.budgets and x is not None else None)
     if args.png is not None:

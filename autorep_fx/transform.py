@@ -21,9 +21,9 @@ from .graph.canonicalize import Canonicalize
 from .graph.devices import usable
 from .graph.leftover import leftover
 from .graph.names import KINDS
-from .graph.several import input_names
+from .graph.several import Batch, input_names
 from .graph.told import Loss
-from .graph.trace import trace
+from .graph.trace import number_of_inputs, trace
 from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
@@ -55,9 +55,9 @@ def transform(
     over the replaced positions only, site after site, to what arrives there behind the polynomials before it. A square
     travels as a ReLU does, so a count saves offline bytes; where it saves no time online, a warning of the log says so.
 
-    With ``latency_ms`` or ``offline_mb`` in place of ``relu_budget`` a replaced position takes a square or a line, and
-    what is kept, squared and lined is what costs the least loss within the limits, by the prices of the plan that
-    :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
+    With ``latency_ms``, ``offline_mb`` or ``total_ms`` in place of ``relu_budget`` a replaced position takes a square
+    or a line, and what is kept, squared and lined is what costs the least loss within the limits, by the prices of the
+    plan that :func:`autorep_fx.compile` makes for ``network``: a site of lines alone sends nothing
     (:mod:`~autorep_fx.forms.choose`). What that plan predicts of the result is logged, is in
     ``result.meta["predicted"]``, and is within the limits; where all of them may stay, the log says that.
 
@@ -96,7 +96,7 @@ def transform(
     s = TransformSettings.of(settings, options, transform)
     fitting, device = Fitting(s.degree, s.fit, s.growth), usable(s.device)
     loss = None if s.loss is None else Loss(s.loss, CalibrationError)
-    budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network)
+    budget = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network, s.total_ms, s.dealer)
     if s.limits and calibration is None:
         raise BudgetError("a budget needs calibration: batches of typical inputs that the polynomials are fitted to")
     if s.reconstruct and not s.limits:
@@ -104,9 +104,9 @@ def transform(
 
     example = None
     if example_inputs is not None:
-        example = partial(_first, [example_inputs], "example_inputs")
+        example = partial(_first, [example_inputs], "example_inputs", inputs=number_of_inputs(model))
     elif calibration is not None:
-        example = partial(_first, calibration, "calibration", targets=loss is not None)
+        example = partial(_first, calibration, "calibration", targets=loss is not None, inputs=number_of_inputs(model))
     with stopping("transform was stopped; nothing is kept of it, and the same call begins anew"):
         gm = hybridize(Canonicalize()(trace(model, example)), s.degree)
         if device is not None:
@@ -158,7 +158,7 @@ def _say_where_no_faster(gm: fx.GraphModule, batches: Batches, s: TransformSetti
     if not has_squares(gm):
         return
     try:
-        times = planned_times(gm, next(iter(batches))[0], network_of(s.network))
+        times = planned_times(gm, next(iter(batches))[0], network_of(s.network), s.dealer)
     except Exception as error:  # noqa: BLE001  (two parties may never run it; compile says what is in the way)
         log.debug("what it takes online is unknown: %s", error)
         return
@@ -187,8 +187,8 @@ def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
         )
 
 
-def _first(data: Tensor | Iterable, name: str, targets: bool = False) -> Tensor:
-    return next(iter(Batches(data, name, targets=targets)))[0]
+def _first(data: Tensor | Iterable, name: str, targets: bool = False, inputs: int = 1) -> Batch:
+    return next(iter(Batches(data, name, targets=targets, inputs=inputs)))[0]
 
 
 def learn_shapes(gm: fx.GraphModule, example_inputs: Tensor | tuple[Tensor, ...]) -> None:

@@ -232,6 +232,9 @@ def small():
     ({"latency_ms": 105, "network": "wan"}, "element"),
     ({"latency_ms": 140, "network": "wan", "offline_mb": 0.2}, "element"),
     ({"offline_mb": 0.1, "reconstruct": True}, "channel"),
+    ({"total_ms": 240, "network": "wan"}, "element"),
+    ({"total_ms": 900, "network": "wan", "dealer": False}, "element"),
+    ({"latency_ms": 215, "network": "wan", "dealer": False}, "element"),
 ], ids=str)  # fmt: skip
 def test_limits_hold_by_the_plan_of_the_result(limits, granularity):
     model, x = small()
@@ -239,11 +242,12 @@ def test_limits_hold_by_the_plan_of_the_result(limits, granularity):
     predicted, network = gm.meta["predicted"], limits.get("network", "lan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompileWarning)
-        cost = ar.compile(gm, x, network=network).cost(network)
+        dealer = limits.get("dealer", True)
+        cost = ar.compile(gm, x, network=network, dealer=dealer).cost(network, dealer=dealer)
     assert predicted["latency_ms"] == pytest.approx(1e3 * cost.online_seconds) and predicted["rounds"] == cost.rounds
     assert predicted["offline_mb"] == pytest.approx(sum(cost.offline.values()) / 1e6)
-    assert predicted["latency_ms"] <= limits.get("latency_ms", 1e9)
-    assert predicted["offline_mb"] <= limits.get("offline_mb", 1e9)
+    assert predicted["total_ms"] == pytest.approx(1e3 * cost.total_seconds) and predicted["dealer"] == dealer
+    assert all(predicted[name] <= limits.get(name, 1e9) for name in ("latency_ms", "offline_mb", "total_ms"))
     assert 0 < ar.relu_count(gm) < 404 and torch.isfinite(gm.eval()(x)).all()
     assert copy.deepcopy(gm).meta["predicted"] == predicted
     report = ar.inspect(gm)
@@ -267,8 +271,10 @@ def test_a_choice_logs_what_it_comes_to_and_no_sketch_of_it(caplog):
     with caplog.at_level(logging.INFO, "autorep_fx"):
         gm = ar.transform(model, calibration=x, latency_ms=105, network="wan")
     found, said = gm.meta["predicted"], [r.getMessage() for r in caplog.records if r.name != "autorep_fx.secure.rates"]
-    assert said == [f"{found['latency_ms']:.3g} ms online at 40 ms round trip and 100 Mbit/s, "
-                    f"{found['rounds']} rounds, {found['offline_mb']:.3g} MB offline"]  # fmt: skip
+    assert said == [
+        f"{found['latency_ms']:.3g} ms online at 40 ms round trip and 100 Mbit/s, "
+        f"{found['rounds']} rounds, {found['offline_mb']:.3g} MB offline, {found['total_ms']:.3g} ms in all"
+    ]
 
 
 def test_a_choice_prints_a_line_a_plan_where_there_is_no_terminal(capsys, monkeypatch):
@@ -297,6 +303,8 @@ def test_a_choice_that_is_stopped_says_that_nothing_is_kept(monkeypatch):
     ({"latency_ms": 100, "relu_budget": 5, "calibration": images(8)}, "not both"),
     ({"latency_ms": "fast", "calibration": images(8)}, "latency_ms must be a number above 0, got 'fast'"),
     ({"offline_mb": 0, "calibration": images(8)}, "offline_mb must be a number above 0"),
+    ({"total_ms": -3, "calibration": images(8)}, "total_ms must be a number above 0"),
+    ({"total_ms": 9, "network": "wan", "calibration": images(8)}, "alone take: .* of [0-9.]+ ms offline and online"),
     ({"latency_ms": 1, "network": "wan", "calibration": images(8)}, "less than lines alone take: .* ms online"),
 ])  # fmt: skip
 def test_wrong_limits(wrong, message):

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from ..hybrid.activation import sites
 from ..secure.cost.cost import quickest
 from ..secure.link.network import NETWORKS, Network
+from ..secure.makers.table import maker_of
 from ..text import brief, number
 from .prices import sketched_costs, unreplaced_plan
 
@@ -61,8 +62,8 @@ def no_faster(kept: int, total: int, times: Mapping[str, Times]) -> str | None:
     )
 
 
-def planned_times(gm: fx.GraphModule, x: Tensor, network: Network) -> dict[str, Times]:
-    """By two drafts of plans, on ``network`` and over a WAN.
+def planned_times(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool = True) -> dict[str, Times]:
+    """By two drafts of plans, on ``network`` and over a WAN, for runs with a dealer or without one.
 
     Raises:
         CompileError: the native runtime cannot run it.
@@ -70,10 +71,10 @@ def planned_times(gm: fx.GraphModule, x: Tensor, network: Network) -> dict[str, 
     names = {found: name for name, found in NETWORKS.items()}
     networks = list(dict.fromkeys([network, NETWORKS["wan"]]))
     x = x[:_DRAFTED]
-    original = unreplaced_plan(gm, x, networks[0])
+    original = unreplaced_plan(gm, x, networks[0], dealer)
     found = {}
-    for net, cost in zip(networks, sketched_costs(gm, x, networks)):
-        whole = quickest(original, net)
+    for net, cost in zip(networks, sketched_costs(gm, x, networks, dealer)):
+        whole = quickest(original, net, maker=maker_of(dealer, net))
         found[names.get(net, f"{net.rtt_ms:g} ms, {net.mbps:,g} Mbit/s")] = Times(
             1e3 * cost.online_seconds,
             1e3 * whole.online_seconds,

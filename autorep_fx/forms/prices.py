@@ -27,11 +27,13 @@ from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
 from ..secure.lower.lowered import lowered
+from ..secure.makers.table import maker_of
 from ..secure.plan.input_ranges import shown
 from ..secure.plan.plan import Plan, node_of
 from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
 from ..secure.planner.fold_squares import unit_squares
+from ..secure.planner.known_gains import DRAWN, DRAWN_BY_TWO
 from ..secure.planner.names import CUT
 from ..secure.planner.noise_gains import gains
 from ..secure.planner.planner import make_plan
@@ -49,6 +51,9 @@ _EXAMPLES, _DRAFTED = 256, 64
 #: Parts of the positions that are kept in the drafts of lines beside kept ones.
 _FEW, _MORE = 0.05, 0.15
 
+#: What may be limited, as :class:`Predicted` and :class:`Budget` call it.
+_RESOURCES = ("latency_ms", "offline_mb", "total_ms")
+
 #: No position is for nothing, whatever two drafts differ by.
 _LEAST = 1e-12
 
@@ -61,6 +66,8 @@ class Predicted:
         latency_ms: online, on ``network``.
         offline_mb: megabytes that all parties send offline.
         rounds: one-way messages that wait for one another.
+        total_ms: offline and online together, of an inference for which nothing is prepared.
+        dealer: whether one makes the correlations.
         senders: what sends anything, where that is known.
     """
 
@@ -68,6 +75,8 @@ class Predicted:
     offline_mb: float
     rounds: int
     network: Network
+    total_ms: float = 0.0
+    dealer: bool = True
     senders: tuple[Sender, ...] = field(default=(), repr=False, compare=False)
 
     def note(self, gm: fx.GraphModule) -> dict[str, Any]:
@@ -77,9 +86,10 @@ class Predicted:
         return gm.meta["predicted"]
 
     def __str__(self) -> str:
+        without = "" if self.dealer else " without a dealer"
         return (
             f"{self.latency_ms:,.3g} ms online at {self.network.rtt_ms:g} ms round trip and {self.network.mbps:,g} "
-            f"Mbit/s, {self.rounds} rounds, {self.offline_mb:,.3g} MB offline"
+            f"Mbit/s, {self.rounds} rounds, {self.offline_mb:,.3g} MB offline{without}, {self.total_ms:,.3g} ms in all"
         )
 
 
@@ -90,15 +100,24 @@ class Budget:
     Attributes:
         latency_ms: milliseconds online, on ``network``.
         offline_mb: megabytes that all parties send offline.
+        total_ms: milliseconds offline and online together.
+        dealer: whether one makes the correlations.
     """
 
     latency_ms: float | None
     offline_mb: float | None
     network: Network
+    total_ms: float | None = None
+    dealer: bool = True
 
     @staticmethod
     def of(
-        relu_budget: float | None, latency_ms: float | None, offline_mb: float | None, network: Network | str
+        relu_budget: float | None,
+        latency_ms: float | None,
+        offline_mb: float | None,
+        network: Network | str,
+        total_ms: float | None = None,
+        dealer: bool = True,
     ) -> Budget | None:
         """None where there is no limit.
 
@@ -106,19 +125,21 @@ class Budget:
             BudgetError: a limit that is no positive number, or one beside a count of ReLUs.
             ValueError: no network has that name.
         """
-        budget = Budget(latency_ms, offline_mb, network_of(network))
+        budget = Budget(latency_ms, offline_mb, network_of(network), total_ms, dealer)
         for name, value in zip(budget.resources, budget.limits):
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and 0 < value < float("inf")):
                 raise BudgetError(f"{name} must be a number above 0, got {value!r}")
         if relu_budget is not None and budget.resources:
-            raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
+            raise BudgetError(
+                "give relu_budget, or latency_ms, offline_mb and total_ms, but not both: a count is not a limit"
+            )
         return budget if budget.resources else None
 
     @property
     def resources(self) -> tuple[str, ...]:
         """Names of what is limited, as :class:`Predicted` has them."""
-        return tuple(name for name in ("latency_ms", "offline_mb") if getattr(self, name) is not None)
+        return tuple(name for name in _RESOURCES if getattr(self, name) is not None)
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -133,20 +154,20 @@ class Budget:
         return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
 
     def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
-        """By the plan that ``compile(gm, x, network=network)`` makes.
+        """By the plan that ``compile(gm, x, network=network, dealer=dealer)`` makes.
 
         Raises:
             CompileError: the native runtime cannot run it.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about precision: whoever compiles is told
-            program = compile(gm, x, network=self.network, progress=False)
-        cost = program.cost(self.network)
-        return _predicted(cost, senders(gm, program.native[0], cost))
+            program = compile(gm, x, network=self.network, dealer=self.dealer, progress=False)
+        cost = program.cost(self.network, dealer=self.dealer)
+        return _predicted(cost, self.dealer, senders(gm, program.native[0], cost))
 
     def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
         """By a draft of that plan, in a fraction of the time."""
-        return _predicted(sketched_costs(gm, x, [self.network])[0])
+        return _predicted(sketched_costs(gm, x, [self.network], self.dealer)[0], self.dealer)
 
     def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
         """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
@@ -154,31 +175,33 @@ class Budget:
         Raises:
             CompileError: the native runtime cannot run it.
         """
-        drafts = _Drafts(gm, x, self.network)
+        drafts = _Drafts(gm, x, self.network, self.dealer)
         return [drafts.prices(resource) for resource in self.resources]
 
 
-def _predicted(cost: Cost, found: tuple[Sender, ...] = ()) -> Predicted:
-    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network, found)
+def _predicted(cost: Cost, dealer: bool, found: tuple[Sender, ...] = ()) -> Predicted:
+    return Predicted(1e3 * cost.online_seconds, sum(cost.offline.values()) / 1e6, cost.rounds, cost.network,
+                     1e3 * cost.total_seconds, dealer, found)  # fmt: skip
 
 
-def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network]) -> list[Cost]:
+def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network], dealer: bool = True) -> list[Cost]:
     """On each of ``networks``, by a draft of the plan for the first.
 
     Raises:
         CompileError: the native runtime cannot run it.
     """
-    plan = _draft(gm, x, networks[0])
-    return [quickest(plan, network) for network in networks]
+    plan = _draft(gm, x, networks[0], dealer)
+    return [quickest(plan, network, maker=maker_of(dealer, network)) for network in networks]
 
 
-def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
+def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool = True) -> Plan:
     """A draft of the plan that ``gm`` would have with every activation kept.
 
     Raises:
         CompileError: the native runtime cannot run it.
     """
-    return _draft(_with_kept(gm, {name: site.total for name, site in sites(gm).items()}, line=False), x, network)
+    kept = {name: site.total for name, site in sites(gm).items()}
+    return _draft(_with_kept(gm, kept, line=False), x, network, dealer)
 
 
 def examples(batches: Batches) -> Any:
@@ -194,8 +217,8 @@ def examples(batches: Batches) -> Any:
 class _Drafts:
     """Plans that nobody looked at how precise they are, and their costs: nearly those of what ``compile`` makes."""
 
-    def __init__(self, gm: fx.GraphModule, x: Tensor, network: Network):
-        self.network, self.rates = network, Rates.measured()
+    def __init__(self, gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool):
+        self.network, self.rates, self.dealer = network, Rates.measured(), dealer
         self.names = {node.target: node.name for node in site_nodes(gm, HybridActivation)}
         self.totals = {name: site.total for name, site in sites(gm).items()}
         self.few = {name: max(1, int(_FEW * total)) for name, total in self.totals.items()}
@@ -204,14 +227,21 @@ class _Drafts:
         none = dict.fromkeys(self.totals, 0)
         kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
                 "more": (self.more, True)}  # fmt: skip
-        plans = {what: _draft(_with_kept(gm, *how), x, network) for what, how in kept.items()}
-        comparison = quicker(plans["more"], network)  # where some positions are kept
-        self.costs = {what: plan_cost(plan.with_comparison(comparison), network) for what, plan in plans.items()}
+        plans = {what: _draft(_with_kept(gm, *how), x, network, dealer) for what, how in kept.items()}
+        maker = maker_of(dealer, network)
+        comparison = quicker(plans["more"], network, maker=maker)  # where some positions are kept
+        self.costs = {what: plan_cost(plan.with_comparison(comparison), network, maker=maker)
+                      for what, plan in plans.items()}  # fmt: skip
         self.kinds = {what: {step.name: step.attrs.get("kind") for step in plan.steps} for what, plan in plans.items()}
 
     def prices(self, resource: str) -> Prices:
-        of_site = {"latency_ms": self._milliseconds, "offline_mb": self._megabytes}[resource]
+        of_steps = {"latency_ms": self._milliseconds, "offline_mb": _megabytes, "total_ms": self._all_milliseconds}
         found = {}
+
+        def of_site(what: str, name: str) -> float:
+            rounds = 0.0 if resource == "offline_mb" else self._more_milliseconds(what)
+            return of_steps[resource](self._steps(what, name)) + rounds
+
         for name, total in self.totals.items():
             lines, few, more, squares, kept = (of_site(what, name)
                                                for what in ("lines", "few", "more", "squares", "all"))  # fmt: skip
@@ -220,21 +250,27 @@ class _Drafts:
             opens = few - lines - each * self.few[name]
             found[name] = Price(max(opens, 0.0), each, max(squares - lines, _LEAST),
                                 max((kept - squares) / total, _LEAST))  # fmt: skip
-        base = getattr(_predicted(self.costs["lines"]), resource) - self._truncations(resource)
+        base = getattr(_predicted(self.costs["lines"], self.dealer), resource) - self._truncations(resource)
         return Prices(base, found)
 
-    def _milliseconds(self, what: str, name: str) -> float:
-        more = (self._rounds(what) - self._rounds("lines")) / len(self.totals)
-        seconds = sum(step.online_seconds + self.network.seconds(step.sent) for step in self._steps(what, name))
-        return 1e3 * (seconds + more * (self.network.delay + self.rates.message))
+    def _milliseconds(self, steps: list[StepCost]) -> float:
+        return 1e3 * sum(step.online_seconds + self.network.seconds(step.sent) for step in steps)
 
-    def _megabytes(self, what: str, name: str) -> float:
-        return _megabytes(self._steps(what, name))
+    def _all_milliseconds(self, steps: list[StepCost]) -> float:
+        return self._milliseconds(steps) + _offline_milliseconds(steps)
+
+    def _more_milliseconds(self, what: str) -> float:
+        """A site's part of the rounds that there are more than with lines alone."""
+        more = (self._rounds(what) - self._rounds("lines")) / len(self.totals)
+        return 1e3 * more * (self.network.delay + self.rates.message)
 
     def _truncations(self, resource: str) -> float:
         """What those of lines alone cost."""
         cuts = [step for key, step in self.costs["lines"].steps.items() if key.endswith(CUT)]
-        return _megabytes(cuts) if resource == "offline_mb" else 1e3 * sum(step.total_seconds for step in cuts)
+        if resource == "offline_mb":
+            return _megabytes(cuts)
+        online = 1e3 * sum(step.total_seconds for step in cuts)
+        return online + _offline_milliseconds(cuts) if resource == "total_ms" else online
 
     def _rounds(self, what: str) -> int:
         return sum(step.rounds for key, step in self.costs[what].steps.items() if not key.endswith(CUT))
@@ -250,6 +286,10 @@ def _megabytes(steps: list[StepCost]) -> float:
     return sum(sum(step.offline.values()) for step in steps) / 1e6
 
 
+def _offline_milliseconds(steps: list[StepCost]) -> float:
+    return 1e3 * sum(step.offline_seconds + step.offline_link_seconds for step in steps)
+
+
 def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:
     """A copy whose sites keep so many positions, at even distances."""
     gm = copy_without_statistics(gm)
@@ -262,16 +302,16 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
     return gm
 
 
-def _draft(gm: fx.GraphModule, x: Tensor, network: Network) -> Plan:
-    x = x[:_DRAFTED]
+def _draft(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool) -> Plan:
+    x, maker = x[:_DRAFTED], maker_of(dealer, network)
     program, x = lowered(gm, x), rows(x.detach().to("cpu", torch.float64))
     within = shown(program, x)
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
-    known = gains(program, x)
+    known = gains(program, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
 
     def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
-        return make_plan(program, reach, within, gains=known, error=error, network=network)
+        return make_plan(program, reach, within, gains=known, error=error, network=network, maker=maker)
 
     found = planned(FIRST_ERROR)
     return (finer_with_same_wires(planned, found, FIRST_ERROR) or found)[0]

@@ -25,7 +25,7 @@ _INSTEAD = (
     (ENDS, "input and output travel in any case, and take less on a faster network="),
 )
 
-_UNITS = {"latency_ms": "ms online", "offline_mb": "MB offline"}
+_UNITS = {"latency_ms": "ms online", "offline_mb": "MB offline", "total_ms": "ms offline and online"}
 
 #: So many are named; what takes less than this part of the whole is not.
 _NAMED, _LEAST = 4, 0.02
@@ -37,32 +37,37 @@ class Sender:
 
     Attributes:
         what: its kind, a class or function of torch, or a site; where: its name in the model, empty at the ends.
-        latency_ms, offline_mb: of the plan's.
+        latency_ms, offline_mb, total_ms: of the plan's.
     """
 
     what: str
     where: str
     latency_ms: float
     offline_mb: float
+    total_ms: float = 0.0
 
     __repr__ = brief
 
 
 def senders(gm: fx.GraphModule, plan: Plan, cost: Cost) -> tuple[Sender, ...]:
-    """Whatever sends in ``plan`` of ``gm``, in its order; ``cost``: of the plan on a network."""
+    """Whatever sends in ``plan`` of ``gm``, in its order; ``cost``: of the plan on a network.
+
+    Layers with weights, which send offline alone, are among them where client and server make correlations themselves.
+    """
     nodes = {node.name: node for node in gm.graph.nodes}
     found: dict[tuple[str, str], list[float]] = {}
     for step in plan.steps:
-        if step.sent:
+        if step.sent or step.op == "map" and "dealer" not in cost.setup:
             spent = cost.steps[step.name]
-            sums = found.setdefault(_named(gm, nodes.get(node_of(step.name)), step), [0.0, 0.0])
+            sums = found.setdefault(_named(gm, nodes.get(node_of(step.name)), step), [0.0, 0.0, 0.0])
             sums[0] += 1e3 * spent.total_seconds
             sums[1] += sum(spent.offline.values()) / 1e6
+            sums[2] += 1e3 * (spent.total_seconds + spent.offline_seconds + spent.offline_link_seconds)
     return tuple(Sender(*name, *sums) for name, sums in found.items())
 
 
 def _named(gm: fx.GraphModule, node: fx.Node | None, step: Step) -> tuple[str, str]:
-    if node is None or node.op == "placeholder" or not step.answered:
+    if node is None or node.op == "placeholder" or not (step.answered or step.op == "map"):
         return ENDS, ""
     if step.attrs.get("kind") == "truncate":
         return TRUNCATION, ""

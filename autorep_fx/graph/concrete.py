@@ -6,6 +6,7 @@ then, and what comes out holds for this shape only, which :class:`HoldsFor` sees
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.fx.node import map_arg
 from ..errors import TraceError
 from .activations import Leaf
 from .recorded import Recorded
+from .several import Batch, parts_of
 from .targets import module_of, path_of
 
 
@@ -42,17 +44,26 @@ class HoldsFor(Leaf):
 
 
 def shape_held(gm: fx.GraphModule) -> tuple[int, ...] | None:
-    """The shape of samples that a graph holds for; None for one that holds for any."""
-    return next((m.shape for m in gm.modules() if isinstance(m, HoldsFor)), None)
+    """That of the first input; None for a graph that holds for any."""
+    return next(iter(shapes_held(gm)), None)
 
 
-def guard(gm: fx.GraphModule, shape: tuple[int, ...]) -> None:
-    """Make ``gm`` refuse inputs of another shape::
+def shapes_held(gm: fx.GraphModule) -> list[tuple[int, ...]]:
+    """The shape of samples of each input that a graph holds for; none for one that holds for any."""
+    return [m.shape for m in gm.modules() if isinstance(m, HoldsFor)]
+
+
+def guard(gm: fx.GraphModule, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Make ``gm`` refuse inputs of other shapes, each of its own::
 
     before:  conv = call_module[conv](x)        after:  holds_for = call_module[holds_for](x)
                                                         conv = call_module[conv](holds_for)
     """
-    x = next(node for node in gm.graph.nodes if node.op == "placeholder")
+    for x, shape in zip([node for node in gm.graph.nodes if node.op == "placeholder"], shapes):
+        _guard(gm, x, shape)
+
+
+def _guard(gm: fx.GraphModule, x: fx.Node, shape: tuple[int, ...]) -> None:
     name = "holds_for"
     while hasattr(gm, name):
         name += "_"
@@ -130,8 +141,8 @@ class Values:
     The generators are left as they were: what a model itself draws while it is traced is refused, this is none of it.
     """
 
-    def __init__(self, twin: nn.Module, x: Tensor):
-        self.twin, self.x = twin, x
+    def __init__(self, twin: nn.Module, x: Batch):
+        self.twin, self.x = twin, parts_of(x)
         self.found: dict[fx.Node, Any] = {}
         self.running = False  # what is called now is no part of the trace
         self.looked_at: dict[str, Tensor] = {}  # buffers that a path depends on, as they are
@@ -193,8 +204,8 @@ class Values:
     def _run(self, node: fx.Node) -> Any:
         args, kwargs = map_arg((node.args, node.kwargs), self._value)
         if node.op == "placeholder":
-            first = not any(n.op == "placeholder" for n in self.found)
-            return self.x.clone() if first else args[0] if args else None
+            before = sum(n.op == "placeholder" for n in self.found)
+            return self.x[before].clone() if before < len(self.x) else args[0] if args else None
         if node.op == "get_attr":
             return self._attribute(path_of(node))
         if node.op == "call_module":

@@ -8,6 +8,7 @@ zero and far from it. The site keeps the piece itself, so it computes the very o
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import operator
 from typing import Any, NamedTuple
@@ -57,6 +58,10 @@ _GRID = torch.cat(
     ]
 )
 _NEAR = _GRID.abs() <= 30
+
+#: Most pieces are told apart from all kinds on a few of these, the first among them.
+_SOME = slice(None, None, 97)
+_FEW = _GRID[_SOME].clone()
 
 _KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("relu", {}),
@@ -115,6 +120,7 @@ class _Search:
         self.gm, self.depends = gm, depends
         self.order = {n: i for i, n in enumerate(gm.graph.nodes)}
         self.owner = memory_owners(gm)
+        self.modules: dict[fx.Node, nn.Module] = {}
 
     def ending_in(self, node: fx.Node) -> Found | None:
         piece = [node]
@@ -152,34 +158,73 @@ class _Search:
         return False
 
     def _activation(self, piece: list[fx.Node], source: fx.Node) -> Activation | None:
-        body = _extract(self.gm, sorted(piece, key=self.order.__getitem__), source)
-        if body is None:
-            return None
+        piece = sorted(piece, key=self.order.__getitem__)
+        if not all(n is source or n in piece or _is_number(self.gm, n) for p in piece for n in p.all_input_nodes):
+            return None  # it holds a parameter, or more than numbers
         try:
             with torch.no_grad():
-                y = copy.deepcopy(body).double()(_GRID.clone())
+                kind = _kind(self._computed(piece, source, _FEW)) and _kind(self._computed(piece, source, _GRID))
         except Exception:  # of this piece alone nothing can be said
             return None
-        if not isinstance(y, Tensor) or y.shape != _GRID.shape or y.dtype != torch.float64:
-            return None
-        if not y[_NEAR].isfinite().all():
-            return None
-        compared = y.isfinite()  # far off, what overflows in the author's spelling may be a number in ours
-        for kind, params in _known(y):
-            off = (Activation(kind, **params)(_GRID) - y).abs() / y.abs().clamp(min=1)
-            if off[compared].max() < _SAME:
-                return Expression(kind, body, **params)
+        return kind and Expression(kind[0], _extract(self.gm, piece, source), **kind[1])
+
+    def _computed(self, piece: list[fx.Node], source: fx.Node, x: Tensor) -> Any:
+        """What a piece makes of numbers in float64; as :func:`_extract` has it, without a module to be made for it."""
+        values: dict[fx.Node, Any] = {source: x.clone()}
+
+        def value(node: fx.Node) -> Any:
+            if node not in values:
+                values[node] = _attribute(self.gm, path_of(node)).detach().double()
+            return values[node]
+
+        for node in piece:
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), value)
+            if node.op == "call_module":
+                values[node] = self._alone(node)(*args, **kwargs)
+            elif node.op == "call_method":
+                first, *others = args
+                values[node] = getattr(first, path_of(node).removesuffix("_"))(*others, **kwargs)
+            else:
+                args = args[:-1] if says_inplace_by_position(node) else args
+                kwargs = {k: v for k, v in kwargs.items() if k != "inplace"} if kwargs.get("inplace") else kwargs
+                values[node] = _FRESH.get(node.target, node.target)(*args, **kwargs)
+        return values[piece[-1]]
+
+    def _alone(self, node: fx.Node) -> nn.Module:
+        """A module in float64, out of place."""
+        if node not in self.modules:
+            self.modules[node] = copy.deepcopy(_out_of_place(module_of(self.gm, node))).double()
+        return self.modules[node]
+
+
+def _kind(y: Any) -> tuple[str, dict[str, Any]] | None:
+    """The kind that has these values on as many of the numbers of the grid; None where there is none."""
+    if not isinstance(y, Tensor) or y.dtype != torch.float64 or y.shape not in (_GRID.shape, _FEW.shape):
         return None
-
-
-def _known(y: Tensor) -> list[tuple[str, dict[str, Any]]]:
+    few = y.shape == _FEW.shape
+    if not y[_NEAR[_SOME] if few else _NEAR].isfinite().all():
+        return None
+    compared = y.isfinite()  # far off, what overflows in the author's spelling may be a number in ours
     slope = float(y[0] / _GRID[0])
-    leaky = [("leaky_relu", {"negative_slope": round(slope, 9)})] if 0 < abs(slope) < 1 else []
-    return [*_KINDS, *leaky]
+    leaky: list[tuple[str, dict[str, Any]]] = []
+    if 0 < abs(slope) < 1:
+        leaky = [("leaky_relu", {"negative_slope": round(slope, 9)})]
+    known = [values[_SOME] if few else values for values in _values_of_kinds()]
+    known += [Activation(kind, **params)(_FEW if few else _GRID) for kind, params in leaky]
+    for kind, values in zip([*_KINDS, *leaky], known):
+        off = (values - y).abs() / y.abs().clamp(min=1)
+        if off[compared].max() < _SAME:
+            return kind
+    return None
 
 
-def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.GraphModule | None:
-    """The piece as a module of its own, nothing in place; None where it holds a parameter, or more than numbers."""
+@functools.cache
+def _values_of_kinds() -> list[Tensor]:
+    return [Activation(kind, **params)(_GRID) for kind, params in _KINDS]
+
+
+def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.GraphModule:
+    """The piece, which reads numbers and ``source`` alone, as a module of its own, nothing in place."""
     graph, root = fx.Graph(), nn.Module()
     twins: dict[fx.Node, fx.Node] = {source: graph.placeholder("x")}
 
@@ -191,16 +236,9 @@ def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.Gr
         return twins[node]
 
     for node in piece:
-        for other in node.all_input_nodes:
-            if other not in twins and not _is_number(gm, other):
-                return None
         if node.op == "call_module":
             name = f"module{len(twins)}"
-            module: Any = module_of(gm, node)
-            if getattr(module, "inplace", False):
-                module = copy.copy(module)
-                module.inplace = False
-            root.add_module(name, module)
+            root.add_module(name, _out_of_place(module_of(gm, node)))
             args = fx.node.map_arg((node.args, node.kwargs), twin)
             twins[node] = graph.call_module(name, *args)
         else:
@@ -208,6 +246,14 @@ def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.Gr
             _make_fresh(twins[node])
     graph.output(twins[piece[-1]])
     return fx.GraphModule(root, graph)
+
+
+def _out_of_place(module: Any) -> Any:
+    """The module, or a copy that shares its weights, without ``inplace``."""
+    if getattr(module, "inplace", False):
+        module = copy.copy(module)
+        module.inplace = False
+    return module
 
 
 def _make_fresh(node: fx.Node) -> None:

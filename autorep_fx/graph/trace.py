@@ -29,7 +29,7 @@ from .modes import TrainingFlag, merge
 from .randomness import GlobalGenerators
 from .recorded import Recorded
 from .scopes import scope_of, unique_target
-from .several import counted
+from .several import Batch, batch_of, parts_of
 from .targets import path_of
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
@@ -158,8 +158,13 @@ class _Untraceable(TraceError):
     """By a trace without an example."""
 
 
+def number_of_inputs(model: nn.Module) -> int:
+    """How many a model takes, before it is traced."""
+    return len(inputs(type(unwrap(model)).forward) or [None])
+
+
 @torch.inference_mode(False)
-def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.GraphModule:
+def trace(model: nn.Module, example: Callable[[], Batch] | None = None) -> fx.GraphModule:
     """Trace a private copy of ``model``; the model passed in is never changed.
 
     Where the path depends on the input's shape, ``example`` gives a batch whose shape is then taken; the result refuses
@@ -202,13 +207,8 @@ def trace(model: nn.Module, example: Callable[[], Tensor] | None = None) -> fx.G
     except _Untraceable:
         if example is None:
             raise
-        if (several := len(inputs(type(model).forward) or [None])) > 1:
-            raise TraceError(
-                f"{type(model).__name__} takes {counted(several)} and a path that depends on a shape; write it so that "
-                "the path is the same for all, or make the inputs one tensor"
-            ) from None
         x = example()
-        held = tuple(x.shape[1:])
+        held = [tuple(part.shape[1:]) for part in parts_of(x)]
         graphs, evaluated = _for_shape(model, x)
     _take_constants(model, evaluated, graphs[1])
     for graph in graphs:
@@ -237,7 +237,7 @@ def class_name(model: nn.Module) -> str:
     return said or type(model).__name__
 
 
-def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
+def _both_modes(model: nn.Module, x: Batch | None) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
     """Graphs of train and eval mode, and the copy that the second was traced on: tracing leaves constants on it."""
     evaluated, functions = copy.deepcopy(model), KeptFunctions()
     graphs = _trace_in_mode(model, True, x, functions), _trace_in_mode(evaluated, False, x, functions)
@@ -247,16 +247,20 @@ def _both_modes(model: nn.Module, x: Tensor | None) -> tuple[tuple[fx.Graph, fx.
     return graphs, evaluated
 
 
-def _for_shape(model: nn.Module, x: Tensor) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
+def _for_shape(model: nn.Module, x: Batch) -> tuple[tuple[fx.Graph, fx.Graph], nn.Module]:
     """The same for one shape of samples, and any size of the batch: two sizes must give the same graphs."""
-    others, _ = _both_modes(copy.deepcopy(model), x[:1].repeat(3, *(1,) * (x.dim() - 1)))
-    graphs, evaluated = _both_modes(model, x[:1].repeat(2, *(1,) * (x.dim() - 1)))
+    others, _ = _both_modes(copy.deepcopy(model), _repeated(x, 3))
+    graphs, evaluated = _both_modes(model, _repeated(x, 2))
     if [_text(graph) for graph in graphs] != [_text(graph) for graph in others]:
         raise TraceError(
             f"{type(model).__name__} takes a path that depends on the size of the batch; keep axis 0 the batch, and "
             "take sizes of other axes only"
         )
     return graphs, evaluated
+
+
+def _repeated(x: Batch, times: int) -> Batch:
+    return batch_of([part[:1].repeat(times, *(1,) * (part.dim() - 1)) for part in parts_of(x)])
 
 
 def _text(graph: fx.Graph) -> list[str]:
@@ -288,7 +292,7 @@ def _as_outside(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def _trace_in_mode(model: nn.Module, training: bool, x: Tensor | None, functions: KeptFunctions) -> fx.Graph:
+def _trace_in_mode(model: nn.Module, training: bool, x: Batch | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
     values = None if x is None else Values(copy.deepcopy(model), x)
     tracer, before = _Tracer(functions, values), GlobalGenerators()

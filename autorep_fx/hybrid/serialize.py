@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 from ..content import check_digest, digest
 from ..errors import FormatError
 from ..graph.canonicalize import Canonicalize
-from ..graph.concrete import shape_held
+from ..graph.concrete import shapes_held
+from ..graph.several import batch_of
 from ..graph.trace import trace
 from .activation import hybridize, sites
 from .clips import drop_clip
@@ -29,10 +30,11 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     The file appears whole or not at all, and has a digest of its content. The architecture is not in it: :func:`load`
     takes it from the model.
     """
+    held = shapes_held(gm)
     header = {
         "format": _FORMAT,
         "version": _VERSIONS[any(site.line is not None for site in sites(gm).values())],
-        "input_shape": json.dumps(shape_held(gm)),
+        "input_shape": json.dumps(held if len(held) > 1 else next(iter(held), None)),
         "sites": json.dumps({name: site.activation.kind for name, site in sites(gm).items()}),
     }
     # Tied tensors are written once for each of their names; loading restores every one.
@@ -70,9 +72,9 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
         )
     check_digest(path, header.pop("digest", None), [header, tensors], "its content is", "save the model again")
 
-    shape = _shape(header.get("input_shape", "null"), path)
+    shapes = _shapes(header.get("input_shape", "null"), path)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    example = None if shape is None else (lambda: torch.zeros(2, *shape, dtype=dtype))
+    example = None if not shapes else lambda: batch_of([torch.zeros(2, *shape, dtype=dtype) for shape in shapes])
     theirs = _kinds(header.get("sites", ""), path)
     gm = hybridize(Canonicalize()(trace(model, example)), named=theirs)
     mine = {name: site.activation.kind for name, site in sites(gm).items()}
@@ -112,15 +114,20 @@ def is_saved(path: str | os.PathLike) -> bool:
         return False
 
 
-def _shape(text: str, path: str | os.PathLike) -> list[int] | None:
-    """Of the samples that the graph holds for."""
+def _shapes(text: str, path: str | os.PathLike) -> list[list[int]]:
+    """Of the samples of each input that the graph holds for; none, where it holds for any."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: its input shape is damaged: {error}") from error
-    if found is not None and not (isinstance(found, list) and all(type(n) is int and 0 < n < 2**20 for n in found)):
-        raise FormatError(f"{path}: its input shape is damaged")
-    return found
+    if found is None:
+        return []
+    several = isinstance(found, list) and found and all(isinstance(shape, list) for shape in found)
+    shapes = found if several else [found]
+    for shape in shapes:
+        if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 2**20 for n in shape):
+            raise FormatError(f"{path}: its input shape is damaged")
+    return shapes
 
 
 def _kinds(text: str, path: str | os.PathLike) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import BudgetError, CalibrationError
+from ..errors import BudgetError, CalibrationError, CompileError
 from ..forms.choose import choose_forms
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, examples, sketched_costs
@@ -51,6 +52,7 @@ class Price:
         seconds: predicted online; rounds: messages that wait for one another.
         online, offline: bytes sent by all parties.
         core_seconds: of work of the busiest party, online and offline.
+        offline_seconds, offline_rounds: before there is an input.
     """
 
     seconds: float
@@ -58,11 +60,19 @@ class Price:
     online: int
     offline: int
     core_seconds: float
+    offline_seconds: float = 0.0
+    offline_rounds: int = 0
+
+    @property
+    def all_seconds(self) -> float:
+        """Of an inference for which nothing is prepared."""
+        return self.offline_seconds + self.seconds
 
     @staticmethod
     def of(cost: Cost) -> Price:
         work = sum(step.online_seconds + step.offline_seconds for step in cost.steps.values())
-        return Price(cost.online_seconds, cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), work)
+        return Price(cost.online_seconds, cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), work,
+                     cost.offline_seconds, cost.offline_rounds)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,9 @@ class BudgetPoint:
         relus, lines: how many positions of a sample keep their activation, and take a line.
         loss: what the scores say that replacing the others adds to the loss, before any training: good for an order,
             not for an accuracy.
-        prices: by network.
+        prices: by network, with a dealer.
         masks: a digest of them.
+        alone: prices without a dealer, by a plan that is made for that; empty where two cannot run it.
     """
 
     forms: str
@@ -84,6 +95,7 @@ class BudgetPoint:
     loss: float
     prices: dict[str, Price]
     masks: str = ""
+    alone: dict[str, Price] = field(default_factory=dict)
 
     __repr__ = brief
 
@@ -162,15 +174,18 @@ class BudgetPlan:
 
     def __str__(self) -> str:
         head = ("forms", "ReLUs", "share", "lines", "added loss", *(f"{label} ms" for label in self.networks), "rounds",
-                "online KB", "offline MB")  # fmt: skip
+                "online KB", "offline MB", "alone MB", "all ms")  # fmt: skip
         rows = []
         for point in self.points:
-            first = next(iter(point.prices.values()))
+            label, first = next(iter(point.prices.items()))
+            alone = point.alone.get(label)
+            by_two = [table.megabytes(alone.offline), table.milliseconds(alone.all_seconds)] if alone else ["", ""]
             times = (table.milliseconds(price.seconds) for price in point.prices.values())
             rows.append((point.forms, f"{point.relus:,}", table.percent(point.relus / self.total), f"{point.lines:,}",
                          table.number(point.loss), *times, str(first.rounds), table.kilobytes(first.online),
-                         table.megabytes(first.offline)))  # fmt: skip
-        about = f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}"
+                         table.megabytes(first.offline), *by_two))  # fmt: skip
+        about = (f"{self.model}: {self.total:,} activations; rounds and bytes for {next(iter(self.networks))}; alone: "
+                 "offline MB, and offline with online ms, without a dealer")  # fmt: skip
         said = [] if self.no_faster is None else [textwrap.fill(self.no_faster, table.WIDTH)]
         return "\n\n".join([about, table.columns(head, rows), *said])
 
@@ -236,7 +251,7 @@ def _planned(
                 there[name].set_line(None)
                 there[name].set_keep(keep)
             added = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, added, _prices(gm, x, found), masks_digest(gm)))
+            plan.points.append(BudgetPoint(SQUARES, count, 0, added, *_priced(gm, x, found)))
             steps.done()
         for point in _with_lines(gm, x, square, line[0], found) if line else ():
             plan.points.append(point)
@@ -259,9 +274,19 @@ def _with_lines(
         seen.add((forms.states, forms.counts))
         forms.apply(gm)
         lines = sum(site.lines for site in sites(gm).values())
-        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, _prices(gm, x, networks), masks_digest(gm))
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, *_priced(gm, x, networks))
 
 
-def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[str, Price]:
-    costs = sketched_costs(gm, x, list(networks.values()))
+def _priced(
+    gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]
+) -> tuple[dict[str, Price], str, dict[str, Price]]:
+    """With a dealer; a digest of the masks; without one."""
+    alone: dict[str, Price] = {}
+    with contextlib.suppress(CompileError):  # two may not be able to prepare what a dealer can
+        alone = _prices(gm, x, networks, dealer=False)
+    return _prices(gm, x, networks), masks_digest(gm), alone
+
+
+def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network], dealer: bool = True) -> dict[str, Price]:
+    costs = sketched_costs(gm, x, list(networks.values()), dealer)
     return {label: Price.of(cost) for label, cost in zip(networks, costs)}

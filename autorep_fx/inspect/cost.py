@@ -14,6 +14,7 @@ from ..graph.targets import path_of
 from ..hybrid.activation import HybridActivation, sites
 from ..secure.cost.cost import Cost, quickest
 from ..secure.link.network import NETWORKS, Network, network_of
+from ..secure.makers.table import maker_of
 from ..secure.plan import wire
 from ..secure.plan.plan import Plan, Step, node_of
 from ..secure.plan.table import OPERATIONS
@@ -52,8 +53,8 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Total:
-    """Of one private inference: as in :class:`LayerCost`; ``offline_seconds``, predicted; and ``core_seconds`` of work
-    of the busiest party, online and offline."""
+    """Of one private inference: as in :class:`LayerCost`; ``offline_seconds``, predicted; ``core_seconds`` of work of
+    the busiest party, online and offline; ``offline_rounds``, as ``rounds`` before there is an input."""
 
     rounds: int
     online: int
@@ -61,12 +62,18 @@ class Total:
     seconds: float
     offline_seconds: float
     core_seconds: float
+    offline_rounds: int = 0
+
+    @property
+    def all_seconds(self) -> float:
+        """Of an inference for which nothing is prepared."""
+        return self.offline_seconds + self.seconds
 
     @staticmethod
     def of(cost: Cost) -> Total:
         work = sum(step.online_seconds + step.offline_seconds for step in cost.steps.values())
         return Total(cost.rounds, sum(cost.online.values()), sum(cost.offline.values()), cost.online_seconds,
-                     cost.offline_seconds, work)  # fmt: skip
+                     cost.offline_seconds, work, cost.offline_rounds)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class NetworkCost:
         comparison: which is quicker there.
         layers: in run order; what they leave of the total is headers.
         original: the total with every activation kept, by a draft of its plan; None where all are, or without examples.
+        dealer: whether all of that is with a dealer, as the program is planned.
+        other: the total of the same plan the other way; None where it does not run so.
     """
 
     label: str
@@ -86,6 +95,15 @@ class NetworkCost:
     layers: list[LayerCost] = field(repr=False)
     total: Total
     original: Total | None
+    dealer: bool = True
+    other: Total | None = None
+
+    @property
+    def by_maker(self) -> list[tuple[str, Total]]:
+        """The total with a dealer and that without one."""
+        both = [(self.dealer, self.total), (not self.dealer, self.other)]
+        return [("with a dealer" if dealer else "without one", total)
+                for dealer, total in sorted(both, key=lambda each: not each[0]) if total is not None]  # fmt: skip
 
 
 def costs(gm: fx.GraphModule, program: SecureProgram, network: Network | str, x: Tensor | None) -> list[NetworkCost]:
@@ -103,17 +121,23 @@ def costs(gm: fx.GraphModule, program: SecureProgram, network: Network | str, x:
     _check_same(gm, plan)
     there, original = sites(gm).values(), None
     if x is not None and all(s.shape is not None for s in there) and any(s.kept < s.total for s in there):
-        original = unreplaced_plan(gm, x, chosen)
+        original = unreplaced_plan(gm, x, chosen, program.dealer)
     labels = {found: name for name, found in NETWORKS.items()}
     networks = dict.fromkeys([chosen, *NETWORKS.values()])
     return [
-        _on_network(gm, plan, original, each, labels.get(each, f"{each.rtt_ms:g} ms, {each.mbps:,g} Mbit/s"))
+        _on_network(
+            gm, plan, original, each, labels.get(each, f"{each.rtt_ms:g} ms, {each.mbps:,g} Mbit/s"), program.dealer
+        )
         for each in networks
     ]
 
 
-def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: Network, label: str) -> NetworkCost:
-    cost = quickest(plan, network)
+def _on_network(
+    gm: fx.GraphModule, plan: Plan, original: Plan | None, network: Network, label: str, dealer: bool
+) -> NetworkCost:
+    maker, other = (maker_of(each, network) for each in (dealer, not dealer))
+    cost = quickest(plan, network, maker=maker)
+    without = None if plan.checked else Total.of(quickest(plan, network, maker=other))
     plan = plan.with_comparison(cost.comparison)
     names = {node.name: node.target for node in gm.graph.nodes if node.op == "call_module"}
     of_sites = {node.name for node in site_nodes(gm, HybridActivation)}
@@ -132,7 +156,8 @@ def _on_network(gm: fx.GraphModule, plan: Plan, original: Plan | None, network: 
     ]  # fmt: skip
     layers.sort(key=lambda layer: layer.node == REST)
     return NetworkCost(label, network, cost.comparison, layers, Total.of(cost),
-                       None if original is None else Total.of(quickest(original, network)))  # fmt: skip
+                       None if original is None else Total.of(quickest(original, network, maker=maker)), dealer,
+                       without)  # fmt: skip
 
 
 def _sums(found: Sequence, steps: Sequence[Step]) -> tuple[int, int, int, int, float]:

@@ -82,23 +82,25 @@ def _agreeing(report, plan: BudgetPlan | None) -> tuple[list[NetworkCost], Budge
     if plan is None:
         return report.costs, None
     mine = {cost.label: _price(cost.total) for cost in report.costs}
+    which = "prices" if all(cost.dealer for cost in report.costs) else "alone"  # what the report's plan is made for
 
     def priced(found):
         same = mine if found.masks == report.masks else {}
-        return replace(found, prices={label: same.get(label, price) for label, price in found.prices.items()})
+        own = getattr(found, which, {})
+        return replace(found, **{which: {label: same.get(label, price) for label, price in own.items()}} if own else {})
 
     plan = replace(plan, points=[priced(p) for p in plan.points], reached=[priced(found) for found in plan.reached])
-    kept = next((point.prices for point in plan.points if point.relus == plan.total), {})
+    kept: dict[str, Price] = next((getattr(point, which) for point in plan.points if point.relus == plan.total), {})
     return [replace(cost, original=cost.original and _priced(cost.original, kept.get(cost.label)))
             for cost in report.costs], plan  # fmt: skip
 
 
 def _price(total: Total) -> Price:
-    return Price(total.seconds, total.rounds, total.online, total.offline, total.core_seconds)
+    return Price(**vars(total))
 
 
 def _priced(total: Total, price: Price | None) -> Total:
-    return total if price is None else replace(total, **vars(price))
+    return total if price is None else Total(**vars(price))
 
 
 def _json(content: dict) -> Markup:

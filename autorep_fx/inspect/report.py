@@ -37,6 +37,7 @@ def inspect(
     *,
     program: SecureProgram | None = None,
     network: Network | str | None = None,
+    dealer: bool = True,
 ) -> Report:
     """Look at a model at any stage: not transformed, transformed, fitted, masked, compiled.
 
@@ -49,6 +50,7 @@ def inspect(
             inference costs, and with ``example_inputs`` what the network would with every activation kept.
         network: a :class:`~autorep_fx.Network` or a name, "loopback", "lan" or "wan", for which costs are shown first
             (the others follow). Without ``program``, ``gm`` is compiled for it on ``example_inputs``.
+        dealer: whether it is compiled for runs with a dealer then, or without one. The total is shown both ways.
 
     Returns:
         A :class:`Report`; ``print`` it, or write it with ``to_html`` or ``plot``.
@@ -74,7 +76,7 @@ def inspect(
     )
     network = network or "lan"
     if program is None and x is not None:
-        program = compile(graph, x, network=network)
+        program = compile(graph, x, network=network, dealer=dealer)
     return Report(graph, example_inputs, () if program is None else costs(graph, program, network, x))
 
 

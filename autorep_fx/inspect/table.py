@@ -14,7 +14,7 @@ from .measure import SiteRecord
 
 WIDTH = 120
 _HEAD = ("site", "kind", "shape", "elements", "kept", "lines", "share", "input", "range", "polynomial", "rms", "rel")
-_LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms"}
+_LEFT = {"site", "kind", "shape", "polynomial", "layer", "form", "forms", "network", "correlations"}
 
 
 def render(report) -> str:
@@ -61,14 +61,27 @@ def _costs(report) -> list[str]:
                            *(milliseconds(getattr(cost, found).seconds) for cost in report.costs)))  # fmt: skip
     return [f"private inference of one sample, by its plan; {about(first)}"
             + "".join(f"; {about(c)}" for c in others if c.comparison != first.comparison),
-            columns(head, rows, totals)]  # fmt: skip
+            columns(head, rows, totals), *_by_maker(report.costs)]  # fmt: skip
+
+
+def _by_maker(costs: Sequence[NetworkCost]) -> list[str]:
+    """What a dealer saves, where the plan runs without one."""
+    if any(cost.other is None for cost in costs):
+        return []
+    head = ("network", "correlations", "offline rounds", "offline MB", "offline ms", "online ms", "all ms")
+    rows = [(cost.label, name, str(total.offline_rounds), megabytes(total.offline),
+             milliseconds(total.offline_seconds), milliseconds(total.seconds), milliseconds(total.all_seconds))
+            for cost in costs for name, total in cost.by_maker]  # fmt: skip
+    planned = "with a dealer" if costs[0].dealer else "without a dealer"
+    return ["\n".join([f"the same plan, made for runs {planned}, by who makes the correlations:", columns(head, rows)])]
 
 
 def about(cost: NetworkCost) -> str:
     """What a column of costs is about."""
     net = cost.network
     compared = "no comparisons" if cost.comparison == "none" else f"comparison {cost.comparison}"
-    return f"{cost.label}: {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s, {compared}"
+    without = "" if cost.dealer else ", without a dealer"
+    return f"{cost.label}: {net.rtt_ms:g} ms round trip, {net.mbps:,g} Mbit/s, {compared}{without}"
 
 
 def milliseconds(seconds: float) -> str:
@@ -111,9 +124,10 @@ def prediction(report) -> str | None:
     if report.predicted is None or report.costs:
         return None
     p, net = report.predicted, report.predicted["network"]
+    without = "" if p.get("dealer", True) else " without a dealer"  # of before there was a choice
     return (
         f"planned: {number(p['latency_ms'])} ms online, {p['rounds']} rounds, at {net['rtt_ms']:g} ms round trip and "
-        f"{net['mbps']:,g} Mbit/s; {number(p['offline_mb'])} MB offline"
+        f"{net['mbps']:,g} Mbit/s; {number(p['offline_mb'])} MB offline{without}"
     )
 
 

@@ -12,6 +12,7 @@ from ..graph.calibrate import evaluating
 from ..graph.devices import device_of
 from ..graph.frozen import frozen, train_unfrozen
 from ..graph.nested import moved
+from ..graph.several import Inputs, parts_of
 from .loaders import check_classes
 
 
@@ -37,7 +38,7 @@ def refresh_batch_norm(model: nn.Module, loader: Iterable) -> None:
         for norm in norms:
             norm.momentum = 1.0  # the running statistics are those of the last batch
         for x, _ in loader:
-            model(x.to(device))
+            model(*parts_of(x.to(device)))
             samples.append(len(x))
             for statistics, found in zip(running, seen):
                 found.append(torch.stack(statistics))
@@ -100,7 +101,8 @@ def evaluated(
     device, seen, found = device_of(model), 0, 0.0
     with evaluating(model):
         for i, (x, targets) in enumerate(loader):
-            found += total(model(x.to(device)), moved(targets, device), len(x), f"{name} batch {i}")
+            x = Inputs(x) if isinstance(x, (tuple, list)) else x
+            found += total(model(*parts_of(x.to(device))), moved(targets, device), len(x), f"{name} batch {i}")
             seen += len(x)
     if not seen:
         raise ValueError(f"{name} gave no batch")

@@ -19,6 +19,7 @@ from ..graph.calibrate import Batches, evaluating
 from ..graph.devices import autocast, copy_at, device_of, usable
 from ..graph.frozen import train_unfrozen
 from ..graph.nested import moved
+from ..graph.several import Batch, input_names, parts_of
 from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
@@ -94,9 +95,9 @@ class Loop:
         self.device = usable(settings.device) or device_of(gm)
         self.teacher = None if teacher is None else copy_at(teacher, self.device)
         self.task = Task(settings)
-        targets = not self.task.classifies
-        self.train_loader = Loader(train_loader, "train_loader", targets)
-        self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader", targets)
+        targets, inputs = not self.task.classifies, len(input_names(gm))
+        self.train_loader = Loader(train_loader, "train_loader", targets, inputs)
+        self.val_loader = None if val_loader is None else Loader(val_loader, "val_loader", targets, inputs)
         if self.val_loader is None and settings.keep_best is not None:
             raise ValueError("keep_best goes by the metric of val_loader; give one, or leave keep_best out")
         if self.val_loader is not None:
@@ -244,7 +245,7 @@ class Loop:
             model = {name: tensor.detach().clone() for name, tensor in self.gm.state_dict().items()}
             self.best = {"value": value, "epoch": epoch + 1, "model": model}
 
-    def _step(self, x: Tensor, labels: Any, step: int, where: str) -> tuple[float, Any]:
+    def _step(self, x: Batch, labels: Any, step: int, where: str) -> tuple[float, Any]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
         rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
@@ -253,14 +254,14 @@ class Loop:
                 site.share.fill_(min(1.0, (step + 1) / (self.ease_in * steps)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * (rate if group["decays"] else 1.0)
-        if self.channels_last and x.dim() == 4:
+        if self.channels_last and isinstance(x, Tensor) and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         mixed = self.device.type == "cuda" if s.mixed is None else s.mixed
         with autocast(self.device, enabled=mixed):
             target: Any = None
             if self.teacher is not None:
                 with evaluating(self.teacher), torch.no_grad():
-                    target = self.predict(x)
+                    target = self.predict(*parts_of(x))
             output = self._forward(x, where)
         excess = 0.0
         if self.holds:
@@ -286,9 +287,9 @@ class Loop:
                 self._settle()
         return value, output
 
-    def _forward(self, x: Tensor, where: str):
+    def _forward(self, x: Batch, where: str):
         try:
-            return self.model(x)
+            return self.model(*parts_of(x))
         except ValueError as error:
             if len(x) > 1:
                 raise
@@ -440,10 +441,10 @@ class Loop:
             return f"{where}; with checkpoint_dir=... it could go on from there"
         return f"{where}; resume=True goes on from the last whole epoch, which is in {s.checkpoint_dir}"
 
-    def _explain(self, epoch: int, step: int, x: Tensor) -> str:
+    def _explain(self, epoch: int, step: int, x: Batch) -> str:
         watch = RangeWatch(self.gm)
         with evaluating(self.gm), torch.no_grad():
-            watch.run(x)
+            watch.run(*parts_of(x))
         where = "; ".join(watch.outside) or "no site's input left its fitted range"
         kept = (
             f"; the last good checkpoint is in {self.settings.checkpoint_dir}" if self.settings.checkpoint_dir else ""

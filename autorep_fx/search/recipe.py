@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SECTIONS = ("data", "network", "pretrain", "search")
 _CALIBRATION = 512
 #: How the folder of a run's results says what was given.
-_UNITS = {"relu_budget": "", "latency_ms": "ms", "offline_mb": "mb"}
+_UNITS = {"relu_budget": "", "latency_ms": "ms", "offline_mb": "mb", "total_ms": "ms-total"}
 
 
 @dataclass(frozen=True)
@@ -251,8 +251,10 @@ class Experiment:
         options = self.recipe.options(**overrides)
         s, method = tables.searching(options), options["method"]
         named = [f"{limit:g}{_UNITS[name]}" for name, limit in s.limits.items()]
-        if s.latency_ms is not None:
+        if s.latency_ms is not None or s.total_ms is not None:
             named.append(_network_name(s.network))
+        if not s.dealer:
+            named.append("no-dealer")
         target = self.folder / "-".join([method, *named, str(s.seed)])
         if resume and (path := target / "outcome.json").exists():
             done = Outcome(**json.loads(path.read_text()))

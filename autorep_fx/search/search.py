@@ -16,6 +16,7 @@ from ..forms.choose import choose_forms
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
+from ..graph.several import input_names
 from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
 from ..hybrid.positions import check_budget
@@ -46,9 +47,9 @@ def search(
 ) -> History:
     """Learn masks, coefficients and weights together, in place.
 
-    ``gm`` ends at exactly ``relu_budget`` ReLUs a sample, or, with ``latency_ms`` or ``offline_mb`` in place of that,
-    within these by the plan that :func:`autorep_fx.compile` makes for ``network``. Then a replaced position takes a
-    square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
+    ``gm`` ends at exactly ``relu_budget`` ReLUs a sample, or, with ``latency_ms``, ``offline_mb`` or ``total_ms`` in
+    place of that, within these by the plan that :func:`autorep_fx.compile` makes for ``network``. Then a replaced
+    position takes a square or a line (:class:`~autorep_fx.search.forms.ThreeForms`), and ``history.predicted`` and
     ``gm.meta["predicted"]`` have what the plan predicts.
 
     Runs on ``device``, or where ``gm`` is; in a process group (``torchrun``) the gradients are averaged and the masks
@@ -92,13 +93,14 @@ def search(
         raise BudgetError("the model has no activation that could be replaced")
     if unknown := cost.keys() - everything.keys():
         raise ValueError(f"cost names '{min(unknown)}', which is not a site")
-    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network) or s.relu_budget
+    left = Budget.of(s.relu_budget, s.latency_ms, s.offline_mb, s.network, s.total_ms, s.dealer) or s.relu_budget
     if left is None:
-        raise BudgetError("say what may be left: relu_budget, latency_ms or offline_mb")
+        raise BudgetError("say what may be left: relu_budget, latency_ms, offline_mb or total_ms")
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
-    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies)
+    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies,
+                   inputs=len(input_names(gm)))  # fmt: skip
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)

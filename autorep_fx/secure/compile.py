@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,6 @@ from .plan.input_range import InputRange, has_channels
 from .plan.input_ranges import of_inputs, shown
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
-from .planner.bias_correction import centered
 from .planner.clamp import clamped, most_bits
 from .planner.equalize import equalized
 from .planner.extreme_inputs import of_range, probes
@@ -35,7 +34,7 @@ from .planner.planner import make_plan
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
-from .planner.ranges import Reach, calibrated, growth, larger, worst_case
+from .planner.ranges import Reach, by_samples, calibrated, growth, larger, together, worst_case
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
@@ -172,7 +171,9 @@ def compile(
         steps.done("ranges are known")
 
         unit, reached = unit_squares(program, reach)  # its values are the plan's
-        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest)
+        # A bound for all inputs is one for the constants that it was made with.
+        asked = min(max_error, precision or STANDARD_ERROR)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked)
         known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
@@ -188,9 +189,6 @@ def compile(
                                           maker=maker)  # fmt: skip
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
-                # A bound for all inputs is one for the constants that it was made with.
-                if not worst:
-                    numbers = centered(plan, numbers, look.x.numpy(), look.exact, nearest=maker.nearest)
                 steps.done("a plan is made")
                 return plan, numbers
 
@@ -220,7 +218,7 @@ def compile(
             return SecureProgram(program.public, program.server, None, {}, reach, frac_bits, str(error),
                                  dealer)  # fmt: skip
     try:
-        _check_precision(found, max_error, precision)
+        _check_precision(found, max_error, precision, lambda: look.first_off(plan, numbers))
     except CompileError as error:
         raise (CompileError(_NO_ROOM.format(error)) if checked else error) from None
     if clamp:
@@ -320,16 +318,19 @@ def _with_probes(
     The pictures are extremes: they need room, and no margin beyond it.
     """
     pictures = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    fit = growth(program, reach, pictures) <= 2.0**_PROBE_BITS
+    seen = by_samples(program, pictures)
+    fit = growth(reach, seen) <= 2.0**_PROBE_BITS
     if fit.any():
-        found = calibrated(program, pictures[torch.from_numpy(fit)])
-        reach = larger(reach, {name: value * 2.0**-margin for name, value in found.items()})
+        reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
     if fit.all():
         return reach, within
     return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy())
 
 
-def _check_precision(found: Precision, max_error: float, standard_error: float | None) -> None:
+def _check_precision(
+    found: Precision, max_error: float, standard_error: float | None, first: Callable[[], str]
+) -> None:
+    """Say what is not precise enough. first: finds the step from which on."""
     if found.error <= max_error:
         if found.beyond(max_error) > 1:
             warnings.warn(
@@ -342,14 +343,14 @@ def _check_precision(found: Precision, max_error: float, standard_error: float |
         if standard_error is not None and found.standard_error > standard_error:
             warnings.warn(
                 f"fixed point has a standard error of {found.standard_error:.2%} (precision={standard_error:.2%}), "
-                f"from step '{found.step}' on; nothing more precise has room",
+                f"from step '{first()}' on; nothing more precise has room",
                 CompileWarning,
                 3,
             )
         return
     text = (
         f"fixed point is off by up to {found.error:.2%} of the differences between samples "
-        f"(max_error={max_error:.2%}), from step '{found.step}' on"
+        f"(max_error={max_error:.2%}), from step '{first()}' on"
     )
     if found.error > _HOPELESS * max_error:
         raise CompileError(

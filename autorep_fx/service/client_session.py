@@ -158,11 +158,14 @@ class ClientSession:
         return max(self.depth - waiting, 0)
 
     def close(self, patience: float = _MOMENT) -> None:
-        """Hang up; of a checked program only once what is being prepared is, if that takes no longer than this."""
+        """Hang up; of a checked program only once what is being prepared is, if that takes no longer than this, or the
+        server waits for an answer about it."""
         self._over.set()
         if self._runs is not None:
             self.pool.wake()
             self._thread.join(patience)
+            if self._preparing.asked:
+                self._thread.join(self.options.timeout)
             self._runs.shutdown(wait=False)
         for channel in self._channels:
             channel.close()

@@ -21,6 +21,8 @@ class _Limited(TypedDict, total=False):
     relu_budget: Count | None
     latency_ms: Positive | None
     offline_mb: Positive | None
+    total_ms: Positive | None
+    dealer: bool
     network: Network | NetworkName
     granularity: Granularity
 

@@ -23,7 +23,7 @@ Method = Literal["autorep", "snl"]
 NetworkName = Literal["loopback", "lan", "wan"]
 
 #: Options that say what may be left: a count of ReLUs, or limits of what an inference costs.
-LIMITS = ("relu_budget", "latency_ms", "offline_mb")
+LIMITS = ("relu_budget", "latency_ms", "offline_mb", "total_ms")
 
 
 @options
@@ -63,8 +63,16 @@ class _Limited(Options):
     ``network``, by the plan that :func:`autorep_fx.compile` makes for it."""
 
     offline_mb: Positive | None = None
-    """In place of ``relu_budget``, or beside ``latency_ms``: the most megabytes that all parties may send offline for
+    """In place of ``relu_budget``, or beside the other limits: the most megabytes that all parties may send offline for
     a private inference of one sample."""
+
+    total_ms: Positive | None = None
+    """In place of ``relu_budget``, or beside the other limits: the most milliseconds that a private inference of one
+    sample may take for which nothing is prepared, offline and online together."""
+
+    dealer: bool = True
+    """Whether a dealer makes the correlations of the inference that the limits are about, or client and server by
+    themselves, which takes longer offline; the plan is made for that then, as by ``compile(dealer=False)``."""
 
     network: Network | NetworkName = "lan"
     """The link between the parties: a :class:`~autorep_fx.Network`, or "loopback", "lan" or "wan"."""
@@ -75,7 +83,9 @@ class _Limited(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.relu_budget is not None and len(self.limits) > 1:
-            raise BudgetError("give relu_budget, or latency_ms and offline_mb, but not both: a count is not a limit")
+            raise BudgetError(
+                "give relu_budget, or latency_ms, offline_mb and total_ms, but not both: a count is not a limit"
+            )
 
     @property
     def limits(self) -> dict[str, float]:
@@ -151,7 +161,10 @@ class _Trained(_Fitted):
     def deciding(self) -> dict[str, Any]:
         """Those that decide what a run ends with, in plain types; where it is computed is not among them."""
         aside = ("checkpoint_dir", "resume", "tensorboard", "progress", "device")
-        return {name: value for name, value in self.to_dict().items() if name not in aside}
+        found = {name: value for name, value in self.to_dict().items() if name not in aside}
+        if found.get("dealer"):  # as every run was before there was a choice
+            del found["dealer"]
+        return found
 
 
 @options
@@ -186,7 +199,7 @@ class FinetuneSettings(_Trained):
 class SearchSettings(_Trained, _Limited):
     """What :func:`autorep_fx.search` is told beside the network, the data and a teacher.
 
-    One of ``relu_budget``, ``latency_ms`` and ``offline_mb`` must be given before the search begins.
+    One of ``relu_budget``, ``latency_ms``, ``offline_mb`` and ``total_ms`` must be given before the search begins.
     """
 
     epochs: AtLeastOne = 20
@@ -221,4 +234,6 @@ class SearchSettings(_Trained, _Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.limits.keys() - {"relu_budget"}) and (self.method != "autorep" or self.cost):
-            raise BudgetError("latency_ms and offline_mb are limits for method='autorep', and the plan says what costs")
+            raise BudgetError(
+                "latency_ms, offline_mb and total_ms are limits for method='autorep', and the plan says what costs"
+            )

@@ -9,8 +9,8 @@
 //
 // G is a correlation-robust hash of the seed under small public tweaks: H_c(s) = AES(z) ^ z with z = sigma(s) ^ c,
 // sigma(hi, lo) = (hi ^ lo, hi) under a public AES key. c = direction * 4 + i at a level, 8 + leaf * 2 + i at a leaf;
-// i = 0 is the child at a level, and i = 1, 2 (leaf: 0, 1) the values. Where the values of an element take three blocks,
-// i goes to 3 at a level, and c = 16 + leaf * 4 + i at a leaf, i = 0, 1, 2.
+// i = 0 is the child at a level, and i = 1, 2 (leaf: 0, 1) the values. Where the values of an element take three
+// blocks, i goes to 3 at a level, and c = 16 + leaf * 4 + i at a leaf, i = 0, 1, 2.
 //
 // The AES key is the batch's own, in the header of the key that both parties get, and nobody knows it before: hashes
 // computed ahead are of no use, and a guess at the seeds of one batch is none at another's.
@@ -125,7 +125,8 @@ AR_INLINE void store_half(uint32_t* p, Blocks x) {
 template <class O, int kPayloads>
 struct Values {
   enum { kPlaces = 16 / sizeof(O), kBlocks = (kPayloads + kPlaces - 1) / kPlaces };
-  enum { kLeaf = kBlocks > 2 ? 16 : 8, kLeafShift = kBlocks > 2 ? 2 : 1 };  // tweak of leaf j: kLeaf + (j << kLeafShift)
+  // Tweak of the first block of leaf j: kLeaf + (j << kLeafShift).
+  enum { kLeaf = kBlocks > 2 ? 16 : 8, kLeafShift = kBlocks > 2 ? 2 : 1 };
 
   AR_INLINE Blocks get(const Group& g, int64_t offset, int c, int i) {
     if (sizeof(O) == 4) {

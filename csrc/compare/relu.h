@@ -91,9 +91,9 @@ static void relu_fss_typed(const ReluArgs& a, int threads) {
   }
 }
 
-// The same of a key whose second three payloads are tags of the first three, and of their tags: at party 1 those that it
-// has; at party 0, which has `key`, their local parts, key P - P'. To the latter nobody adds public terms. All is made in
-// 64 bits; the value is as wide as its shares (O).
+// The same of a key whose second three payloads are tags of the first three, and of their tags: at party 1 those that
+// it has; at party 0, which has `key`, their local parts, key P - P'. To the latter nobody adds public terms. All is
+// made in 64 bits; the value is as wide as its shares (O).
 template <class O>
 static void relu_checked_typed(const ReluCheckedArgs& a, int threads) {
   enum { kChunk = 512 };
@@ -115,8 +115,8 @@ static void relu_checked_typed(const ReluCheckedArgs& a, int threads) {
       value[i] = O(relu_merged<uint64_t>(m[i], x[i], top, one, s[3 * i], s[3 * i + 1], s[3 * i + 2], q[0], q[1], q[2]));
       uint64_t tag[3];
       for (int j = 0; j < 3; ++j) tag[j] = one ? key * q[j] - q[3 + j] : q[3 + j];
-      a.tag[first + i] = relu_merged<uint64_t>(m[i], x[i], top, 0, t[3 * i], t[3 * i + 1], t[3 * i + 2], tag[0], tag[1],
-                                               tag[2]);
+      a.tag[first + i] =
+          relu_merged<uint64_t>(m[i], x[i], top, 0, t[3 * i], t[3 * i + 1], t[3 * i + 2], tag[0], tag[1], tag[2]);
     }
   }
 }

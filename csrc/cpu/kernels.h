@@ -133,8 +133,8 @@ struct ReluArgs {
   const void* shares;  // n x 3
 };
 
-// See compare/relu.h. As ReluArgs, of a key of six payloads; tags: n x 3; value: n numbers of value_bytes, as shares are;
-// tag: n. key: party 0's, of the tags.
+// See compare/relu.h. As ReluArgs, of a key of six payloads; tags: n x 3; value: n numbers of value_bytes, as shares
+// are; tag: n. key: party 0's, of the tags.
 struct ReluCheckedArgs {
   DcfEvalArgs eval;
   const void* shares;

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize, weight_norm
 
 import autorep_fx as ar
 from autorep_fx.errors import TraceError
+from autorep_fx.graph import expressions
 from autorep_fx.graph.activations import Activation
 from autorep_fx.graph.canonicalize import Canonicalize, site_nodes
 from autorep_fx.graph.trace import trace
@@ -316,3 +317,19 @@ def test_readers_of_an_overwritten_tensor_read_the_site():
 
     net, x = _Of(function), torch.randn(3, 4)
     assert torch.equal(_canonical(net)(x), net(x))
+
+
+def test_no_module_is_made_for_arithmetic_that_is_no_activation(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        expressions, "_extract", lambda *args, found=expressions._extract: made.append(1) or found(*args)
+    )
+
+    class Scaled(nn.Module):
+        def forward(self, x):
+            for i in range(20):
+                x = torch.relu(torch.add(torch.mul(x, 0.5 + i), 0.25))
+            return x * torch.sigmoid(x)
+
+    gm = ar.transform(Scaled(), example_inputs=torch.randn(2, 4))
+    assert [site.activation.kind for site in ar.sites(gm).values()] == ["relu"] * 20 + ["silu"] and len(made) == 1

@@ -88,6 +88,33 @@ def test_the_original_stands_beside_it(report, model):
         assert cost.original.seconds == pytest.approx(whole.online_seconds, rel=0.2)  # a draft
 
 
+def test_what_a_dealer_saves_stands_beside_it(report, program, tmp_path):
+    for cost in report.costs:
+        with_one, without = program.cost(cost.network), program.cost(cost.network, dealer=False)
+        assert cost.dealer and [name for name, _ in cost.by_maker] == ["with a dealer", "without one"]
+        for (_, total), whole in zip(cost.by_maker, (with_one, without)):
+            assert total.offline == sum(whole.offline.values()) and total.offline_rounds == whole.offline_rounds
+            assert total.all_seconds == pytest.approx(whole.total_seconds) and total.rounds == whole.rounds
+        assert cost.by_maker[1][1].offline_rounds > cost.by_maker[0][1].offline_rounds
+    first = report.costs[0]
+    text = str(report)
+    (row,) = [line for line in text.splitlines() if line.startswith("wan") and "without one" in line]
+    assert row.split()[3:5] == [str(first.other.offline_rounds), megabytes(first.other.offline)]
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert page.count("by who makes the correlations") == len(report.costs)
+    assert f'<td class="n">{megabytes(first.other.offline)}</td>' in page
+
+
+def test_a_report_of_a_plan_for_two_is_about_two(hybrid):
+    program = ar.compile(hybrid, PIXELS, network="wan", dealer=False)
+    report = ar.inspect(hybrid, program=program, network="wan")
+    first = report.costs[0]
+    whole = program.cost("wan", dealer=False)
+    assert not first.dealer and first.total.offline == sum(whole.offline.values()) and first.comparison == "gmw"
+    assert sum(layer.offline for layer in first.layers) == pytest.approx(first.total.offline, rel=0.02)
+    assert "without a dealer" in str(report)
+
+
 def test_table_and_json(report):
     text = str(report)
     assert "private inference of one sample" in text and "all kept" in text
@@ -185,6 +212,19 @@ def test_budgets_cost_what_their_plans_say(plan, model):
         assert price.rounds == cost.rounds
         assert price.seconds == pytest.approx(cost.online_seconds, rel=0.2)
         assert price.offline == pytest.approx(sum(cost.offline.values()), rel=0.2)
+
+
+def test_budgets_have_a_price_without_a_dealer_by_plans_for_that(plan, model):
+    kept = ar.compile(ar.transform(model, example_inputs=PIXELS), PIXELS, network="wan", dealer=False)
+    assert plan.points[0].alone.keys() == plan.points[0].prices.keys()
+    for name, price in plan.points[0].alone.items():
+        cost = kept.cost(name, dealer=False)
+        assert price.rounds == cost.rounds
+        assert price.offline == pytest.approx(sum(cost.offline.values()), rel=0.2)
+        assert price.all_seconds == pytest.approx(cost.total_seconds, rel=0.2)
+    first = plan.points[0].alone["wan"]
+    row = next(line for line in str(plan).splitlines() if line.startswith("squares"))
+    assert row.split()[-2:] == [megabytes(first.offline), milliseconds(first.all_seconds)]
 
 
 def test_lines_take_time_away(plan):

@@ -49,6 +49,13 @@ def test_the_plan_is_within_the_limit(searched):
     assert history.relus[-1] == ar.relu_count(gm) and not gm.training
 
 
+def test_a_search_keeps_a_limit_of_both_phases_without_a_dealer():
+    gm = network()
+    history = ar.search(gm, loader(), epochs=2, progress=False, total_ms=900, network="wan", dealer=False)
+    assert history.predicted["total_ms"] <= 900 and not history.predicted["dealer"]
+    assert gm.meta["predicted"] == history.predicted
+
+
 def test_a_settled_run_goes_on_to_the_same_masks(searched):
     gm, history, folder = searched
     again, options = network(), {"epochs": 3, "checkpoint_dir": folder, "resume": True, "progress": False}

@@ -272,6 +272,44 @@ def test_a_budget_takes_examples_of_every_form(shape):
         assert torch.isfinite(execute(program, rows(Inputs(pairs(2))))).all()
 
 
+class Sized(Siamese):
+    """Its path depends on the shapes of both."""
+
+    def forward(self, mine, yours):
+        if mine.shape[-1] > 4 and yours.shape[2] == 8:
+            return super().forward(mine, yours)
+        return mine
+
+
+def test_a_path_that_depends_on_the_shapes_of_the_inputs_is_held_for_those(tmp_path):
+    torch.manual_seed(0)
+    net = Sized().eval()
+    for options in ({"example_inputs": pairs(2)}, {"calibration": pairs(), "relu_budget": 40}):
+        gm = ar.transform(net, **options)
+        with pytest.raises(ValueError, match="this graph holds for inputs"):
+            gm(pairs(2)[0], torch.zeros(2, 3, 9, 9))
+    ar.save(gm, tmp_path / "net.safetensors")
+    again = ar.load(Sized(), tmp_path / "net.safetensors").eval()
+    assert torch.equal(again(*pairs(3)), gm(*pairs(3)))
+    program = ar.compile(again, pairs(32), max_error=1, progress=False)
+    torch.testing.assert_close(execute(program, rows(Inputs(pairs(3)))), gm(*pairs(3)).double(), rtol=0, atol=1e-4)
+
+
+def test_training_takes_pairs_of_inputs_and_labels():
+    torch.manual_seed(0)
+    (a, b), labels = pairs(64), torch.arange(64) % 2
+    gm = ar.transform(Siamese().eval(), calibration=(a, b, labels), relu_budget=40)
+    loader = [((a[i : i + 16], b[i : i + 16]), labels[i : i + 16]) for i in range(0, 64, 16)]
+    history = ar.finetune(gm, loader, val_loader=loader, epochs=3, lr=1e-2, progress=False)
+    assert history.loss[-1] < history.loss[0] and ar.relu_count(gm) == 40
+    for wrong, message in (([(a, labels)], "model takes 2 inputs"), ([((a, b[:3]), labels)], "inputs of 64 and 3")):
+        with pytest.raises(ValueError, match=message):
+            ar.finetune(gm, wrong, epochs=1, progress=False)
+    searched = ar.transform(Siamese().eval(), example_inputs=pairs(2))
+    ar.search(searched, loader, relu_budget=30, epochs=2, progress=False)
+    assert ar.relu_count(searched) == 30
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

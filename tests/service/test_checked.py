@@ -17,9 +17,10 @@ import autorep_fx as ar
 from autorep_fx.cli import main
 from autorep_fx.errors import CheckFailed, PartyError, PeerLost, Refused
 from autorep_fx.secure.files import load_published, publish
-from autorep_fx.secure.link.message import CHECK
+from autorep_fx.secure.link.message import CHALLENGE_BYTES, CHECK
 from autorep_fx.secure.link.stream import StreamChannel
 from autorep_fx.secure.link.tls import Identity
+from autorep_fx.secure.parties import check
 from autorep_fx.secure.parties.check import challenge
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.service import client as clients
@@ -268,9 +269,11 @@ def test_who_was_gone_before_the_challenge_has_not_failed_and_who_goes_behind_it
     leaves.join()
 
 
-def test_who_was_slow_before_the_challenge_has_all_the_time_for_its_answer(link):
+@pytest.mark.parametrize("left", [0.1, -0.1])
+def test_who_was_slow_before_the_challenge_has_all_the_time_for_its_answer(left, link):
+    """Or it was the server: its own time is over before it asks."""
     server, client = link
-    server.deadline = time.monotonic() + 0.1
+    server.deadline = time.monotonic() + left
     late = threading.Timer(0.4, client.send, (CHECK, np.ones(1, np.uint64)))
     late.start()
     answer = np.zeros(1, np.uint64)
@@ -278,9 +281,30 @@ def test_who_was_slow_before_the_challenge_has_all_the_time_for_its_answer(link)
     late.join()
 
 
-@pytest.mark.parametrize("at_exit", [False, True])
-def test_who_leaves_while_something_is_prepared_is_not_refused(at_exit, checked, services, monkeypatch):
-    """In the middle of the check, where it would be silence: by close, or when the process ends without it."""
+def test_a_challenge_that_comes_late_is_answered_all_the_same(link, monkeypatch):
+    server, client = link
+    client.timeout, client.deadline = 0.5, time.monotonic()
+    monkeypatch.setattr(check, "sums_of", lambda *_: time.sleep(0.4) or [np.ones(1, np.uint64)])
+    late = threading.Timer(0.3, server.send, (CHECK, np.zeros(CHALLENGE_BYTES, np.uint8)))
+    late.start()
+    check.Said().answer(client)
+    answer = np.zeros(1, np.uint64)
+    server.receive(CHECK, answer)
+    assert answer[0] == 1
+    late.join()
+
+
+def test_whose_certificate_runs_out_before_the_challenge_has_not_failed(link):
+    server, _ = link
+    server.expires = time.time() - 1
+    with pytest.raises(PeerLost):
+        challenge(server, np.zeros(1, np.uint64))
+
+
+@pytest.mark.parametrize("how", ["close", "at exit", "where something went wrong"])
+def test_who_leaves_while_something_is_prepared_is_not_refused(how, checked, services, monkeypatch):
+    """In the middle of the check, where it would be silence: by close, when the process ends without it, or for an
+    error of something else, behind which nobody waits for long."""
     x, left = checked[2], []
     monkeypatch.setattr(clients.atexit, "register", left.append)
     client, asked = services.connect("heidi"), threading.Event()
@@ -292,10 +316,11 @@ def test_who_leaves_while_something_is_prepared_is_not_refused(at_exit, checked,
             time.sleep(0.3)
         return arrays
 
-    sends(client._session._offline, slow)
+    session = client._session
+    sends(session._offline, slow)
     assert right(checked, client.run(x[:1]), x[:1])
     assert asked.wait(5)
-    (leave,) = left if at_exit else [client.close]
+    leave = {"close": client.close, "at exit": left[0], "where something went wrong": lambda: session.close(0.0)}[how]
     leave()
     until(lambda: all_ended(services.ledger("server")))
     assert "heidi" not in table(services, "server")

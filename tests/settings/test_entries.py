@@ -29,8 +29,8 @@ DATA = {"model", "gm", "train_loader", "val_loader", "teacher", "on_epoch", "exa
 
 #: Keywords of before there were classes, with their defaults; each of them stays.
 ONCE = {
-    ar.transform: {"relu_budget": None, "latency_ms": None, "offline_mb": None, "network": "lan", "degree": 2,
-                   "device": None,
+    ar.transform: {"relu_budget": None, "latency_ms": None, "offline_mb": None, "total_ms": None, "dealer": True,
+                   "network": "lan", "degree": 2, "device": None,
                    "granularity": "element", "fit": "traced", "growth": 0.5, "reconstruct": False, "progress": None,
                    "loss": None},
     ar.finetune: {"epochs": 5, "lr": 1e-3, "warmup": 0.05, "ease_in": 0.05, "coeff_lr": None, "coeff_clip": 1.0,
@@ -40,7 +40,8 @@ ONCE = {
                   "keep_best": None},
 }  # fmt: skip
 ONCE[ar.search] = {name: value for name, value in ONCE[ar.finetune].items() if name != "ease_in"} | {
-    "epochs": 20, "relu_budget": None, "latency_ms": None, "offline_mb": None, "network": "lan", "method": "autorep",
+    "epochs": 20, "relu_budget": None, "latency_ms": None, "offline_mb": None, "total_ms": None, "dealer": True,
+    "network": "lan", "method": "autorep",
     "granularity": "element", "penalty": None, "initial": "score", "cost": None, "gate_lr": None, "mask_phase": 0.6,
     "refit_phase": 0.3,
 }  # fmt: skip

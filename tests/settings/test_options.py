@@ -103,6 +103,8 @@ def test_a_link_is_kept_as_its_numbers_and_read_from_them():
     ({"relu_budget": 2.0}, "relu_budget must be a whole number"),
     ({"latency_ms": 0}, "latency_ms must be a number above 0, got 0"),
     ({"relu_budget": 9, "offline_mb": 3}, "not both"),
+    ({"relu_budget": 9, "total_ms": 3}, "not both"),
+    ({"total_ms": 9, "method": "snl"}, "method='autorep'"),
     ({"latency_ms": 9, "method": "snl"}, "method='autorep'"),
     ({"latency_ms": 9, "cost": {"relu": 2}}, "the plan says what costs"),
 ])  # fmt: skip

@@ -29,8 +29,8 @@ class StepCost:
     Attributes:
         online, offline: bytes sent, by party, headers included.
         online_seconds: of the party that takes longest, without the network.
-        offline_seconds: of the slowest party, without the network; offline_link_seconds: of the network between client
-            and server. Those of all steps, and what waits, add up to the plan's.
+        offline_seconds: of the slowest party, without the network; offline_link_seconds: of the busiest link. Those of
+            all steps, and what waits, add up to the plan's.
         exchanges: whether messages go both ways at once.
         rounds: by how many its messages make the longest chain longer; those of all steps add up to the plan's.
         total_seconds: online, the network included; those of all steps add up to the plan's.

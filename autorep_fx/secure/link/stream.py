@@ -65,6 +65,8 @@ class StreamChannel(SocketChannel):
         self.deadline = max(self.deadline, time.monotonic() + self.timeout)
 
     def gone(self, seconds: float = 0.0) -> bool:
+        if self._expired():
+            return True
         poll = select.poll()
         try:
             poll.register(self._socket, _HUNG_UP)
@@ -76,8 +78,11 @@ class StreamChannel(SocketChannel):
         self._check_date()
         return min(super()._until(), self.deadline)
 
+    def _expired(self) -> bool:
+        return time.time() >= self.expires
+
     def _check_date(self) -> None:
-        if time.time() >= self.expires:
+        if self._expired():
             raise PeerLost(f"{self.me}: the certificate of the {self.peer} has run out")
 
     def _lost(self, step: int, error: OSError | None = None) -> PartyError:

@@ -83,8 +83,8 @@ def _product(low: Lowering, call: Call, x: str, y: str) -> str:
     return low.emit(call, "mul", (x, y))
 
 
-@lowers(functions=(operator.truediv, operator.itruediv, torch.div, torch.true_divide),
-        methods=("div", "div_", "true_divide", "__truediv__"))  # fmt: skip
+@lowers(functions=(operator.truediv, operator.itruediv, torch.div, torch.divide, torch.true_divide),
+        methods=("div", "div_", "divide", "divide_", "true_divide", "__truediv__"))  # fmt: skip
 def div(low: Lowering, call: Call) -> str:
     if call.kwargs.get("rounding_mode") is not None:
         raise Unsupported("a rounded division; only an exact one is supported")
@@ -107,7 +107,7 @@ def _divide(low: Lowering, call: Call, x: Any, by: str) -> str:
     return low.emit(call, "scale", (one_over,), shape=low.shape_of(by), factor=number)
 
 
-@lowers(functions=(operator.neg, torch.neg), methods=("neg", "__neg__"))
+@lowers(functions=(operator.neg, torch.neg, torch.negative), methods=("neg", "neg_", "negative", "__neg__"))
 def neg(low: Lowering, call: Call) -> str:
     return _scale(low, call, call.get(0, "input"), -1.0)
 

@@ -37,8 +37,9 @@ def contract(
     the weight makes. Without groups this is a linear layer, with them a convolution of one element by groups.
     """
     batch = of_x[0]
-    _check(of_x, of_weight, out)
     moves = _Moves(low, x, of_x[1:])
+    moves.diagonals()
+    _check((batch, *moves.indices), of_weight, out)
     weight = weight.detach().double()
     if batch in of_weight:
         weight, of_weight = _without(weight, of_weight, batch)
@@ -169,6 +170,18 @@ class _Moves:
             shape = tuple(n for d, n in enumerate(self.shape, 1) if d not in dims)
             self.add("sum", shape, dims=dims, keepdim=False)
             self.indices = [i for i in self.indices if i not in indices]
+
+    def diagonals(self) -> None:
+        """Of two axes with one index those elements where both are in one place."""
+        for index in [i for i in dict.fromkeys(self.indices) if self.indices.count(i) > 1]:
+            own = [axis for axis, i in enumerate(self.indices) if i == index]
+            rest = [axis for axis, i in enumerate(self.indices) if i != index]
+            size, step = self.shape[own[0]], sum(self.shape[own[0]] ** n for n in range(len(own)))
+            before = tuple(self.shape[axis] for axis in rest)
+            self.add("permute", (*before, *(size,) * len(own)), dims=(0, *(axis + 1 for axis in (*rest, *own))))
+            self.reshape((*before, size ** len(own)))
+            self.add("index", (*before, size), index=(Ellipsis, slice(None, None, step)))
+            self.indices = [*(self.indices[axis] for axis in rest), index]
 
     def order(self, indices: list[Hashable]) -> None:
         dims = tuple(self.indices.index(i) + 1 for i in indices)

@@ -26,6 +26,19 @@ def cat(low: Lowering, call: Call) -> str:
     return _joined(low, call, [_named(low, part, axes, anywhere) for part in parts], axis + 1)
 
 
+@lowers(functions=(torch.hstack, torch.column_stack, torch.dstack))
+def cat_by_name(low: Lowering, call: Call) -> str:
+    """Along the second axis, or the third."""
+    dim = 2 if call.node.target is torch.dstack else 1
+    axes = len(_sample_of(low, _given(low, call))) + 1
+    if axes <= dim:
+        raise Unsupported(
+            f"joins samples of {axes - 1} axes along a new one, or the batch; write torch.stack(x, {dim})"
+        )
+    call.kwargs["dim"] = dim
+    return cat(low, call)
+
+
 @lowers(functions=(torch.stack,))
 def stack(low: Lowering, call: Call) -> str:
     """Also before the batch, which is in front in what two parties compute."""

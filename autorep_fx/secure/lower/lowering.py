@@ -150,7 +150,8 @@ class Lowering:
         axis, shape = self.batch_axis(node), tuple(self.values[node].shape)
         if axis != 0 and not anywhere:
             raise Unsupported(
-                f"has the batch at axis {axis} of its result; move it back to axis 0 before (transpose, mean(0))"
+                f"moves the batch to axis {axis}, and axis 0 must stay the batch here; move it back before (transpose, "
+                "mean(0))"
             )
         return (*shape[:axis], *shape[axis + 1 :])
 

@@ -4,6 +4,7 @@ private tensors the one of attention."""
 from __future__ import annotations
 
 import operator
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def _of_matmul(axes_a: int, axes_b: int) -> tuple[Indices, Indices, Indices]:
 @lowers(functions=(torch.tensordot,))
 def tensordot(low: Lowering, call: Call) -> str:
     a, b, dims = call.get(0, "a"), call.get(1, "b"), call.get(2, "dims", 2)
-    sizes = [len(low.sample_shape(each)) + 1 if isinstance(each, fx.Node) else each.dim() for each in (a, b)]
+    sizes = [low.values[each].dim() if isinstance(each, fx.Node) else each.dim() for each in (a, b)]
     if isinstance(dims, int):
         dims = (range(sizes[0] - dims, sizes[0]), range(dims))
     of_a, of_b = ([(name, i) for i in range(size)] for name, size in zip("ab", sizes))
@@ -89,7 +90,7 @@ def einsum(low: Lowering, call: Call) -> str:
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = list(operands[0])
     given, arrow, result = equation.replace(" ", "").partition("->")
-    axes = [len(low.sample_shape(each)) + 1 if isinstance(each, fx.Node) else each.dim() for each in operands]
+    axes = [low.values[each].dim() if isinstance(each, fx.Node) else each.dim() for each in operands]
     parts = [_indices(part, n) for part, n in zip(given.split(","), axes)]
     if arrow:
         dots = max((i for part in parts for i in part if isinstance(i, int)), default=-1) + 1
@@ -109,13 +110,36 @@ def _indices(text: str, axes: int) -> Indices:
 
 def _contracted(low: Lowering, call: Call, operands: list[Any], parts: list[Indices], out: Indices) -> str:
     private = [i for i, each in enumerate(operands) if isinstance(each, fx.Node)]
-    if len(operands) > 2:
-        raise Unsupported("multiplies more than two tensors; write it as products of two")
-    if len(private) == 2:
-        return contract_private(low, call, [low.value(each) for each in operands], parts, out)
-    (mine,) = private
-    weight: Any = torch.ones(())
-    of_weight: Indices = ()
-    if len(operands) == 2:
-        weight, of_weight = operands[1 - mine], parts[1 - mine]
-    return contract(low, call, low.value(operands[mine]), parts[mine], weight, of_weight, out)
+    if len(private) > 2:
+        raise Unsupported("multiplies more than two private tensors; write it as products of two")
+    given = [low.value(operands[i], anywhere=True) for i in private]
+    batches = [parts[i][low.batch_axis(operands[i])] for i in private]
+    mine = [(batch, *(index for j, index in enumerate(parts[i]) if j != low.batch_axis(operands[i])))
+            for i, batch in zip(private, batches)]  # fmt: skip
+    if batches[0] in out:  # in a step it is in front, wherever it is in the result
+        out = (batches[0], *(index for index in out if index != batches[0]))
+    constants = [i for i in range(len(operands)) if i not in private]
+    weight, of_weight = _one_constant(operands, parts, constants, {*out, *(i for part in mine for i in part)})
+    if len(private) == 1:
+        return contract(low, call, given[0], mine[0], weight, of_weight, out)
+    if constants:
+        read = {*out, *mine[1]}
+        weighted = (*(i for i in mine[0] if i in read), *(i for i in of_weight if i in read and i not in mine[0]))
+        given[0] = contract(low, call, given[0], mine[0], weight, of_weight, weighted, ".weighted")
+        mine[0] = weighted
+    return contract_private(low, call, given, mine, out)
+
+
+def _one_constant(
+    operands: list[Any], parts: list[Indices], constants: list[int], read: set[Hashable]
+) -> tuple[Tensor, Indices]:
+    """The product of all constants, of the indices that something else has."""
+    if not constants:
+        return torch.ones(()), ()
+    if len(constants) == 1 and len({*parts[constants[0]]}) == len(parts[constants[0]]):
+        return operands[constants[0]], parts[constants[0]]
+    every = list(dict.fromkeys(index for i in constants for index in parts[i]))
+    kept = [index for index in every if index in read]
+    number = {index: n for n, index in enumerate(every)}
+    numbered = [each for i in constants for each in (operands[i].double(), [number[index] for index in parts[i]])]
+    return torch.einsum(*numbered, [number[index] for index in kept]), tuple(kept)

@@ -75,6 +75,14 @@ def flip(low: Lowering, call: Call) -> str:
     return x
 
 
+@lowers(functions=(torch.fliplr, torch.flipud), methods=("fliplr", "flipud"))
+def flip_by_name(low: Lowering, call: Call) -> str:
+    """Along the second axis, or the first."""
+    x, dim = low.value(call.get(0, "input")), int("lr" in getattr(call.node.target, "__name__", str(call.node.target)))
+    axis = _of_sample(low, call, dim)
+    return gather(low, call, x, axis, list(range(low.shape_of(x)[axis]))[::-1], "flipped")
+
+
 @lowers(functions=(torch.roll,), methods=("roll",))
 def roll(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))

@@ -26,6 +26,14 @@ def split(low: Lowering, call: Call) -> str:
     return _parted(low, call, axis, [slice(start, start + size) for start, size in zip(starts, sizes)])
 
 
+@lowers(functions=(torch.hsplit, torch.dsplit), methods=("hsplit", "dsplit"))
+def split_by_name(low: Lowering, call: Call) -> str:
+    """Along the second axis, or the third."""
+    dim = {"h": 1, "d": 2}[getattr(call.node.target, "__name__", str(call.node.target))[0]]
+    call.kwargs["dim"] = dim
+    return split(low, call)
+
+
 @lowers(functions=(torch.unbind,), methods=("unbind",))
 def unbind(low: Lowering, call: Call) -> str:
     axis = _axis(low, call, 1)

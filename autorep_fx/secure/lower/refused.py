@@ -64,6 +64,11 @@ _CUMULATIVE = (
     "move it outside the model"
 )
 _PRODUCT = "multiplies along an axis; write the few products out, x[:, 0] * x[:, 1]"
+_PRODUCTS = "is a product that is written otherwise here: x @ w, x * w, or torch.einsum with a parameter"
+_SUMS = (
+    "is a sum of products; write it out, a + w * (b - a) for lerp, x + a * b for addcmul and x[:, 1:] - x[:, :-1] for "
+    "diff"
+)
 _TRANSFORM = (
     "makes complex numbers; a Fourier transform is a product with a matrix of cosines and one of sines, two linear "
     "layers"
@@ -134,10 +139,12 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_SAMPLING, _modules("FractionalMaxPool2d FractionalMaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d")),
     (_CUMULATIVE, _functions("cumsum logcumsumexp")),
     (_PRODUCT, _functions("prod cumprod")),
+    (_PRODUCTS, _functions("inner outer ger dot vdot vecdot kron chain_matmul multi_dot cross addbmm addr")),
+    (_SUMS, _functions("lerp addcmul addcdiv diff")),
     (_TRANSFORM, _FOURIER + _functions("stft istft view_as_complex view_as_real complex polar")),
     (_RANDOM, _functions("rand_like randn_like randint_like bernoulli normal poisson uniform exponential")),
     (_PLACES, _functions("gather scatter scatter_add scatter_reduce index_add index_copy index_put index_fill take")),
-    (_PLACES, _functions("take_along_dim masked_select diag diagonal tril triu rot90 hstack vstack dstack")),
+    (_PLACES, _functions("take_along_dim masked_select diag diagonal tril triu rot90 vstack row_stack")),
     (_WRITE, _functions("copy fill zero")),
     (_NOT_A_NUMBER, _functions("isnan isinf isfinite nan_to_num nansum nanmean")),
     (_GATE, _modules("GLU") + _functions("glu")),

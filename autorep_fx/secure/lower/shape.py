@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,29 +32,22 @@ def squeeze(low: Lowering, call: Call) -> str:
     return x if shape == low.shape_of(x) else low.emit(call, "reshape", (x,), shape=shape)
 
 
-@lowers(functions=(torch.permute,), methods=("permute",))
+_ORDERS = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "adjoint", "t")
+
+
+@lowers(functions=tuple(getattr(torch, name) for name in _ORDERS), methods=_ORDERS)
 def permute(low: Lowering, call: Call) -> str:
-    dims = call.rest("dims")
-    return _permute(low, call, [d % len(dims) for d in dims])
-
-
-@lowers(functions=(torch.transpose, torch.swapaxes), methods=("transpose", "swapaxes"))
-def transpose(low: Lowering, call: Call) -> str:
-    a, b = call.get(1, "dim0", call.kwargs.get("axis0")), call.get(2, "dim1", call.kwargs.get("axis1"))
-    dims = list(range(low.values[call.get(0, "input")].dim()))
-    dims[a], dims[b] = dims[b], dims[a]
-    return _permute(low, call, dims)
-
-
-def _permute(low: Lowering, call: Call, dims: list[int]) -> str:
+    """Axes in another order; the batch is always in front of what two parties compute."""
     source = call.get(0, "input")
-    x = low.value(source, anywhere=True)
-    order = [axis for axis in (low.axis(source, d) for d in dims) if axis is not None]
-    if order == sorted(order):
+    x, axes = low.value(source, anywhere=True), low.values[source].dim()
+    order: Any = getattr(torch.Tensor, call.node.target) if call.node.op == "call_method" else call.node.target
+    moved = order(torch.empty([*range(axes)], device="meta"), *call.args[1:], **call.kwargs)  # each size names an axis
+    taken = [axis for axis in (low.axis(source, dim) for dim in moved.shape) if axis is not None]
+    if taken == sorted(taken):
         return x
     shape = low.shape_of(x)
-    return low.emit(call, "permute", (x,), shape=tuple(shape[axis] for axis in order),
-                    dims=(0, *(axis + 1 for axis in order)))  # fmt: skip
+    return low.emit(call, "permute", (x,), shape=tuple(shape[axis] for axis in taken),
+                    dims=(0, *(axis + 1 for axis in taken)))  # fmt: skip
 
 
 _BY_INDEX = {
@@ -69,7 +64,7 @@ def pad_module(low: Lowering, call: Call) -> str:
 
 
 @lowers(modules=(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
-        functions=(F.pad,))  # fmt: skip
+        functions=(F.pad, torch.constant_pad_nd))  # fmt: skip
 def pad(low: Lowering, call: Call) -> str:
     x = low.value(call.get(0, "input"))
     pads = tuple(call.module.padding) if call.module is not None else tuple(call.get(1, "pad"))
@@ -89,8 +84,8 @@ def pad(low: Lowering, call: Call) -> str:
 @lowers(modules=(HoldsFor, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
                  nn.FeatureAlphaDropout),
         functions=(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
-                   torch.dropout),
-        methods=("contiguous", "clone", "detach", "float", "double", "to", "type_as"))  # fmt: skip
+                   torch.dropout, torch.positive),
+        methods=("contiguous", "clone", "positive", "detach", "float", "double", "to", "type_as"))  # fmt: skip
 def identity(low: Lowering, call: Call) -> str:
     training = call.get(2, "training", call.kwargs.get("train", True)) if call.node.op == "call_function" else False
     if training:

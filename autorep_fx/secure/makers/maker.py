@@ -44,9 +44,11 @@ class Half(Part):
 
     Attributes:
         between_two: whether they talk to nobody else, so that it is their network on which the time depends.
+        asked: whether a client was asked about what it sent, and has not answered yet: if it leaves now, it has failed.
     """
 
     between_two: ClassVar[bool] = False
+    asked = False
 
     @abstractmethod
     def prepare(self, batch: int) -> Prepared:
@@ -72,7 +74,7 @@ class StepOffline:
     Attributes:
         sent: bytes, by party, headers included.
         seconds: of the slowest party, without the network.
-        link_seconds: that what it sends occupies the network between client and server.
+        link_seconds: that what it sends occupies the busiest link.
     """
 
     sent: dict[str, int] = field(default_factory=dict)

@@ -49,9 +49,9 @@ def challenge(channel: Channel | Talk, answer: np.ndarray) -> bytes:
     if channel.gone():
         raise PeerLost("server: the client hung up before its messages were checked")
     seed = os.urandom(CHALLENGE_BYTES)
+    channel.allow_a_message()  # whoever was slow before, it may be this party, the client has not failed yet
     try:
         channel.send(CHECK, np.frombuffer(seed, np.uint8))
-        channel.allow_a_message()  # who was slow before has not failed yet
         channel.receive(CHECK, answer)
     except PartyError as error:
         raise _failed() from error
@@ -128,6 +128,7 @@ class Said:
         server.allow_a_message()  # who leaves now has failed
         server.receive(CHECK, seed)
         (total,) = sums_of(seed.tobytes(), self._tags)
+        server.allow_a_message()  # however late it was asked
         server.send(CHECK, total)
 
 

@@ -50,8 +50,16 @@ def truncate(y: np.ndarray, error: np.ndarray, shift: int, rounding: Rounding) -
     y = signed(y)
     if not shift:
         return y, error
-    y = (y + rounding.added(shift, y.shape)) >> np.int64(shift)
+    y = y + rounding.added(shift, y.shape)
+    y >>= np.int64(shift)
+    if rounding.rng is not None:
+        return y, no_bound(y)
     return y, np.ldexp(error, -shift) + np.where(error > 0, 2.0, 1.0)
+
+
+def no_bound(y: np.ndarray) -> np.ndarray:
+    """In place of a bound, where there is a draw and nobody wants one: zeros that take no memory."""
+    return np.broadcast_to(0.0, y.shape)
 
 
 def in_ring(step: Step, value: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from .rounding import Rounding
 from .server_numbers import Numbers
 from .table import OPERATIONS
 
-#: Gets a step and its value, and says what to add to it, if anything.
+#: Gets a step and its value as ring elements, and says what to add to it as numbers, if anything.
 See = Callable[[Step, np.ndarray], "np.ndarray | None"]
 
 
@@ -58,7 +58,7 @@ def simulate(
 def watch(
     plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See, *, nearest: bool = False
 ) -> None:
-    """:func:`simulate`, and show ``see`` the value of every step as numbers, once it is there; it may add to it."""
+    """:func:`simulate`, and show ``see`` the value of every step, once it is there; it may add to it."""
     _walk(plan, numbers, x, Rounding(nearest, rng), see)
 
 
@@ -78,7 +78,7 @@ def _walk(
         errors = [bounds[name] for name in step.inputs]
         own = numbers.get(step.name, Numbers())
         values[step.name], bounds[step.name] = OPERATIONS[step.op].simulate(step, given, errors, own, rounding)
-        more = see(step, decode(values[step.name], step.frac_bits))
+        more = see(step, values[step.name])
         if more is not None:
             values[step.name] = values[step.name] + narrowed(encode(more, step.frac_bits), step.width)
         for name in gone.get(step.name, ()):

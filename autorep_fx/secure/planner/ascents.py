@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..plan.input_range import InputRange
-from ..program.plaintext import OPS
+from ..program.plaintext import OPS, single
 from ..program.program import Program, Step
 from .ranges import larger
 from .reach import Reach, by_channel
@@ -37,11 +37,9 @@ _PULLS = 8
 def ascents(program: Program, within: InputRange, examples: Tensor) -> Reach:
     """The largest absolute values that are found, by channel, of every value of ``program``; no number is above
     float32's largest."""
-    public = program.public
-    single = Program(public, {key: tensor.float() for key, tensor in program.server.items()})
     targets = _targets(program)
     pictures, steps = next((e for e in _EFFORTS if _work(program, targets, *e) <= _WORK), _EFFORTS[-1])
-    climb = _Climb(single, within, examples, torch.Generator().manual_seed(0))
+    climb = _Climb(single(program), within, examples, torch.Generator().manual_seed(0))
     reach: Reach = {}
     for target in targets:
         for found in climb.towards(target, pictures, steps):
@@ -88,8 +86,11 @@ class _Climb:
         signs = torch.tensor([1.0, -1.0]).repeat(pictures)
         for k in range(steps + 1):
             x = self._let_in(x, home)
-            found, slope = self._slope(x, target, signs)
+            found, largest, at = self._seen(x, target, signs)
             yield found
+            if k == steps:
+                return
+            slope = self._slope(largest, at)
             x = x + (1 - k / (steps + 1)) * span * slope.sign()
             x = torch.minimum(torch.maximum(x, self.low), self.high)
 
@@ -105,8 +106,9 @@ class _Climb:
         typical = torch.from_numpy(self.within.typical(x.double().numpy()))
         return torch.where(typical.reshape(-1, *(1,) * (x.dim() - 1)), x, home)
 
-    def _slope(self, x: Tensor, target: str, signs: Tensor) -> tuple[Reach, Tensor]:
-        """What is reached, and the derivative of each picture's largest element of ``target`` times its sign."""
+    def _seen(self, x: Tensor, target: str, signs: Tensor) -> tuple[Reach, Tensor, Tensor]:
+        """What is reached; each picture's largest element of ``target`` times its sign; and the pictures that it is to
+        be derived by."""
         program = self.program
         with torch.enable_grad():
             given = x.clone().requires_grad_()
@@ -116,8 +118,14 @@ class _Climb:
                     break
                 values[step.name] = OPS[step.op](step, program.secrets(step), *(values[name] for name in step.inputs))
             largest = (values[target].reshape(len(x), -1) * signs[:, None]).amax(1)
-            (slope,) = torch.autograd.grad(largest.sum(), given, allow_unused=True)
         found = {name: by_channel(value.detach().nan_to_num(nan=math.inf)) for name, value in values.items()}
         most = float(torch.finfo(torch.float32).max)
         reach = {name: np.minimum(value.astype(np.float64), most) for name, value in found.items()}
-        return reach, torch.zeros_like(x) if slope is None else slope.nan_to_num()
+        return reach, largest, given
+
+    @staticmethod
+    def _slope(largest: Tensor, at: Tensor) -> Tensor:
+        if not largest.requires_grad:
+            return torch.zeros_like(at)
+        (slope,) = torch.autograd.grad(largest.sum(), at, allow_unused=True)
+        return torch.zeros_like(at) if slope is None else slope.nan_to_num()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -32,6 +34,12 @@ class Gains:
     drawn: float = DRAWN
 
     __repr__ = brief
+
+    @property
+    def finite(self) -> bool:
+        """Whether all are numbers."""
+        arrays = [*chain(*self._inputs.values()), *self._secrets.values(), *self._relative.values()]
+        return all(map(math.isfinite, self._values.values())) and all(np.isfinite(found).all() for found in arrays)
 
     def rounded(self, name: str) -> float | None:
         """Of a value to the nearest."""

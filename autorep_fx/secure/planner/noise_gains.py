@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..program.plaintext import OPS, values
+from ..program.plaintext import OPS, single, values
 from ..program.program import Program, Step
 from .known_gains import DRAWN, Gains
 from .ranges import at_once
@@ -32,8 +32,16 @@ _ROUNDED = ("weight", "scale", "coeffs", "slope")
 
 
 def gains(program: Program, x: Tensor, drawn: float = DRAWN) -> Gains:
-    """Measured on ``x``, a batch (N, ...) of which the first samples are enough. drawn: variance of a truncation."""
+    """Measured on ``x``, a batch (N, ...) of which the first samples are enough. In float32, where that has room.
+
+    drawn: variance of a truncation.
+    """
     x = x[:_SAMPLES]
+    found = _gains(single(program), x.float(), drawn)
+    return found if found.finite else _gains(program, x.double(), drawn)
+
+
+def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
     parts = x.split(max(at_once(program) // 8, 1))
     means = _means(program, parts)
     draw = torch.Generator().manual_seed(0)
@@ -115,7 +123,8 @@ class _Walk:
         found = torch.autograd.grad(y, list(wanted.values()), signs, retain_graph=True, allow_unused=True)
         result: list[tuple[tuple, Tensor | float]] = []
         for (key, tensor), g in zip(wanted.items(), found):
-            g = torch.zeros_like(tensor) if g is None else g
+            # Derivatives may be so small that float32 has no squares of them.
+            g = torch.zeros_like(tensor) if g is None else g.double()
             if key[0] == "value":
                 result.append((key, g.square().sum()))
                 along = g * tensor.detach()

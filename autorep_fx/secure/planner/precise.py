@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...errors import CompileError
 from ..plan.plan import Plan
@@ -13,6 +13,9 @@ from .precision import STANDARD_ERROR, Look, Precision
 #: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
 _LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
 FIRST_ERROR = _LOOSE * STANDARD_ERROR
+
+#: What a few of the examples show is sure only where it is so many times as good as it has to be, or as bad.
+_UNSURE = 2.0
 
 #: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
 _FINER = 2.0**-3
@@ -33,7 +36,7 @@ def precise(
     none is. Where nothing says how precise it must be, a finer one that has the same wires and ``lacks`` no more room
     for extreme inputs."""
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
-    tried: list[Found] = []
+    tried: list[Planned] = []
     for k in range(_TRIES):
         try:
             plan, numbers = planned(asked * _STEP**k)
@@ -43,22 +46,36 @@ def precise(
             break  # no room for so many bits
         if tried and plan.digest() == tried[-1][0].digest():
             continue
-        tried.append((plan, numbers, look.at(plan, numbers)))
-        if tried[-1][2].holds(max_error, standard_error):
+        tried.append((plan, numbers))
+        glanced = look.glanced(plan, numbers)
+        if not glanced.holds(max_error, standard_error, _UNSURE):
+            continue
+        if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
+            finer = _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
+            if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
+                return finer
+        found = plan, *look.centered(plan, numbers)
+        if found[2].holds(max_error, standard_error):
             if standard_error is not None:
-                return tried[-1]
-            return _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
-    return min(tried, key=lambda each: each[2].beyond(max_error))
+                return found
+            finer = _finer(planned, look, found, asked * _STEP**k, lacks)
+            return finer if finer is not None and _no_worse(finer[2], found[2]) else found
+    looked = [(plan, *look.centered(plan, numbers)) for plan, numbers in tried]
+    return min(looked, key=lambda each: each[2].beyond(max_error))
 
 
 def _finer(
-    planned: Callable[[float], Planned], look: Look, found: Found, error: float, lacks: Callable[[Plan], float]
-) -> Found:
-    finer = finer_with_same_wires(planned, found[:2], error)
+    planned: Callable[[float], Planned], look: Look, found: Sequence, error: float, lacks: Callable[[Plan], float]
+) -> Found | None:
+    finer = finer_with_same_wires(planned, (found[0], found[1]), error)
     if finer is None or lacks(finer[0]) > lacks(found[0]):
-        return found
-    # Of equals the finer one: few examples, or round numbers, show no rounding that others will.
-    return min((*finer, look.at(*finer)), found, key=lambda each: each[2].standard_error)
+        return None
+    return finer[0], *look.centered(*finer)
+
+
+def _no_worse(finer: Precision, found: Precision) -> bool:
+    """Of equals the finer one: few examples, or round numbers, show no rounding that others will."""
+    return finer.standard_error <= found.standard_error
 
 
 def finer_with_same_wires(planned: Callable[[float], Planned], found: Planned, error: float) -> Planned | None:

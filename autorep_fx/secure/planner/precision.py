@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,22 @@ import torch
 from torch import Tensor
 
 from ..plan.plan import Plan, Step
+from ..plan.ring import decode
 from ..plan.server_numbers import Numbers
 from ..plan.simulate import watch
-from ..program.plaintext import execute, off_by, values
+from ..program.plaintext import execute, off_by, single, spread, values
 from ..program.program import Program
+from .bias_correction import Centering, means
 from .ranges import at_once
 
 #: Samples that are looked at, those of the whole range, and of which margins are known, at most.
 _SAMPLES, _OTHERS, _MARGINS = 32, 16, 256
+
+#: Of the samples and of those of the whole range, those that are glanced at.
+_GLANCED = 6, 3
+
+#: Samples on which float32 is compared with float64, and what part of what is asked for it may be off by there.
+_COMPARED, _EXACT = 3, 2.0**-8
 
 #: Part of the samples that must keep their class; the largest standard error; and one with which no class is asked for.
 _SAME_CLASS, STANDARD_ERROR, _FINE = 0.995, 0.02, 0.005
@@ -39,23 +48,22 @@ class Precision:
         same_class: part of the samples whose largest output stays the largest, expected; 1 where the output is no row
             of scores.
         elsewhere: largest difference on an input of the whole range, as a part of its largest output.
-        step: the first step that is off by half as much of its own values, or more.
     """
 
     error: float
     standard_error: float
     same_class: float
     elsewhere: float
-    step: str
 
-    def holds(self, max_error: float, standard_error: float | None) -> bool:
-        """Whether it is within both bounds; with no second one, whether classes stay what they are."""
-        if self.beyond(max_error) > 1:
+    def holds(self, max_error: float, standard_error: float | None, times: float = 1.0) -> bool:
+        """Whether it is within both bounds, or ``times`` these; with no second one, whether classes stay what they
+        are."""
+        if self.beyond(max_error) > times:
             return False
         if standard_error is None:
-            same = self.same_class >= _SAME_CLASS or self.standard_error <= _FINE
-            return self.standard_error <= STANDARD_ERROR and same
-        return self.standard_error <= standard_error
+            same = 1 - self.same_class <= times * (1 - _SAME_CLASS) or self.standard_error <= times * _FINE
+            return self.standard_error <= times * STANDARD_ERROR and same
+        return self.standard_error <= times * standard_error
 
     def as_good_as(self, other: Precision) -> bool:
         """Whether nothing is off by more than a tenth more."""
@@ -69,61 +77,111 @@ class Precision:
 
 
 class Look:
-    """The examples that are looked at, and what each step of a program gives on them.
+    """The examples that are looked at, and what a program gives on them.
 
-    program: with the values that a plan has. original: what it was made from, if its output is to be the truth.
-    others: inputs of the whole range, of which the output alone is looked at. nearest: how runs round, as of
-    :func:`~..plan.simulate.simulate`.
+    Attributes:
+        margins: by how much the largest score of each example exceeds the next one; empty where there are no scores.
+
+    Args:
+        program: with the values that a plan has. original: what it was made from, if its output is to be the truth.
+        others: inputs of the whole range, of which the output alone is looked at.
+        nearest: how runs round, as of :func:`~..plan.simulate.simulate`.
+        centers: plans get constants that put the means of layers right (bias_correction.py).
+        asked: the least error that a plan is to be told by; 0 wants float64 whatever that costs.
     """
 
-    def __init__(self, program: Program, original: Program | None, examples: Tensor, others: Tensor | None = None,
-                 *, nearest: bool = False):  # fmt: skip
-        self.nearest = nearest
-        self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)].detach().to("cpu", torch.float64)
-        self.exact = values(program, self.x)
-        self.truth = self.exact[program.public.output] if original is None else execute(original, self.x)
+    def __init__(
+        self,
+        program: Program,
+        original: Program | None,
+        examples: Tensor,
+        others: Tensor | None = None,
+        *,
+        nearest: bool = False,
+        centers: bool = False,
+        asked: float = 0.0,
+    ):
+        self.program, self.nearest = program, nearest
+        examples = examples.detach().to("cpu", torch.float64)
+        self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)]
         self.others = self.x[:0] if others is None else others[: max(min(_OTHERS, at_once(program) // 2), 1)]
-        self.truth_of_others = execute(original or program, self.others) if len(self.others) else self.truth[:0]
+        fast = _in_single(program, self.x, asked)
+        exact = values(fast, self.x)
+        output = exact[program.public.output].double()
+        count, _ = _GLANCED
+        self.wanted = means(exact) if centers else {}
+        self.wanted_of_few = means({name: value[:count] for name, value in exact.items()}) if centers else {}
+        truth = None if original is None else single(original) if fast is not program else original
+        self.truth = output if truth is None else execute(truth, self.x).double()
+        self.truth_of_others = execute(truth or fast, self.others).double() if len(self.others) else self.truth[:0]
+        self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
-            parts = examples[:_MARGINS].split(at_once(program))
-            self.margins = torch.cat([_margins(execute(program, part)) for part in parts])
+            parts = examples[len(self.x) : _MARGINS].split(at_once(program))
+            scores = [output, *(execute(fast, part).double() for part in parts if len(part))]
+            self.margins = torch.cat([*map(_margins, scores)])
 
     def at(self, plan: Plan, numbers: dict[str, Numbers]) -> Precision:
-        """Compare one draw of what a run returns with the program in float64."""
-        exact = {**self.exact, plan.output.name: self.truth}
+        """Compare one draw of what a run returns with the program."""
+        return self._walked(plan, numbers, {}, len(self.x), len(self.others))[1]
+
+    def centered(self, plan: Plan, numbers: dict[str, Numbers]) -> tuple[dict[str, Numbers], Precision]:
+        """The server's numbers with the means of layers put right, if they are to be, and :meth:`at` with these."""
+        return self._walked(plan, numbers, self.wanted, len(self.x), len(self.others))
+
+    def glanced(self, plan: Plan, numbers: dict[str, Numbers]) -> Precision:
+        """The same on a few of the examples: what is far off there needs no more, and what is far within is so."""
+        return self._walked(plan, numbers, self.wanted_of_few, *_GLANCED)[1]
+
+    def first_off(self, plan: Plan, numbers: dict[str, Numbers]) -> str:
+        """The first step that is off by a third as much of its own values as the output is, or more."""
+        exact = values(self.program, self.x)
+        exact[plan.output.name] = self.truth
         errors: dict[str, float] = {}
-        output: dict[str, Tensor] = {}
 
         def see(step: Step, value: np.ndarray) -> None:
-            if step is plan.output:
-                output["found"] = torch.from_numpy(value)
             if step.name in exact and step.op != "input":
-                errors[step.name] = off_by(torch.from_numpy(value[: len(self.x)]), exact[step.name])
+                errors[step.name] = off_by(torch.from_numpy(decode(value, step.frac_bits)), exact[step.name])
 
-        x = torch.cat([self.x, self.others]).numpy()
-        watch(plan, numbers, x, np.random.default_rng(0), see, nearest=self.nearest)
-        error, (found, others) = errors[plan.output.name], output["found"].split([len(self.x), len(self.others)])
-        first = next((name for name, off in errors.items() if off >= error / 2), plan.output.name)
-        return Precision(
-            error, _standard_error(found, self.truth), self._same_class(found), self._elsewhere(others), first
+        watch(plan, numbers, self.x.numpy(), np.random.default_rng(0), see, nearest=self.nearest)
+        return next(name for name, off in errors.items() if off >= errors[plan.output.name] / 3)
+
+    def _walked(
+        self, plan: Plan, numbers: dict[str, Numbers], wanted: Mapping[str, np.ndarray], count: int, others: int
+    ) -> tuple[dict[str, Numbers], Precision]:
+        """So many of the examples, and of the others, at once."""
+        x, centering = self.x[:count], Centering(numbers, wanted)
+        output: list[Tensor] = []
+
+        def see(step: Step, value: np.ndarray) -> np.ndarray | None:
+            if step is plan.output:
+                output.append(torch.from_numpy(decode(value, step.frac_bits)))
+            return centering.see(step, value[: len(x)])
+
+        both = torch.cat([x, self.others[:others]]).numpy()
+        watch(plan, numbers, both, np.random.default_rng(0), see, nearest=self.nearest)
+        found, elsewhere = output[0].split([len(x), len(output[0]) - len(x)])
+        off = found - self.truth[: len(x)]
+        return centering.numbers, Precision(
+            float(off.abs().max()) / self.spread if off.numel() else 0.0,
+            float(off.square().mean().sqrt()) / self.deviation if off.numel() else 0.0,
+            self._same_class(off),
+            self._elsewhere(elsewhere),
         )
 
     def _elsewhere(self, found: Tensor) -> float:
         if not found.numel():
             return 0.0
-        off, largest = (
-            v.abs().reshape(len(v), -1).amax(1) for v in (found - self.truth_of_others, self.truth_of_others)
-        )
-        largest = largest.clamp(min=_SMALLEST * float(largest.median()))
+        truth = self.truth_of_others
+        off, largest = (v.abs().reshape(len(v), -1).amax(1) for v in (found - truth[: len(found)], truth))
+        largest = largest.clamp(min=_SMALLEST * float(largest.median()))[: len(found)]
         return float(torch.where(off > 0, off / largest.clamp_min(1e-300), 0.0).max())
 
-    def _same_class(self, found: Tensor) -> float:
+    def _same_class(self, off: Tensor) -> float:
         """Few samples show no class that one in two hundred loses. The margins of many are known, and the errors of a
         few: with differences of scores off by a normal error of that size, so many keep their class."""
         if not len(self.margins):
             return 1.0
-        off = found - self.truth
         deviation = (2 * (off - off.mean(1, keepdim=True)).square().sum() / (len(off) * (off.shape[1] - 1))).sqrt()
         lost = torch.special.ndtr(-self.margins / deviation.clamp_min(1e-300))
         return float(1 - lost.mean())
@@ -134,12 +192,16 @@ def measured(program: Program, plan: Plan, numbers: dict[str, Numbers], examples
     return Look(program, None, examples).at(plan, numbers)
 
 
-def _standard_error(found: Tensor, exact: Tensor) -> float:
+def _in_single(program: Program, x: Tensor, asked: float) -> Program:
+    """The program in float32, where that says of some samples what it says in float64."""
+    few, fast = x[:_COMPARED], single(program)
+    return fast if off_by(execute(fast, few).double(), execute(program, few)) <= _EXACT * asked else program
+
+
+def _deviation(exact: Tensor) -> float:
     if not exact.numel():
-        return 0.0
-    spread = float((exact - exact.mean(0)).square().mean().sqrt())
-    off = float((found - exact).square().mean().sqrt())
-    return off / (spread or float(exact.abs().max()) or 1.0)
+        return 1.0
+    return float((exact - exact.mean(0)).square().mean().sqrt()) or float(exact.abs().max()) or 1.0
 
 
 def _margins(scores: Tensor) -> Tensor:

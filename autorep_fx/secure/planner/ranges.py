@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..plan.input_range import InputRange
-from ..program.plaintext import OPS, values
+from ..program.plaintext import OPS, single, values
 from ..program.program import Program
-from .reach import Reach, by_channel, start
+from .reach import Reach, by_channel, by_sample, start
 from .table import SOURCES
 
 #: Seven significant bits, the least that the planner takes, round by less.
@@ -29,11 +29,24 @@ def at_once(program: Program) -> int:
 
 def calibrated(program: Program, examples: Tensor) -> Reach:
     """What the examples reach, and what roundings may add. Other inputs reach further; the margin is for them."""
-    reach: Reach = {}
-    for part in examples.split(at_once(program)):
-        found = {name: by_channel(value) for name, value in values(program, part).items()}
-        reach = larger(reach, found) if reach else found
-    return {name: found * ROUNDED for name, found in reach.items()}
+    return together(by_samples(program, examples))
+
+
+def by_samples(program: Program, examples: Tensor) -> Reach:
+    """What each example reaches of every value, (N, C) by name. In float32, where that is large enough."""
+    parts = [_by_samples(single(program), part) for part in examples.split(at_once(program))]
+    if not all(np.isfinite(found).all() for part in parts for found in part.values()):
+        parts = [_by_samples(program, part) for part in examples.split(at_once(program))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _by_samples(program: Program, part: Tensor) -> Reach:
+    return {name: by_sample(value) for name, value in values(program, part).items()}
+
+
+def together(found: Reach, which: np.ndarray | slice = slice(None)) -> Reach:
+    """What those samples reach together, of :func:`by_samples`, and what roundings may add."""
+    return {name: value[which].max(0, initial=0.0) * ROUNDED for name, value in found.items()}
 
 
 def larger(one: Reach, other: Reach) -> Reach:
@@ -41,17 +54,13 @@ def larger(one: Reach, other: Reach) -> Reach:
     return {name: np.maximum(one[name], other[name]) for name in one}
 
 
-def growth(program: Program, reach: Reach, inputs: Tensor) -> np.ndarray:
-    """By how much each input exceeds ``reach`` at the step where it does most, (N,)."""
-    most = []
-    for part in inputs.split(at_once(program)):
-        found = np.zeros(len(part))
-        for name, value in values(program, part).items():
-            largest = value.abs().reshape(len(part), -1).amax(1).numpy()
-            known = reach[name].max(initial=0.0)
-            found = np.maximum(found, largest / known if known else np.where(largest > 0, np.inf, 0.0))
-        most.append(found)
-    return np.concatenate(most)
+def growth(reach: Reach, found: Reach) -> np.ndarray:
+    """By how much each input exceeds ``reach`` at the step where it does most, (N,). found: of :func:`by_samples`."""
+    most = np.zeros(len(next(iter(found.values()))))
+    for name, value in found.items():
+        largest, known = value.max(1, initial=0.0), reach[name].max(initial=0.0)
+        most = np.maximum(most, largest / known if known else np.where(largest > 0, np.inf, 0.0))
+    return most
 
 
 def worst_case(program: Program, within: InputRange) -> Reach:

@@ -40,5 +40,12 @@ def by_channel(value: Tensor) -> np.ndarray:
     """Largest |v| over samples and positions of a batch (N, C, ...), (C,)."""
     if value.dim() < 2:
         return value.abs().amax().reshape(1).numpy()
-    rows = value.abs().transpose(0, 1).flatten(1)
-    return rows.amax(1).numpy() if rows.numel() else np.zeros(len(rows))
+    return by_sample(value).max(0, initial=0.0)
+
+
+def by_sample(value: Tensor) -> np.ndarray:
+    """Largest |v| of each channel of each sample (N, C, ...), (N, C) float64; (N, 1) of one number a sample."""
+    rows = value.reshape(len(value), value.shape[1] if value.dim() > 1 else 1, -1)
+    if not rows.numel():
+        return np.zeros(rows.shape[:2])
+    return torch.maximum(rows.amax(2), -rows.amin(2)).double().numpy()

@@ -20,12 +20,18 @@ def execute(program: Program, x: Tensor) -> Tensor:
 
 
 def values(program: Program, x: Tensor) -> dict[str, Tensor]:
-    """Every intermediate value, by name."""
+    """Every intermediate value, by name: in float64, or in float32 of a :func:`single` program."""
     program.check_input(x)
-    found = program.public.given(x.detach().to("cpu", torch.float64))
+    dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
+    found = program.public.given(x.detach().to("cpu", dtype))
     for step in program.steps:
         found[step.name] = OPS[step.op](step, program.secrets(step), *(found[name] for name in step.inputs))
     return found
+
+
+def single(program: Program) -> Program:
+    """The program in float32, a seventh of the work: for how large values are and which way is up."""
+    return Program(program.public, {key: tensor.float() for key, tensor in program.server.items()})
 
 
 #: Values that differ by no more than this part of the largest are the same.
@@ -33,12 +39,16 @@ _SAME = 1e-6
 
 
 def off_by(found: Tensor, exact: Tensor) -> float:
-    """Largest difference, as a part of how far the values of different samples lie apart.
+    """Largest difference, as a part of :func:`spread`."""
+    return float((found - exact).abs().max()) / spread(exact) if exact.numel() else 0.0
 
-    Of the largest value, where there is one sample or all have nearly the same values; by itself, where all are zero.
+
+def spread(exact: Tensor) -> float:
+    """How far the values of different samples lie apart at most.
+
+    The largest value, where there is one sample or all have nearly the same values; 1, where all are zero.
     """
     if not exact.numel():
-        return 0.0
-    spread, largest = float((exact - exact[0]).abs().max()), float(exact.abs().max())
-    off = float((found - exact).abs().max())
-    return off / ((spread if spread > _SAME * largest else largest) or 1.0)
+        return 1.0
+    apart, largest = float((exact - exact[0]).abs().max()), float(exact.abs().max())
+    return (apart if apart > _SAME * largest else largest) or 1.0

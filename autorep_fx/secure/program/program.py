@@ -170,7 +170,8 @@ def check_array(x: np.ndarray, shape: tuple[int, ...], name: str = "x") -> None:
 def _check_values(x: Any, finite: Any, shape: tuple[int, ...], name: str) -> None:
     if x.ndim == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
         raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0"
+            f"{name} has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0: bring it "
+            "to that size, as the examples were, or compile the model with examples of this one"
         )
     if not finite.all():
         raise ValueError(f"{name} holds {int((~finite).sum())} values that are NaN or infinite")

@@ -63,8 +63,8 @@ REFUSED = {
     "a maximum over the batch": (lambda x: x.amax(0), "leave axis 0 out"),
     "a maximum over all": (lambda x: x - x.max(), "give dim"),
     "parts of the batch": (lambda x: x.split(1)[0], "splits the batch"),
-    "a layer of a moved batch": (lambda x: F.avg_pool2d(x.transpose(0, 1), 2), "batch at axis 1"),
-    "a sum of a moved batch": (lambda x: x.transpose(0, 1) + 1, "batch at axis 1"),
+    "a layer of a moved batch": (lambda x: F.avg_pool2d(x.transpose(0, 1), 2), "the batch to axis 1"),
+    "a sum of a moved batch": (lambda x: x.transpose(0, 1) + 1, "the batch to axis 1"),
     "one sample": (lambda x: x.transpose(0, 1)[:, 0], "selects samples; leave axis 1"),
     "running maximum": (lambda x: x.cummax(1)[0], "x.amax"),
 }
@@ -76,3 +76,9 @@ def test_what_cannot_be_is_refused_with_the_way_out(name):
     with pytest.raises(CompileError, match=said):
         gm = ar.transform(nn.Sequential(of(function)).eval(), example_inputs=INPUTS[2])
         lowered(gm, INPUTS[2])
+
+
+def test_inputs_of_another_size_are_told_what_to_do():
+    program, _ = lower(nn.Sequential(nn.Conv1d(3, 2, 3), nn.AdaptiveAvgPool1d(1)), INPUTS[1])
+    with pytest.raises(ValueError, match=r"for \(N, 3, 14\).*bring it to that size.*or compile the model with"):
+        program.run(torch.randn(2, 3, 20))

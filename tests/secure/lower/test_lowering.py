@@ -170,6 +170,26 @@ SPELLINGS = {
         ["sum", "linear", "reshape"],
     ),
     "einsum of a weight that is summed": (Fn(lambda x, c: torch.einsum("nchw,wok->ncho", x, c), (8, 5, 2)), ["linear"]),
+    "einsum of three": (
+        Fn(lambda x, c: torch.einsum("nchw,cw,co->nho", x, c, c), (3, 8)),
+        ["permute", "reshape", "linear"],
+    ),
+    "einsum of two and a weight": (
+        Fn(lambda x, c: torch.einsum("nchw,ndhw,c->ncd", x, x, c), (3,)),
+        ["affine", "reshape", "permute", "reshape", "matmul"],
+    ),
+    "einsum of a diagonal": (
+        Fn(lambda x, c: torch.einsum("nchh,ho->nco", x, c), (8, 5)),
+        ["permute", "reshape", "index", "linear"],
+    ),
+    "einsum of a weight's diagonal": (
+        Fn(lambda x, c: torch.einsum("nchw,ww->nchw", x, c), (8, 8)),
+        ["reshape", "affine", "reshape"],
+    ),
+    "einsum that moves the batch": (
+        Fn(lambda x, c: torch.einsum("knw,wo->nko", torch.einsum("nchw,h->cnw", x, c[0]), c), (8, 8)),
+        ["permute", "linear", "reshape", "linear"],
+    ),
     "tensordot": (Fn(lambda x, c: torch.tensordot(x, c, dims=1), (8, 5)), ["linear"]),
     "tensordot over two": (
         Fn(lambda x, c: torch.tensordot(x, c, dims=([1, 3], [1, 0])), (8, 3, 5)),
@@ -274,6 +294,19 @@ SPELLINGS = {
     "permute": (Fn(lambda x, c: x.permute(0, 2, 3, 1)), ["permute"]),
     "torch.permute": (Fn(lambda x, c: torch.permute(x, (0, -1, 1, 2))), ["permute"]),
     "transpose": (Fn(lambda x, c: x.transpose(1, -1)), ["permute"]),
+    **{
+        f"{name} of axes": (Fn(lambda x, c, name=name, args=args: getattr(torch, name)(x, *args)), ["permute"])
+        for name, args in {"movedim": (1, -1), "moveaxis": ((1, 2), (3, 1)), "swapdims": (1, 2), "adjoint": ()}.items()
+    },
+    "transposed twice": (Fn(lambda x, c: x.flatten(1).t().t()), ["reshape"]),
+    "fliplr": (Fn(lambda x, c: x.fliplr()), ["select"]),
+    "hsplit": (Fn(lambda x, c: torch.cat(torch.hsplit(x, [1])[::-1], 1)), ["index", "index", "cat"]),
+    "dsplit": (Fn(lambda x, c: torch.cat(x.dsplit([1])[::-1], 2)), ["index", "index", "cat"]),
+    **{
+        name: (Fn(lambda x, c, name=name: getattr(torch, name)([x, x])), ["cat"])
+        for name in ("hstack", "column_stack", "dstack")
+    },
+    "divide and negative": (Fn(lambda x, c: torch.negative(x.divide(4))), ["scale", "scale"]),
     "unsqueeze squeeze": (Fn(lambda x, c: x.unsqueeze(1).squeeze(1)), ["reshape", "reshape"]),
     "pad": (Fn(lambda x, c: F.pad(x, (1, 0, 0, 2))), ["pad"]),
     "crop": (Fn(lambda x, c: F.pad(x, (-1, 0))), ["pad"]),

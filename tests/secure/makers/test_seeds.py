@@ -46,13 +46,15 @@ def drawn(monkeypatch, plan, numbers):
         calls.append((threading.get_ident(), seed, purpose, int(np.prod(shape, dtype=np.int64))))
         return real(seed, purpose, shape, *rest)
 
-    def tag_words(values, factor, seed, purpose, real=kernel().tag_words):
-        calls.append((threading.get_ident(), seed, purpose, values.size))
-        return real(values, factor, seed, purpose)
+    tagged, weighed = kernel().tag_words, kernel().weigh
 
-    def weigh(seed, purpose, values, real=kernel().weigh):
+    def tag_words(values, factor, seed, purpose):
+        calls.append((threading.get_ident(), seed, purpose, values.size))
+        return tagged(values, factor, seed, purpose)
+
+    def weigh(seed, purpose, values):
         calls.append((threading.get_ident(), seed, purpose, values.shape[1]))
-        return real(seed, purpose, values)
+        return weighed(seed, purpose, values)
 
     for function in (prg_words, tag_words, weigh):
         monkeypatch.setattr(kernel(), function.__name__, function)

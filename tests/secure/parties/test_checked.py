@@ -52,6 +52,10 @@ NETWORKS = {
     "pooled": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2)), 0.0),
     "splines": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.Hardswish()), 0.3),
     "gates": (lambda: Fn(lambda x, c: F.conv2d(x, c) * F.silu(x.mean((2, 3), keepdim=True)), (3, 3, 1, 1)), 0.0),
+    "matrix product": (
+        lambda: Fn(lambda x, c: F.conv2d(x, c).flatten(2) @ F.relu(x).flatten(2).transpose(1, 2) / 64, (3, 3, 1, 1)),
+        0.0,
+    ),
     "several outputs": (Several, 0.0),
 }  # fmt: skip
 

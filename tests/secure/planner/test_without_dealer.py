@@ -167,7 +167,7 @@ class Rooms:
         self.numbers, self.seen = numbers, {}
 
     def __call__(self, step, value):
-        self.seen[step.name] = value
+        self.seen[step.name] = decode(value, step.frac_bits)
         if step.masked:
             assert_room(step, [self.seen[name] for name in step.inputs], self.numbers.get(step.name))
 

@@ -56,8 +56,10 @@ class CheckedClientHalf(ClientHalf):
             seed = np.empty(CHALLENGE_BYTES, np.uint8)
             server.allow_a_message()  # who leaves now has failed
             server.receive(CHECK, seed)
+            self.asked = True
             check = MapCheck(self.party.plan, self._transposed, seed.tobytes())
             server.send(CHECK, np.stack([check.of_made(each.tags, batch) for each in made]))
+            self.asked = False
         server.receive(READY)
         return [self._prepared(each, batch) for each in made]
 

@@ -29,6 +29,9 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
             sent[party] = sent.get(party, 0) + size
     # The dealer streams to both parties over links of their own.
     busiest = max(sent["server"], sent.get("dealer", 0))
+    if sent.get("dealer", 0) == busiest:
+        for step in steps.values():
+            step.link_seconds = network.seconds(step.sent.get("dealer", 0))
     rounds = _rounds(plan)
     seconds = sum(step.seconds for step in steps.values()) + network.seconds(busiest) + network.delay * rounds
     return Offline(steps, sent, rounds, seconds, _setup(plan))

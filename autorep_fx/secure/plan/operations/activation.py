@@ -29,6 +29,8 @@ keys' roots (fss).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....graph.names import KINDS
@@ -89,29 +91,37 @@ def _simulate(
     x, b = truncate(flat, errors[0].reshape(len(y), -1), a["shift"], rounding)
     align = np.int64(a["align"])
     lift = spline.BITS if "knots" in a else 0
-    value, bound = x << align, np.ldexp(b, a["align"])
+    kept: Any = a["kept"]
+    if len(kept) == step.size:  # in order (attributes.py)
+        kept = slice(None)
+    drawn = rounding.rng is not None  # then nobody wants a bound
+    value, bound = x << align, b if drawn else np.ldexp(b, a["align"])
     if a["powers"] == 2:
-        square = np.ones(step.size, bool) if a["linear"] is None else ~a["linear"]
-        xs, bs = x[:, square], b[:, square]
-        bs = np.minimum(bs, NO_BOUND)
+        square: Any = slice(None) if a["linear"] is None else ~a["linear"]
+        xs = x[:, square]
         value[:, square] = xs * xs << np.int64(lift)
-        bound[:, square] = np.ldexp(2 * np.abs(xs.astype(np.float64)) * bs + bs**2, lift)
-    kept = a["kept"]
+        if not drawn:
+            bs = np.minimum(b[:, square], NO_BOUND)
+            bound[:, square] = np.ldexp(2 * np.abs(xs.astype(np.float64)) * bs + bs**2, lift)
     if wire.compared(step, len(y)):
         z, e = x[:, kept], b[:, kept]
         if "knots" in a:
             knots, pieces = np.array(a["knots"], np.int64), np.array([a[f"c{k}"] for k in range(3)], np.int64).T
             slope, jumps = spline.roughness(knots, pieces, 2 ** (a["window"] - 2))
             value[:, kept] = spline.evaluate(knots, pieces, z)
-            bound[:, kept] = slope * e + np.where(e > 0, jumps, 0)
+            if not drawn:
+                bound[:, kept] = slope * e + np.where(e > 0, jumps, 0)
         else:
             slope = np.int64(wire.slope(step) or 0)
             top = max(wire.points(step)) or None
-            value[:, kept] = (np.clip(z, 0, top) << align) + np.minimum(z, 0) * slope
-            bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))
+            found = (np.clip(z, 0, top) if top else np.maximum(z, 0)) << align
+            value[:, kept] = found + np.minimum(z, 0) * slope if slope else found
+            if not drawn:
+                bound[:, kept] = e * max(2.0 ** a["align"], abs(float(slope)))
         if "lifts" in a:
             value[:, kept] <<= step.lifts
-            bound[:, kept] = np.ldexp(bound[:, kept], step.lifts)
+            if not drawn:
+                bound[:, kept] = np.ldexp(bound[:, kept], step.lifts)
     return in_ring(step, value).reshape(shape), bound.reshape(shape)
 
 

@@ -14,6 +14,7 @@ from .. import local
 from ..attributes import EXPONENT, FACTOR, KEPT
 from ..operation import Operation, Simulated
 from ..plan import Step
+from ..rounding import Rounding, no_bound
 from ..server_numbers import Numbers
 
 _SHIFTS = several(EXPONENT, 1, checks.STEPS)
@@ -59,9 +60,10 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
-    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: object
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
-    return local.apply(step, *given), _bound(step, errors)
+    y = local.apply(step, *given)
+    return y, _bound(step, errors) if rounding.rng is None else no_bound(y)
 
 
 def _bound(step: Step, errors: list[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..attributes import EXPONENT, KEPT, WEIGHT
 from ..operation import Operation, Simulated
 from ..plan import Step
 from ..ring import narrowed
-from ..rounding import Rounding
+from ..rounding import Rounding, no_bound
 from ..server_numbers import Numbers
 
 
@@ -45,7 +45,7 @@ def _simulate(
     y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0])
     y = y if own.constant is None else y + narrowed(own.constant, step.width)
     # A draw is no bound, and the convolution of one would be half of the work.
-    return y, _bound(step, own.weight, errors[0]) if rounding.rng is None else np.zeros(y.shape)
+    return y, _bound(step, own.weight, errors[0]) if rounding.rng is None else no_bound(y)
 
 
 def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..attributes import EXPONENT, SHIFT, WIDTH
 from ..operation import Arrays, Operation, Simulated
 from ..plan import Step
 from ..ring import elements, narrowed
-from ..rounding import NO_BOUND, Rounding, in_ring, truncate
+from ..rounding import NO_BOUND, Rounding, in_ring, no_bound, truncate
 from ..server_numbers import Numbers
 
 
@@ -38,6 +38,9 @@ def _simulate(
 ) -> Simulated:
     given = [narrowed(v, step.attrs["wire"]) for v in given]
     (x, b), (y, c) = (truncate(*factor, rounding) for factor in zip(given, errors, step.attrs["shift"]))
+    if rounding.rng is not None:
+        product = in_ring(step, x * y)
+        return product, no_bound(product)
     b, c = np.minimum(b, NO_BOUND), np.minimum(c, NO_BOUND)
     bound = np.abs(x.astype(np.float64)) * c + np.abs(y.astype(np.float64)) * b + b * c
     return in_ring(step, x * y), bound

@@ -51,6 +51,8 @@ def _computes(kind: str, params: dict[str, Any]) -> bool:
 
 def _plain(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     a, flat = step.attrs, x.flatten(1)
+    if not len(a["replaced"]) and "lifts" not in a:  # all are kept, in their order
+        return kept(step, secrets, flat).view_as(x)
     out = torch.empty_like(flat)
     if len(a["kept"]):
         out[:, a["kept"]] = kept(step, secrets, flat[:, a["kept"]])
