@@ -86,6 +86,7 @@ def party(rank, ports, path, pipe, log):
 
     executable, flat, config = compiled(spu, np.load(path))
     desc = spu.link.Desc()
+    desc.recv_timeout_ms = 3_600_000  # of a convolution on a busy machine, too
     for i, port in enumerate(ports):
         desc.add_party(f"party{i}", f"127.0.0.1:{port}")
     runtime = spu.Runtime(spu.link.create_brpc(desc, rank), config)
@@ -123,7 +124,10 @@ def main() -> None:
                 shares = io.make_shares(value, spu.Visibility.VIS_SECRET, 1 if i == 0 else 0)
                 for end, share in zip(ends, shares):
                     end.send(share)
-            seconds, memory, outputs = zip(*(end.recv() for end in ends))
+            try:
+                seconds, memory, outputs = zip(*(end.recv() for end in ends))
+            except EOFError:
+                sys.exit("\n".join(open(log, errors="replace").read()[-1500:] for log in logs))
         output = io.reconstruct(list(outputs))
         for end, process in zip(ends, processes):
             end.send(None)
