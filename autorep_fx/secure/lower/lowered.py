@@ -9,7 +9,6 @@ from ...graph.attached import attached, attached_to_all
 from ...graph.devices import device_of
 from ...graph.fold import FoldBatchNorm
 from ...graph.modes import EvalPath
-from ...graph.parts import TakePartsFirst
 from ...graph.settle import SettleWeights
 from ...graph.several import Batch
 from ...graph.unwrap import private_copy
@@ -24,7 +23,6 @@ def lowered(gm: fx.GraphModule, example_inputs: Batch) -> Program:
         raise CompileError(f"the model itself has {what}")
     gm = SettleWeights()(private_copy(gm).eval())
     EvalPath()(gm)
-    TakePartsFirst()(gm)
     x = example_inputs[:2].to(device_of(gm))
     note_shapes(gm, x, "example_inputs")
     program = lower(FoldBatchNorm()(gm), x)
