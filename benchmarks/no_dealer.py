@@ -138,7 +138,8 @@ def large(name: str) -> dict | str:
     asked = torch.stack([imagenet.centre(picture) for picture in pictures][:2])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = ar.compile(ar.transform(model, example_inputs=x[:1]), x, max_error=1.0, network="lan", dealer=False)
+        gm = ar.transform(model, example_inputs=x[:1])
+        program = ar.compile(gm, x, max_error=1.0, network="lan", dealer=False)
     seconds = []
     with torch.no_grad():
         plain_class = model(asked).argmax(1)
@@ -151,7 +152,7 @@ def large(name: str) -> dict | str:
     last = results[-1].stats
     return {
         "plain_fp32": min(seconds),
-        "activations": int(sum(step.size for step in program.steps if step.op == "hybrid")),
+        "activations": ar.relu_count(gm),
         **{phase: getattr(last, phase).seconds for phase in ("offline", "online")},
         **{f"{phase}_bytes": sum(getattr(last, phase).bytes_sent.values()) for phase in ("offline", "online")},
         "memory": last.memory,
