@@ -392,7 +392,7 @@ def test_depths_have_a_limit():
     members = connect(plan, numbers, timeout=5)
     members.client.clock.depth = 2**31
     members.client.links["server"].send(REQUEST, np.array([1], np.int64))
-    with pytest.raises(PartyError, match=f"of depth {2**31 + 1}, and there are at most {program.cost().rounds + 6}"):
+    with pytest.raises(PartyError, match=f"of depth {2**31 + 1}, and there are at most {program.cost().rounds + 8}"):
         members["server"].next_batch()
     assert members.server.clock.depth == 0
 
