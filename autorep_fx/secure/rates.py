@@ -23,7 +23,7 @@ from .plan.ring import elements, kernel
 log = logging.getLogger(__name__)
 
 #: Changes whenever a rate means something else.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
