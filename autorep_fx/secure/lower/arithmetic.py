@@ -150,7 +150,6 @@ def _scale_by(low: Lowering, call: Call, x: str, factor: Tensor, suffix: str = "
 
 @lowers(functions=(torch.square, torch.pow, operator.pow), methods=("square", "pow", "__pow__"))
 def square(low: Lowering, call: Call) -> str:
-    """A site whose polynomials are all x**2."""
     power = 2 if call.node.target in (torch.square, "square") else call.get(1, "exponent")
     x = low.value(call.get(0, "input"))
     if power == 1:
@@ -158,11 +157,17 @@ def square(low: Lowering, call: Call) -> str:
     if power != 2 or not low.shape_of(x):
         raise Unsupported(f"a power of {power}; only squares of samples with axes are supported, and their products "
                           "(x * x.square() is x**3)")  # fmt: skip
+    return squared(low, call, x)
+
+
+def squared(low: Lowering, call: Call, x: str, suffix: str = "") -> str:
+    """A site whose polynomials are all x**2."""
     shape = low.shape_of(x)
     coeffs = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None].repeat(1, shape[0])
     count = math.prod(shape)
-    return low.emit(call, "hybrid", (x,), secrets={"coeffs": coeffs}, kind="relu", degree=2,
-                    per_channel=count // shape[0], kept=torch.arange(0), replaced=torch.arange(count))  # fmt: skip
+    return low.emit(call, "hybrid", (x,), shape=shape, suffix=suffix, secrets={"coeffs": coeffs}, kind="relu",
+                    degree=2, per_channel=count // shape[0], kept=torch.arange(0),
+                    replaced=torch.arange(count))  # fmt: skip
 
 
 @lowers(functions=(torch.abs, torch.absolute, operator.abs), methods=("abs", "absolute", "__abs__"))

@@ -11,7 +11,7 @@ from .call import Call, Unsupported, lowers
 from .contract import contract_private
 from .lowering import Lowering
 from .matmul import _of_matmul
-from .norm import _total, exponentials
+from .norm import exponentials, total_over
 from .ranged import divided
 
 
@@ -35,10 +35,10 @@ def scaled_dot_product_attention(low: Lowering, call: Call) -> str:
     shape = low.shape_of(scores)
     scores = low.emit(call, "scale", (scores,), shape=shape, suffix=".scaled", factor=float(scale))
     scores, hidden = _masked(low, call, scores)
-    powers = exponentials(low, call, scores, "")
+    powers = exponentials(low, call, scores)
     if hidden is not None:
         powers = _hidden(low, call, powers, hidden)
-    total = _total(low, call, powers, axes - 1, "")
+    total = total_over(low, call, powers, (axes - 1,), ".total")
     product = contract_private(low, call, [powers, v], list(_of_matmul(axes, axes)[:2]), out, ".weighted")
     return divided(low, call, product, total, low.shape_of(product))
 
@@ -51,7 +51,6 @@ def _masked(low: Lowering, call: Call, scores: str) -> tuple[str, Tensor | None]
     if mask is None:
         return scores, None
     if isinstance(mask, fx.Node):
-        low.value(mask)
         raise Unsupported("a mask that depends on the input; a constant one is supported")
     if mask.dtype == torch.bool:
         return scores, mask.double()

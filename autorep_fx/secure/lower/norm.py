@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arithmetic import _scale_by
+from ..program.shapes import Shape
+from .arithmetic import _scale_by, squared
 from .call import Call, Unsupported, lowers
+from .linear import batch_norm
 from .lowering import Lowering
-from .ranged import OPEN, divided, ranged, site
+from .ranged import OPEN, divided, ranged, root, site
 
 
 @lowers(modules=(nn.LayerNorm,), functions=(F.layer_norm, torch.layer_norm))
@@ -48,13 +50,9 @@ def group_norm(low: Lowering, call: Call) -> str:
 @lowers(modules=(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d))
 def instance_norm(low: Lowering, call: Call) -> str:
     x, own = low.value(call.get(0, "input")), call.module
-    if not own.track_running_stats:
-        return _by_groups(low, call, x, low.shape_of(x)[0], own.eps, own.weight, own.bias)
-    scale = torch.rsqrt(own.running_var.double() + own.eps)
-    shift = -own.running_mean.double() * scale
-    if own.affine:
-        scale, shift = scale * own.weight.double(), shift * own.weight.double() + own.bias.double()
-    return low.emit(call, "affine", (x,), secrets={"scale": scale, "shift": shift})
+    if own.track_running_stats:
+        return batch_norm(low, call)
+    return _by_groups(low, call, x, low.shape_of(x)[0], own.eps, own.weight, own.bias)
 
 
 @lowers(functions=(F.instance_norm,))
@@ -74,8 +72,7 @@ def normalize(low: Lowering, call: Call) -> str:
     if call.get(1, "p", 2.0) != 2 or not isinstance(dim, int) or dim % (len(shape) + 1) == 0:
         raise Unsupported("only the Euclidean norm along one axis that is not the batch is supported")
     dim %= len(shape) + 1
-    one = tuple(1 if d == dim else n for d, n in enumerate(shape, 1))
-    squares = low.emit(call, "sum", (_square(low, call, x),), shape=one, suffix=".sum", dims=(dim,), keepdim=True)
+    squares = total_over(low, call, squared(low, call, x, ".square"), (dim,), ".sum")
     return low.emit(call, "mul", (x, ranged(low, call, "rsqrt", squares, ".root", call.get(3, "eps", 1e-12) ** 2)))
 
 
@@ -86,8 +83,7 @@ def variance(low: Lowering, call: Call) -> str:
 
 @lowers(functions=(torch.std,), methods=("std",))
 def deviation(low: Lowering, call: Call) -> str:
-    v = _variance(low, call, ".of")
-    return low.emit(call, "mul", (v, ranged(low, call, "rsqrt", v, ".rsqrt")))
+    return root(low, call, _variance(low, call, ".of"))
 
 
 def _variance(low: Lowering, call: Call, suffix: str) -> str:
@@ -99,42 +95,32 @@ def _variance(low: Lowering, call: Call, suffix: str) -> str:
     if 0 in dims:
         raise Unsupported("takes the variance over the batch; leave axis 0 out of dim")
     free = call.kwargs.get("correction", 1 if call.get(2, "unbiased", True) else 0)
-    n = math.prod(shape[d - 1] for d in dims)
-    one = tuple(1 if d in dims else size for d, size in enumerate(shape, 1))
-    many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
-    total = low.emit(call, "sum", (x,), shape=one, suffix=".total", dims=dims, keepdim=True)
-    d = low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1)
-    squares = low.emit(call, "sum", (_square(low, call, d),), shape=low.sample_shape(call.node), suffix=".squares",
-                       dims=dims, keepdim=len(low.sample_shape(call.node)) == len(shape))  # fmt: skip
+    d, n = _centred(low, call, x, dims)
+    wanted = low.sample_shape(call.node)
+    squares = low.emit(call, "sum", (squared(low, call, d, ".square"),), shape=wanted, suffix=".squares", dims=dims,
+                       keepdim=len(wanted) == len(shape))  # fmt: skip
     return low.emit(call, "scale", (squares,), suffix=suffix, factor=1 / (n * n * max(n - free, 1)))
 
 
 @lowers(modules=(nn.Softmax,), functions=(F.softmax, torch.softmax), methods=("softmax",))
 def softmax(low: Lowering, call: Call) -> str:
-    x, dim = low.value(call.get(0, "input")), call.option(1, "dim")
-    return softmax_of(low, call, x, dim, "")
-
-
-def softmax_of(low: Lowering, call: Call, x: str, dim: int | None, suffix: str) -> str:
     """``exp(x - c) / sum``; c is known from examples (planner/ranged_arguments.py)."""
+    x, dim = low.value(call.get(0, "input")), call.option(1, "dim")
     shape = low.shape_of(x)
     if dim is None or dim % (len(shape) + 1) == 0:
         raise Unsupported("a softmax along the batch; give it another dim")
-    dim %= len(shape) + 1
-    powers = exponentials(low, call, x, suffix)
-    total = _total(low, call, powers, dim, suffix)
-    return divided(low, call, powers, total, shape, suffix)
+    powers = exponentials(low, call, x)
+    return divided(low, call, powers, total_over(low, call, powers, (dim % (len(shape) + 1),), ".total"), shape)
 
 
-def exponentials(low: Lowering, call: Call, x: str, suffix: str) -> str:
+def exponentials(low: Lowering, call: Call, x: str) -> str:
     """``exp(x - c)``; c comes in when examples are looked at."""
-    return site(low, call, "exp", x, f"{suffix}.powers", low=-OPEN, high=OPEN)
+    return site(low, call, "exp", x, ".powers", low=-OPEN, high=OPEN)
 
 
-def _total(low: Lowering, call: Call, x: str, dim: int, suffix: str) -> str:
-    shape = low.shape_of(x)
-    one = tuple(1 if d == dim else n for d, n in enumerate(shape, 1))
-    return low.emit(call, "sum", (x,), shape=one, suffix=f"{suffix}.total", dims=(dim,), keepdim=True)
+def total_over(low: Lowering, call: Call, x: str, dims: tuple[int, ...], suffix: str) -> str:
+    """The sum over axes of the batch's, which stay as axes of one."""
+    return low.emit(call, "sum", (x,), shape=_one(low.shape_of(x), dims), suffix=suffix, dims=dims, keepdim=True)
 
 
 def _by_groups(
@@ -155,29 +141,31 @@ def _normalised(low: Lowering, call: Call, x: str, axes: int, eps: float, *, cen
     if not 0 < axes <= len(shape):
         raise Unsupported(f"normalises over {axes} axes of samples {shape}; axis 0 must stay the batch")
     dims = tuple(range(len(shape) - axes + 1, len(shape) + 1))
-    one = (*shape[:-axes], *(1,) * axes)
-    n, d, unit = math.prod(shape[-axes:]), x, 1.0
+    one, d, unit = _one(shape, dims), x, 1.0
     if centred:
+        d, n = _centred(low, call, x, dims)
         unit = 2.0 ** -math.ceil(math.log2(n))
-        many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
-        total = low.emit(call, "sum", (x,), shape=one, suffix=".total", dims=dims, keepdim=True)
-        d = low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1)
         d = low.emit(call, "scale", (d,), shape=shape, suffix=".deviation", factor=unit)
         unit *= n
-    squares = _square(low, call, d)
+    squares = squared(low, call, d, ".square")
     v = low.emit(call, "mean", (squares,), shape=one, suffix=".variance", dims=dims, keepdim=True)
     v = low.emit(call, "add_number", (v,), shape=one, suffix=".positive", number=eps * unit**2)
-    root = ranged(low, call, "rsqrt", v, ".root", least=eps * unit**2)
-    return low.emit(call, "mul", (d, root), shape=shape, suffix=".normalised")
+    inverse = ranged(low, call, "rsqrt", v, ".root", least=eps * unit**2)
+    return low.emit(call, "mul", (d, inverse), shape=shape, suffix=".normalised")
 
 
-def _square(low: Lowering, call: Call, x: str) -> str:
+def _centred(low: Lowering, call: Call, x: str, dims: tuple[int, ...]) -> tuple[str, int]:
+    """``n x - sum(x)`` over axes of n elements, and n."""
     shape = low.shape_of(x)
-    coeffs = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None].repeat(1, shape[0])
-    count = math.prod(shape)
-    return low.emit(call, "hybrid", (x,), shape=shape, suffix=".square", secrets={"coeffs": coeffs}, kind="relu",
-                    degree=2, per_channel=count // shape[0], kept=torch.arange(0),
-                    replaced=torch.arange(count))  # fmt: skip
+    n = math.prod(shape[d - 1] for d in dims)
+    many = low.emit(call, "scale", (x,), shape=shape, suffix=".times", factor=float(n))
+    total = total_over(low, call, x, dims, ".total")
+    return low.emit(call, "add", (many, total), shape=shape, suffix=".centred", sign=-1), n
+
+
+def _one(shape: Shape, dims: tuple[int, ...]) -> Shape:
+    """With one element along these axes of the batch's."""
+    return tuple(1 if d in dims else n for d, n in enumerate(shape, 1))
 
 
 def _affine(low: Lowering, call: Call, x: str, weight: Tensor | None, bias: Tensor | None) -> str:

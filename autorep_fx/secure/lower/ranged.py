@@ -27,7 +27,11 @@ def reciprocal(low: Lowering, call: Call) -> str:
 
 @lowers(functions=(torch.sqrt,), methods=("sqrt",))
 def sqrt(low: Lowering, call: Call) -> str:
-    x = low.value(call.get(0, "input"))
+    return root(low, call, low.value(call.get(0, "input")))
+
+
+def root(low: Lowering, call: Call, x: str) -> str:
+    """``x / sqrt(x)``."""
     return low.emit(call, "mul", (x, ranged(low, call, "rsqrt", x, ".rsqrt")))
 
 
@@ -43,9 +47,8 @@ def ranged(low: Lowering, call: Call, kind: str, x: str, suffix: str = "", least
     return x if shape else low.emit(call, "reshape", (x,), shape=shape, suffix=suffix)
 
 
-def divided(low: Lowering, call: Call, x: str, by: str, shape: Shape, suffix: str = "") -> str:
-    return low.emit(call, "mul", (x, ranged(low, call, "reciprocal", by, f"{suffix}.one_over")), shape=shape,
-                    suffix=suffix)  # fmt: skip
+def divided(low: Lowering, call: Call, x: str, by: str, shape: Shape) -> str:
+    return low.emit(call, "mul", (x, ranged(low, call, "reciprocal", by, ".one_over")), shape=shape)
 
 
 def site(lowering: Lowering, call: Call, kind: str, x: str, suffix: str, **params: Any) -> str:
