@@ -10,6 +10,7 @@ from networks import Attends
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx.models import vit
 from autorep_fx.secure.plan.simulate import simulate
 
 #: Of the outputs' spread: what is asked of compile, and what the largest error of all outputs may be.
@@ -167,6 +168,20 @@ def test_a_run_is_the_fixed_point_model_but_for_its_roundings():
     found = program.run(x[:4]).output.numpy()
     apart = np.abs(exact[0] - exact[1]).max()
     assert np.abs(found - exact[0]).max() < 4 * apart
+
+
+def test_a_vision_transformer_is_private_with_a_budget_on_its_gelus():
+    torch.manual_seed(11)
+    x = torch.randn(32, 1, 8, 8)
+    gm = ar.transform(vit(8, 4, 8, 1, 2, 2, 1).eval(), calibration=x, relu_budget=12)
+    assert [(site.kept, site.total) for site in ar.sites(gm).values()] == [(12, 128)]
+    program = compiled(gm, x, precision=0.1, max_error=1.0)
+    exact = [simulate(program.plan(), program.numbers, x[:4].double().numpy(), rng=np.random.default_rng(seed))
+             for seed in range(2)]  # fmt: skip
+    found = program.run(x[:4]).output
+    assert np.abs(found.numpy() - exact[0]).max() < 4 * np.abs(exact[0] - exact[1]).max()
+    with torch.no_grad():
+        assert (found - gm(x[:4])).square().mean().sqrt() < 2 * 0.1 * gm(x).std()
 
 
 def test_without_a_dealer_it_is_said_what_is_missing():

@@ -80,7 +80,7 @@ def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits
         frac_bits: exponent of the argument; with few bits the steps of the argument count as well.
 
     Raises:
-        ValueError: no spline of at most 64 knots is that near.
+        ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
     f = _Wanted(kind, params)
     unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
@@ -101,6 +101,10 @@ def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits
         knots.append(at)
         pieces.append(piece)
         at = stop
+    if max(abs(c) for piece in pieces for c in piece) >= 2**63:
+        raise ValueError(
+            f"coefficients of {kind} for |x| < {limit:g} have no room in 64 bits where x has {frac_bits} fractional"
+        )
     edges = [low, *knots, high]
     found = [_deviation(f, piece, a, b, unit) for piece, a, b in zip(pieces, edges, edges[1:])]
     return Spline(np.array(knots, np.int64), np.array(pieces, np.int64).reshape(-1, 3), max(found))
