@@ -19,7 +19,6 @@ import numpy as np
 
 from ....plan.plan import Step
 from ....plan.ring import U64, elements, narrowed
-from ....plan.server_numbers import Numbers
 from . import client, messages, server
 from .field import field
 from .keys import ClientKey, PublicKey
