@@ -22,7 +22,7 @@ from ....correlations.prepared import Shares
 from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
-from ....plan.ring import narrowed
+from ....plan.ring import matmul, narrowed
 from .. import maps
 from ..making import Encrypted, Making
 from ..maps import matrices
@@ -96,7 +96,7 @@ def make(
 ) -> Protocol[Shares]:  # fmt: skip
     own = narrowed(half, step.width)
     first, second = factors(step, own)
-    total = first @ second
+    total = matmul(first, second)
     n, m = total.shape[-2:]
     results = total.reshape(-1, n, m)
     of_terms = (results, results.swapaxes(1, 2))
