@@ -19,9 +19,6 @@ _SOFTMAX = (
     "takes logarithms or signs of what a softmax is of; F.softmax is supported anywhere, and the client does any of "
     "these for free where it is the last thing that the model does"
 )
-_ATTENTION = (
-    "is kept whole; write it as linear layers, with the same weights, and F.scaled_dot_product_attention(q, k, v)"
-)
 _DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
     "is written otherwise here: x.square().sum(1).sqrt() is the Euclidean norm, F.normalize(x) divides by it, and the "
@@ -114,9 +111,6 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
     (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
     (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
-    (_ATTENTION, _modules("MultiheadAttention Transformer TransformerEncoder TransformerDecoder")),
-    (_ATTENTION, _modules("TransformerEncoderLayer TransformerDecoderLayer")),
-    (_ATTENTION, _functions("multi_head_attention_forward")),
     (_DEVIATION, _functions("std_mean var_mean")),
     (_NORM, _functions("norm vector_norm matrix_norm cosine_similarity pairwise_distance cdist dist renorm")),
     (_NORM, _functions("lp_pool1d lp_pool2d lp_pool3d")),
