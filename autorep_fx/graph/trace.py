@@ -299,7 +299,7 @@ def _as_outside(model: nn.Module) -> Iterator[None]:
 
 def _trace_in_mode(model: nn.Module, training: bool, x: Batch | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
-    values = None if x is None else Values(copy.deepcopy(model), x)
+    values = None if x is None else Values(copy.deepcopy(model), x, model)
     tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
         with (

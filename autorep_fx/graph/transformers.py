@@ -19,9 +19,31 @@ def _encoder_layer(layer: Any, src: Tensor, src_mask: Tensor | None = None,
     given = (src_mask, src_key_padding_mask, is_causal)
     if layer.norm_first:
         src = src + layer._sa_block(layer.norm1(src), *given)
-        return src + layer._ff_block(layer.norm2(src))
+        return src + _feed_forward(layer, layer.norm2(src))
     src = layer.norm1(src + layer._sa_block(src, *given))
-    return layer.norm2(src + layer._ff_block(src))
+    return layer.norm2(src + _feed_forward(layer, src))
+
+
+def _decoder_layer(layer: Any, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None = None,
+                   memory_mask: Tensor | None = None, tgt_key_padding_mask: Tensor | None = None,
+                   memory_key_padding_mask: Tensor | None = None, tgt_is_causal: bool = False,
+                   memory_is_causal: bool = False) -> Tensor:  # fmt: skip
+    own, other = (tgt_mask, tgt_key_padding_mask, tgt_is_causal), (memory_mask, memory_key_padding_mask,
+                                                                   memory_is_causal)  # fmt: skip
+    if layer.norm_first:
+        tgt = tgt + layer._sa_block(layer.norm1(tgt), *own)
+        tgt = tgt + layer._mha_block(layer.norm2(tgt), memory, *other)
+        return tgt + _feed_forward(layer, layer.norm3(tgt))
+    tgt = layer.norm1(tgt + layer._sa_block(tgt, *own))
+    tgt = layer.norm2(tgt + layer._mha_block(tgt, memory, *other))
+    return layer.norm3(tgt + _feed_forward(layer, tgt))
+
+
+def _feed_forward(layer: Any, x: Tensor) -> Tensor:
+    """With the batch in front, where a site looks for it."""
+    if layer.self_attn.batch_first:
+        return layer._ff_block(x)
+    return layer._ff_block(x.transpose(0, 1)).transpose(0, 1)
 
 
 def _encoder(encoder: Any, src: Tensor, mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
@@ -45,7 +67,7 @@ def _decoder(decoder: Any, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None 
 
 
 def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
-    """A hint alone: the mask is what counts, and one of the trace has no values yet."""
+    """By the mask, or, where that is of the trace and has no values yet, as is said."""
     if isinstance(mask, Proxy):
         return bool(hint)
     return transformer._detect_is_causal_mask(mask, hint)
@@ -54,6 +76,7 @@ def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
 _FORWARDS: dict[Callable, Callable] = {
     nn.TransformerEncoderLayer.forward: _encoder_layer,
     nn.TransformerEncoder.forward: _encoder,
+    nn.TransformerDecoderLayer.forward: _decoder_layer,
     nn.TransformerDecoder.forward: _decoder,
 }
 

@@ -132,7 +132,9 @@ OTHER = {
     "deviation and mean": (
         fn(lambda x: torch.var_mean(x, 1)[0]), "x.var(1, keepdim=True)", fn(lambda x: x.var(1, keepdim=True)),
     ),
-    "norm": (fn(lambda x: x.norm(dim=1)), "x.square().sum(1).sqrt()", fn(lambda x: x.square().sum(1).sqrt())),
+    "distance": (
+        fn(lambda x: F.pairwise_distance(x[:, 0], x[:, 1])), "x.norm(dim=1)", fn(lambda x: (x[:, 0] - x[:, 1]).norm(dim=1)),
+    ),
     "exponential": (fn(lambda x: x.exp()), "train with softplus", nn.Softplus()),
     "sine": (fn(torch.sin), "train with tanh", fn(lambda x: x.tanh() + x)),
     "hardshrink": (nn.Hardshrink(0.3), "relu(x - a) - relu(-x - a)", fn(lambda x: F.relu(x - 0.3) - F.relu(-x - 0.3))),
