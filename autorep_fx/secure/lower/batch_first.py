@@ -15,7 +15,8 @@ import copy
 import math
 import operator
 from collections.abc import Callable, Container
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +28,14 @@ from ...hybrid.activation import HybridActivation
 from ...text import brief
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """Where the batch is in a value of the model, and how many rows there each sample has."""
 
     axis: int
     count: int
 
-    def __repr__(self) -> str:
-        return brief(self)
+    __repr__ = brief
 
     @property
     def plain(self) -> bool:
@@ -114,7 +115,7 @@ class Rewriting:
         return self.graph
 
     def size(self, small: Any, large: Any) -> Any:
-        """A number of elements, which may be taken from what is split now: the number, or that of samples, times one."""
+        """A size, which may be taken from what is split now: the number, or that of samples times one."""
         if not isinstance(small, int) or isinstance(small, bool):
             return None
         if small == large:
@@ -190,8 +191,9 @@ class Rewriting:
         return self.graph.create_node("call_function", function, args, kwargs, name)
 
     def again(self, node: fx.Node, args: tuple, kwargs: dict | None = None) -> fx.Node:
-        """The same operation on other arguments."""
-        def same(value: fx.Node) -> fx.Node:  # those that are of the new graph already stay
+        """The same operation on other arguments, of the new graph or of the old one."""
+
+        def same(value: fx.Node) -> fx.Node:
             return value if value.graph is self.graph else self.as_it_is(value)
 
         args, kwargs = fx.node.map_arg((args, dict(node.kwargs) if kwargs is None else kwargs), same)
@@ -395,11 +397,10 @@ def _taken(r: Rewriting, node: fx.Node) -> fx.Node | None:
     if not isinstance(r.small[source], Tensor):
         return None
     x, layout, given = r.in_front(source), r.layout(source), index if isinstance(index, tuple) else (index,)
-    nodes: list[Any] = []
-    index = fx.node.map_arg(given, lambda n: nodes.append(r.as_it_is(n)) or nodes[-1])
-    if x is None or layout is None or any(isinstance(each, fx.Node) for each in nodes):
-        return None
-    if any(isinstance(each, (list, tuple)) for each in index):
+    index: tuple = fx.node.map_arg(given, lambda n: r.same.get(n, n))
+    nodes: list[fx.Node] = []
+    fx.node.map_arg(index, nodes.append)
+    if x is None or layout is None or nodes or any(isinstance(each, (list, tuple)) for each in index):
         return None
     axes = r.small[source].dim() - sum(each is not None and each is not Ellipsis for each in index)
     if Ellipsis not in index:
@@ -428,15 +429,16 @@ def _summed(r: Rewriting, node: fx.Node) -> fx.Node | None:
 
     texts, given = [], []
     for own, operand in zip(parts.split(","), operands):
-        layout = r.layout(operand) if operand in r.private else None
-        if operand not in r.private and batch in own or layout is not None and (
-            own[layout.axis] != batch or layout.count != after.count
-        ):
+        if operand not in r.private:
+            if batch in own:
+                return None
+            texts.append(own)
+            given.append(r.as_it_is(operand))
+            continue
+        layout, made = r.layout(operand), r.in_front(operand)
+        if layout is None or made is None or own[layout.axis] != batch or layout.count != after.count:
             return None
-        made = r.in_front(operand) if operand in r.private else r.as_it_is(operand)
-        if made is None or operand in r.private and layout is None:
-            return None
-        texts.append(own if layout is None else letters(own, layout))
+        texts.append(letters(own, layout))
         given.append(made)
     return r.call(torch.einsum, (f"{','.join(texts)}->{letters(result, after)}", *given), node.name)
 
@@ -498,11 +500,13 @@ def _convolution(r: Rewriting, node: fx.Node) -> fx.Node | None:
     return r.call(torch.permute, (y, dims), node.name)
 
 
+_LINEAR, _NORM, _ALONG_ONE = _last_axes(lambda r, node: 1), _last_axes(_normalized), _along(1, "dim", "axis")
+
 _MODULES: dict[type, Rule] = {
     HybridActivation: _site,
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout), _alone),
-    nn.Linear: _last_axes(lambda r, node: 1),
-    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), _last_axes(_normalized)),
+    nn.Linear: _LINEAR,
+    **dict.fromkeys((nn.LayerNorm, nn.RMSNorm), _NORM),
     nn.Softmax: _softmax_module,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm), _batch_norm),
     nn.Conv2d: _convolution,
@@ -516,10 +520,10 @@ _NAMES: dict[str, Rule] = {
     **dict.fromkeys(("add", "iadd", "add_", "sub", "isub", "sub_", "mul", "imul", "mul_", "multiply", "div", "div_",
                      "truediv", "itruediv", "true_divide", "divide", "maximum", "minimum"), _together),
     **dict.fromkeys(("matmul", "bmm", "__matmul__", "scaled_dot_product_attention"), _matrices),
-    "linear": _last_axes(lambda r, node: 1),
-    **dict.fromkeys(("layer_norm", "rms_norm"), _last_axes(_normalized)),
+    "linear": _LINEAR,
+    **dict.fromkeys(("layer_norm", "rms_norm"), _NORM),
     "pad": _last_axes(_padded_axes),
-    **dict.fromkeys(("softmax", "sum", "mean", "amax", "amin", "var", "std"), _along(1, "dim", "axis")),
+    **dict.fromkeys(("softmax", "sum", "mean", "amax", "amin", "var", "std"), _ALONG_ONE),
     "normalize": _along(2, "dim"),
     **dict.fromkeys(("roll", "narrow", "norm"), _along(2, "dims", "dim")),
     "flip": _along(1, "dims"),
@@ -537,5 +541,4 @@ _NAMES: dict[str, Rule] = {
 }  # fmt: skip
 
 #: Rules of operations whose lowering takes axis 0 as that of the batch.
-_NEEDS_IT_IN_FRONT = {_alone, _together, _matrices, _reshaped, _softmax_module, _NAMES["softmax"], _NAMES["linear"],
-                      _MODULES[nn.Linear], _MODULES[nn.LayerNorm], _NAMES["layer_norm"]}  # fmt: skip
+_NEEDS_IT_IN_FRONT = {_alone, _together, _matrices, _reshaped, _softmax_module, _LINEAR, _NORM, _ALONG_ONE}

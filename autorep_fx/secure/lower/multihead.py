@@ -1,8 +1,7 @@
 """Attention of several heads with its own linear layers, as one module or one function of torch.
 
-    [q], [k], [v] = linear layers of query, key and value       one layer where two of them are of one tensor
-    [y] = softmax(q k^T / sqrt(d) + mask) v                     by heads (attention.py)
-    output: a linear layer of [y]
+Query, key and value go through linear layers, one of which makes all that is of one tensor; the heads attend
+(attention.py), and a linear layer makes the result of what they see.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ def multihead_attention_function(low: Lowering, call: Call) -> str:
         raise Unsupported("drops out in eval mode, too; give training=self.training")
     if call.get(21, "static_k") is not None or call.get(22, "static_v") is not None:
         raise Unsupported("static_k and static_v; give key and value")
-    separate = [call.get(i, f"{name}_proj_weight") for i, name in enumerate("qkv", 18)]
-    separate = separate if call.get(17, "use_separate_proj_weight", False) else None
-    weights, biases = _in(call.get(5, "in_proj_weight"), separate, call.get(6, "in_proj_bias"))
+    own = [call.get(i, f"{name}_proj_weight") for i, name in enumerate("qkv", 18)]
+    separate = call.get(17, "use_separate_proj_weight", False)
+    weights, biases = _in(call.get(5, "in_proj_weight"), own if separate else None, call.get(6, "in_proj_bias"))
     out = call.get(11, "out_proj_weight"), call.get(12, "out_proj_bias")
     found = _Own(call.get(4, "num_heads"), 1, weights, biases, out)
     return _attended(low, call, found, call.get(16, "attn_mask"), call.get(23, "average_attn_weights", True))

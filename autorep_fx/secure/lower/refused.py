@@ -21,8 +21,8 @@ _SOFTMAX = (
 )
 _DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
-    "is written otherwise here: x.norm(dim=1) is the Euclidean norm, F.normalize(x) divides by it, and the client may do "
-    "either for free where it is the last thing"
+    "is written otherwise here: x.norm(dim=1) is the Euclidean norm, F.normalize(x) divides by it, and the client may "
+    "do either for free where it is the last thing"
 )
 _EXPONENTIAL = (
     "is no activation that can be compared or replaced; return what goes in and let the client do it, or train with "
@@ -62,9 +62,7 @@ _CUMULATIVE = (
 )
 _PRODUCT = "multiplies along an axis; write the few products out, x[:, 0] * x[:, 1]"
 _PRODUCTS = "is a product that is written otherwise here: x @ w, x * w, or torch.einsum with a parameter"
-_SUMS = (
-    "is a sum of products; write it out, a + w * (b - a) for lerp and x[:, 1:] - x[:, :-1] for diff"
-)
+_SUMS = "is a sum of products; write it out, a + w * (b - a) for lerp and x[:, 1:] - x[:, :-1] for diff"
 _TRANSFORM = (
     "makes complex numbers; a Fourier transform is a product with a matrix of cosines and one of sines, two linear "
     "layers"

@@ -133,7 +133,8 @@ OTHER = {
         fn(lambda x: torch.var_mean(x, 1)[0]), "x.var(1, keepdim=True)", fn(lambda x: x.var(1, keepdim=True)),
     ),
     "distance": (
-        fn(lambda x: F.pairwise_distance(x[:, 0], x[:, 1])), "x.norm(dim=1)", fn(lambda x: (x[:, 0] - x[:, 1]).norm(dim=1)),
+        fn(lambda x: F.pairwise_distance(x[:, 0], x[:, 1])), "x.norm(dim=1)",
+        fn(lambda x: (x[:, 0] - x[:, 1]).norm(dim=1)),
     ),
     "exponential": (fn(lambda x: x.exp()), "train with softplus", nn.Softplus()),
     "sine": (fn(torch.sin), "train with tanh", fn(lambda x: x.tanh() + x)),

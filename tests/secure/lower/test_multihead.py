@@ -122,8 +122,10 @@ def test_one_layer_makes_queries_keys_and_values_of_one_tensor():
 
 TRANSFORMERS = {
     "layer": lambda **options: nn.TransformerEncoderLayer(8, 2, 12, **options),
-    "encoder": lambda **options: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, **options), 2, nn.LayerNorm(8)),
-}  # fmt: skip
+    "encoder": lambda **options: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 12, **options), 2, nn.LayerNorm(8)
+    ),
+}
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
