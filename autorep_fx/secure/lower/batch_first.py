@@ -342,9 +342,9 @@ def _permuted(r: Rewriting, node: fx.Node) -> fx.Node | None:
         return None
     axes: int = r.small[source].dim()
     order: Any = getattr(torch.Tensor, node.target) if node.op == "call_method" else node.target
-    moved = order(torch.empty([*range(axes)], device="meta"), *node.args[1:], **_rest(node)).shape
+    moved = order(torch.empty([*range(axes)], device="meta"), *node.args[1:], **_rest(node)).shape  # sizes name axes
     taken: list[int] = [0]
-    for dim in moved:  # each size names an axis
+    for dim in moved:
         new = before.dim(dim, axes)
         taken += [new] if new is not None else [before.axis + 1] if before.count > 1 else []
     return x if taken == sorted(taken) else r.call(torch.permute, (x, tuple(taken)), node.name)
@@ -397,15 +397,15 @@ def _taken(r: Rewriting, node: fx.Node) -> fx.Node | None:
     if not isinstance(r.small[source], Tensor):
         return None
     x, layout, given = r.in_front(source), r.layout(source), index if isinstance(index, tuple) else (index,)
-    index: tuple = fx.node.map_arg(given, lambda n: r.same.get(n, n))
+    taken: Any = fx.node.map_arg(given, lambda n: r.same.get(n, n))
     nodes: list[fx.Node] = []
-    fx.node.map_arg(index, nodes.append)
-    if x is None or layout is None or nodes or any(isinstance(each, (list, tuple)) for each in index):
+    fx.node.map_arg(taken, nodes.append)
+    if x is None or layout is None or nodes or any(isinstance(each, (list, tuple)) for each in taken):
         return None
-    axes = r.small[source].dim() - sum(each is not None and each is not Ellipsis for each in index)
-    if Ellipsis not in index:
-        index = (*index, Ellipsis)
-    whole = [each for i in index for each in ([slice(None)] * axes if i is Ellipsis else [i])]
+    axes = r.small[source].dim() - sum(each is not None and each is not Ellipsis for each in taken)
+    if Ellipsis not in taken:
+        taken = (*taken, Ellipsis)
+    whole = [each for i in taken for each in ([slice(None)] * axes if i is Ellipsis else [i])]
     at = [i for i, each in enumerate(whole) if each is not None][layout.axis]
     if whole[at] != slice(None):
         return None
@@ -489,18 +489,23 @@ def _batch_norm(r: Rewriting, node: fx.Node) -> fx.Node | None:
 def _convolution(r: Rewriting, node: fx.Node) -> fx.Node | None:
     """Rows are an axis that the kernel has one element of."""
     source, conv = _first(node), module_of(r.gm, node)
+    options: Any = conv
     x, layout = r.in_front(source), r.layout(source)
     if x is None or layout is None or layout.axis or isinstance(conv.padding, str) or conv.padding_mode != "zeros":
         return None
     dims = (0, 2, 1, 3, 4)
     x = r.call(torch.permute, (x, dims), f"{node.name}_channels")
     bias = None if conv.bias is None else r.held(conv.bias)
-    y = r.call(F.conv3d, (x, r.held(conv.weight.unsqueeze(2)), bias), f"{node.name}_conv", stride=(1, *conv.stride),
-               padding=(0, *conv.padding), dilation=(1, *conv.dilation), groups=conv.groups)  # fmt: skip
+    y = r.call(F.conv3d, (x, r.held(conv.weight.unsqueeze(2)), bias), f"{node.name}_conv", stride=(1, *options.stride),
+               padding=(0, *options.padding), dilation=(1, *options.dilation), groups=options.groups)  # fmt: skip
     return r.call(torch.permute, (y, dims), node.name)
 
 
-_LINEAR, _NORM, _ALONG_ONE = _last_axes(lambda r, node: 1), _last_axes(_normalized), _along(1, "dim", "axis")
+def _one_axis(r: Rewriting, node: fx.Node) -> int:
+    return 1
+
+
+_LINEAR, _NORM, _ALONG_ONE = _last_axes(_one_axis), _last_axes(_normalized), _along(1, "dim", "axis")
 
 _MODULES: dict[type, Rule] = {
     HybridActivation: _site,
