@@ -13,7 +13,7 @@ from . import maps
 from .half import Extension, Job, parts
 from .model import widths
 from .ot import Kind, Said
-from .table import MAKING
+from .table import MAKING, encrypted
 from .turns import Words, words_together
 
 _WORD = 8
@@ -36,22 +36,25 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
         counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
         words = [MAKING[job.step.op].words(job.step, batch) for job in part]
         turns, n = words_together(*words), sum(counts)
-        said += [(1, 1)] * extension.kind.extension_turns(n, made) + turns
-        extended = sum(extension.kind.extension_said(n, made), Said())
-        made += n
+        extended = Said()
+        if n:
+            said += [(1, 1)] * extension.kind.extension_turns(n, made)
+            extended = sum(extension.kind.extension_said(n, made), Said())
+            made += n
+        said += turns
         for i, party in enumerate(beside):
             beside[party] += extended + Said(sum(turn[i] > 0 for turn in turns))
         # Both directions at once, so that a link is occupied by the larger of them.
         on_the_way = extended.bytes + _WORD * sum(max(turn) for turn in turns)
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
-            of_extension = _WORD * extended.words * count // n
+            of_extension = _WORD * extended.words * count // max(n, 1)
             for party in shared:
                 shared[party] += of_extension
             steps[job.step.name] = StepOffline(
                 {party: _WORD * sum(turn[i] for turn in own) + of_extension for i, party in enumerate(beside)},
-                rates.step + count / extension.kind.rate(rates),
-                network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole,
+                rates.step + count / extension.kind.rate(rates) + _encrypted(job.step, batch, rates),
+                network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / max(n, 1)) / whole,
             )
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
@@ -66,9 +69,18 @@ def _map(step: Step, batch: int, network: Network, rates: Rates) -> StepOffline:
     up, down = (_WORD * words for words in maps.sizes(step, batch))
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
-    rate = rates.products if step.width == 64 else rates.products32
-    seconds = rates.step + maps.products(step, batch) / rate
+    seconds = rates.step + maps.products(step, batch) / _rate(step, rates)
     return StepOffline(sent, seconds, network.seconds(sum(sent.values())))
+
+
+def _rate(step: Step, rates: Rates) -> float:
+    return rates.products if step.width == 64 else rates.products32
+
+
+def _encrypted(step: Step, batch: int, rates: Rates) -> float:
+    """Seconds of what a masked step multiplies under encryption."""
+    found = encrypted(step)
+    return found.products(step, batch) / _rate(step, rates) if found else 0.0
 
 
 def _rounds(turns: Words) -> int:

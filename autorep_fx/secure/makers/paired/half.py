@@ -16,11 +16,16 @@ from ...link.channel import Channel
 from ...link.message import CORRELATIONS
 from ...parties.party import Party
 from ...plan.plan import Step
+from ...plan.ring import U64
 from ..maker import Half
+from .maps import ClientKey, PublicKey
 from .ot import Kind, Receiver, Sender
-from .table import MAKING
+from .table import MAKING, encrypted
 from .transfers import Pair, Received, Sent, Transfers
 from .turns import run, together, words_together
+
+#: That a party holds of a transfer of each direction.
+TRANSFER_BYTES = 32
 
 #: Messages that wait for one another in an extension, at most.
 EXTENSION_WAITS = 4
@@ -75,9 +80,13 @@ class TwoPartyHalf(Half):
     Args:
         number: 0 at the server, 1 at the client.
         extension: of transfers.
+
+    Attributes:
+        key: of encrypted maps: the client's own, or what the server has of it.
     """
 
     between_two = True
+    key: ClientKey | PublicKey
 
     def __init__(self, party: Party, peer: str, number: int, extension: Extension):
         super().__init__(party)
@@ -115,8 +124,9 @@ class TwoPartyHalf(Half):
             protocols = []
             for job in part:
                 own, stream = Transfers(transfers.take(_transfers_of(job, batch))), streams[job.inference]
-                make = MAKING[job.step.op].make
-                protocols.append(make(job.step, batch, job.half, own, self.number, job.number, stream))
+                making = MAKING[job.step.op]
+                key = [self.key] if making.encrypted else []
+                protocols.append(making.make(job.step, batch, job.half, own, self.number, job.number, stream, *key))
             shares = run(together(*protocols), self.party.links[self.peer], CORRELATIONS)
             for job, share in zip(part, shares):
                 found[job.inference][job.step.name] = share
@@ -124,8 +134,11 @@ class TwoPartyHalf(Half):
 
     def _transfers(self, n: int) -> Transfers:
         indices = self._sender.index, self._receiver.index
-        both = together(self._sender.extending(n), self._receiver.extending(n))
-        sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
+        sent = received = np.empty((0, 2), U64)
+        choices = np.empty(0, U64)
+        if n:
+            both = together(self._sender.extending(n), self._receiver.extending(n))
+            sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
         return Transfers(
             Pair(
                 Sent(sent, self._sender.delta, self._sender.hash_key, indices[0]),
@@ -141,11 +154,12 @@ def waits(part: list[Job], batch: int) -> int:
 
 
 def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
-    """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
+    """Jobs that go on together: as many as have transfers, or as much that is encrypted, as may be held at once, one at
+    least."""
     part: list[Job] = []
     held = 0
     for job in jobs:
-        count = _transfers_of(job, batch)
+        count = _held_by(job, batch)
         if part and held + count > at_once:
             yield part
             part, held = [], 0
@@ -157,3 +171,10 @@ def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
 
 def _transfers_of(job: Job, batch: int) -> int:
     return MAKING[job.step.op].transfers(job.step, batch)
+
+
+def _held_by(job: Job, batch: int) -> int:
+    """What a job holds at a party, in transfers of one direction."""
+    of_messages = encrypted(job.step)
+    held = of_messages.held(job.step, batch) // TRANSFER_BYTES if of_messages else 0
+    return _transfers_of(job, batch) + held

@@ -12,10 +12,13 @@ from torch import nn
 from autorep_fx.kernels.masked import full
 from autorep_fx.secure.correlations import layout
 from autorep_fx.secure.correlations.stream import Stream
+from autorep_fx.secure.makers.paired import maps
+from autorep_fx.secure.makers.paired.operations import matmul
 from autorep_fx.secure.makers.paired.table import MAKING
 from autorep_fx.secure.parties import gmw
 from autorep_fx.secure.parties.operations.product import factors
 from autorep_fx.secure.plan import wire
+from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.ring import elements, kernel
 
 BATCH = 2
@@ -28,7 +31,14 @@ def program():
     return compiled(model, images(), lambda gm: replace(gm, 0.5))
 
 
-def made(step, rng):
+@pytest.fixture(scope="module")
+def keys():
+    """Of encrypted maps: what the server has, and the client's."""
+    key = maps.ClientKey()
+    return maps.PublicKey.of(key.public), key
+
+
+def made(step, rng, keys=None):
     """(server's shares, client's shares, s, B, words of the turns)."""
     making, ring = MAKING[step.op], elements(step.attrs["wire"])
     transfers = making.transfers(step, BATCH)
@@ -36,7 +46,7 @@ def made(step, rng):
     found = ideal(transfers, rng)
     seeds = (Stream(bytes([i]) * 16, 1) for i in range(2))
     sides = [
-        making.make(step, BATCH, half, pair, party, 3, stream)
+        making.make(step, BATCH, half, pair, party, 3, stream, *([] if keys is None else [keys[party]]))
         for party, (half, pair, stream) in enumerate(zip((s, b), found, seeds))
     ]
     server, client, turns = against(*sides)
@@ -61,6 +71,50 @@ def halves(alpha, length, ring):
 
 def _total(server, client, ring, name):
     return full(server[name], ring) + full(client[name], ring)
+
+
+SHAPES = {
+    "heads": ((2, 6, 4), (2, 4, 6)),
+    "long": ((3, 200), (200, 2)),
+    "a vector": ((1, 5), (5, 1)),
+    "large": ((2, 30, 8), (2, 8, 41)),
+}
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_the_product_of_two_masks_is_off_by_two_units_of_the_ring_at_most(keys, shapes, width):
+    assert len(multiplied(keys, *shapes, width)) == 2
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_a_large_product_of_two_masks_goes_in_pieces_of_a_stated_size(keys, width, monkeypatch):
+    first, second = SHAPES["large"]
+    for matrices, pieces in ((2 * BATCH, 4), (1, 16)):  # some of the matrices; some rows of each
+        whole = matmul.pieces(product_of((matrices, *first[1:]), (matrices, *second[1:]), width), 1)
+        monkeypatch.setattr(matmul, "_MOST", min(sum(piece.words) for piece in whole) - 1)
+        assert len(multiplied(keys, first, second, width)) >= pieces
+
+
+def product_of(first, second, width):
+    attrs = {"first": first, "second": second, "wire": width}
+    return Step("p", "matmul", ("x", "y"), (*first[:-1], second[-1]), 9, width, attrs)
+
+
+def multiplied(keys, first, second, width):
+    """The pieces of a product that was made, and is right."""
+    step = product_of(first, second, width)
+    server, client, s, b, turns = made(step, np.random.default_rng(3), keys)
+    for name, (shape, dtype) in layout.layout(step, BATCH).items():
+        assert server[name].shape == client[name].shape == shape and server[name].dtype == dtype
+    np.testing.assert_array_equal(server["r"] + client["r"], s - b)
+    x, y = factors(step, s - b)
+    off = _total(server, client, elements(width), "product") - (x @ y).reshape(BATCH, -1)
+    assert np.abs(off.view(f"i{width // 8}")).max() <= 2
+    pieces = matmul.pieces(step, BATCH)
+    assert len(turns) == len(pieces) + 1
+    assert matmul.MAKING.encrypted.held(step, BATCH) == 8 * max(sum(piece.words) for piece in pieces)
+    return pieces
 
 
 def masked_steps(program):
