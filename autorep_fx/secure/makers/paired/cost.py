@@ -10,7 +10,7 @@ from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
 from . import maps
-from .half import Extension, Job, parts
+from .half import Extension, chunks, jobs_of, parts
 from .model import widths
 from .ot import Kind, Said
 from .table import MAKING
@@ -31,14 +31,20 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
     for step in plan.steps:
         if step.op == "map":
             steps[step.name] = _map(step, batch, network, rates)
-    masked = [Job(0, index, step, np.empty(0)) for index, step in enumerate(plan.steps) if step.masked]
-    for part in parts(masked, batch, extension.at_once):
-        counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
-        words = [MAKING[job.step.op].words(job.step, batch) for job in part]
-        turns, n = words_together(*words), sum(counts)
-        said += [(1, 1)] * extension.kind.extension_turns(n, made) + turns
-        extended = sum(extension.kind.extension_said(n, made), Said())
-        made += n
+    jobs = [
+        job
+        for index, step in enumerate(plan.steps)
+        if step.masked
+        for job in jobs_of(0, index, step, np.empty(0), batch, extension)
+    ]
+    for part in parts(jobs, extension.held):
+        counts, words = [sum(need.n for need in job.needs) for job in part], [job.words for job in part]
+        turns, n, extended = words_together(*words), sum(counts), Said()
+        for chunk in chunks(n, extension.at_once):
+            said += [(1, 1)] * extension.kind.extension_turns(chunk, made)
+            extended += sum(extension.kind.extension_said(chunk, made), Said())
+            made += chunk
+        said += turns
         for i, party in enumerate(beside):
             beside[party] += extended + Said(sum(turn[i] > 0 for turn in turns))
         # Both directions at once, so that a link is occupied by the larger of them.
@@ -46,13 +52,13 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
             of_extension = _WORD * extended.words * count // n
-            for party in shared:
+            step_cost = steps[job.step.name]
+            for i, party in enumerate(beside):
                 shared[party] += of_extension
-            steps[job.step.name] = StepOffline(
-                {party: _WORD * sum(turn[i] for turn in own) + of_extension for i, party in enumerate(beside)},
-                rates.step + count / extension.kind.rate(rates),
-                network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole,
-            )
+                said_of_it = _WORD * sum(turn[i] for turn in own) + of_extension
+                step_cost.sent[party] = step_cost.sent.get(party, 0) + said_of_it
+            step_cost.seconds += rates.step + count / extension.kind.rate(rates)
+            step_cost.link_seconds += network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
         for party, found in beside.items()

@@ -11,7 +11,6 @@ from torch import nn
 
 from autorep_fx.kernels.masked import full
 from autorep_fx.secure.correlations import layout
-from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.makers.paired.table import MAKING
 from autorep_fx.secure.parties import gmw
 from autorep_fx.secure.parties.operations.product import factors
@@ -28,21 +27,20 @@ def program():
     return compiled(model, images(), lambda gm: replace(gm, 0.5))
 
 
-def made(step, rng):
-    """(server's shares, client's shares, s, B, words of the turns)."""
+def made(step, rng, most=2**40):
+    """(server's shares, client's shares, s, B), in pieces that keep so many bytes of transfers."""
     making, ring = MAKING[step.op], elements(step.attrs["wire"])
-    transfers = making.transfers(step, BATCH)
     s, b = (rng.integers(0, 2**64, (BATCH, step.wire_size), np.uint64).astype(ring) for _ in range(2))
-    found = ideal(transfers, rng)
-    seeds = (Stream(bytes([i]) * 16, 1) for i in range(2))
-    sides = [
-        making.make(step, BATCH, half, pair, party, 3, stream)
-        for party, (half, pair, stream) in enumerate(zip((s, b), found, seeds))
-    ]
-    server, client, turns = against(*sides)
-    assert {pair._at for pair in found} == {transfers}
-    assert turns == making.words(step, BATCH)
-    return server, client, s, b, turns
+    pieces, shares = list(making.pieces(step, BATCH, most)), ([], [])
+    for piece in pieces:
+        found = ideal(making.needs(step, piece), rng)
+        sides = [making.make(step, piece, half, pair, party) for party, (half, pair) in enumerate(zip((s, b), found))]
+        *both, turns = against(*sides)
+        assert {pair.left for pair in found} == {0}
+        assert turns == making.words(step, piece)
+        for party, share in enumerate(both):
+            shares[party].append(share)
+    return *(making.joined(step, BATCH, pieces, own) for own in shares), s, b, len(pieces)
 
 
 def alpha_of(s, b, shift):
@@ -68,10 +66,12 @@ def masked_steps(program):
     return [step for step in plan.steps if step.masked]
 
 
-def test_every_array_is_what_the_contract_says(program):
+@pytest.mark.parametrize("most", [2**40, 2**12], ids=["whole", "in pieces"])
+def test_every_array_is_what_the_contract_says(program, most):
     rng, seen = np.random.default_rng(1), set()
     for step in masked_steps(program):
-        server, client, s, b, _ = made(step, rng)
+        server, client, s, b, pieces = made(step, rng, most)
+        seen |= {f"{step.op} in pieces"} if pieces > 1 else set()
         ring, found = elements(step.width), layout.layout(step, BATCH)
         assert {*found} <= {*server} == {*client}
 
@@ -124,3 +124,4 @@ def test_every_array_is_what_the_contract_says(program):
                 np.testing.assert_array_equal(total("a_ab"), opening[1] * kept["ab"])
                 seen.add("bends")
     assert {"product", "spline", "alpha2", "ab", "alpha", "relu", "bends"} <= seen, seen
+    assert ({"product in pieces", "activation in pieces"} <= seen) == (most < 2**40), seen
