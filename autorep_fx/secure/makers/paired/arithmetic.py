@@ -24,7 +24,8 @@ def choose(planes: list[np.ndarray], pairs: list[Pair]) -> Protocol[None]:
 
 
 def bits_of(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Bits that were hashed when the transfers were made: of both strings, (2, count, n / 64), and of the one that came.
+    """Bits that were hashed when the transfers were made: of both strings, (2, count, n / 64), and of the one that came
+    (count, n / 64).
 
     Raises:
         ValueError: none were.

@@ -13,7 +13,6 @@ from . import maps
 from .half import Extension, chunks, jobs_of, parts
 from .model import widths
 from .ot import Kind, Said
-from .table import MAKING
 from .turns import Words, words_together
 
 _WORD = 8

@@ -1,8 +1,8 @@
 """What a protocol wants of transfers, and what is kept of them once they are made.
 
-Most transfers serve for a bit or two of each string, at places that are known before anything is chosen: an AND's. These
-bits are hashed when the transfers are made, and the blocks, 16 bytes each at either end, are let go; a choice that is
-made later exchanges bits. Blocks are kept where strings are wanted that depend on what is made in between.
+Most transfers serve for an AND or two: of each string a bit or two, whatever is chosen and sent. These bits are hashed
+when the transfers are made, and the blocks, 16 bytes each at either end, are let go; a choice that is made later
+exchanges bits. Blocks are kept where there are strings that depend on what is made in between.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ def made(step, rng, most=2**40):
     s, b = (rng.integers(0, 2**64, (BATCH, step.wire_size), np.uint64).astype(ring) for _ in range(2))
     pieces, shares = list(making.pieces(step, BATCH, most)), ([], [])
     for piece in pieces:
+        assert making.kept_bytes(step, piece) <= most or piece.size <= making.units(step, BATCH)[1]
         found = ideal(making.needs(step, piece), rng)
         sides = [making.make(step, piece, half, pair, party) for party, (half, pair) in enumerate(zip((s, b), found))]
         *both, turns = against(*sides)

@@ -82,7 +82,7 @@ def joined(step: Step, batch: int, pieces: list[Piece], shares: list[Shares]) ->
             found[name] = joined_planes(parts, [n for n in counts if n])
         else:
             found[name] = np.concatenate(parts, -1)
-    for name in ("bits", "product", "mask"):
+    for name in _PLANES:
         if name in found:
             found[name] = found[name].reshape(len(found[name]), -1)
     return {name: share.reshape(whole[name][0]) if name in whole else share for name, share in found.items()}

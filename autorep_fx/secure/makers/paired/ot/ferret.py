@@ -159,7 +159,8 @@ class _Half:
 
     def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks; they may be gone when more are taken."""
-        parts, left = [], check_size(n)
+        parts: list[np.ndarray] = []
+        left = check_size(n)
         while left:
             if not len(self._ready):
                 parts = [part.copy() for part in parts]
