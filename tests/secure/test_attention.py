@@ -10,7 +10,10 @@ from networks import Attends
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.secure.plan.simulate import simulate
+from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.makers.paired.table import MAKING
+from autorep_fx.secure.makers.table import PAIRED
+from autorep_fx.secure.plan.simulate import expected, simulate
 
 #: Of the outputs' spread: what is asked of compile, and what the largest error of all outputs may be.
 PRECISION, LARGEST = 0.004, 0.05
@@ -33,13 +36,16 @@ def compiled(model, x, **options):
 
 
 def check(model, x, **options):
-    program = compiled(model, x, precision=PRECISION, **options)
-    found = program.run(x[:3])
+    held(compiled(model, x, precision=PRECISION, **options), model, x)
+
+
+def held(program, model, x, **options):
+    """A run that is near the model, and what it was declared to cost."""
+    found, cost = program.run(x[:3], **options), program.cost(batch=3, **options)
     near(found.output, model, x[:3])
-    cost = program.cost(batch=3)
     assert found.stats.online.bytes_sent == cost.online
     assert found.stats.online.rounds == cost.rounds
-    return program
+    return found, cost
 
 
 def near(found, model, x):
@@ -111,13 +117,25 @@ def test_deviations_of_four_octaves_are_normalised_alike():
     check(nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 5)), x)
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_a_block_of_a_transformer_is_private(comparison):
+@pytest.fixture(scope="module")
+def block():
+    """A block of a transformer: its program, itself, and inputs."""
     torch.manual_seed(4)
     x = torch.randn(32, 6, 8)
     model = Attends()
-    program = check(model, x)
-    near(program.run(x[:2], comparison=comparison).output, model, x[:2])
+    return compiled(model, x, precision=PRECISION), model, x
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+def test_a_block_of_a_transformer_is_private(block, comparison):
+    program, model, x = block
+    held(program, model, x, comparison=comparison)
+
+
+def test_a_block_of_a_transformer_is_private_without_a_dealer(block):
+    program, model, x = block
+    found, cost = held(program, model, x, dealer=False)
+    assert found.stats.offline.bytes_sent == cost.offline
 
 
 ATTENTION = {
@@ -169,10 +187,26 @@ def test_a_run_is_the_fixed_point_model_but_for_its_roundings():
     assert np.abs(found - exact[0]).max() < 4 * apart
 
 
-def test_without_a_dealer_it_is_said_what_is_missing():
+WITHOUT = ["einsum of heads", "a product that is summed", "softmax by its dim"]
+
+
+@pytest.mark.parametrize("function", [ATTENTION[name] for name in WITHOUT], ids=WITHOUT)
+def test_products_of_two_private_matrices_are_private_without_a_dealer(function):
+    torch.manual_seed(5)
+    x, model = torch.randn(32, 6, 8), Fn(lambda x: function(x) + 0)
+    program = compiled(model, x, precision=PRECISION)
+    plan, values = program.plan().with_comparison("gmw"), x[:3].double().numpy()
+    found = run(plan, program.numbers, values, maker=PAIRED)[0].output
+    near(torch.from_numpy(found).float(), model, x[:3])
+    bound = expected(plan, program.numbers, values, nearest=True)
+    assert (np.abs(found - bound.output) <= bound.bound).all()
+
+
+def test_an_operation_that_two_do_not_make_is_an_error_that_names_it(monkeypatch):
     torch.manual_seed(8)
     program = compiled(Fn(lambda x: x @ x.transpose(1, 2) + 0), torch.randn(8, 4, 4))
-    with pytest.raises(ValueError, match="multiplies two private matrices.*dealer=True"):
+    monkeypatch.delitem(MAKING, "matmul")
+    with pytest.raises(ValueError, match="'matmul' is a matmul, and nobody .*dealer=True"):
         program.run(torch.randn(1, 4, 4), dealer=False)
 
 

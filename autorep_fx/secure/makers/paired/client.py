@@ -25,10 +25,10 @@ class ClientHalf(TwoPartyHalf):
 
     def __init__(self, party: Party, extension: Extension):
         super().__init__(party, "server", 1, extension)
-        self._key = maps.ClientKey(widths(party.plan))
+        self.key: maps.ClientKey = maps.ClientKey(widths(party.plan))
 
     def setup(self) -> None:
-        self.party.links["server"].send(SETUP, *self._key.public)
+        self.party.links["server"].send(SETUP, *self.key.public)
         self.setup_transfers()
 
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
@@ -43,7 +43,7 @@ class ClientHalf(TwoPartyHalf):
                 values[step.name] = narrowed(inputs[0], step.width)
                 continue
             if step.op == "map":
-                server.send(index, *maps.encrypt(step, self._key, inputs[0]))
+                server.send(index, *maps.encrypt(step, self.key, inputs[0]))
             elif step.masked:
                 wires = [narrowed(x, step.attrs["wire"]).reshape(count, batch, -1) for x in inputs]
                 halves = np.concatenate(wires, 2)
@@ -60,7 +60,7 @@ class ClientHalf(TwoPartyHalf):
         for index, step, given, blinding in outputs:
             answer = np.empty(maps.sizes(step, len(given))[1], U64)
             server.receive(index, answer)
-            hidden.append((index, maps.decrypt(step, self._key, [answer], given) - blinding))
+            hidden.append((index, maps.decrypt(step, self.key, [answer], given) - blinding))
         for index, h in hidden:  # all answers were read: nobody waits for one who waits
             server.send(index, h)
         shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, count)

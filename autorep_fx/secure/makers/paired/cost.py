@@ -10,9 +10,10 @@ from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
 from . import maps
-from .half import Extension, chunks, jobs_of, parts
+from .half import Extension, Job, chunks, jobs_of, parts
 from .model import widths
 from .ot import Kind, Said
+from .table import encrypted
 from .turns import Words, words_together
 
 _WORD = 8
@@ -50,14 +51,15 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
         on_the_way = extended.bytes + _WORD * sum(max(turn) for turn in turns)
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
-            of_extension = _WORD * extended.words * count // n
+            of_extension = _WORD * extended.words * count // max(n, 1)
             step_cost = steps[job.step.name]
             for i, party in enumerate(beside):
                 shared[party] += of_extension
                 said_of_it = _WORD * sum(turn[i] for turn in own) + of_extension
                 step_cost.sent[party] = step_cost.sent.get(party, 0) + said_of_it
-            step_cost.seconds += rates.step + count / extension.kind.rate(rates)
-            step_cost.link_seconds += network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole
+            step_cost.seconds += rates.step + count / extension.kind.rate(rates) + _encrypted(job, rates)
+            its_part = (_sum(own) + 2 * extended.words * count / max(n, 1)) / whole
+            step_cost.link_seconds += network.seconds(on_the_way) * its_part
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
         for party, found in beside.items()
@@ -71,9 +73,18 @@ def _map(step: Step, batch: int, network: Network, rates: Rates) -> StepOffline:
     up, down = (_WORD * words for words in maps.sizes(step, batch))
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
-    rate = rates.products if step.width == 64 else rates.products32
-    seconds = rates.step + maps.products(step, batch) / rate
+    seconds = rates.step + maps.products(step, batch) / _rate(step, rates)
     return StepOffline(sent, seconds, network.seconds(sum(sent.values())))
+
+
+def _rate(step: Step, rates: Rates) -> float:
+    return rates.products if step.width == 64 else rates.products32
+
+
+def _encrypted(job: Job, rates: Rates) -> float:
+    """Seconds of what a masked step multiplies under encryption."""
+    found = encrypted(job.step)
+    return found.products(job.step, job.piece) / _rate(job.step, rates) if found else 0.0
 
 
 def _rounds(turns: Words) -> int:

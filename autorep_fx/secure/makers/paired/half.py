@@ -18,9 +18,10 @@ from ...parties.party import Party
 from ...plan.plan import Step
 from ..maker import Half
 from .making import Piece
+from .maps import ClientKey, PublicKey
 from .ot import Kind, Receiver, Sender
 from .stock import Need, Transfers
-from .table import MAKING
+from .table import MAKING, encrypted
 from .transfers import Pair, Received, Sent
 from .turns import Protocol, Words, run, together, words_together
 
@@ -92,9 +93,13 @@ class TwoPartyHalf(Half):
     Args:
         number: 0 at the server, 1 at the client.
         extension: of transfers.
+
+    Attributes:
+        key: of encrypted maps: the client's own, or what the server has of it.
     """
 
     between_two = True
+    key: ClientKey | PublicKey
 
     def __init__(self, party: Party, peer: str, number: int, extension: Extension):
         super().__init__(party)
@@ -130,8 +135,10 @@ class TwoPartyHalf(Half):
             needs = [job.needs for job in part]
             transfers, protocols = self._transfers([need for own in needs for need in own]), []
             for job, own in zip(part, needs):
+                key = [self.key] if encrypted(job.step) else []
+                own_transfers = transfers.part(len(own))
                 make = MAKING[job.step.op].make
-                protocols.append(make(job.step, job.piece, job.half, transfers.part(len(own)), self.number))
+                protocols.append(make(job.step, job.piece, job.half, own_transfers, self.number, *key))
             for job, share in zip(part, self._run(together(*protocols), waits(part))):
                 pieces, shares = made.setdefault((job.inference, job.step.name), ([], []))
                 pieces.append(job.piece)
@@ -173,11 +180,13 @@ def jobs_of(inference: int, number: int, step: Step, half: np.ndarray, batch: in
 
 
 def parts(jobs: list[Job], held: int) -> Iterator[list[Job]]:
-    """Jobs that go on together: as many as keep so many bytes of transfers, one at least."""
+    """Jobs that go on together: as many as keep so many bytes of transfers and of what is encrypted, one at least."""
     part: list[Job] = []
     kept = 0
     for job in jobs:
+        of_messages = encrypted(job.step)
         own = sum(need.kept_bytes for need in job.needs)
+        own += of_messages.held(job.step, job.piece) if of_messages else 0
         if part and kept + own > held:
             yield part
             part, kept = [], 0

@@ -26,6 +26,21 @@ class Piece(NamedTuple):
         return self.last - self.first
 
 
+class Encrypted(NamedTuple):
+    """What an operation multiplies under encryption, beside maps.
+
+    Attributes:
+        products: ``(step, piece)``: of polynomials, as :func:`~.maps.products` counts them.
+        held: ``(step, piece)``: bytes of messages at once, at a party.
+    """
+
+    products: Callable[[Step, Piece], int]
+    held: Callable[[Step, Piece], int]
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
 class Making(NamedTuple):
     """One operation.
 
@@ -34,9 +49,11 @@ class Making(NamedTuple):
         needs: ``(step, piece)``: oblivious transfers, in the order in which they are taken.
         words: ``(step, piece)``: what is said, turn by turn, declared.
         make: ``(step, piece, half, transfers, party)``: the protocol that returns a party's shares of a piece. half:
-            (N, elements on the wires), s at the server, B at the client.
+            (N, elements on the wires), s at the server, B at the client. Behind them the party's key of encrypted maps,
+            where something is ``encrypted``.
         joined: ``(step, batch, pieces, shares)``: shares of the step, by the names of correlations/layout.py, of those
             of all of its pieces.
+        encrypted: None: nothing.
     """
 
     units: Callable[[Step, int], tuple[int, int]]
@@ -44,6 +61,7 @@ class Making(NamedTuple):
     words: Callable[[Step, Piece], Words]
     make: Callable[..., Protocol[Shares]]
     joined: Callable[[Step, int, list[Piece], list[Shares]], Shares]
+    encrypted: Encrypted | None = None
 
     def __repr__(self) -> str:
         return brief(self)

@@ -26,6 +26,7 @@ class ServerHalf(TwoPartyHalf):
     """
 
     party: Server
+    key: maps.PublicKey
 
     def __init__(self, party: Server, model: EncryptedMaps, extension: Extension):
         super().__init__(party, "client", 0, extension)
@@ -35,7 +36,7 @@ class ServerHalf(TwoPartyHalf):
         used = widths(self.party.plan)
         public = [np.empty(words, U64) for words in maps.public_words(used)]
         self.party.links["client"].receive(SETUP, *public)
-        self._public = maps.PublicKey.of(public, used)
+        self.key = maps.PublicKey.of(public, used)
         self.setup_transfers()
 
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
@@ -51,7 +52,7 @@ class ServerHalf(TwoPartyHalf):
         sums = []
         while asked:  # what was answered is let go
             index, step, message = asked.popleft()
-            u, answer = maps.respond(step, self.model.weights[step.name], self._public, [message], batch * count)
+            u, answer = maps.respond(step, self.model.weights[step.name], self.key, [message], batch * count)
             client.send(index, *answer)
             sums.append((index, step, u))
         for index, step, u in sums:
@@ -77,7 +78,7 @@ class ServerHalf(TwoPartyHalf):
 
 def _half_units(step: Step) -> np.ndarray:
     """Half a unit of each of a step's wires, (elements of a sample) in the shape of what is sent."""
-    shifts = np.atleast_1d(step.attrs["shift"])
+    shifts = np.atleast_1d(step.attrs.get("shift", [0] * len(step.wires)))
     sizes = [math.prod(shape) for shape in step.wires]
     half = [1 << (shift - 1) if shift else 0 for shift in shifts.tolist()]
     return np.repeat(np.array(half, elements(step.attrs["wire"])), sizes).reshape(step.wire_shape)

@@ -47,6 +47,22 @@ def gated():
     return Gated()
 
 
+def attends():
+    """Scores of two private matrices, normalised by themselves, and what they weigh."""
+
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.fc = nn.Linear(64, 24), nn.Linear(24, 3)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x.flatten(2)).reshape(-1, 3, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+            return self.fc(((q @ k.transpose(2, 3)).softmax(-1) @ v).flatten(1))
+
+    torch.manual_seed(0)
+    return Attends()
+
+
 #: Sites are cut, and few transfers are made and held at once.
 IN_PIECES = Paired("in pieces", Extension(SoftSpoken(), 2**14, 2**16))
 
@@ -59,6 +75,7 @@ NETWORKS = {
     "prelu": (lambda: small(lambda: nn.PReLU(6)), 0.3, 2),
     "silu": (lambda: small(nn.SiLU), 0.0, 2),
     "gate": (gated, 0.0, 2),
+    "attention": (attends, 0.0, 2),
     "everything": (Everything, 0.5, 2),
 }
 
