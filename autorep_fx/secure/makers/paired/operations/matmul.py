@@ -7,7 +7,7 @@ With r_i = s_i - B_i of which the server has s_i and the client B_i,
 and both terms in the middle are encrypted products: of s1 with B2, and of s2 with B1, transposed (maps/matrices.py). No
 transfer. A share is off by two units of the ring at most, those of an untruncated product. What a product takes goes in
 pieces of some matrices, or some rows of one, one behind the other: while the server answers one, the client encrypts
-the next.
+the next. A unit of the step is a sample.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import numpy as np
 
 from .....text import brief
 from ....correlations.prepared import Shares
-from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
 from ....plan.ring import narrowed
-from .. import maps
+from .. import making, maps
 from ..making import Encrypted, Making
 from ..maps import matrices
-from ..transfers import Transfers
+from ..stock import Transfers
 from ..turns import Protocol, Turn, Words
 
 #: Words of both messages of a piece, more or less: 16 MB.
@@ -85,30 +84,30 @@ def _length(part: slice) -> int:
     return part.stop - part.start
 
 
-def words(step: Step, batch: int) -> Words:
-    up, down = zip(*(piece.words for piece in pieces(step, batch)))
+def words(step: Step, samples: making.Piece) -> Words:
+    up, down = zip(*(piece.words for piece in pieces(step, samples.size)))
     return list(zip((0, *down), (*up, 0)))
 
 
 def make(
-    step: Step, batch: int, half: np.ndarray, found: Transfers, party: int, index: int, stream: Stream,
+    step: Step, samples: making.Piece, half: np.ndarray, found: Transfers, party: int,
     key: maps.ClientKey | maps.PublicKey,
 ) -> Protocol[Shares]:  # fmt: skip
-    own = narrowed(half, step.width)
+    own = narrowed(half[samples.first : samples.last], step.width)
     first, second = factors(step, own)
     total = first @ second
     n, m = total.shape[-2:]
     results = total.reshape(-1, n, m)
     of_terms = (results, results.swapaxes(1, 2))
     first, second = (part.reshape(-1, *part.shape[-2:]) for part in (first, second))
-    parts = pieces(step, batch)
+    parts = pieces(step, samples.size)
     # The server's rows are those of results, the client's matrices are what they meet.
     if isinstance(key, maps.PublicKey):
         yield from _answer(parts, (first, second.swapaxes(1, 2)), key, of_terms)
     else:
         yield from _ask(parts, (second, first.swapaxes(1, 2)), key, of_terms)
     r = own if party == 0 else -own
-    return {"r": r, "product": results.reshape(batch, -1)}
+    return {"r": r, "product": results.reshape(samples.size, -1)}
 
 
 def _ask(
@@ -139,12 +138,18 @@ def _answer(
             results[piece.term][piece.groups, piece.results] -= share
 
 
-def _products(step: Step, batch: int) -> int:
-    return sum(maps.products(piece.product, 1) for piece in pieces(step, batch))
+def _joined(step: Step, batch: int, of: list[making.Piece], shares: list[Shares]) -> Shares:
+    return {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
 
 
-def _held(step: Step, batch: int) -> int:
-    return 8 * max(sum(piece.words) for piece in pieces(step, batch))
+def _products(step: Step, samples: making.Piece) -> int:
+    return sum(maps.products(piece.product, 1) for piece in pieces(step, samples.size))
 
 
-MAKING = Making(lambda step, batch: 0, words, make, Encrypted(_products, _held))
+def _held(step: Step, samples: making.Piece) -> int:
+    return 8 * max(sum(piece.words) for piece in pieces(step, samples.size))
+
+
+MAKING = Making(
+    lambda step, batch: (batch, 1), lambda step, samples: [], words, make, _joined, Encrypted(_products, _held)
+)
