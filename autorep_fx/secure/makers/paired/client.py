@@ -11,7 +11,7 @@ from ...parties.party import Party
 from ...plan.ring import U64, narrowed
 from ..walk import visited
 from . import maps
-from .half import Extension, Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf, jobs_of
 from .model import widths
 from .seeds import BLIND
 
@@ -47,7 +47,8 @@ class ClientHalf(TwoPartyHalf):
             elif step.masked:
                 wires = [narrowed(x, step.attrs["wire"]).reshape(count, batch, -1) for x in inputs]
                 halves = np.concatenate(wires, 2)
-                jobs += [Job(i, index, step, half) for i, half in enumerate(halves)]
+                for i, half in enumerate(halves):
+                    jobs += jobs_of(i, index, step, half, batch, self.extension)
             if step is not self.party.plan.output:
                 values[step.name] = blinding = _drawn(streams, index, (batch, *step.shape), step.width)
                 if step.op == "map":
@@ -62,7 +63,7 @@ class ClientHalf(TwoPartyHalf):
             hidden.append((index, maps.decrypt(step, self.key, [answer], given) - blinding))
         for index, h in hidden:  # all answers were read: nobody waits for one who waits
             server.send(index, h)
-        shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, streams)
+        shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, count)
         server.receive(READY)
         return [
             Prepared("client", batch, stream.inference, own, share)

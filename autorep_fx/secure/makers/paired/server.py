@@ -13,7 +13,7 @@ from ...parties.server import Server
 from ...plan.plan import Step
 from ...plan.ring import U64, elements
 from . import maps
-from .half import Extension, Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf, jobs_of
 from .model import EncryptedMaps, widths
 from .seeds import WIRE_MASK
 
@@ -60,15 +60,15 @@ class ServerHalf(TwoPartyHalf):
             client.receive(index, h)
             for own, part in zip(masks, (u + h).reshape(count, batch, *step.shape)):
                 own[step.name] = part
-        jobs = []
+        jobs: list[Job] = []
         for i, stream in enumerate(streams):
             for index, step in enumerate(plan.steps):
                 if step.masked:
                     shape = (batch, *step.wire_shape)
                     s = stream.elements(index, WIRE_MASK, shape, step.attrs["wire"])
-                    jobs.append(Job(i, index, step, s.reshape(batch, -1)))
+                    jobs += jobs_of(i, index, step, s.reshape(batch, -1), batch, self.extension)
                     masks[i][step.name] = s + _half_units(step)
-        shares = self.correlate(jobs, batch, streams)
+        shares = self.correlate(jobs, batch, count)
         client.send(READY)
         return [
             Prepared("server", batch, stream.inference, self.party.made_ready(own, batch), share)

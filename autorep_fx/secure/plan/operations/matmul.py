@@ -26,6 +26,7 @@ _UNITS_OF_TWO = 2.0
 def _shape(step: Step, x: Shape, y: Shape) -> Shape:
     a = step.attrs
     need((a["first"], a["second"]) == (x, y), f"multiplies {x} and {y}, and says otherwise")
+    need(step.width <= a["wire"], "is wider than its wire, whose masks are gone there alone")
     return shapes.matmul(x, y)
 
 

@@ -10,6 +10,7 @@ from observed import INPUTS, assert_independent, distance, programs, views
 
 from autorep_fx.secure.makers.paired import maps
 from autorep_fx.secure.makers.paired.client import ClientHalf
+from autorep_fx.secure.makers.paired.making import Piece
 from autorep_fx.secure.makers.paired.operations import matmul
 from autorep_fx.secure.makers.table import PAIRED
 from autorep_fx.secure.plan.plan import Step
@@ -71,7 +72,7 @@ def views_of_a_product(party, width, mask, runs=60, same=None):
     for _ in range(runs):
         key, seen = same or maps.ClientKey([width]), []
         keys = maps.PublicKey.of(key.public, [width]), key
-        sides = [matmul.make(step, 1, halves[i], None, i, 3, None, keys[i]) for i in range(2)]
+        sides = [matmul.make(step, Piece(0, 1), halves[i], None, i, keys[i]) for i in range(2)]
         sides[party] = heard(sides[party], seen)
         against(*sides)
         rows.append(np.concatenate(seen).view(np.uint8))
