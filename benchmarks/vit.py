@@ -46,7 +46,7 @@ def main() -> None:
           "| times plain fp32 | offline, ms | memory, MB | error of a score | compiled in, s |")  # fmt: skip
     print("|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     found = {}
-    for row in rows(experiment):
+    for row in rows(experiment, dealer=True):
         fp32 = plain(model, test[:1], 20)["seconds"]
         found[row["run"]] = {"accuracy": row["accuracy"], "plain_fp32": fp32, **measured(row["network"], x, test)}
         print(shown(row["run"], found[row["run"]]), flush=True)
