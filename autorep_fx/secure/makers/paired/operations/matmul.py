@@ -21,7 +21,7 @@ from .....text import brief
 from ....correlations.prepared import Shares
 from ....parties.operations.product import factors
 from ....plan.plan import Step
-from ....plan.ring import narrowed
+from ....plan.ring import matmul, narrowed
 from .. import maps
 from ..making import Encrypted, Making, Piece
 from ..maps import matrices
@@ -99,7 +99,7 @@ def make(
 ) -> Protocol[Shares]:
     first, second = (part.reshape(-1, *part.shape[-2:])[piece.first : piece.last]
                      for part in factors(step, narrowed(half, step.width)))  # fmt: skip
-    results = first @ second
+    results = matmul(first, second)
     of_terms, asked = (results, results.swapaxes(1, 2)), parts(step, piece)
     # The server's rows are those of results, the client's matrices are what they meet.
     if isinstance(key, maps.PublicKey):
