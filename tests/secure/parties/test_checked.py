@@ -219,7 +219,7 @@ def test_the_input_is_the_clients_own_choice_and_nothing_else_is(programs, x):
 
 def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypatch):
     """Those of the input, of activations, and of maps in front of others; that of a map that goes to a wire alone is in
-    no message, and nothing comes of it."""
+    no message, and the client does not have it."""
     found = set()
     for plan, numbers in map(programs, ("maps", "hybrid")):
         model = expected(plan, numbers, x)
@@ -227,9 +227,10 @@ def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypa
             if wrong.op not in ("input", "map") and not wrong.answered:
                 continue
 
-            def held(step, index, batch, stream, wrong=wrong, real=own.held):
-                buffer, mine = real(step, index, batch, stream)
-                if step.name == wrong.name:
+            def held(of, index, batch, stream, wrong=wrong, real=own.held):
+                buffer, mine = real(of, index, batch, stream)
+                assert ("blinding" in mine) == (of.steps[index].op != "output" and holds(plan, of.steps[index]))
+                if of.steps[index].name == wrong.name and "blinding" in mine:
                     mine["blinding"] = mine["blinding"] + U64(1)
                 return buffer, mine
 
@@ -242,6 +243,11 @@ def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypa
                 except CheckFailed:
                     found.add(wrong.op)
     assert found == {"input", "map", "activation"}
+
+
+def holds(plan, step):
+    """Whether the client has what a step leaves blinded: to say it, or to put it into a map."""
+    return step.op != "map" or enters_a_map(plan, step.name)
 
 
 def enters_a_map(plan, name):

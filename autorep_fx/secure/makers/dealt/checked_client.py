@@ -68,22 +68,22 @@ class CheckedClientHalf(ClientHalf):
         plan = self.party.plan.lifted
         stream = Stream(self.seed, self.inference)
         made, blindings = _Made(self.inference, {}, {}), dict[str, np.ndarray]()
-        for index, step, inputs in visited(plan, blindings):
+        for index, step, inputs in visited(plan, blindings, plan.mapped):
             if step.op == "constant":
                 blindings[step.name] = inputs[0]
                 continue
-            _, mine = held(step, index, batch, stream)
+            _, mine = held(plan, index, batch, stream)
             self._receive(step, index, batch, stream, mine, made)
             if step.op == "map":
                 h = linear.apply(step, self._weights[step.name], inputs[0], add=mine[T])
                 self.party.links["server"].send(index, h)
-            if step is not plan.output:
+            if BLINDING in mine:
                 blindings[step.name] = mine[BLINDING]
         return made
 
     def _receive(self, step: Step, index: int, batch: int, stream: Stream, mine: Shares, made: _Made) -> None:
         """What the dealer sends of a step: tags, a comparison key, or both."""
-        found, arrays = held_arrays(step, batch), []
+        found, arrays = held_arrays(self.party.plan, step, batch), []
         if is_tagged(step):
             tags = np.empty(layout.words(found), U64)
             arrays.append(tags)

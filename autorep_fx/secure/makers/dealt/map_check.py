@@ -48,14 +48,14 @@ class MapCheck:
         """Of h, from the tags (or their local parts) of what it is made of: (N,)."""
         values: dict[str, np.ndarray] = {}
         total = np.zeros(batch, U64)
-        for index, step, inputs in visited(self._plan, values):
+        for index, step, inputs in visited(self._plan, values, self._plan.mapped):
             if step.op == "constant":
                 values[step.name] = inputs[0]
                 continue
             if step.op == "map":
                 t = self._chi.weigh(index, 0, held[step.name][T].reshape(batch, -1))
                 total += t + dot(self._g[step.name], inputs[0])
-            if step is not self._plan.output:
+            if BLINDING in held.get(step.name, {}):
                 values[step.name] = held[step.name][BLINDING]
         return total
 
