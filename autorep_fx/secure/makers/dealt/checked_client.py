@@ -18,7 +18,7 @@ from ...plan import linear, wire
 from ...plan.plan import Step
 from ...plan.ring import U64
 from ..walk import visited
-from .blinded_weights import pack_lifted, pack_transposed
+from .blinded_weights import pack_folded, pack_lifted
 from .client import ClientHalf
 from .map_check import MapCheck
 from .own import held, held_arrays, is_tagged
@@ -43,7 +43,7 @@ class CheckedClientHalf(ClientHalf):
     def take_weights(self, blinded: Iterable[np.ndarray]) -> None:
         found = list(blinded)
         self._weights = pack_lifted(self.party.plan, found)
-        self._transposed: dict[str, Any] = pack_transposed(self.party.plan, found)
+        self._folded: dict[str, Any] = pack_folded(self.party.plan, found)
 
     def prepare(self, batch: int) -> Prepared:
         return self.prepare_several(batch, 1)[0]
@@ -52,12 +52,12 @@ class CheckedClientHalf(ClientHalf):
         self.party.start_counting()
         server = self.party.links["server"]
         made = [self._make(batch) for _ in range(count)]
-        if self._transposed:
+        if self._folded:
             seed = np.empty(CHALLENGE_BYTES, np.uint8)
             server.allow_a_message()  # who leaves now has failed
             server.receive(CHECK, seed)
             self.asked = True
-            check = MapCheck(self.party.plan, self._transposed, seed.tobytes())
+            check = MapCheck(self.party.plan, self._folded, seed.tobytes())
             server.send(CHECK, np.stack([check.of_made(each.tags, batch) for each in made]))
             self.asked = False
         server.receive(READY)

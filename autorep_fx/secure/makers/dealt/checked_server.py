@@ -16,7 +16,7 @@ from ...parties.check import challenge, need
 from ...plan import wire
 from ...plan.plan import Step
 from ...plan.ring import U64, elements, narrowed
-from .map_check import MapCheck
+from .map_check import ANSWERS, MapCheck
 from .own import check_key, drawn_u, draws_u, is_tagged, local, opening_masks
 from .seeds import ROOT, WIRE_MASK
 from .server import ServerHalf
@@ -53,8 +53,8 @@ class CheckedServerHalf(ServerHalf):
         client = self.party.links["client"]
         made = [self._make(batch) for _ in range(count)]
         if any(step.op == "map" for step in self.party.plan.steps):
-            answers = np.empty((count, batch), U64)
-            check = MapCheck(self.party.plan, self.model.transposed, challenge(client, answers))
+            answers = np.empty((count, batch, ANSWERS), U64)
+            check = MapCheck(self.party.plan, self.model.folded, challenge(client, answers))
             wanted = [each.key * check.of_sent(each.sent, batch) + check.of_made(each.local, batch) for each in made]
             need(answers, np.stack(wanted))
         client.send(READY)

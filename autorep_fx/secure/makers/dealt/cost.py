@@ -12,6 +12,7 @@ from ...plan import wire
 from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
+from .map_check import ANSWERS
 from .own import draws_u, held_arrays, is_tagged
 
 #: By how much dealing a comparison of the bit-sliced tree takes longer than evaluating it: three parties' masks are
@@ -25,7 +26,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
     steps = {step.name: of(step, batch, rates) for step in plan.steps}
     sent = {"server": HEADER_BYTES}  # "ready"
     if plan.checked and any(step.op == "map" for step in plan.steps):
-        sent = {"client": 8 * batch + HEADER_BYTES, "server": 2 * HEADER_BYTES + CHALLENGE_BYTES}
+        sent = {"client": 8 * ANSWERS * batch + HEADER_BYTES, "server": 2 * HEADER_BYTES + CHALLENGE_BYTES}
     for step in steps.values():
         for party, size in step.sent.items():
             sent[party] = sent.get(party, 0) + size
@@ -82,8 +83,9 @@ def _checked(plan: Plan, step: Step, batch: int, rates: Rates) -> StepOffline:
     if step.op == "map":
         u = 0 if draws_u(plan, step) else 4 * elements + HEADER_BYTES
         sent = {"client": 8 * elements + HEADER_BYTES, "dealer": sent["dealer"] + u}
-        # The client's in a ring of 64 bits, and the transposed one of a sample.
-        maps = rates.map(step.lifted, batch) + rates.map(step.lifted, 1)
+        # The client's in a ring of 64 bits; and for the check a pass over the weights, and two over h.
+        folded = 4 * math.prod(step.attrs["weight_shape"]) + 8 * ANSWERS * elements
+        maps = rates.map(step.lifted, batch) + rates.pass_over(folded)
         return StepOffline(sent, seconds + maps + rates.message + 4 * elements / rates.bytes)
     dealt, key = 8 * layout.words(layout.whole(step, batch)), 8 * layout.key_words(step, batch, checked=True)
     to_client = tags + key + HEADER_BYTES if tags or key else 0

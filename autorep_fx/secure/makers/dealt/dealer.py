@@ -39,8 +39,8 @@ def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch:
 
     Per map, with the input's blinding ``B``: ``U = A B - t - c`` for the server; per activation and output, with
     ``r = s - B``: shares and key. In a checked plan also, for the client, the tags of what it holds of a step, and no U
-    that is of the server's seed (own.py). One ring convolution a layer. It follows from the arguments alone, so an inference may be dealt anywhere; layers are
-    streamed, nothing is kept.
+    that is of the server's seed (own.py). One ring convolution a layer. It follows from the arguments alone, so an
+    inference may be dealt anywhere; layers are streamed, nothing is kept.
 
     Args:
         masks: ``A`` of every map, of :func:`~.blinded_weights.pack_masks`.

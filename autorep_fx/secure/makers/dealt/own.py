@@ -6,7 +6,7 @@ another one of the same form, from its own seed: the local part of the tags. The
 key, sends the client the tags.
 
 What blinds a map's result, c, enters a message of the client's only where another map reads it. Elsewhere the client
-does not have it: U of the map is of the server's seed, in place of c of the client's, and c follows from it at the dealer.
+does not have it: U of the map is of the server's seed, in place of c of the client's, and the dealer computes c.
 """
 
 from __future__ import annotations
