@@ -90,7 +90,7 @@ def spline(
         bits: fractional ones of the coefficients of x**2.
 
     Raises:
-        ValueError: no spline of at most 64 knots is that near.
+        ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
     f = _Wanted(kind, params, bits)
     unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
@@ -111,6 +111,10 @@ def spline(
         knots.append(at)
         pieces.append(piece)
         at = stop
+    if max(abs(c) for piece in pieces for c in piece) >= 2**63:
+        raise ValueError(
+            f"coefficients of {kind} for |x| < {limit:g} have no room in 64 bits where x has {frac_bits} fractional"
+        )
     edges = [low, *knots, high]
     found = [_deviation(f, piece, a, b, unit) for piece, a, b in zip(pieces, edges, edges[1:])]
     return Spline(np.array(knots, np.int64), np.array(pieces, np.int64).reshape(-1, 3), max(found))
