@@ -30,7 +30,7 @@ from .planner.fold_squares import unit_squares
 from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
-from .planner.planner import make_plan
+from .planner.planner import Planning
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
@@ -182,11 +182,12 @@ def compile(
             steps.done("extreme inputs are known")
 
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
+            planning = Planning(unit, reached, within, margins=margins, limits=limits, gains=known, extremes=extreme,
+                                bounded=worst, spline_error=spline_error, widths=(32,) if checked else WIDTHS,
+                                network=network, maker=maker)  # fmt: skip
+
             def planned(error: float) -> Planned:
-                plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
-                                          extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
-                                          widths=(32,) if checked else WIDTHS, network=network,
-                                          maker=maker)  # fmt: skip
+                plan, numbers = planning.made(error)
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
                 steps.done("a plan is made")
