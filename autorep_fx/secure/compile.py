@@ -181,6 +181,8 @@ def compile(
             extreme = extremes(unit, reached, within, x, margins)
             steps.done("extreme inputs are known")
 
+        coarse: set[int] = set()
+
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
             planning = Planning(unit, reached, within, margins=margins, limits=limits, gains=known, extremes=extreme,
                                 bounded=worst, spline_error=spline_error, widths=(32,) if checked else WIDTHS,
@@ -193,7 +195,7 @@ def compile(
                 steps.done("a plan is made")
                 return plan, numbers
 
-            return precise(planned, look, max_error, precision, missing)
+            return precise(planned, look, max_error, precision, missing, coarse)
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0
