@@ -42,7 +42,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "inspect 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --network wan "
                      "--html report.html")  # fmt: skip
     _add_model(parser)
-    parser.add_argument("--examples", type=Path, help=".npy array (N, ...) of inputs, for distributions and shapes")
+    _add_inputs(parser, "--examples", "inputs, for distributions and shapes", required=False)
     parser.add_argument("--network", help="loopback, lan or wan: what each layer costs there (needs --examples)")
     _add_dealer(parser, "plan for runs with one, or for client and server alone")
     parser.add_argument("--budgets", action="store_true", help="with --html: what others would cost, with a slider")
@@ -55,7 +55,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "transform 'resnet_cifar(20)' --weights net.pt --calibration x.npy --relu-budget 3768 "
                      "--out net.safetensors")  # fmt: skip
     _add_model(parser)
-    parser.add_argument("--calibration", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
+    _add_inputs(parser, "--calibration", "typical inputs")
     parser.add_argument("--labels", type=Path, help=".npy array (N,) of their classes, or with --loss of targets")
     add_flags(parser, TransformSettings, without=("progress",))
     parser.add_argument("--out", type=Path, required=True, help="file for the hybrid network")
@@ -65,7 +65,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "compile 'resnet_cifar(20)' --weights net.safetensors --examples x.npy --out dir\n"
                      f"  {_PYTHON} compile net.onnx --examples x.npy --out dir")  # fmt: skip
     _add_model(parser)
-    parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of typical inputs")
+    _add_inputs(parser, "--examples", "typical inputs")
     parser.add_argument("--network", default="wan", help="what the plan is made for: loopback, lan or wan")
     _add_dealer(parser, "plan for runs with one, or for client and server alone")
     parser.add_argument("--checked", action="store_true",
@@ -92,8 +92,8 @@ def add_parsers(commands: _SubParsersAction) -> None:
     parser = _parser(commands, "monitor", monitor_model, "whether data are still what polynomials were fitted to",
                      "monitor 'resnet_cifar(20)' --weights net.safetensors --examples now.npy")  # fmt: skip
     _add_model(parser)
-    parser.add_argument("--examples", type=Path, required=True, help=".npy array (N, ...) of inputs as they come now")
-    parser.add_argument("--reference", type=Path, help=".npy array of inputs as they were")
+    _add_inputs(parser, "--examples", "inputs as they come now")
+    _add_inputs(parser, "--reference", "inputs as they were", required=False)
     _add_json(parser)
 
     parser = _parser(commands, "publish", publish_program, "the public part of a program, for clients and dealer",
@@ -105,7 +105,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
 def inspect_model(args: Namespace) -> int:
     if args.budgets and (args.html is None or args.examples is None):
         raise ValueError("--budgets needs --html, to show them on, and --examples")
-    x = None if args.examples is None else read_tensor(args.examples)
+    x = None if args.examples is None else _inputs(args.examples)
     network = _network(args, x, random=True)
     report = inspect(network, x, network=args.network, dealer=args.dealer)
     if args.html is not None:
@@ -118,9 +118,10 @@ def inspect_model(args: Namespace) -> int:
 
 def transform_model(args: Namespace) -> int:
     settings = TransformSettings(**given(args, TransformSettings.names()))
-    x = read_tensor(args.calibration)
+    x = _inputs(args.calibration)
+    samples = x if isinstance(x, tuple) else (x,)
     labels = None if args.labels is None else _targets(args.labels, classes=settings.loss is None)
-    gm = transform(_network(args, x), calibration=x if labels is None else (x, labels), settings=settings)
+    gm = transform(_network(args, x), calibration=x if labels is None else (*samples, labels), settings=settings)
     save(gm, args.out)
     report = inspect(gm)
     print(json.dumps(report.to_dict()) if args.json else report)
@@ -130,10 +131,11 @@ def transform_model(args: Namespace) -> int:
 def compile_model(args: Namespace) -> int:
     labels = [] if args.labels is None else _text(args.labels).splitlines()
     pictures = Pictures(args.size, args.mean, args.std, labels)
-    x = read_tensor(args.examples)
+    x = _inputs(args.examples)
     network = _network(args, x)
     if not _is_hybrid(network):
-        network = transform(network, example_inputs=x[:1])
+        one = x[:1] if isinstance(x, Tensor) else tuple(part[:1] for part in x)
+        network = transform(network, example_inputs=one)
     program = compile(network, x, network=args.network, dealer=args.dealer, checked=args.checked,
                       clamp=args.clamp)  # fmt: skip
     program.save(args.out)
@@ -152,13 +154,13 @@ def cost_of_program(args: Namespace) -> int:
 
 
 def monitor_model(args: Namespace) -> int:
-    x = read_tensor(args.examples)
+    x = _inputs(args.examples)
     network = _network(args, x)
     if not _is_hybrid(network):
         raise ValueError(
             f"{args.weights or args.model} has no polynomials; give a file of autorep_fx.save, or of transform --out"
         )
-    reference = None if args.reference is None else read_tensor(args.reference)
+    reference = None if args.reference is None else _inputs(args.reference)
     drift = monitor(network, x, reference=reference)
     print(json.dumps(drift.to_dict()) if args.json else drift)
     return 0
@@ -183,6 +185,11 @@ def _parser(
 def _add_model(parser: ArgumentParser) -> None:
     parser.add_argument("model", help=_MODEL)
     parser.add_argument("--weights", type=Path, help="of autorep_fx.save, or a state_dict")
+
+
+def _add_inputs(parser: ArgumentParser, name: str, what: str, required: bool = True) -> None:
+    parser.add_argument(name, type=Path, action="append", required=required, metavar="FILE",
+                        help=f".npy array (N, ...) of {what}; of a model of several inputs once for each")  # fmt: skip
 
 
 def _add_json(parser: ArgumentParser) -> None:
@@ -210,13 +217,20 @@ def _targets(path: Path, classes: bool) -> Tensor:
     return found.float()
 
 
-def _network(args: Namespace, x: Tensor | None, random: bool = False) -> nn.Module:
+def _inputs(paths: list[Path]) -> Tensor | tuple[Tensor, ...]:
+    """A batch, of a model of several inputs one for each."""
+    parts = tuple(read_tensor(path) for path in paths)
+    return parts if len(parts) > 1 else parts[0]
+
+
+def _network(args: Namespace, x: Tensor | tuple[Tensor, ...] | None, random: bool = False) -> nn.Module:
     """The model with its weights: a hybrid network, if the file is one's.
 
     x: inputs like those that it is for, whose shape an ONNX file may leave open. random: whether it may have none.
     """
     of_file = args.model.endswith(".onnx")
-    model = from_onnx(args.model, input_shapes=None if x is None else x.shape) if of_file else _model(args.model)
+    shapes = x.shape if isinstance(x, Tensor) else None if x is None else [part.shape for part in x]
+    model = from_onnx(args.model, input_shapes=shapes) if of_file else _model(args.model)
     if args.weights is None:
         if not (of_file or random):
             raise ValueError("--weights is needed, a file of autorep_fx.save or a state_dict")

@@ -5,7 +5,8 @@
 The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
 WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows
 that the file of ``--json`` has already stay in it. ``--html`` writes the report of one of them (``--run``), with what
-other budgets would cost and what all of these reached.
+other budgets would cost and what all of these reached. ``--no-dealer``: the same for two parties alone, of the runs
+whose limits are theirs (``search --no-dealer``) and of those under a count.
 """
 
 from __future__ import annotations
@@ -27,48 +28,62 @@ FAR = 0.1  # of the best accuracy
 CURVES = {"original": "all ReLUs", "one_shot": "one-shot budget", "snl": "SNL", "autorep": "AutoReP",
           "one_shot_limit": "one-shot, three forms", "autorep_limit": "three forms"}  # fmt: skip
 AXES = {"wan_ms": "milliseconds on the WAN", "lan_ms": "milliseconds on the LAN", "offline_mb": "megabytes offline"}
+ALONE = {"wan_ms": "milliseconds online, on the WAN", "wan_offline_s": "seconds offline, on the WAN",
+         "offline_mb": "megabytes offline, on the WAN"}  # fmt: skip
 
 
 def curve(outcome: dict) -> str:
     return outcome["method"] if outcome["relu_budget"] is not None else f"{outcome['method']}_limit"
 
 
-def rows(experiment: Experiment) -> list[dict]:
-    """What each network reached, and where it is; the original first."""
+def rows(experiment: Experiment, dealer: bool) -> list[dict]:
+    """What each network reached, and where it is; the original first. dealer: whose prices its limits were in."""
     original, accuracy = experiment.original()
     found = [{"curve": "original", "run": "original", "accuracy": accuracy, "relus": ar.relu_count(original),
               "network": original}]  # fmt: skip
     for path in sorted(experiment.folder.glob("*/outcome.json")):
         outcome = json.loads(path.read_text())
+        if outcome["relu_budget"] is None and outcome["options"].get("dealer", True) != dealer:
+            continue
         network = ar.load(experiment.untrained(), path.parent / "hybrid.safetensors").eval()
         found.append({"curve": curve(outcome), "run": path.parent.name, "accuracy": outcome["accuracy"],
                       "relus": outcome["relus"], "network": network})  # fmt: skip
     return found
 
 
-def cost(row: dict, x: torch.Tensor) -> dict[str, ar.SecureProgram]:
+def cost(row: dict, x: torch.Tensor, dealer: bool) -> dict[str, ar.SecureProgram]:
     """Adds what its plans predict; the programs, by shape."""
-    programs = {shape: ar.compile(row["network"], x, network=shape) for shape in SHAPES}
+    programs = {shape: ar.compile(row["network"], x, network=shape, dealer=dealer) for shape in SHAPES}
     for shape, program in programs.items():
-        found = program.cost(shape)
+        found = program.cost(shape, dealer=dealer)
         row |= {f"{shape}_ms": 1e3 * found.online_seconds, f"{shape}_rounds": found.rounds,
                 f"{shape}_online_mb": sum(found.online.values()) / 1e6,
-                f"{shape}_offline_mb": sum(found.offline.values()) / 1e6}  # fmt: skip
+                f"{shape}_offline_mb": sum(found.offline.values()) / 1e6,
+                f"{shape}_offline_s": found.offline_seconds}  # fmt: skip
     row["offline_mb"] = row["wan_offline_mb"]
     row["lines"] = sum(site.lines for site in ar.sites(row["network"]).values())
     return programs
 
 
-def measure(row: dict, programs: dict[str, ar.SecureProgram], x: torch.Tensor) -> None:
-    """Adds measured milliseconds, and how many classes are those of the float network."""
+def measure(row: dict, programs: dict[str, ar.SecureProgram], x: torch.Tensor, dealer: bool) -> None:
+    """Adds measured milliseconds of both phases, and how many classes are those of the float network."""
     for shape, program in programs.items():
-        with program.session(network=shape) as session:
+        with program.session(network=shape, dealer=dealer) as session:
             session.run(x[:1])
-            seconds = [session.run(x[i : i + 1]).stats.online.seconds for i in range(REPEATS)]
-        row[f"{shape}_measured_ms"] = 1e3 * statistics.median(seconds)
+            stats = [session.run(x[i : i + 1]).stats for i in range(REPEATS)]
+        row[f"{shape}_measured_ms"] = 1e3 * statistics.median(s.online.seconds for s in stats)
+        row[f"{shape}_measured_offline_s"] = statistics.median(s.offline.seconds for s in stats)
     with torch.no_grad():
         expected = row["network"](x[:AGREE]).argmax(1)
-    row["same_class"] = float((programs["lan"].run(x[:AGREE]).output.argmax(1) == expected).double().mean())
+    row["same_class"] = float((agreed(programs["lan"], x, dealer).argmax(1) == expected).double().mean())
+
+
+def agreed(program: ar.SecureProgram, x: torch.Tensor, dealer: bool) -> torch.Tensor:
+    """Private outputs; without a dealer a few images at a time, for what two parties prepare takes memory."""
+    if dealer:
+        return program.run(x[:AGREE]).output
+    with program.session(dealer=False) as session:
+        return torch.cat([session.run(part).output for part in x[:AGREE].split(10)])
 
 
 def chosen(found: list[dict], count: int) -> list[dict]:
@@ -88,13 +103,20 @@ def merged(found: list[dict], path: Path) -> list[dict]:
     return found + [row for row in earlier if row["run"] not in {r["run"] for r in found}]
 
 
-def table(found: list[dict]) -> str:
-    head = ("", "run", "accuracy", "ReLUs", "lines", "rounds", "WAN, ms", "measured", "LAN, ms", "measured",
-            "offline, MB", "same class")  # fmt: skip
+def table(found: list[dict], dealer: bool) -> str:
+    head = ["", "run", "accuracy", "ReLUs", "lines", "rounds", "WAN, ms", "measured", "LAN, ms", "measured",
+            "offline, MB", "same class"]  # fmt: skip
+    if not dealer:
+        head[-1:-1] = ["offline on the WAN, s", "measured", "offline on the LAN, MB", "s", "measured"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in sorted(found, key=lambda r: (list(CURVES).index(r["curve"]), -r["relus"])):
         measured = [f"{row[key]:,.4g}" if key in row else "" for key in ("wan_measured_ms", "lan_measured_ms")]
         same = f"{row['same_class']:.1%}" if "same_class" in row else ""
+        if not dealer:
+            taken = [f"{row[key]:.3g}" if key in row else ""
+                     for key in ("wan_offline_s", "wan_measured_offline_s", "lan_offline_mb", "lan_offline_s",
+                                 "lan_measured_offline_s")]  # fmt: skip
+            same = " | ".join([*taken, same])
         lines.append(f"| {CURVES[row['curve']]} | {row['run']} | {row['accuracy']:.2%} | {row['relus']:,} | "
                      f"{row['lines']:,} | {row['wan_rounds']} | {row['wan_ms']:,.4g} | {measured[0]} | "
                      f"{row['lan_ms']:,.4g} | {measured[1]} | {row['offline_mb']:,.3g} | {same} |")  # fmt: skip
@@ -112,11 +134,11 @@ def page(found: list[dict], run: str, experiment: Experiment, path: Path) -> Non
     ar.inspect(network, labelled[0], network=SHAPES[0]).to_html(path, title=title, plan=plan)
 
 
-def plot(found: list[dict], path: Path, title: str) -> None:
+def plot(found: list[dict], path: Path, title: str, axes_of: dict[str, str]) -> None:
     """Without those that are far below all others."""
     found = [row for row in found if row["accuracy"] > max(r["accuracy"] for r in found) - FAR]
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), AXES.items()):
+    for axes, (key, label) in zip(figure.subplots(1, 3, sharey=True), axes_of.items()):
         for name, text in CURVES.items():
             points = sorted((r[key], 100 * r["accuracy"]) for r in found if r["curve"] == name)
             if points:
@@ -138,6 +160,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="the folder of the runs; out/NAME of the recipe by default")
     parser.add_argument("--measure", type=int, default=0, help="points of each curve that are run privately")
+    parser.add_argument("--no-dealer", dest="dealer", action="store_false", help="two parties and nobody else")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--html", type=Path)
@@ -146,12 +169,12 @@ def main() -> None:
     recipe = Recipe.read(args.config)
     experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
     x, test = experiment.train.normalized(slice(EXAMPLES)), experiment.test.normalized(slice(AGREE))
-    found = rows(experiment)
-    programs = {row["run"]: cost(row, x) for row in found}
+    found = rows(experiment, args.dealer)
+    programs = {row["run"]: cost(row, x, args.dealer) for row in found}
     if args.measure:
         torch.set_num_threads(1)
         for row in chosen(found, args.measure):
-            measure(row, programs[row["run"]], test)
+            measure(row, programs[row["run"]], test, args.dealer)
             print(row["run"], {key: value for key, value in row.items() if key != "network"}, flush=True)
     if args.html:
         page(found, args.run, experiment, args.html)
@@ -160,9 +183,9 @@ def main() -> None:
     if args.json:
         found = merged(found, args.json)
         args.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(table(found))
+    print(table(found, args.dealer))
     if args.plot:
-        plot(found, args.plot, recipe.name)
+        plot(found, args.plot, recipe.name, AXES if args.dealer else ALONE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Commands on a model, from weights to a program's cost; each mistake is one line that says what it is."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -16,6 +17,18 @@ from autorep_fx.secure.planner.clamp import is_clamped
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "resnet_cifar(8, 10, 1)"
+PAIR = """\
+import torch
+
+
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(3, 4), torch.nn.Linear(2, 4)
+
+    def forward(self, left, right):
+        return torch.relu(self.a(left) + self.b(right))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +103,26 @@ def test_a_program_is_checked_and_clips_where_that_is_said(tmp_path, capsys, mon
             tmp_path / "tiny.npy", "--out", tmp_path / "program", *flags)  # fmt: skip
         program = ar.SecureProgram.load(tmp_path / "program")
         assert program.checked == checked and is_clamped(program.native[0]) == clamped
+
+
+def test_of_a_model_of_several_inputs_examples_are_given_once_for_each(tmp_path, capsys, monkeypatch):
+    (tmp_path / "pair_network.py").write_text(PAIR)
+    monkeypatch.syspath_prepend(tmp_path)
+    model, left, right = "pair_network:Pair", torch.randn(20, 3), torch.randn(20, 2)
+    for name, x in {"left": left, "right": right, "y": torch.arange(20) % 4}.items():
+        np.save(tmp_path / f"{name}.npy", x.numpy())
+    torch.save(importlib.import_module("pair_network").Pair().state_dict(), tmp_path / "net.pt")
+    both = ["--examples", tmp_path / "left.npy", "--examples", tmp_path / "right.npy"]
+    weights = ["--weights", tmp_path / "net.pt"]
+    assert "4 ReLUs" in run(capsys, "inspect", model, *weights, *both, "--network", "wan")
+    run(capsys, "compile", model, *weights, *both, "--out", tmp_path / "program")
+    assert ar.SecureProgram.load(tmp_path / "program").run(left[:2], right[:2]).output.shape == (2, 4)
+    run(capsys, "transform", model, *weights, "--calibration", tmp_path / "left.npy", "--calibration",
+        tmp_path / "right.npy", "--labels", tmp_path / "y.npy", "--relu-budget", 2, "--out",
+        tmp_path / "hybrid.safetensors")  # fmt: skip
+    run(capsys, "monitor", model, "--weights", tmp_path / "hybrid.safetensors", *both)
+    assert main([*map(str, ["compile", model, *weights, *both[:2], "--out", tmp_path / "none"])]) == 2
+    assert "the model takes 2 inputs" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(files, tmp_path, capsys):

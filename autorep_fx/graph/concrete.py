@@ -141,8 +141,9 @@ class Values:
     The generators are left as they were: what a model itself draws while it is traced is refused, this is none of it.
     """
 
-    def __init__(self, twin: nn.Module, x: Batch):
+    def __init__(self, twin: nn.Module, x: Batch, traced: nn.Module):
         self.twin, self.x = twin, parts_of(x)
+        self.traced = traced  # gets constants that forward() makes
         self.found: dict[fx.Node, Any] = {}
         self.running = False  # what is called now is no part of the trace
         self.looked_at: dict[str, Tensor] = {}  # buffers that a path depends on, as they are
@@ -219,7 +220,7 @@ class Values:
         return self.found[node] if node in self.found else self._run(node)
 
     def _attribute(self, path: str) -> Any:
-        value: Any = self.twin
+        value: Any = self.twin if hasattr(self.twin, path.partition(".")[0]) else self.traced
         for part in path.split("."):
             value = getattr(value, part)
         return value

@@ -6,7 +6,7 @@ import copy
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from keyword import iskeyword
 from typing import Any
 
@@ -31,6 +31,7 @@ from .recorded import Recorded
 from .scopes import scope_of, unique_target
 from .several import Batch, batch_of, parts_of
 from .targets import path_of
+from .transformers import is_container, straight
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 
@@ -107,11 +108,13 @@ class _Tracer(fx.Tracer):
             default = () if p.default is p.empty else (p.default,)
             annotation = None if p.annotation is p.empty else p.annotation
             args.append(self.create_proxy("placeholder", p.name, default, {}, type_expr=annotation))
-        return called_with(root_fn, parameters), args
+        return called_with(straight(root_fn), parameters), args
 
     def is_leaf_module(self, m: nn.Module, qualname: str) -> bool:
         if isinstance(m, Leaf):
             return True
+        if is_container(m):
+            return False
         # torch.nn.utils.parametrize makes a class of its own, in torch.nn, for a module of any class.
         plain = parametrize.type_before_parametrizations(m).__module__.startswith(("torch.nn", "torch.ao.nn"))
         return plain and super().is_leaf_module(m, qualname)
@@ -126,6 +129,8 @@ class _Tracer(fx.Tracer):
         if "forward" in vars(m) or not self.is_leaf_module(m, path):
             refuse_attached(m, path)
         before = GlobalGenerators()
+        if is_container(m):
+            forward = partial(straight(type(m).forward), m)
         result = super().call_module(m, forward, args, kwargs)
         if self.drew is None and before.used():
             self.drew = described(m, path)
@@ -294,7 +299,7 @@ def _as_outside(model: nn.Module) -> Iterator[None]:
 
 def _trace_in_mode(model: nn.Module, training: bool, x: Batch | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
-    values = None if x is None else Values(copy.deepcopy(model), x)
+    values = None if x is None else Values(copy.deepcopy(model), x, model)
     tracer, before = _Tracer(functions, values), GlobalGenerators()
     try:
         with (

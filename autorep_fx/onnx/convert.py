@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 #: One shape, for a file of one input, or one for each by its name; the batch first.
-Shapes = Sequence[int] | Mapping[str, Sequence[int]]
+Shapes = Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
 
 #: How far the samples of a batch may be from the same samples alone, of the largest output.
 _SAME = 1e-3
@@ -36,8 +36,9 @@ def from_onnx(path: str | PathLike, *, input_shapes: Shapes | None = None) -> fx
 
     Args:
         path: of the file; weights that it keeps in others must lie beside it.
-        input_shapes: ``(1, 3, 48, 192)``, or ``{"x": (1, 3, 48, 192)}`` for several inputs, where the file leaves sizes
-            open; the first is the batch and does not count. The result may hold for these alone.
+        input_shapes: ``(1, 3, 48, 192)``, where the file leaves sizes open; the first is the batch and does not count.
+            Of several inputs ``{"x": (1, 3, 48, 192)}``, or a list of all in the file's order. The result may hold
+            for these alone.
 
     Raises:
         FileNotFoundError: there is no such file, or none of those with its weights.
@@ -82,9 +83,13 @@ def _asked(path: Path, inputs: list[ValueInfoProto], given: Shapes | None) -> li
     """Name, shape in the file and shape given, of each input."""
     names = [value.name for value in inputs]
     if given is not None and not isinstance(given, Mapping):
-        if len(inputs) > 1:
-            raise ValueError(f"{path} has several inputs; give input_shapes as {{name: shape}} of {', '.join(names)}")
-        given = {names[0]: given}
+        listed: list[Any] = [*given] if all(isinstance(shape, Sequence) for shape in given) else [given]
+        if len(listed) != len(names):
+            raise ValueError(
+                f"{path} has {len(names)} inputs, and input_shapes {len(listed)}; give them as {{name: shape}} of "
+                f"{', '.join(names)}"
+            )
+        given = dict(zip(names, listed))
     if unknown := [name for name in given or {} if name not in names]:
         raise ValueError(f"{path} has no input {unknown[0]!r}; its inputs: {', '.join(names)}")
     return [(value.name, _sizes(value), (given or {}).get(value.name)) for value in inputs]

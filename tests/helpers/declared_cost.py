@@ -48,6 +48,12 @@ def _beaver(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tup
     return 1, 8 * (elements + sizes["weight" if "weight" in sizes else "scale"])
 
 
+def _matmul(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tuple[int, int]:
+    *front, rows, columns = step.shape
+    terms = elements // (batch * prod(front) * rows)
+    return 1, 8 * (elements + batch * prod(front) * terms * columns)
+
+
 def _max_pool2d(step: Step, batch: int, elements: int, sizes: dict[str, int]) -> tuple[int, int]:
     outputs, left = batch * prod(step.shape), prod(step.attrs["kernel"])
     levels = (left - 1).bit_length()
@@ -81,6 +87,7 @@ _COSTS: dict[str, Callable[..., tuple[int, int]]] = {
     "linear": _beaver,
     "affine": _beaver,
     "mul": lambda step, batch, elements, sizes: (1, 2 * 8 * batch * prod(step.shape)),
+    "matmul": _matmul,
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
 }
@@ -105,6 +112,8 @@ def _sent(need: Need, batch: int) -> tuple[int, int]:
     if need.op == "compare":
         planes = len(carry.OPERANDS) * sum(carry.groups(need.attrs["bits"] - 1)) + 1
         words = n + planes * -(-n // 64)
+    elif need.op == "matmul":
+        words = batch * (prod(need.attrs["first"]) + prod(need.attrs["second"]))
     else:
         words = {"square": 1, "multiply": 2}[need.op] * n
     return 8 * words, 8 * words

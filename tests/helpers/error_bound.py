@@ -169,7 +169,7 @@ BOUNDS: dict[str, Callable[..., Tensor]] = {
     "avg_pool2d": lambda step, secrets, unit, x: tensor_ops.sum_pool2d(step, x[1]) / step.attrs["divisor"] + unit,
     "mean": lambda step, secrets, unit, x: tensor_ops.sum_over(step, x[1]) / tensor_ops.summed(step, x[1]) + unit,
     "sum": lambda step, secrets, unit, x: tensor_ops.sum_over(step, x[1]),
-    "matmul": lambda step, secrets, unit, x, y: x[0].abs() @ y[1] + x[1] @ (y[0].abs() + y[1]),
+    "matmul": lambda step, secrets, unit, x, y: x[0].abs() @ y[1] + x[1] @ (y[0].abs() + y[1]) + unit,
     "max_pool2d": lambda step, secrets, unit, x: tensor_ops.windows(step, x[1], 0.0).amax(0),
     "hybrid": _hybrid,
     **{op: (lambda step, secrets, unit, *inputs, _move=move: _move(step, *(bound for _, bound in inputs)))

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from autorep_fx.secure.makers.paired.transfers import Pair, Received, Sent, Transfers
+from autorep_fx.secure.makers.paired.stock import Need, Transfers
+from autorep_fx.secure.makers.paired.transfers import Pair, Received, Sent
 
 #: Of the hash.
 KEY = bytes(range(16))
 
 
-def ideal(n: int, rng: np.random.Generator) -> tuple[Transfers, Transfers]:
-    """n transfers each way, at the server and at the client."""
-    halves = []
+def ideal(needs: list[Need], rng: np.random.Generator) -> tuple[Transfers, Transfers]:
+    """Transfers each way, at the server and at the client; they come in two parts, as an extension's may."""
+    halves, n = [], sum(need.n for need in needs)
     for _ in range(2):
         delta = rng.integers(0, 2**64, 2, np.uint64) | np.array([1, 0], np.uint64)
         q, choices = (rng.integers(0, 2**64, shape, np.uint64) for shape in ((n, 2), n // 64))
         chosen = np.unpackbits(choices.view(np.uint8), bitorder="little").astype(np.uint64)
         halves.append((Sent(q.copy(), delta, KEY, 0), Received(q ^ delta * chosen[:, None], choices, KEY, 0)))
     (to_client, at_client), (to_server, at_server) = halves
-    return Transfers(Pair(to_client, at_server)), Transfers(Pair(to_server, at_client))
+    found = Transfers(needs, 0), Transfers(needs, 1)
+    for transfers, pair in zip(found, (Pair(to_client, at_server), Pair(to_server, at_client))):
+        for start, stop in ((0, n // 128 * 64), (n // 128 * 64, n)):
+            transfers.fill(pair.part(start, stop))
+    return found
 
 
 def against(server, client) -> tuple[object, object, list[tuple[int, int]]]:

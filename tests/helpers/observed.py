@@ -46,12 +46,35 @@ def network(seed, fraction, degree=2):
     return compiled(model, x, replaced)
 
 
+class Attends(nn.Module):
+    """Products of two private matrices, of rows of an image: scores, and what they weigh."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(16, 4), nn.Linear(16, 4), nn.Linear(12, 3)
+
+    def forward(self, x):
+        x = x.flatten(2)
+        scores = self.first(x) @ self.second(x).transpose(1, 2)
+        return self.last((scores @ self.second(x)).flatten(1))
+
+
+def attends(seed):
+    torch.manual_seed(seed)
+    return compiled(Attends(), images(2, size=4))
+
+
 def programs(fraction, comparison, degree=2, **options):
     """Two networks that differ in every private number and in nothing public. options: of make_plan."""
-    one, other = network(1, fraction, degree), network(2, fraction, degree)
+    return alike([network(seed, fraction, degree) for seed in (1, 2)], comparison, **options)
+
+
+def alike(both, comparison, **options):
+    """The plan and the numbers of two programs that differ in private numbers alone."""
+    one, other = both
     reach = {name: np.maximum(one.reach[name], other.reach[name]) for name in one.reach}
     within = InputRange.given(-8, 8, one.public.input_shape[0])
-    found = [make_plan(*unit_squares(p, reach), within, **options) for p in (one, other)]
+    found = [make_plan(*unit_squares(p, reach), within, **options) for p in both]
     plan = found[0][0].with_comparison(comparison)
     assert plan.digest() == found[1][0].with_comparison(comparison).digest()
     return plan, [numbers for _, numbers in found]

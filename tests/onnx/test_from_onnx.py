@@ -356,11 +356,12 @@ def test_a_bias_that_is_added_belongs_to_its_layer(tmp_path):
 def test_several_inputs_are_arguments_in_their_order(tmp_path):
     nodes = [helper.make_node("Sub", ["left", "right"], ["y"])]
     path = written(tmp_path / "net.onnx", nodes, {"left": ["n", 3], "right": ["n", "k"]}, {"y": None})
-    with pytest.raises(ValueError, match="several inputs; give input_shapes as {name: shape} of left, right"):
+    with pytest.raises(ValueError, match="2 inputs, and input_shapes 1; give them as {name: shape} of left, right"):
         ar.from_onnx(path, input_shapes=(1, 3))
-    net = ar.from_onnx(path, input_shapes={"right": (1, 3)})
     a, b = torch.randn(2, 2, 3)
-    assert torch.equal(net(a, b), a - b)
+    for shapes in ({"right": (1, 3)}, [(1, 3), (1, 3)]):
+        net = ar.from_onnx(path, input_shapes=shapes)
+        assert torch.equal(net(a, b), a - b)
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,11 @@ from networks import Attends
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.secure.plan.simulate import simulate
+from autorep_fx.models import vit
+from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.makers.paired.table import MAKING
+from autorep_fx.secure.makers.table import PAIRED
+from autorep_fx.secure.plan.simulate import expected, simulate
 
 #: Of the outputs' spread: what is asked of compile, and what the largest error of all outputs may be.
 PRECISION, LARGEST = 0.004, 0.05
@@ -33,13 +37,16 @@ def compiled(model, x, **options):
 
 
 def check(model, x, **options):
-    program = compiled(model, x, precision=PRECISION, **options)
-    found = program.run(x[:3])
+    held(compiled(model, x, precision=PRECISION, **options), model, x)
+
+
+def held(program, model, x, **options):
+    """A run that is near the model, and what it was declared to cost."""
+    found, cost = program.run(x[:3], **options), program.cost(batch=3, **options)
     near(found.output, model, x[:3])
-    cost = program.cost(batch=3)
     assert found.stats.online.bytes_sent == cost.online
     assert found.stats.online.rounds == cost.rounds
-    return program
+    return found, cost
 
 
 def near(found, model, x):
@@ -111,13 +118,25 @@ def test_deviations_of_four_octaves_are_normalised_alike():
     check(nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 5)), x)
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
-def test_a_block_of_a_transformer_is_private(comparison):
+@pytest.fixture(scope="module")
+def block():
+    """A block of a transformer: its program, itself, and inputs."""
     torch.manual_seed(4)
     x = torch.randn(32, 6, 8)
     model = Attends()
-    program = check(model, x)
-    near(program.run(x[:2], comparison=comparison).output, model, x[:2])
+    return compiled(model, x, precision=PRECISION), model, x
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+def test_a_block_of_a_transformer_is_private(block, comparison):
+    program, model, x = block
+    held(program, model, x, comparison=comparison)
+
+
+def test_a_block_of_a_transformer_is_private_without_a_dealer(block):
+    program, model, x = block
+    found, cost = held(program, model, x, dealer=False)
+    assert found.stats.offline.bytes_sent == cost.offline
 
 
 ATTENTION = {
@@ -141,6 +160,15 @@ ATTENTION = {
 def test_products_of_two_private_matrices_are_private(function):
     torch.manual_seed(5)
     check(Fn(lambda x: function(x) + 0), torch.randn(32, 6, 8))
+
+
+@pytest.mark.parametrize("seen", [None, torch.ones(6, 6).tril() > 0], ids=["all", "masked"])
+def test_attention_to_few_tokens_takes_the_largest_score_of_each_row_off(seen):
+    torch.manual_seed(12)
+    x, model = torch.randn(32, 6, 8), Fn(lambda x: F.scaled_dot_product_attention(4 * x, x, x, attn_mask=seen) + 0)
+    program = compiled(model, x, precision=PRECISION)
+    assert "max_pool2d" in {step.op for step in program.steps}
+    held(program, model, x)
 
 
 def test_a_table_of_positions_and_a_token_of_the_class_are_the_server_s():
@@ -169,10 +197,40 @@ def test_a_run_is_the_fixed_point_model_but_for_its_roundings():
     assert np.abs(found - exact[0]).max() < 4 * apart
 
 
-def test_without_a_dealer_it_is_said_what_is_missing():
+def test_a_vision_transformer_is_private_with_a_budget_on_its_gelus():
+    torch.manual_seed(11)
+    x = torch.randn(32, 1, 8, 8)
+    gm = ar.transform(vit(8, 4, 8, 1, 2, 2, 1).eval(), calibration=x, relu_budget=12)
+    assert [(site.kept, site.total) for site in ar.sites(gm).values()] == [(12, 128)]
+    program = compiled(gm, x, precision=0.1, max_error=1.0)
+    exact = [simulate(program.plan(), program.numbers, x[:4].double().numpy(), rng=np.random.default_rng(seed))
+             for seed in range(2)]  # fmt: skip
+    found = program.run(x[:4]).output
+    assert np.abs(found.numpy() - exact[0]).max() < 4 * np.abs(exact[0] - exact[1]).max()
+    with torch.no_grad():
+        assert (found - gm(x[:4])).square().mean().sqrt() < 2 * 0.1 * gm(x).std()
+
+
+WITHOUT = ["einsum of heads", "a product that is summed", "softmax by its dim"]
+
+
+@pytest.mark.parametrize("function", [ATTENTION[name] for name in WITHOUT], ids=WITHOUT)
+def test_products_of_two_private_matrices_are_private_without_a_dealer(function):
+    torch.manual_seed(5)
+    x, model = torch.randn(32, 6, 8), Fn(lambda x: function(x) + 0)
+    program = compiled(model, x, precision=PRECISION)
+    plan, values = program.plan().with_comparison("gmw"), x[:3].double().numpy()
+    found = run(plan, program.numbers, values, maker=PAIRED)[0].output
+    near(torch.from_numpy(found).float(), model, x[:3])
+    bound = expected(plan, program.numbers, values, nearest=True)
+    assert (np.abs(found - bound.output) <= bound.bound).all()
+
+
+def test_an_operation_that_two_do_not_make_is_an_error_that_names_it(monkeypatch):
     torch.manual_seed(8)
     program = compiled(Fn(lambda x: x @ x.transpose(1, 2) + 0), torch.randn(8, 4, 4))
-    with pytest.raises(ValueError, match="multiplies two private matrices.*dealer=True"):
+    monkeypatch.delitem(MAKING, "matmul")
+    with pytest.raises(ValueError, match="'matmul' is a matmul, and nobody .*dealer=True"):
         program.run(torch.randn(1, 4, 4), dealer=False)
 
 

@@ -85,6 +85,9 @@ class BeaverShares(Shares):
     def multiply(self, step: Step, role: str, x: Tensor, y: Tensor) -> Protocol:
         return (yield Ask("mul", (x, y)))()
 
+    def matmul(self, step: Step, role: str, x: Tensor, y: Tensor) -> Protocol:
+        return (yield Ask("matmul", (x, y)))()
+
     def square(self, step: Step, role: str, x: Tensor) -> Protocol:
         return self.rescale((yield Ask("square", (x,)))())
 

@@ -40,10 +40,10 @@ from .fixed_point import FixedProgram, FixedPublic
 
 def _refuse(program: Program) -> None:
     for step in program.steps:
-        if step.op == "matmul" or step.op == "hybrid" and step.attrs["kind"] in RANGED:
+        if step.op == "hybrid" and step.attrs["kind"] in RANGED:
             raise CompileError(
-                f"'{step.name}' multiplies private matrices, or divides by private values, and CrypTen's tensors of so "
-                "few bits have no room for either here; use backend='native'"
+                f"'{step.name}' divides by private values, or raises e to them, and CrypTen's tensors of so few bits "
+                "have no room for either here; use backend='native'"
             )
 
 

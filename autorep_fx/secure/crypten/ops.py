@@ -39,6 +39,12 @@ def _mul(s: Shares, step: Step, numbers: dict[str, Tensor], x: Tensor, y: Tensor
     return s.rescale(product)
 
 
+def _matmul(s: Shares, step: Step, numbers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """1 round."""
+    (product,) = s.run(s.matmul(step, "product", x, y))
+    return s.rescale(product)
+
+
 def _scale(s: Shares, step: Step, numbers: dict[str, Tensor], x: Tensor) -> Tensor:
     """No message. A whole factor is exact, a fraction 1/k a division, anything else a product with a rounded number."""
     whole, divisor = whole_factor(step.attrs["factor"])
@@ -69,6 +75,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "affine": _linear,
     "add": lambda s, step, numbers, x, y: x + step.attrs["sign"] * y,
     "mul": _mul,
+    "matmul": _matmul,
     "add_number": lambda s, step, numbers, x: s.add_public(x, step.attrs["number"]),
     "add_private": lambda s, step, numbers, x: x + numbers["constant"],  # x may broadcast, at both parties
     "scale": _scale,

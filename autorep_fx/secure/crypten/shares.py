@@ -58,6 +58,10 @@ class Shares(ABC):
         """x times y, element by element; exponent ``2 * frac_bits``, or that of x where y is whole numbers."""
 
     @abstractmethod
+    def matmul(self, step: Step, role: str, x: Tensor, y: Tensor) -> Protocol:
+        """x times y, matrices (N, ..., n, k) and (N, ..., k, m); exponent ``2 * frac_bits``."""
+
+    @abstractmethod
     def square(self, step: Step, role: str, x: Tensor) -> Protocol:
         """x**2, rescaled."""
 

@@ -113,6 +113,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "linear": _product,
     "affine": _product,
     "mul": lambda step, secrets, cut, x, y: cut(x * y, None),
+    "matmul": lambda step, secrets, cut, x, y: cut(x @ y, None),
     "scale": _scale,
     "avg_pool2d": _mean,
     "mean": _mean,

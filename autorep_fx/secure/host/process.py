@@ -71,7 +71,9 @@ def main(pipe: Connection, listener: socket.socket | None) -> None:
         _use_threads(job.threads)
         start = time.monotonic()
         channels = _connect(job, listener)
-        found = member(role, job.plan, MAKERS[job.maker], channels, numbers=job.numbers, max_batch=job.max_batch)
+        numbers, job.numbers = job.numbers, None
+        found = member(role, job.plan, MAKERS[job.maker], channels, numbers=numbers, max_batch=job.max_batch)
+        del numbers  # a server has laid them out for its kernels
         found.setup()
         gc.freeze()  # no collection walks what stays to the end
         for channel in channels.values():

@@ -83,6 +83,27 @@ def _product(low: Lowering, call: Call, x: str, y: str) -> str:
     return low.emit(call, "mul", (x, y))
 
 
+@lowers(functions=(torch.addcmul,), methods=("addcmul",))
+def addcmul(low: Lowering, call: Call) -> str:
+    """``added + value a b``."""
+    added, a, b = call.get(0, "input"), call.get(1, "tensor1"), call.get(2, "tensor2")
+    value = call.kwargs.get("value", 1)
+    if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+        x, y = low.value(a), low.value(b)
+        shape = torch.broadcast_shapes(low.shape_of(x), low.shape_of(y))
+        x = low.emit(call, "mul", (x, y), shape=shape, suffix=".product")
+        if value != 1:
+            x = low.emit(call, "scale", (x,), shape=shape, suffix=".value", factor=float(value))
+    elif isinstance(a, fx.Node) or isinstance(b, fx.Node):
+        private, factor = (a, b) if isinstance(a, fx.Node) else (b, a)
+        x = _scale_by(low, call, low.value(private), factor.double() * value, ".product")
+    else:
+        return _sum(low, call, added, a.double() * b.double() * value, 1)
+    if not isinstance(added, fx.Node):
+        return add_constant(low, call, x, added, 1)
+    return low.emit(call, "add", (low.value(added), x), sign=1)
+
+
 @lowers(functions=(operator.truediv, operator.itruediv, torch.div, torch.divide, torch.true_divide),
         methods=("div", "div_", "divide", "divide_", "true_divide", "__truediv__"))  # fmt: skip
 def div(low: Lowering, call: Call) -> str:

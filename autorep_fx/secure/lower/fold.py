@@ -66,7 +66,7 @@ def _by_row(
     rows = torch.arange(count).reshape(1, -1, *(1,) * (len(layer.shape) - 1)).expand(1, *layer.shape)
     for step in moves:
         rows = MOVES[step.op](step, rows)
-    rows = rows[0].flatten(1)
+    rows = rows[0].reshape(rows.shape[1], -1)
     pairs = torch.stack([rows, torch.arange(len(rows))[:, None].expand_as(rows)], -1).flatten(0, 1).unique(dim=0)
     row, channel = pairs.T
     if len(row.unique()) != len(row):

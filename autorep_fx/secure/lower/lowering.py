@@ -20,6 +20,7 @@ from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
 from ..program.step_json import to_json
+from .batch_first import layout_of, with_batch_first
 from .call import Call, Unsupported
 from .memory import Memory, tensors
 from .output import form_of
@@ -88,6 +89,13 @@ def _private_nodes(values: dict[fx.Node, Any]) -> set[fx.Node]:
     return private
 
 
+def _run(gm: fx.GraphModule, x: Batch) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, Any]]:
+    """The graph with the batch in front, and its values for batches of 2 and of 3."""
+    small, large = (_values(gm, x, size) for size in (2, 3))
+    moved = with_batch_first(gm, small, large, _private_nodes(small))
+    return (gm, small, large) if moved is None else (moved, *(_values(moved, x, size) for size in (2, 3)))
+
+
 class Lowering:
     """State of one lowering.
 
@@ -96,9 +104,10 @@ class Lowering:
     """
 
     def __init__(self, gm: fx.GraphModule, x: Batch, table: Table):
-        self.gm, self.table = gm, table
-        self.values, self.more_values = (_values(gm, x, size) for size in (2, 3))
+        self.table = table
+        self.gm, self.values, self.more_values = _run(gm, x)
         self.private = _private_nodes(self.values)
+        gm = self.gm
         self.finishes = finishes(gm)
         self.tail = tail(gm) - {*self.finishes}
         for node in gm.graph.nodes:  # what is done last of all to what the tail gives is of the tail
@@ -289,7 +298,7 @@ class Lowering:
 
     def _constant(self, node: fx.Node, as_size: bool) -> Any:
         """The value of a node that does not depend on the input; of one that has it once for each sample, that of one,
-        along an axis 0 of one."""
+        with one sample where the others have the batch."""
         small, large = self.values[node], self.more_values[node]
         if not isinstance(small, Tensor):
             if as_size or tensors(small) or small == large:
@@ -301,8 +310,9 @@ class Lowering:
             return small
         if small.shape == large.shape:
             raise Unsupported(f"the constant '{node.name}' is another one in every run")
-        if small.shape[1:] == large.shape[1:] and (len(small), len(large)) == (2, 3):
-            one = small[:1]
+        layout = layout_of(small, large)
+        if layout is not None and layout.count == 1:
+            one = small.narrow(layout.axis, 0, 1)
             if (small == one).all() and (large == one).all():
                 return one
         raise Unsupported(f"the constant '{node.name}' depends on the batch size, or is random")

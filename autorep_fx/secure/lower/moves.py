@@ -52,7 +52,10 @@ def _times(low: Lowering, call: Call, x: str, counts: list[int]) -> str:
 
 @lowers(functions=(torch.repeat_interleave,), methods=("repeat_interleave",))
 def repeat_interleave(low: Lowering, call: Call) -> str:
-    count, axis = call.get(1, "repeats"), _axis(low, call, 2)
+    count = call.get(1, "repeats")
+    if isinstance(count, int) and count == 1:
+        return low.value(call.get(0, "input"))
+    axis = _axis(low, call, 2)
     if not isinstance(count, int):
         raise Unsupported("repeats each element another number of times; only one number for all is supported")
     x = low.value(call.get(0, "input"))

@@ -76,6 +76,21 @@ def normalize(low: Lowering, call: Call) -> str:
     return low.emit(call, "mul", (x, ranged(low, call, "rsqrt", squares, ".root", call.get(3, "eps", 1e-12) ** 2)))
 
 
+@lowers(functions=(torch.norm, torch.linalg.norm, torch.linalg.vector_norm), methods=("norm",))
+def norm(low: Lowering, call: Call) -> str:
+    """The Euclidean one."""
+    x, dims = low.value(call.get(0, "input", call.kwargs.get("x"))), call.get(2, "dim")
+    shape, wanted = low.shape_of(x), low.sample_shape(call.node)
+    if call.get(1, "p", call.kwargs.get("ord", 2)) not in (None, 2, "fro") or dims is None:
+        raise Unsupported("only the Euclidean norm along given axes is supported: x.norm(dim=1)")
+    dims = tuple(d % (len(shape) + 1) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
+    if 0 in dims:
+        raise Unsupported("takes the norm over the batch; leave axis 0 out of dim")
+    squares = low.emit(call, "sum", (squared(low, call, x, ".square"),), shape=wanted, suffix=".squares", dims=dims,
+                       keepdim=len(wanted) == len(shape))  # fmt: skip
+    return root(low, call, squares)
+
+
 @lowers(functions=(torch.var,), methods=("var",))
 def variance(low: Lowering, call: Call) -> str:
     return _variance(low, call, "")

@@ -47,8 +47,9 @@ def ranged(low: Lowering, call: Call, kind: str, x: str, suffix: str = "", least
     return x if shape else low.emit(call, "reshape", (x,), shape=shape, suffix=suffix)
 
 
-def divided(low: Lowering, call: Call, x: str, by: str, shape: Shape) -> str:
-    return low.emit(call, "mul", (x, ranged(low, call, "reciprocal", by, ".one_over")), shape=shape)
+def divided(low: Lowering, call: Call, x: str, by: str, shape: Shape, suffix: str = "") -> str:
+    one_over = ranged(low, call, "reciprocal", by, f"{suffix}.one_over")
+    return low.emit(call, "mul", (x, one_over), shape=shape, suffix=suffix)
 
 
 def site(lowering: Lowering, call: Call, kind: str, x: str, suffix: str, **params: Any) -> str:

@@ -19,13 +19,10 @@ _SOFTMAX = (
     "takes logarithms or signs of what a softmax is of; F.softmax is supported anywhere, and the client does any of "
     "these for free where it is the last thing that the model does"
 )
-_ATTENTION = (
-    "is kept whole; write it as linear layers, with the same weights, and F.scaled_dot_product_attention(q, k, v)"
-)
 _DEVIATION = "gives two results at once; take x.var(1, keepdim=True) and x.mean(1, keepdim=True), one after the other"
 _NORM = (
-    "is written otherwise here: x.square().sum(1).sqrt() is the Euclidean norm, F.normalize(x) divides by it, and the "
-    "client may do either for free where it is the last thing"
+    "is written otherwise here: x.norm(dim=1) is the Euclidean norm, F.normalize(x) divides by it, and the client may "
+    "do either for free where it is the last thing"
 )
 _EXPONENTIAL = (
     "is no activation that can be compared or replaced; return what goes in and let the client do it, or train with "
@@ -65,10 +62,7 @@ _CUMULATIVE = (
 )
 _PRODUCT = "multiplies along an axis; write the few products out, x[:, 0] * x[:, 1]"
 _PRODUCTS = "is a product that is written otherwise here: x @ w, x * w, or torch.einsum with a parameter"
-_SUMS = (
-    "is a sum of products; write it out, a + w * (b - a) for lerp, x + a * b for addcmul and x[:, 1:] - x[:, :-1] for "
-    "diff"
-)
+_SUMS = "is a sum of products; write it out, a + w * (b - a) for lerp and x[:, 1:] - x[:, :-1] for diff"
 _TRANSFORM = (
     "makes complex numbers; a Fourier transform is a product with a matrix of cosines and one of sines, two linear "
     "layers"
@@ -114,11 +108,8 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
     (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
     (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
-    (_ATTENTION, _modules("MultiheadAttention Transformer TransformerEncoder TransformerDecoder")),
-    (_ATTENTION, _modules("TransformerEncoderLayer TransformerDecoderLayer")),
-    (_ATTENTION, _functions("multi_head_attention_forward")),
     (_DEVIATION, _functions("std_mean var_mean")),
-    (_NORM, _functions("norm vector_norm matrix_norm cosine_similarity pairwise_distance cdist dist renorm")),
+    (_NORM, _functions("matrix_norm cosine_similarity pairwise_distance cdist dist renorm")),
     (_NORM, _functions("lp_pool1d lp_pool2d lp_pool3d")),
     (_NORM, _modules("CosineSimilarity PairwiseDistance LPPool1d LPPool2d LPPool3d")),
     (_EXPONENTIAL, _functions("exp exp2 expm1 log log1p log2 log10 logit xlogy sinh cosh")),
@@ -140,7 +131,7 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_CUMULATIVE, _functions("cumsum logcumsumexp")),
     (_PRODUCT, _functions("prod cumprod")),
     (_PRODUCTS, _functions("inner outer ger dot vdot vecdot kron chain_matmul multi_dot cross addbmm addr")),
-    (_SUMS, _functions("lerp addcmul addcdiv diff")),
+    (_SUMS, _functions("lerp addcdiv diff")),
     (_TRANSFORM, _FOURIER + _functions("stft istft view_as_complex view_as_real complex polar")),
     (_RANDOM, _functions("rand_like randn_like randint_like bernoulli normal poisson uniform exponential")),
     (_PLACES, _functions("gather scatter scatter_add scatter_reduce index_add index_copy index_put index_fill take")),

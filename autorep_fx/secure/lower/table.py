@@ -15,6 +15,7 @@ from . import (
     linear,
     matmul,
     moves,
+    multihead,
     norm,
     parts,
     pooling,
@@ -29,8 +30,8 @@ from .fold import fold_affine
 from .lowering import Lowering, Table
 
 FAMILIES = (
-    activation, arithmetic, attention, convolution, join, linear, matmul, moves, norm, parts, pooling, ranged, reduce,
-    resample, shape, transposed, unfold,
+    activation, arithmetic, attention, convolution, join, linear, matmul, moves, multihead, norm, parts, pooling,
+    ranged, reduce, resample, shape, transposed, unfold,
 )  # fmt: skip
 
 TABLE: Table = {

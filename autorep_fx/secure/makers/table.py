@@ -13,8 +13,8 @@ from .paired.ot import Ferret, SoftSpoken
 DEALT: Maker = Dealt()
 
 #: Without one: the quicker one where bytes cost little, and the one that sends less.
-PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**21))
-PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 3 * 2**21))
+PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**20))
+PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 2**17))
 
 MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED, PAIRED_SMALL)}
 

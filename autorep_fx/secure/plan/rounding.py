@@ -27,7 +27,7 @@ class Rounding:
     to 1.5 units).
 
     Attributes:
-        nearest: the second way.
+        nearest: the second way, of two without a dealer.
         rng: where draws come from. None: the floor, the nearest.
     """
 

@@ -47,6 +47,11 @@ def slope(step: Step) -> int | None:
     return None if kind is None or kind.slope is None else step.attrs["slope"]
 
 
+def spline_bits(step: Step) -> int:
+    """Fractional bits of a spline's coefficients: what its results have beyond twice those of its arguments."""
+    return 2 * step.attrs["align"] - step.frac_bits
+
+
 def bends(step: Step) -> bool:
     """Whether a spline needs the square of what it is of."""
     return bends_of(step.attrs["c2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .exponents import Exponents
-from .node import Margins, Node
+from .node import Node
 from .room import NoRoom, give_up
 from .table import PLANNED
 

@@ -94,7 +94,13 @@ class Builder:
                    extreme_kept: float, gain: np.ndarray | None) -> str:  # fmt: skip
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
                              scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, extreme=extreme,
-                             extreme_kept=extreme_kept, gain=gain))  # fmt: skip
+                             extreme_kept=extreme_kept, gain=gain, **self.results(name, site)))  # fmt: skip
+
+    def results(self, name: str, site: Site | None = None) -> dict[str, float]:
+        """What is known of a long result; of a site one that has splines."""
+        if name not in self.known or site is not None and (site.params is None or not len(site.kept)):
+            return {}
+        return {"result": self.reach(name), "extreme_result": self.extreme(name)}
 
     def takes_factors(self, name: str) -> bool:
         """Whether the channels of a value can be multiplied at no cost of room: it comes from weights, or is a sum of

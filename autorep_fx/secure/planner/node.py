@@ -12,6 +12,7 @@ import numpy as np
 
 from ...text import brief
 from ..plan.table import OPERATIONS
+from ..program.spline import BITS as SPLINE_BITS
 from .site import Site
 
 #: Significant bits below which nothing is worth computing: inputs are not all like the examples.
@@ -39,6 +40,10 @@ class Node:
         extreme_kept: the same of ``reach_kept``, margins included: windows are as long as that takes where the ring has
             the bits.
         wire: bits of the ring of the masked wire that ends here, where one does.
+        result: of a spline or a product of two private tensors the largest absolute value of the result, which may be
+            truncated once more; None: it may not.
+        extreme_result: what ``result`` is on inputs that are made for it.
+        coefficient_bits: fractional bits of a spline's coefficients.
         forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
 
@@ -61,6 +66,9 @@ class Node:
     extreme: float = 0.0
     extreme_kept: float = 0.0
     wire: int = 64
+    result: float | None = None
+    extreme_result: float = 0.0
+    coefficient_bits: int = SPLINE_BITS
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
     __repr__ = brief

@@ -8,11 +8,12 @@ truncated to f again. There, with the calibrated reach and the margin, |y| 2**F 
 parts of the error that is asked for (bit_allocation.py), at first of sixteen times that, all wires at 32 bits. Where
 that finds no room, a wire gets 64 bits, and so does all that leads into it, or there is a truncation before it,
 whichever takes less time on the network that the plan is for (cut_or_widen.py). Room that is there for extreme inputs
-alone is given up before that, wire by wire. Where it does not fit into 64 because
-several maps follow one another, a site between them of which some positions travel has all of them travel; if there is
-none, one truncation (a message each way) is put between them; where that does not help either, an error names the
-layer. Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still
-too large, it starts again with less of it.
+alone is given up before that, wire by wire. Where it does not fit into 64 because several maps follow one another, a
+site between them of which some positions travel has all of them travel; if there is none, one truncation (a message
+each way) is put between them. In plans of 32 bits alone there may be one behind a spline or a product of two private
+tensors, too, and splines have coefficients of fewer bits. Where that does not help either, an error names the layer.
+Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too
+large, it starts again with less of it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ..plan.plan import Plan
 from ..plan.ring import WIDTHS
 from ..plan.server_numbers import Numbers
 from ..program.program import Program
-from ..program.spline import SPLINE_ERROR
+from ..program.spline import SPLINE_ERROR, narrow_bits
 from .bit_allocation import added, needed, raise_bits
 from .bounds import raise_to_bounds
 from .build import build
@@ -47,7 +48,8 @@ from .node import Limits, Margins, Node, Nodes, copied
 from .planned import Chosen
 from .reach import Extremes, Reach
 from .room import NoRoom, give_up
-from .truncate_at import cut, places_to_cut, travels_in_part
+from .site_form import spline_allowance
+from .truncate_at import cut, long_results, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +146,8 @@ class Planning:
 
     def made(self, error: float) -> tuple[Plan, dict[str, Numbers]]:
         """The plan for ``error``, as of :func:`make_plan`."""
-        means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for)
+        means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
+                       self.spline_error)  # fmt: skip
         found = [self._emitted(self._precise(means))]
         if self.maker.helpers:
             return found[0]
@@ -186,6 +189,8 @@ class Planning:
             nodes = self._nodes(whole)
             for node in nodes.values():
                 node.wire = means.widths[0]
+                if means.narrow and node.site is not None and node.site.params is not None and len(node.site.kept):
+                    node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
             try:
                 fitted = _with_room(nodes, means, less)
                 if means.bounded_for is not None:
@@ -221,6 +226,12 @@ class _Means:
     error: float
     useful: int
     bounded_for: InputRange | None
+    spline_error: float = SPLINE_ERROR
+
+    @property
+    def narrow(self) -> bool:
+        """Whether there is nothing but rings of 32 bits."""
+        return self.widths == (min(WIDTHS),)
 
     __repr__ = brief
 
@@ -245,8 +256,7 @@ def _raised(fitted: Exponents, means: _Means) -> Nodes:
 
 def _with_room(nodes: Nodes, means: _Means, less: float) -> Exponents:
     """Nodes that have room for few bits: ``less`` than the error asks for, and if need be for fewer."""
-    margins, widths = means.margins, means.widths
-    failed = None
+    widths, failed = means.widths, None
     for fewer in range(_FEWER + 1):
         fitted, at = _with_few_bits(nodes, means, less, fewer), None
         while True:
@@ -263,7 +273,7 @@ def _with_room(nodes: Nodes, means: _Means, less: float) -> Exponents:
                         error.node.wire = next(width for width in widths if width > error.node.wire)
                         continue
                 else:
-                    place = _best_place(nodes, margins, error.node, wire=widths[-1])
+                    place = _best_place(nodes, means, error.node, wire=widths[-1])
                 if place is None:
                     break
                 if travels_in_part(nodes, place):
@@ -295,11 +305,11 @@ def _cheaper_place(nodes: Nodes, means: _Means, sink: Node) -> str | None:
 
     if not any(map(cheaper, places_to_cut(nodes, sink))):
         return None  # so the best one is none, either, and need not be found
-    place = _best_place(nodes, means.margins, sink)
+    place = _best_place(nodes, means, sink)
     return place if place is not None and cheaper(place) else None
 
 
-def _best_place(nodes: Nodes, margins: Margins, sink: Node, wire: int | None = None) -> str | None:
+def _best_place(nodes: Nodes, means: _Means, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
     where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
 
@@ -314,12 +324,13 @@ def _best_place(nodes: Nodes, margins: Margins, sink: Node, wire: int | None = N
         trial = cut(as_wide, place)
         trial[place + CUT].wire = wire or trial[place + CUT].wire
         try:
-            exponents(trial, margins)
+            exponents(trial, means.margins)
             reached = len(order)
         except NoRoom as error:
             reached = order.get(error.node.name, order[place])
         return travels_in_part(nodes, place) and reached > order[sink.name], reached, -nodes[place].size
 
-    found = {place: gained(place) for place in places_to_cut(nodes, sink)}
+    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow else [])
+    found = {place: gained(place) for place in places}
     better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
     return max(better or (found if wire else ()), key=found.__getitem__, default=None)

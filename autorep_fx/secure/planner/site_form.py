@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ..program.spline import BITS as SPLINE_BITS
-from .node import Node, Nodes
+from ..program.spline import allowed
+from .node import Node, Nodes, whole_bits
 from .site import Rounded, Site
 
 #: Fractional bits of a kept activation's slope where the site has no squares.
@@ -32,10 +34,16 @@ def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
     return bool(rounded.square[channels].any()), float(np.abs(rounded.offset[channels]).max(initial=0.0))
 
 
+def spline_allowance(node: Node, error: float) -> float:
+    """How far off the spline of a kept activation may be. Room for other inputs makes nothing less precise for those
+    that reach no further."""
+    return allowed(node.site.kind, error, math.ldexp(1.0, whole_bits(node.reach_kept)))
+
+
 def align(node: Node, f: int, square: bool) -> int:
     """By how much the exponent of an activation's result exceeds f."""
     if node.site is not None and node.site.params is not None and len(node.site.kept):
-        return f + SPLINE_BITS
+        return f + node.coefficient_bits
     if square:
         return f
     return _SLOPE_BITS if node.site is not None and node.site.sloped else 0

@@ -1,4 +1,5 @@
-"""Where several products follow one another and find no room: a truncation between them."""
+"""Where several products follow one another and find no room: a truncation between them, or, where wires cannot get
+wider, behind a spline or a product of two private tensors, whose results are as long as those of several products."""
 
 from __future__ import annotations
 
@@ -21,6 +22,13 @@ def places_to_cut(nodes: dict[str, Node], sink: Node) -> list[str]:
                 if before is not None and _follows_product(nodes, before):
                     found[before] = None
     return list(found)
+
+
+def long_results(nodes: dict[str, Node], sink: Node) -> list[str]:
+    """Results of splines and of products from which ``sink`` is computed with no truncation between; nearest first."""
+    before = list(untruncated(nodes, sink.inputs))
+    given = dict.fromkeys([*sink.inputs, *(name for node in before for name in node.inputs)])
+    return [name for name in given if nodes[name].result is not None]
 
 
 def travels_in_part(nodes: dict[str, Node], name: str) -> bool:
@@ -62,7 +70,10 @@ def cut(nodes: dict[str, Node], place: str) -> dict[str, Node]:
         result[node.name] = replace(node, inputs=[name if i == place else i for i in node.inputs]) if reads else node
         if node.name == place:
             most = max(n.most for n in nodes.values() if PLANNED[n.op].truncates)
-            scale = whole_bits(node.reach)
-            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=scale,
-                                gain=node.below, reach=node.reach, extreme=node.extreme, wire=min(WIDTHS))  # fmt: skip
+            reach, extreme = node.reach, node.extreme
+            if node.result is not None:
+                reach, extreme = node.result, node.extreme_result
+                result[place] = replace(result[place], result=None)
+            result[name] = Node(name, "activation", [place], node.shape, bits=0, most=most, scale=whole_bits(reach),
+                                gain=node.below, reach=reach, extreme=extreme, wire=min(WIDTHS))  # fmt: skip
     return result

@@ -2,12 +2,13 @@
 
 A spline has a polynomial of degree 2 between any two knots, each the best for itself: at a knot it may jump by twice
 the stated error. That takes about half the knots of a smooth spline, and every knot is a comparison. Coefficients are
-multiples of ``2**-BITS`` (times the unit of the argument for the lower powers), rounded one after another, so that a
+multiples of ``2**-bits`` (times the unit of the argument for the lower powers), rounded one after another, so that a
 rounded c2 moves c1 and c0 and errs over the width of its own piece only.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,8 +24,8 @@ SPLINE_ERROR = 0.005
 #: Arguments that reach less than this have results that are smaller, and differ by less.
 WIDE = 8.0
 
-#: Fractional bits of the coefficients of x**2.
-BITS = 12
+#: Fractional bits of the coefficients of x**2: the most, and the fewest.
+BITS, FEWEST_BITS = 12, 6
 
 #: Where pieces of these kinds end for sure.
 _KINKS = {"hardswish": (-3.0, 3.0), "hardsigmoid": (-3.0, 3.0), "elu": (0.0,), "celu": (0.0,), "selu": (0.0,)}
@@ -46,7 +47,7 @@ class Spline:
     Attributes:
         knots: (K,) integers, multiples of ``2**-frac_bits``, increasing.
         pieces: (K + 1, 3) integers, ``pieces[i, k]`` multiplies X**k for X in units of ``2**-frac_bits``; the value has
-            the exponent ``2 * frac_bits + BITS``.
+            the exponent ``2 * frac_bits + bits``.
         error: largest difference to the function, over the range that it was made for; of one of ranged.py, relative
             to it.
     """
@@ -75,26 +76,35 @@ def allowed(kind: str, error: float, reach: float) -> float:
     return error * (_RELATIVE if kind in RANGED else min(1.0, reach / WIDE))
 
 
-def spline(kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float) -> Spline:
+def narrow_bits(kind: str, error: float) -> int:
+    """Bits of coefficients, where each leaves less room for other things: over a piece of a width of 2 their rounding
+    errs by a fourth of ``error``."""
+    return BITS if kind in RANGED else min(max(math.ceil(-math.log2(error)), FEWEST_BITS), BITS)
+
+
+def spline(
+    kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float, bits: int = BITS
+) -> Spline:
     """The spline of an activation for ``|x| < limit`` that is nowhere off by more than ``error``.
 
     Args:
         kind, params: of :class:`~autorep_fx.graph.activations.Activation`.
         limit: a power of two; what the comparisons have room for.
         frac_bits: exponent of the argument; with few bits the steps of the argument count as well.
+        bits: fractional ones of the coefficients of x**2.
 
     Raises:
-        ValueError: no spline of at most 64 knots is that near.
+        ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
-    return _spline(kind, tuple(params.items()), limit, frac_bits, error)
+    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits)
 
 
 @lru_cache(_KNOWN)
 def _spline(
-    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int
 ) -> Spline:
     """Plans are made again and again, and most of their sites are what they were."""
-    f = _Wanted(kind, dict(params))
+    f = _Wanted(kind, dict(params), bits)
     unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
     kinks = [round(k / unit) for k in _kinks(kind, dict(params)) if low < round(k / unit) < high]
     knots: list[int] = []
@@ -113,16 +123,22 @@ def _spline(
         knots.append(at)
         pieces.append(piece)
         at = stop
+    if max(abs(c) for piece in pieces for c in piece) >= 2**63:
+        raise ValueError(
+            f"coefficients of {kind} for |x| < {limit:g} have no room in 64 bits where x has {frac_bits} fractional"
+        )
     edges = [low, *knots, high]
     found = [_deviation(f, piece, a, b, unit) for piece, a, b in zip(pieces, edges, edges[1:])]
     return Spline(np.array(knots, np.int64), np.array(pieces, np.int64).reshape(-1, 3), max(found))
 
 
 class _Wanted:
-    """A function, what its errors are relative to, and to how many units the end of a piece is looked for."""
+    """A function, what its errors are relative to, the bits of its coefficients, and to how many units the end of a
+    piece is looked for."""
 
-    def __init__(self, kind: str, params: Mapping[str, float | str]):
+    def __init__(self, kind: str, params: Mapping[str, float | str], bits: int):
         self._of, self._ranged, self._params = function(kind, params), RANGED.get(kind), params
+        self.bits = bits
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self._of(x)
@@ -169,7 +185,7 @@ def _kinks(kind: str, params: Mapping[str, float | str]) -> tuple[float, ...]:
 def _first(f: _Wanted, low: int, ends: list[int], unit: float, error: float) -> tuple[list[int], int]:
     """A constant from the lower end on, and how far it goes; nowhere, where the function has a slope there."""
     bits = round(-np.log2(unit))
-    constant = [round(float(f(low * unit)[0]) * 2.0 ** (2 * bits + BITS)), 0, 0]
+    constant = [round(float(f(low * unit)[0]) * 2.0 ** (2 * bits + f.bits)), 0, 0]
     good, bad = low, min(ends) + 1
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -198,7 +214,7 @@ def _longest(f: _Wanted, start: int, end: int, unit: float, error: float) -> tup
     return best, good
 
 
-def _piece(f: Callable, start: int, stop: int, unit: float) -> list[int]:
+def _piece(f: _Wanted, start: int, stop: int, unit: float) -> list[int]:
     """Coefficients from the Chebyshev nodes between the ends, rounded from the highest power down."""
     bits = round(-np.log2(unit))
     middle, half = (start + stop) / 2 * unit, max((stop - start) / 2 * unit, unit / 2)
@@ -208,7 +224,7 @@ def _piece(f: Callable, start: int, stop: int, unit: float) -> list[int]:
     for power in (2, 1, 0):
         basis = np.polynomial.chebyshev.chebvander((x - middle) / half, power)
         lead = float(np.linalg.lstsq(basis, left, rcond=None)[0][-1]) * (2 ** (power - 1) if power else 1)
-        exponent = BITS + (2 - power) * bits
+        exponent = f.bits + (2 - power) * bits
         found[power] = round(lead / half**power * 2.0**exponent)
         left = left - found[power] * 2.0**-exponent * x**power
     return found
@@ -219,7 +235,7 @@ def _deviation(f: _Wanted, piece: list[int], start: int, stop: int, unit: float)
     x = np.linspace(start * unit, stop * unit, _SAMPLES)
     if stop - start > _SAMPLES / unit:  # most of the bend is near zero
         x = np.concatenate([x, np.clip(np.linspace(-16, 16, 8 * _SAMPLES), start * unit, stop * unit)])
-    y = sum(c * 2.0 ** -(BITS + (2 - k) * bits) * x**k for k, c in enumerate(piece))
+    y = sum(c * 2.0 ** -(f.bits + (2 - k) * bits) * x**k for k, c in enumerate(piece))
     return f.error(x, y)
 
 

@@ -13,6 +13,7 @@ from declared_cost import online
 from error_bound import error_bound
 from faults import Fault
 from networks import Everything, images, lower, replace
+from observed import attends
 from torch import nn
 
 import autorep_fx as ar
@@ -71,6 +72,16 @@ def test_every_operation_within_the_rigorous_bound(fraction, degree, kernels, fo
     stats = result.stats
     assert 0 < stats.offline.seconds < stats.online.seconds < 60 and stats.setup.seconds > 0
     assert stats.offline.rounds == 0 and set(stats.offline.bytes_sent.values()) == {0}
+
+
+@both_kernels
+@pytest.mark.filterwarnings("ignore:no activation was found")
+def test_products_of_two_private_matrices_within_the_rigorous_bound(kernels, forked):
+    program, x = attends(1), images(3, size=4, seed=2)
+    result = program.run(x, backend="crypten", kernels=kernels, timeout=60)
+    error = error_bound(program.crypten, x)
+    assert ((result.output.double() - error.output).abs() <= error.total + error.output.abs() * 2.0**-24).all()
+    _check_cost(program, result, 3, kernels)
 
 
 @both_kernels

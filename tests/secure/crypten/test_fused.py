@@ -22,7 +22,7 @@ from autorep_fx.secure.crypten.fused import carry
 from autorep_fx.secure.crypten.fused.correlations import dealt_layout, masks_layout
 from autorep_fx.secure.crypten.fused.dealer import INFERENCE, Dealer
 from autorep_fx.secure.crypten.fused.plan import from_text, plan, sign_bits, to_text, turns
-from autorep_fx.secure.crypten.fused.protocols import drelu, multiply, product, relu, square
+from autorep_fx.secure.crypten.fused.protocols import drelu, matmul, multiply, product, relu, square
 from autorep_fx.secure.crypten.fused.sources import Source
 from autorep_fx.secure.crypten.shares import truncate
 from autorep_fx.secure.makers.dealt.blinded_weights import BlindedWeights, pack_blinded
@@ -206,17 +206,26 @@ def test_squares_and_products_of_shared_values():
     assert rounds == 1 and [sum(t.nbytes for t in s) for s in sent] == [16 * 210] * 2
 
 
+def test_products_of_shared_matrices_are_exact():
+    x, y = ring(3, 2, 5, 4, bits=22), ring(3, 2, 4, 6, bits=22, seed=2)
+    step = need("matmul", 2, 5, 6, first=(2, 5, 4), second=(2, 4, 6))
+    results, sent, rounds = run(matmul, parties(step, batch=3), shared(x), shared(y, 3))
+    assert np.array_equal(sum(results), x @ y)
+    assert rounds == 1 and [sum(t.nbytes for t in s) for s in sent] == [8 * (x.size + y.size)] * 2
+
+
 @pytest.mark.parametrize("protocol, step, inputs", [
     (product, weighted("channel", (4096,), (4096,), (4096,)), 1),
     (square, need("square", 4096), 1),
     (multiply, need("multiply", 4096), 2),
+    (matmul, need("matmul", 64, 64, first=(64, 64), second=(64, 64)), 2),
     (relu, compare(4096, 49), 1),
     (drelu, compare(4096, 49), 1),
 ])  # fmt: skip
 def test_what_is_sent_is_uniform(protocol, step, inputs):
     # Shares that are zero at both parties: whatever is seen in a message is its mask.
     value = np.ones(4096, np.uint64) if step.op == "map" else None
-    zeros = np.zeros((2, 1, 4096), np.uint64)
+    zeros = np.zeros((2, 1, *step.attrs.get("first", (4096,))), np.uint64)
     _, sent, _ = run(protocol, parties(step, value), *[zeros] * inputs)
     for words in (np.concatenate([m.reshape(-1) for m in messages]) for messages in sent if messages):
         ones = np.array([(words >> np.uint64(k) & np.uint64(1)).mean() for k in range(64)])

@@ -56,6 +56,7 @@ EMBEDDING = nn.Embedding(3, 5)
 WORDS = nn.Linear(3, 5, bias=False)
 WORDS.weight = nn.Parameter(EMBEDDING.weight.detach().T)
 CELL, BILINEAR = nn.RNNCell(8, 5), nn.Bilinear(8, 8, 4)
+ATTENTION = nn.MultiheadAttention(8, 2, batch_first=True)
 COSINES, SINES = torch.fft.rfft(torch.eye(8)).real, torch.fft.rfft(torch.eye(8)).imag
 PLACES, MOVED = torch.tensor([3, 0, 0, 7]), torch.eye(8)[[3, 0, 0, 7]].T
 
@@ -124,15 +125,17 @@ OTHER = {
     "logarithm of a softmax inside": (
         fn(lambda x: x.log_softmax(1) + 1), "the last thing", nn.Sequential(nn.Conv2d(3, 4, 3), nn.LogSoftmax(1)),
     ),
-    "attention": (
-        Layers(lambda x, a: a(x[:, 0], x[:, 0], x[:, 0])[0], nn.MultiheadAttention(8, 2, batch_first=True)),
-        "F.scaled_dot_product_attention(q, k, v)",
-        fn(lambda x: F.scaled_dot_product_attention(x, x, x)),
+    "padding": (
+        Layers(lambda x, a: a(*[x[:, 0]] * 3, key_padding_mask=x[:, 1, 0] > 0)[0], ATTENTION), "give attn_mask",
+        Layers(lambda x, a: a(*[x[:, 0]] * 3, attn_mask=torch.ones(8, 8).triu(1) > 0)[0], ATTENTION),
     ),
     "deviation and mean": (
         fn(lambda x: torch.var_mean(x, 1)[0]), "x.var(1, keepdim=True)", fn(lambda x: x.var(1, keepdim=True)),
     ),
-    "norm": (fn(lambda x: x.norm(dim=1)), "x.square().sum(1).sqrt()", fn(lambda x: x.square().sum(1).sqrt())),
+    "distance": (
+        fn(lambda x: F.pairwise_distance(x[:, 0], x[:, 1])), "x.norm(dim=1)",
+        fn(lambda x: (x[:, 0] - x[:, 1]).norm(dim=1)),
+    ),
     "exponential": (fn(lambda x: x.exp()), "train with softplus", nn.Softplus()),
     "sine": (fn(torch.sin), "train with tanh", fn(lambda x: x.tanh() + x)),
     "hardshrink": (nn.Hardshrink(0.3), "relu(x - a) - relu(-x - a)", fn(lambda x: F.relu(x - 0.3) - F.relu(-x - 0.3))),
@@ -202,7 +205,8 @@ def test_a_row_is_looked_up_by_a_product():
 
 
 _NO_LAYERS = ("Container", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList",
-              "RNNBase", "RNNCellBase", "Sequential")  # fmt: skip
+              "RNNBase", "RNNCellBase", "Sequential", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+              "TransformerEncoder", "TransformerEncoderLayer")  # fmt: skip
 
 
 def test_every_layer_of_torch_is_supported_or_has_a_reason():

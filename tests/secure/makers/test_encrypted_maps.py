@@ -7,7 +7,7 @@ import pytest
 
 from autorep_fx import PartyError, kernels
 from autorep_fx.secure.makers.paired import maps
-from autorep_fx.secure.makers.paired.maps import messages, parameters
+from autorep_fx.secure.makers.paired.maps import matrices, messages, parameters
 from autorep_fx.secure.makers.paired.maps.field import field
 from autorep_fx.secure.plan import linear
 from autorep_fx.secure.plan.plan import Step
@@ -348,3 +348,42 @@ def test_a_client_that_encrypts_a_quarter_reads_weights_no_better_than_by_chance
             for turn in range(4):
                 right = int(((guess[:, positions] + turn) % 4 == polynomials).sum())
                 assert abs(right - chance) < 5 * deviation
+
+
+@pytest.mark.parametrize("width, rows, columns", [(32, 4, 6), (32, 700, 2), (64, 4, 6), (64, 700, 2), (64, 30, 50)])
+def test_products_of_matrices_are_right_whatever_their_elements_are(key, public, width, rows, columns):
+    """Digits of the largest size, of one sign or of both: the noise is at its bound, and a unit is all that is off."""
+    step = matrices.product(2, 3, rows, columns, width)
+    b, ring = step.attrs["weight_bits"], np.dtype(f"u{width // 8}").type
+    lowest = sum(1 << (b - 1 + b * i) for i in range(-(-width // b))) % 2**width  # -2^(b - 1) in every digit
+    rng = np.random.default_rng(width + rows)
+    matrix = np.full((2, 3, rows), lowest, ring)
+    matrix[0, 1, ::2] = lowest - 1  # the largest, in the lowest digit
+    matrix[1] = rng.integers(0, 2**width, (3, rows), ring)
+    given = rng.integers(0, 2**width, (2, rows, columns), ring)
+    given[0, :, 0] = [2**width - 1] * rows
+    message = matrices.encrypt(step, key, given)
+    share, answer = matrices.respond(step, matrix, public, message[0])
+    off = (share + matrices.decrypt(step, key, answer[0]) - matrix @ given).view(f"i{width // 8}")
+    assert np.abs(off).max() <= 1
+    assert (message[0].size, answer[0].size) == maps.sizes(step, 1)
+
+
+def test_products_of_matrices_of_any_size_have_digits_that_leave_room():
+    for width in WIDTHS:
+        for rows in (1, 64, 197, 3072, 50_000):
+            step = matrices.product(1, 197, rows, 64, width)
+            assert matrices._worst(step) < parameters.MOST_ERROR
+    assert matrices.product(1, 197, 64, 197, 32).attrs["weight_bits"] == 32
+    assert matrices.product(1, 197, 64, 197, 64).attrs["weight_bits"] == 32
+
+
+def test_digits_are_short_and_add_up():
+    for width, digits in ((32, 1), (32, 3), (64, 2), (64, 3), (64, 4)):
+        step = matrices._map(1, 1, 5, 2, width, digits)
+        b = step.attrs["weight_bits"]
+        numbers = np.array([[[0, 2**width - 1, 2 ** (width - 1), 2 ** (b - 1), 3**20]]], np.uint64)
+        found = matrices._digits(step, numbers.astype(f"u{width // 8}")).view(np.int64).reshape(digits, 5)
+        assert np.abs(found).max() <= 2 ** (b - 1)
+        total = [sum(int(d) << (b * i) for i, d in enumerate(column)) % 2**width for column in found.T]
+        assert total == [int(n) % 2**width for n in numbers.reshape(-1)]

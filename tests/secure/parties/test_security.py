@@ -14,7 +14,7 @@ import itertools
 
 import numpy as np
 import pytest
-from observed import INPUTS, assert_independent, distance, network, programs, record, views
+from observed import INPUTS, alike, assert_independent, attends, distance, network, programs, record, views
 
 from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.host.threads import connect, run
@@ -49,6 +49,14 @@ def test_the_server_sees_nothing_of_the_input(comparison, fraction, degree, opti
 def test_the_client_sees_nothing_of_the_weights(comparison, fraction, degree, options):
     plan, both = programs(fraction, comparison, degree, **options)
     assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in both))
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_products_of_two_private_matrices_show_neither_party_more(width):
+    plan, (numbers, other) = alike([attends(1), attends(2)], "fss", widths=(width,), useful=7)
+    assert [step.attrs["wire"] for step in plan.steps if step.op == "matmul"] == [width] * 2
+    assert_independent(*(views(plan, numbers, x, "server") for x in INPUTS))
+    assert_independent(*(views(plan, numbers, INPUTS[1], "client") for numbers in (numbers, other)))
 
 
 @pytest.mark.parametrize("fraction", [0, 0.5])

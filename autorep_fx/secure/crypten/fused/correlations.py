@@ -4,6 +4,7 @@
     map       b (the input's shape), which the client alone has    c = b * A
     square    r                                                    r2 = r**2
     multiply  a, b                                                 c = a * b
+    matmul    a, b (the factors' shapes)                           c = a @ b
     compare   r; by XOR u_bits and, for each level of the          u, ur = u * r; by XOR the planes of r's low bits
               carry tree, mask0, ... of what is opened             and product0, ... of the masks (carry.py)
 
@@ -42,6 +43,8 @@ def masks_layout(need: Need, batch: int, party: int) -> layout.Layout:
         n, words, trees = _sizes(need, batch)
         masks = {f"mask{i}": (len(carry.OPERANDS), groups, words) for i, groups in enumerate(trees)}
         return _layout(r=(n,), u_bits=(words,), **masks)
+    if need.op == "matmul":
+        return _layout(a=(batch, *need.attrs["first"]), b=(batch, *need.attrs["second"]))
     shape = (batch, *need.shape)
     return _layout(r=shape) if need.op == "square" else _layout(a=shape, b=shape)
 
@@ -77,6 +80,8 @@ def deal(need: Need, index: int, batch: int, server: Stream, client: Stream, pac
         np.subtract((mine["r"] + theirs["r"]) ** 2, shares["r2"], out=shares["r2"])
     elif need.op == "multiply":
         np.subtract((mine["a"] + theirs["a"]) * (mine["b"] + theirs["b"]), shares["c"], out=shares["c"])
+    elif need.op == "matmul":
+        np.subtract((mine["a"] + theirs["a"]) @ (mine["b"] + theirs["b"]), shares["c"], out=shares["c"])
     else:
         _deal_comparisons_(shares, mine, theirs)
     return buffer

@@ -7,6 +7,7 @@ which they are dealt, named after the program's step and its role there. Sizes o
     "map"       a product with what the server knows  kind, weight_shape, x (a sample's shape), a convolution's options
     "square"    a square
     "multiply"  a product of two shared values
+    "matmul"    a product of two shared matrices      first, second (a sample's factors, their shapes)
     "compare"   ReLUs                                 bits: how many low bits of a value tell its sign
 """
 
@@ -98,6 +99,11 @@ def _mul(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iter
     yield "product", "multiply", step.shape, {}
 
 
+def _matmul(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
+    *front, _, terms = x
+    yield "product", "matmul", step.shape, {"first": tuple(x), "second": (*front, terms, step.shape[-1])}
+
+
 def _max_pool2d(step: Step, x: tuple[int, ...], shape_of: dict, frac_bits: int) -> Iterator[_Row]:
     left, level = prod(step.attrs["kernel"]), 0
     while left > 1:
@@ -130,6 +136,7 @@ _NEEDS: dict[str, Callable[..., Iterator[_Row]]] = {
     "linear": _linear,
     "affine": _linear,
     "mul": _mul,
+    "matmul": _matmul,
     "max_pool2d": _max_pool2d,
     "hybrid": _hybrid,
 }

@@ -77,6 +77,23 @@ def multiply(party: int, need: Need, held: Held, x: np.ndarray, y: np.ndarray) -
     return share
 
 
+def matmul(party: int, need: Need, held: Held, x: np.ndarray, y: np.ndarray) -> Protocol:
+    """Shares of ``x @ y`` (Beaver), (N, ..., n, k) and (N, ..., k, m). No truncation.
+
+    Rounds: 1. Each party sends 8 bytes for each element of either factor; the dealer 8 for each of the result.
+    """
+    share, a, b = held["c"], held["a"], held["b"]
+    mine = np.concatenate([(x - a).reshape(-1), (y - b).reshape(-1)])
+    opened = yield Message(mine, mine.shape)
+    opened += mine
+    d, e = opened[: x.size].reshape(x.shape), opened[x.size :].reshape(y.shape)
+    if party == SERVER:
+        b += e
+    share += d @ b
+    share += a @ e
+    return share
+
+
 def relu(party: int, need: Need, held: Held, x: np.ndarray) -> Protocol:
     """Shares of max(x, 0), exact, if the sign of x is bit k - 1 of it (k: ``plan.sign_bits``).
 

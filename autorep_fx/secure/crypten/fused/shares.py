@@ -81,6 +81,9 @@ class FusedShares(Shares):
     def multiply(self, step: Step, role: str, x: Tensor, y: Tensor) -> Protocol:
         return self._protocol(protocols.multiply, step, role, x, y)
 
+    def matmul(self, step: Step, role: str, x: Tensor, y: Tensor) -> Protocol:
+        return self._protocol(protocols.matmul, step, role, x, y)
+
     def square(self, step: Step, role: str, x: Tensor) -> Protocol:
         return self._protocol(protocols.square, step, role, x)
 

@@ -14,9 +14,6 @@ from ...plan.ring import elements
 from .transfers import WORD, Pair, spread
 from .turns import Protocol, Turn, Words
 
-#: The use of a chain's transfers.
-_BITS = 0
-
 
 def choose(planes: list[np.ndarray], pairs: list[Pair]) -> Protocol[None]:
     """Make these planes the choices of what this party receives; what it sends follows the other's."""
@@ -26,19 +23,31 @@ def choose(planes: list[np.ndarray], pairs: list[Pair]) -> Protocol[None]:
         pair.sent.flip(plane)
 
 
+def bits_of(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Bits that were hashed when the transfers were made: of both strings, (2, count, n / 64), and of the one that came
+    (count, n / 64).
+
+    Raises:
+        ValueError: none were.
+    """
+    if pair.sent.planes is None or pair.received.planes is None:
+        raise ValueError("these transfers were made without bits")
+    return pair.sent.planes, pair.received.planes
+
+
 def difference(planes: np.ndarray, chain: Pair, *, subtracts: bool) -> Protocol[tuple[np.ndarray, np.ndarray]]:
     """Shares of the bits of ``a - b`` and of the borrow out of the top bit, for the server's a and the client's b.
 
     Args:
         planes: (L, words), the bits of this party's number, the lowest first.
-        chain: L n transfers each way, whose choices are these bits.
+        chain: L n transfers each way, whose choices are these bits, with a bit of each string.
         subtracts: whether this party's number is b.
 
     One AND a bit: with the borrow ``w``, the next one is ``w xor (a xor b) (b xor w)``, of which each party knows the
     halves ``a`` or ``b`` and ``x``, its share of ``b xor w``.
     """
-    ones, others = (plane.reshape(planes.shape) for plane in chain.sent.bits(_BITS))
-    got = chain.received.bits(_BITS).reshape(planes.shape)
+    (ones, others), got = bits_of(chain)
+    ones, others, got = (plane.reshape(planes.shape) for plane in (ones, others, got))
     borrow, bits = np.zeros_like(planes[0]), np.empty_like(planes)
     for i, own in enumerate(planes):
         bits[i] = own ^ borrow
@@ -58,7 +67,7 @@ def times(
         values: this party's halves of the numbers (n,).
         use: of b itself; the numbers take those that follow.
     """
-    own, n = spread(bit), len(pair.sent)
+    own, n = spread(bit), pair.n
     products, mine, theirs = [], [], []
     if one:
         ring = strings_of(one)
@@ -94,7 +103,7 @@ def cross(
         sends, receives: whether this party has a value, and whether the other has one.
     """
     ring, rows = strings_of(bits), rows[:bits]
-    n = len(rows[0].sent)
+    n = rows[0].n
     total: np.ndarray = np.zeros(n, ring)
     mine = []
     if sends:

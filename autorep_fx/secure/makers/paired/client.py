@@ -11,7 +11,7 @@ from ...parties.party import Party
 from ...plan.ring import U64, narrowed
 from ..walk import visited
 from . import maps
-from .half import Extension, Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf, jobs_of
 from .model import widths
 from .seeds import BLIND
 
@@ -25,10 +25,10 @@ class ClientHalf(TwoPartyHalf):
 
     def __init__(self, party: Party, extension: Extension):
         super().__init__(party, "server", 1, extension)
-        self._key = maps.ClientKey(widths(party.plan))
+        self.key: maps.ClientKey = maps.ClientKey(widths(party.plan))
 
     def setup(self) -> None:
-        self.party.links["server"].send(SETUP, *self._key.public)
+        self.party.links["server"].send(SETUP, *self.key.public)
         self.setup_transfers()
 
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
@@ -43,11 +43,12 @@ class ClientHalf(TwoPartyHalf):
                 values[step.name] = narrowed(inputs[0], step.width)
                 continue
             if step.op == "map":
-                server.send(index, *maps.encrypt(step, self._key, inputs[0]))
+                server.send(index, *maps.encrypt(step, self.key, inputs[0]))
             elif step.masked:
                 wires = [narrowed(x, step.attrs["wire"]).reshape(count, batch, -1) for x in inputs]
                 halves = np.concatenate(wires, 2)
-                jobs += [Job(i, index, step, half) for i, half in enumerate(halves)]
+                for i, half in enumerate(halves):
+                    jobs += jobs_of(i, index, step, half, batch, self.extension)
             if step is not self.party.plan.output:
                 values[step.name] = blinding = _drawn(streams, index, (batch, *step.shape), step.width)
                 if step.op == "map":
@@ -59,10 +60,10 @@ class ClientHalf(TwoPartyHalf):
         for index, step, given, blinding in outputs:
             answer = np.empty(maps.sizes(step, len(given))[1], U64)
             server.receive(index, answer)
-            hidden.append((index, maps.decrypt(step, self._key, [answer], given) - blinding))
+            hidden.append((index, maps.decrypt(step, self.key, [answer], given) - blinding))
         for index, h in hidden:  # all answers were read: nobody waits for one who waits
             server.send(index, h)
-        shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, streams)
+        shares = self.correlate(sorted(jobs, key=lambda job: job.inference), batch, count)
         server.receive(READY)
         return [
             Prepared("client", batch, stream.inference, own, share)

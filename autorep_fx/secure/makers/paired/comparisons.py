@@ -7,18 +7,21 @@ import numpy as np
 
 from ...plan import wire as sizes
 from ...plan.ring import kernel
-from .arithmetic import times, words_of_times
-from .transfers import WORD, Transfers
+from .arithmetic import bits_of, times, words_of_times
+from .stock import Need, Transfers
+from .transfers import WORD
 from .turns import Protocol, Words
 
-#: Uses of the transfers of u: u itself, u alpha, u beta. The use of the transfers of triples.
-_U, _TRIPLE = 0, 0
+#: Uses of the transfers of u: u itself, u alpha, u beta.
+_U = 0
 
 
-def transfers(window: int, width: int) -> int:
-    """In either direction, for planes of ``width`` words: one for u, two for each merge of the tree (of which the other
-    direction has one)."""
-    return WORD * width * (1 + sum(nodes // 2 for nodes in sizes.levels(window)))
+def needs(window: int, width: int, n: int, *, products: bool) -> list[Need]:
+    """Transfers of n bits u, in planes of ``width`` words: two for each merge of the tree (of which the other direction
+    has one), one for u."""
+    return [Need(nodes // 2 * width * WORD, bits=2) for nodes in sizes.levels(window)] + [
+        Need(n, server=True, client=products)
+    ]
 
 
 def triples(window: int, width: int, found: Transfers) -> tuple[np.ndarray, np.ndarray]:
@@ -30,12 +33,11 @@ def triples(window: int, width: int, found: Transfers) -> tuple[np.ndarray, np.n
     masks, products = [], []
     for nodes in sizes.levels(window):
         pairs = nodes // 2
-        n = pairs * width * WORD
-        sent, received = found.take(n)
-        a = received.choices.reshape(pairs, width)
-        ones, others = (planes.reshape(2, pairs, width) for planes in sent.bits(_TRIPLE, 2))
-        b = ones ^ others
-        c = ones ^ received.bits(_TRIPLE, 2).reshape(2, pairs, width) ^ (a & b)
+        pair = found.take()
+        a = pair.received.choices.reshape(pairs, width)
+        (ones, others), got = bits_of(pair)
+        b = (ones ^ others).reshape(2, pairs, width)
+        c = (ones ^ got).reshape(2, pairs, width) ^ (a & b)
         masks += [a, b[0], b[1][:-1]]
         products += [c[0], c[1][:-1]]
     return np.concatenate(masks), np.concatenate(products)
@@ -48,8 +50,7 @@ def hidden(
 
     alpha, high: (n,), n a multiple of 64, in the result's ring; high counts modulo 2**above.
     """
-    n, width = len(alpha), 8 * alpha.itemsize
-    pair = found.take(n)
+    width, pair = 8 * alpha.itemsize, found.take()
     wanted = [(alpha, width)] + ([(high, above)] if above else []) if products else []
     shares = yield from times(pair.received.choices, wanted, pair, use=_U, one=width, party=party)
     shares = [share.astype(alpha.dtype) for share in shares]

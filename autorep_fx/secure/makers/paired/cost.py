@@ -10,10 +10,10 @@ from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
 from . import maps
-from .half import Extension, Job, parts
+from .half import Extension, Job, chunks, jobs_of, parts
 from .model import widths
 from .ot import Kind, Said
-from .table import MAKING
+from .table import encrypted
 from .turns import Words, words_together
 
 _WORD = 8
@@ -31,28 +31,35 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
     for step in plan.steps:
         if step.op == "map":
             steps[step.name] = _map(step, batch, network, rates)
-    masked = [Job(0, index, step, np.empty(0)) for index, step in enumerate(plan.steps) if step.masked]
-    for part in parts(masked, batch, extension.at_once):
-        counts = [MAKING[job.step.op].transfers(job.step, batch) for job in part]
-        words = [MAKING[job.step.op].words(job.step, batch) for job in part]
-        turns, n = words_together(*words), sum(counts)
-        said += [(1, 1)] * extension.kind.extension_turns(n, made) + turns
-        extended = sum(extension.kind.extension_said(n, made), Said())
-        made += n
+    jobs = [
+        job
+        for index, step in enumerate(plan.steps)
+        if step.masked
+        for job in jobs_of(0, index, step, np.empty(0), batch, extension)
+    ]
+    for part in parts(jobs, extension.held):
+        counts, words = [sum(need.n for need in job.needs) for job in part], [job.words for job in part]
+        turns, n, extended = words_together(*words), sum(counts), Said()
+        for chunk in chunks(n, extension.at_once):
+            said += [(1, 1)] * extension.kind.extension_turns(chunk, made)
+            extended += sum(extension.kind.extension_said(chunk, made), Said())
+            made += chunk
+        said += turns
         for i, party in enumerate(beside):
             beside[party] += extended + Said(sum(turn[i] > 0 for turn in turns))
         # Both directions at once, so that a link is occupied by the larger of them.
         on_the_way = extended.bytes + _WORD * sum(max(turn) for turn in turns)
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
-            of_extension = _WORD * extended.words * count // n
-            for party in shared:
+            of_extension = _WORD * extended.words * count // max(n, 1)  # n is 0 where all is encrypted
+            step_cost = steps[job.step.name]
+            for i, party in enumerate(beside):
                 shared[party] += of_extension
-            steps[job.step.name] = StepOffline(
-                {party: _WORD * sum(turn[i] for turn in own) + of_extension for i, party in enumerate(beside)},
-                rates.step + count / extension.kind.rate(rates),
-                network.seconds(on_the_way) * (_sum(own) + 2 * extended.words * count / n) / whole,
-            )
+                said_of_it = _WORD * sum(turn[i] for turn in own) + of_extension
+                step_cost.sent[party] = step_cost.sent.get(party, 0) + said_of_it
+            step_cost.seconds += rates.step + count / extension.kind.rate(rates) + _encrypted(job, rates)
+            words_of_it = _sum(own) + 2 * extended.words * count / max(n, 1)
+            step_cost.link_seconds += network.seconds(on_the_way) * words_of_it / whole
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
         for party, found in beside.items()
@@ -66,9 +73,18 @@ def _map(step: Step, batch: int, network: Network, rates: Rates) -> StepOffline:
     up, down = (_WORD * words for words in maps.sizes(step, batch))
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
-    rate = rates.products if step.width == 64 else rates.products32
-    seconds = rates.step + maps.products(step, batch) / rate
+    seconds = rates.step + maps.products(step, batch) / _rate(step, rates)
     return StepOffline(sent, seconds, network.seconds(sum(sent.values())))
+
+
+def _rate(step: Step, rates: Rates) -> float:
+    return rates.products if step.width == 64 else rates.products32
+
+
+def _encrypted(job: Job, rates: Rates) -> float:
+    """Seconds of what a masked step multiplies under encryption."""
+    found = encrypted(job.step)
+    return found.products(job.step, job.piece) / _rate(job.step, rates) if found else 0.0
 
 
 def _rounds(turns: Words) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -17,46 +17,64 @@ from ...link.message import CORRELATIONS
 from ...parties.party import Party
 from ...plan.plan import Step
 from ..maker import Half
+from .making import Piece
+from .maps import ClientKey, PublicKey
 from .ot import Kind, Receiver, Sender
-from .table import MAKING
-from .transfers import Pair, Received, Sent, Transfers
-from .turns import run, together, words_together
+from .stock import Need, Transfers
+from .table import MAKING, encrypted
+from .transfers import Pair, Received, Sent
+from .turns import Protocol, Words, run, together, words_together
 
-#: Messages that wait for one another in an extension, at most.
-EXTENSION_WAITS = 4
+T = TypeVar("T")
+
+#: Pieces that what is held has room for, at least: a part is then full but for one of them.
+_PIECES = 4
 
 
 class Extension(NamedTuple):
     """How oblivious transfers are extended.
 
     Attributes:
-        at_once: how many, in either direction, are made and used before there are more: 32 bytes each at a party. Fewer
-            fit caches, more make fewer messages that wait for one another.
+        at_once: how many, in either direction, are made in one go, and let go but for what is kept of them: 32 bytes
+            each at a party. Fewer fit caches, more make fewer messages that wait for one another.
+        held: bytes that a party keeps of transfers whose protocols go on side by side (stock.py); more make fewer
+            messages that wait for one another.
     """
 
     kind: Kind
     at_once: int
+    held: int = 2**26
 
     def __repr__(self) -> str:
         return brief(self)
 
 
 class Job(NamedTuple):
-    """One step of one inference.
+    """A piece of a step of one inference.
 
     Attributes:
         inference: which of those that are prepared together.
         number: of the step.
-        half: this party's half of the mask of its wires, (N, elements).
+        half: this party's half of the mask of the step's wires, (N, elements).
+        piece: which part of the step.
     """
 
     inference: int
     number: int
     step: Step
     half: np.ndarray
+    piece: Piece
 
     def __repr__(self) -> str:
         return brief(self)
+
+    @property
+    def needs(self) -> list[Need]:
+        return MAKING[self.step.op].needs(self.step, self.piece)
+
+    @property
+    def words(self) -> Words:
+        return MAKING[self.step.op].words(self.step, self.piece)
 
 
 class Link:
@@ -75,9 +93,13 @@ class TwoPartyHalf(Half):
     Args:
         number: 0 at the server, 1 at the client.
         extension: of transfers.
+
+    Attributes:
+        key: of encrypted maps: the client's own, or what the server has of it.
     """
 
     between_two = True
+    key: ClientKey | PublicKey
 
     def __init__(self, party: Party, peer: str, number: int, extension: Extension):
         super().__init__(party)
@@ -85,7 +107,7 @@ class TwoPartyHalf(Half):
         link, self._most = cast(Channel, Link(party, peer)), party.clock.limit
         self._sender = Sender(link, CORRELATIONS, extension.kind)
         self._receiver = Receiver(link, CORRELATIONS, extension.kind)
-        self._at_once = extension.at_once
+        self.extension = extension
 
     def setup_transfers(self) -> None:
         """Base transfers both ways, one after the other: those that the server sends come first."""
@@ -105,55 +127,73 @@ class TwoPartyHalf(Half):
         self.inference += count
         return [Stream(self.seed, number) for number in range(first, first + count)]
 
-    def correlate(self, jobs: list[Job], batch: int, streams: list[Stream]) -> list[dict[str, Shares]]:
-        """This party's shares of all jobs, by inference and step; the other side has the same jobs in the same
-        order."""
-        found: list[dict[str, Shares]] = [{} for _ in streams]
-        for part in parts(jobs, batch, self._at_once):
-            self.party.clock.limit = self._most + waits(part, batch) + self.party.clock.depth
-            transfers = self._transfers(sum(_transfers_of(job, batch) for job in part))
-            protocols = []
-            for job in part:
-                own, stream = Transfers(transfers.take(_transfers_of(job, batch))), streams[job.inference]
-                make = MAKING[job.step.op].make
-                protocols.append(make(job.step, batch, job.half, own, self.number, job.number, stream))
-            shares = run(together(*protocols), self.party.links[self.peer], CORRELATIONS)
-            for job, share in zip(part, shares):
-                found[job.inference][job.step.name] = share
+    def correlate(self, jobs: list[Job], batch: int, count: int) -> list[dict[str, Shares]]:
+        """This party's shares of ``count`` inferences, by step; the other side has the same jobs in the same order."""
+        found: list[dict[str, Shares]] = [{} for _ in range(count)]
+        made: dict[tuple[int, str], tuple[list[Piece], list[Shares]]] = {}
+        for part in parts(jobs, self.extension.held):
+            needs = [job.needs for job in part]
+            transfers, protocols = self._transfers([need for own in needs for need in own]), []
+            for job, own in zip(part, needs):
+                making, key = MAKING[job.step.op], [self.key] if encrypted(job.step) else []
+                protocols.append(
+                    making.make(job.step, job.piece, job.half, transfers.part(len(own)), self.number, *key)
+                )
+            for job, share in zip(part, self._run(together(*protocols), waits(part))):
+                pieces, shares = made.setdefault((job.inference, job.step.name), ([], []))
+                pieces.append(job.piece)
+                shares.append(share)
+                if job.piece.last == MAKING[job.step.op].units(job.step, batch)[0]:
+                    del made[job.inference, job.step.name]
+                    found[job.inference][job.step.name] = MAKING[job.step.op].joined(job.step, batch, pieces, shares)
+            del protocols
         return found
 
-    def _transfers(self, n: int) -> Transfers:
-        indices = self._sender.index, self._receiver.index
-        both = together(self._sender.extending(n), self._receiver.extending(n))
-        sent, (received, choices) = run(both, self.party.links[self.peer], CORRELATIONS)
-        return Transfers(
-            Pair(
-                Sent(sent, self._sender.delta, self._sender.hash_key, indices[0]),
-                Received(received, choices, self._receiver.hash_key, indices[1]),
+    def _transfers(self, needs: list[Need]) -> Transfers:
+        transfers = Transfers(needs, self.number)
+        for n in chunks(sum(need.n for need in needs), self.extension.at_once):
+            indices = self._sender.index, self._receiver.index
+            both = together(self._sender.extending(n), self._receiver.extending(n))
+            sent, (received, choices) = self._run(both, self.extension.kind.extension_turns(n, indices[0]))
+            transfers.fill(
+                Pair(
+                    Sent(sent, self._sender.delta, self._sender.hash_key, indices[0]),
+                    Received(received, choices, self._receiver.hash_key, indices[1]),
+                )
             )
-        )
+        return transfers
+
+    def _run(self, protocol: Protocol[T], turns: int) -> T:
+        self.party.clock.limit = self._most + 2 * turns + self.party.clock.depth
+        return run(protocol, self.party.links[self.peer], CORRELATIONS)
 
 
-def waits(part: list[Job], batch: int) -> int:
-    """Messages that wait for one another while a part's transfers are extended and used."""
-    turns = words_together(*(MAKING[job.step.op].words(job.step, batch) for job in part))
-    return len(turns) + 2 * EXTENSION_WAITS
+def waits(part: list[Job]) -> int:
+    """Messages that wait for one another while a part's transfers are used."""
+    return len(words_together(*(job.words for job in part)))
 
 
-def parts(jobs: list[Job], batch: int, at_once: int) -> Iterator[list[Job]]:
-    """Jobs that go on together: as many as have transfers that may be held at once, one at least."""
+def jobs_of(inference: int, number: int, step: Step, half: np.ndarray, batch: int, extension: Extension) -> list[Job]:
+    """A step's work on ``batch`` samples, in pieces of which several fit what is held."""
+    pieces = MAKING[step.op].pieces(step, batch, extension.held // _PIECES)
+    return [Job(inference, number, step, half, piece) for piece in pieces]
+
+
+def parts(jobs: list[Job], held: int) -> Iterator[list[Job]]:
+    """Jobs that go on together: as many as keep so many bytes, one at least."""
     part: list[Job] = []
-    held = 0
+    kept = 0
     for job in jobs:
-        count = _transfers_of(job, batch)
-        if part and held + count > at_once:
+        own = MAKING[job.step.op].kept_bytes(job.step, job.piece)
+        if part and kept + own > held:
             yield part
-            part, held = [], 0
+            part, kept = [], 0
         part.append(job)
-        held += count
+        kept += own
     if part:
         yield part
 
 
-def _transfers_of(job: Job, batch: int) -> int:
-    return MAKING[job.step.op].transfers(job.step, batch)
+def chunks(n: int, at_once: int) -> list[int]:
+    """How n transfers are made one part after the other."""
+    return [min(at_once, n - at) for at in range(0, n, at_once)]

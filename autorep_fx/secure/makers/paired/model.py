@@ -8,6 +8,7 @@ from typing import Any
 from ...plan.plan import Plan
 from ...plan.server_numbers import Numbers
 from . import maps
+from .table import encrypted
 
 
 class EncryptedMaps:
@@ -23,5 +24,5 @@ class EncryptedMaps:
 
 
 def widths(plan: Plan) -> list[int]:
-    """Of the rings that maps are in."""
-    return sorted({step.width for step in plan.steps if step.op == "map"})
+    """Of the rings in which something is encrypted."""
+    return sorted({step.width for step in plan.steps if step.op == "map" or encrypted(step)})

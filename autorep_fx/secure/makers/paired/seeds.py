@@ -1,9 +1,8 @@
 """Names of the streams of a party's own seed; no seed is shared here.
 
-Slots of the client's: the blinding B of a wire. Of the server's: the mask s of a wire. Of both: the masks of a
-spline's opening.
+Slots of the client's: the blinding B of a wire. Of the server's: the mask s of a wire.
 """
 
 from __future__ import annotations
 
-BLIND, WIRE_MASK, OPENING = range(3)
+BLIND, WIRE_MASK = range(2)

@@ -13,7 +13,7 @@ from ...parties.server import Server
 from ...plan.plan import Step
 from ...plan.ring import U64, elements
 from . import maps
-from .half import Extension, Job, TwoPartyHalf
+from .half import Extension, Job, TwoPartyHalf, jobs_of
 from .model import EncryptedMaps, widths
 from .seeds import WIRE_MASK
 
@@ -26,6 +26,7 @@ class ServerHalf(TwoPartyHalf):
     """
 
     party: Server
+    key: maps.PublicKey
 
     def __init__(self, party: Server, model: EncryptedMaps, extension: Extension):
         super().__init__(party, "client", 0, extension)
@@ -35,7 +36,7 @@ class ServerHalf(TwoPartyHalf):
         used = widths(self.party.plan)
         public = [np.empty(words, U64) for words in maps.public_words(used)]
         self.party.links["client"].receive(SETUP, *public)
-        self._public = maps.PublicKey.of(public, used)
+        self.key = maps.PublicKey.of(public, used)
         self.setup_transfers()
 
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
@@ -51,7 +52,7 @@ class ServerHalf(TwoPartyHalf):
         sums = []
         while asked:  # what was answered is let go
             index, step, message = asked.popleft()
-            u, answer = maps.respond(step, self.model.weights[step.name], self._public, [message], batch * count)
+            u, answer = maps.respond(step, self.model.weights[step.name], self.key, [message], batch * count)
             client.send(index, *answer)
             sums.append((index, step, u))
         for index, step, u in sums:
@@ -59,15 +60,15 @@ class ServerHalf(TwoPartyHalf):
             client.receive(index, h)
             for own, part in zip(masks, (u + h).reshape(count, batch, *step.shape)):
                 own[step.name] = part
-        jobs = []
+        jobs: list[Job] = []
         for i, stream in enumerate(streams):
             for index, step in enumerate(plan.steps):
                 if step.masked:
                     shape = (batch, *step.wire_shape)
                     s = stream.elements(index, WIRE_MASK, shape, step.attrs["wire"])
-                    jobs.append(Job(i, index, step, s.reshape(batch, -1)))
+                    jobs += jobs_of(i, index, step, s.reshape(batch, -1), batch, self.extension)
                     masks[i][step.name] = s + _half_units(step)
-        shares = self.correlate(jobs, batch, streams)
+        shares = self.correlate(jobs, batch, count)
         client.send(READY)
         return [
             Prepared("server", batch, stream.inference, self.party.made_ready(own, batch), share)
@@ -77,7 +78,7 @@ class ServerHalf(TwoPartyHalf):
 
 def _half_units(step: Step) -> np.ndarray:
     """Half a unit of each of a step's wires, (elements of a sample) in the shape of what is sent."""
-    shifts = np.atleast_1d(step.attrs["shift"])
+    shifts = np.atleast_1d(step.attrs.get("shift", [0] * len(step.wires)))
     sizes = [math.prod(shape) for shape in step.wires]
     half = [1 << (shift - 1) if shift else 0 for shift in shifts.tolist()]
     return np.repeat(np.array(half, elements(step.attrs["wire"])), sizes).reshape(step.wire_shape)

@@ -10,7 +10,7 @@ import numpy as np
 from ...correlations.prepared import Shares
 from ...plan.ring import kernel
 from .arithmetic import cross, times, words_of_cross, words_of_times
-from .transfers import Transfers
+from .stock import Need, Transfers
 from .turns import Protocol, Words, together, words_together
 from .wires import Mask, Wire, up
 
@@ -19,9 +19,9 @@ from .wires import Mask, Wire, up
 _CHAIN, _BIT = 2, 2
 
 
-def transfers(width: int, n: int, bends: bool) -> int:
-    """In either direction for n positions (a multiple of 64): the bits of the second mask."""
-    return width * n if bends else 0
+def needs(width: int, n: int, *, bends: bool) -> list[Need]:
+    """Transfers for n positions (a multiple of 64): the bits of the second mask."""
+    return [Need(width * n, server=True, client=True)] if bends else []
 
 
 def products(
@@ -37,7 +37,7 @@ def products(
     ring, length, above = a.dtype, wire.length, wire.above
     size = len(mask.own)
     if bends:
-        second = found.take(wire.width * len(positions))
+        second = found.take()
         bits = second.received.choices.reshape(wire.width, -1)
         a[1] = kernel().unpack_bits(bits, len(positions))
     rows = mask.chain.at(positions, size).rows(len(positions))

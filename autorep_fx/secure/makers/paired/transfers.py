@@ -24,25 +24,33 @@ class Sent:
     """n transfers (a multiple of 64) of which this party has both strings.
 
     Args:
-        blocks: (n, 2) words, q.
+        blocks: (n, 2) words, q; None where no string is asked for.
         delta: (2,) words.
         key: of the hash, of the session in this direction.
         index: the running number of the first one, of all of a session in this direction.
         space: beside a use it makes the hash's domain: 0, or a number of their own where transfers are numbered anew.
+        planes: bits of each string that are there already, (2, count, n / 64); those of use 0.
     """
 
-    def __init__(self, blocks: np.ndarray, delta: np.ndarray, key: bytes, index: int, space: int = 0):
+    def __init__(self, blocks: np.ndarray | None, delta: np.ndarray, key: bytes, index: int, space: int = 0,
+                 planes: np.ndarray | None = None):  # fmt: skip
         self.blocks, self.delta, self.key, self.index, self.space = blocks, delta, key, index, space
+        self.planes = planes
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        return 0 if self.blocks is None else len(self.blocks)
 
     def __getitem__(self, part: slice) -> Sent:
-        return Sent(self.blocks[part], self.delta, self.key, self.index + part.start, self.space)
+        """Without the bits that are there."""
+        blocks = None if self.blocks is None else self.blocks[part]
+        return Sent(blocks, self.delta, self.key, self.index + part.start, self.space)
 
     def flip(self, plane: np.ndarray) -> None:
         """Exchange both strings where the plane has 1."""
-        kernel().ot_flip_(self.blocks, self.delta, plane)
+        if self.blocks is not None:
+            kernel().ot_flip_(self.blocks, self.delta, plane)
+        if self.planes is not None:
+            self.planes ^= (self.planes[0] ^ self.planes[1]) & plane
 
     def bits(self, use: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """So many bits of each string, as planes (count, n / 64)."""
@@ -60,20 +68,25 @@ class Received:
     """n transfers of which this party has one string each.
 
     Args:
-        blocks: (n, 2) words, t.
+        blocks: (n, 2) words, t; None where no string is asked for.
         choices: a plane: which string.
         key, index, space: as of :class:`Sent`.
+        planes: bits of the string that are there already, (count, n / 64); those of use 0.
     """
 
-    def __init__(self, blocks: np.ndarray, choices: np.ndarray, key: bytes, index: int, space: int = 0):
+    def __init__(self, blocks: np.ndarray | None, choices: np.ndarray, key: bytes, index: int, space: int = 0,
+                 planes: np.ndarray | None = None):  # fmt: skip
         self.blocks, self.choices, self.key, self.index, self.space = blocks, choices, key, index, space
+        self.planes = planes
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        return WORD * len(self.choices)
 
     def __getitem__(self, part: slice) -> Received:
+        """Without the bits that are there."""
         words = slice(part.start // WORD, part.stop // WORD)
-        return Received(self.blocks[part], self.choices[words], self.key, self.index + part.start, self.space)
+        blocks = None if self.blocks is None else self.blocks[part]
+        return Received(blocks, self.choices[words], self.key, self.index + part.start, self.space)
 
     def choose(self, plane: np.ndarray) -> np.ndarray:
         """Make these the choices: what the sender must flip."""
@@ -101,10 +114,17 @@ class Pair(NamedTuple):
     def __repr__(self) -> str:
         return brief(self)
 
+    @property
+    def n(self) -> int:
+        return len(self.received)
+
+    def part(self, start: int, stop: int) -> Pair:
+        part = slice(start, stop)
+        return Pair(self.sent[part], self.received[part])
+
     def rows(self, n: int) -> list[Pair]:
         """Parts of n each, in order."""
-        parts = (slice(at, at + n) for at in range(0, len(self.sent), n))
-        return [Pair(self.sent[part], self.received[part]) for part in parts]
+        return [self.part(at, at + n) for at in range(0, self.n, n)]
 
     def at(self, positions: np.ndarray, n: int) -> Pair:
         """Of every n, those at the positions, a multiple of 64, as often as they are there; once for each pair.
@@ -112,30 +132,19 @@ class Pair(NamedTuple):
         They are numbered anew, from 0 in a space that the first one's number names: no (number, domain) is ever that of
         another transfer, for whoever chooses the trees of an extension can make two of their blocks equal.
         """
-        rows = len(self.sent) // n
+        rows = self.n // n
 
-        def found(blocks: np.ndarray) -> np.ndarray:
+        def found(blocks: np.ndarray | None) -> np.ndarray | None:
+            if blocks is None:
+                return None
             return np.ascontiguousarray(blocks.reshape(rows, n, 2)[:, positions]).reshape(-1, 2)
 
-        chosen = kernel().unpack_bits(self.received.choices[None], len(self.received)).reshape(rows, n)[:, positions]
+        chosen = kernel().unpack_bits(self.received.choices[None], self.n).reshape(rows, n)[:, positions]
         choices = plane_of(np.ascontiguousarray(chosen).reshape(-1))
         return Pair(
             Sent(found(self.sent.blocks), self.sent.delta, self.sent.key, 0, self.sent.index + 1),
             Received(found(self.received.blocks), choices, self.received.key, 0, self.received.index + 1),
         )
-
-
-class Transfers:
-    """What an inference has of transfers in both directions, handed out in order; both parties take alike."""
-
-    def __init__(self, all_of_them: Pair):
-        self._all, self._at = all_of_them, 0
-
-    def take(self, n: int) -> Pair:
-        """The next n (a multiple of 64) each way."""
-        part = slice(self._at, self._at + n)
-        self._at += n
-        return Pair(self._all.sent[part], self._all.received[part])
 
 
 def domain(space: int, use: int) -> int:

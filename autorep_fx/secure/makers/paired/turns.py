@@ -83,7 +83,8 @@ def run(protocol: Protocol[T], channel: Channel, step: int) -> T:
             return end.value
         came = np.empty(sum(sizes), np.uint64)
         if mine and sizes:
-            channel.exchange(step, np.concatenate([a.reshape(-1) for a in mine]), came)
+            whole = mine[0] if len(mine) == 1 else np.concatenate([a.reshape(-1) for a in mine])
+            channel.exchange(step, np.ascontiguousarray(whole), came)
         elif mine:
             channel.send(step, *mine)
         elif sizes:

@@ -26,10 +26,11 @@ from .arithmetic import (
     words_of_difference,
     words_of_times,
 )
-from .transfers import Pair, Transfers, padded
+from .stock import Need, Transfers
+from .transfers import Pair, padded
 from .turns import Protocol, Words, together, words_together
 
-#: Uses of a wire's transfers. Those of the chain: its bits, then strings.
+#: A use of the chain's transfers, beside its bits.
 _SQUARE = 1
 
 
@@ -63,10 +64,12 @@ class Wire(NamedTuple):
         """Bits of the result's ring above those of alpha."""
         return max(0, self.width - self.length)
 
-    @property
-    def transfers(self) -> int:
-        """In either direction."""
-        return padded(self.n) * (self.length + (2 if self.above else 0))
+    def needs(self, *, server: bool = False, client: bool = False) -> list[Need]:
+        """Transfers of the chain, of the wrap and of the high bit. server, client: whether there are strings of the
+        chain that it sends, and then both send some of the wrap and the high bit, for others than :func:`truncated`."""
+        size, both = padded(self.n), server or client or (self.squares and self.above > 1)
+        chain = Need(size * self.length, 1, server or self.squares, client)
+        return [chain] + [Need(size, 0, True, both)] * (2 if self.above else 0)
 
 
 class Mask(NamedTuple):
@@ -104,16 +107,16 @@ def truncated(wire: Wire, half: np.ndarray, transfers: Transfers, party: int) ->
     number = np.zeros(size, half.dtype)
     number[: wire.n] = half.reshape(-1)
     planes = kernel().pack_bits(number, shift=wire.shift, bits=length)
-    chain = transfers.take(size * length)
+    chain = transfers.take()
     yield from choose([planes.reshape(-1)], [chain])
     bits, wrap = yield from difference(planes, chain, subtracts=party == 1)
     number >>= number.dtype.type(wire.shift)
     own = number.astype(ring) if party == 0 else -number.astype(ring)
     if not above:  # alpha is wider than the ring: neither the wrap nor beta is seen there
-        zero, none = np.zeros_like(own), transfers.take(0)
+        zero, none = np.zeros_like(own), chain.part(0, 0)
         alpha2 = (yield from _squared(wire, own, chain, party)) if wire.squares else own[:0]
         return Mask(bits, own, zero, alpha2, zero[: len(alpha2)], own, wrap, chain, none, none)
-    of_wrap, of_high = (transfers.take(size) for _ in range(2))
+    of_wrap, of_high = transfers.take(), transfers.take()
     yield from choose([wrap, bits[-1]], [of_wrap, of_high])
     extra = [(own, above - 1)] if wire.squares and above > 1 else []
     found = yield from together(

@@ -13,7 +13,6 @@ from ...correlations.prepared import Shares
 from ...plan import wire
 from ...plan.plan import Step
 from ...plan.ring import elements, kernel
-from ...program import spline
 from .. import gmw, splines
 from ..talk import Exchange
 
@@ -63,9 +62,9 @@ def _with_spline(
     if wire.keep(step) is None:
         return value if sub is None else value - sub
     powers = {name: shares[name] for name in _POWERS if name in shares}
-    f = a["align"] - spline.BITS
-    out = k.activation_step(m, shift=a["shift"], align=f, party=party, linear=a["linear"], **powers)
-    out <<= out.dtype.type(spline.BITS)
+    lift = wire.spline_bits(step)
+    out = k.activation_step(m, shift=a["shift"], align=a["align"] - lift, party=party, linear=a["linear"], **powers)
+    out <<= out.dtype.type(lift)
     out[:, a["kept"]] = value
     return out if sub is None else out - sub
 

@@ -67,8 +67,8 @@ def _shape(step: Step, x: Shape) -> Shape:
     need(a["powers"] == 2 or a["linear"] is None, "has lines among squares, and no squares")
     if "knots" in a:
         need(all(f"c{k}" in a for k in range(3)), "has a spline without its pieces")
-        knots, f = a["knots"], a["align"] - spline.BITS
-        need(kept > 0 and f >= 0 and a["powers"] > any(a["c2"]), "has a spline and not what it takes")
+        knots, f = a["knots"], step.frac_bits - a["align"]
+        need(kept > 0 and 0 <= f <= a["align"] and a["powers"] > any(a["c2"]), "has a spline and not what it takes")
         need(all(p < q for p, q in zip(knots, knots[1:])), "has knots that do not increase")
         need(all(abs(p) <= 2 ** (a["window"] - 2) for p in knots), "has a knot beyond its window")
         need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
@@ -90,7 +90,7 @@ def _simulate(
     shape, flat = y.shape, np.ascontiguousarray(y).reshape(len(y), -1)
     x, b = truncate(flat, errors[0].reshape(len(y), -1), a["shift"], rounding)
     align = np.int64(a["align"])
-    lift = spline.BITS if "knots" in a else 0
+    lift = wire.spline_bits(step) if "knots" in a else 0
     kept: Any = a["kept"]
     if len(kept) == step.size:  # in order (attributes.py)
         kept = slice(None)

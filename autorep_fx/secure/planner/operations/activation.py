@@ -18,14 +18,14 @@ from ...program import tensor_ops
 from ...program.kept import slope_of
 from ...program.kinds import EXACT
 from ...program.program import Step
-from ...program.spline import allowed, largest, spline
+from ...program.spline import largest, spline
 from ..hybrid import build_hybrid
 from ..max_pool import build_max_pool
 from ..node import Margins, Node, Nodes, whole_bits
 from ..planned import Bounded, Chosen, Planned
 from ..room import check_room
 from ..rooms import of_activation
-from ..site_form import align, factor_of, site_form
+from ..site_form import align, factor_of, site_form, spline_allowance
 from ..source import Source
 
 
@@ -118,10 +118,7 @@ def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     try:
-        # Room for other inputs makes nothing less precise for those that reach no further.
-        found = spline(
-            site.kind, site.params, limit, f, allowed(site.kind, error, math.ldexp(1.0, whole_bits(node.reach_kept)))
-        )
+        found = spline(site.kind, site.params, limit, f, spline_allowance(node, error), node.coefficient_bits)
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}

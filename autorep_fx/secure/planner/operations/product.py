@@ -26,7 +26,7 @@ def _build(b: Builder, step: ProgramStep) -> None:
     extremes = {"extreme": b.extreme(x), "extreme_kept": b.extreme(y)}
     b.add(Node(step.name, "product", [x, y], step.shape, shapes, bits=0, most=b.limits.value, reach=reaches[0],
                reach_kept=reaches[1], gain=b.gains.product(step.name, tuple(map(whole_bits, reaches))),
-               **extremes))  # fmt: skip
+               **extremes, **b.results(step.name)))  # fmt: skip
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:

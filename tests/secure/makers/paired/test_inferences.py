@@ -47,6 +47,25 @@ def gated():
     return Gated()
 
 
+def attends():
+    """Scores of two private matrices, normalised by themselves, and what they weigh."""
+
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.fc = nn.Linear(64, 24), nn.Linear(24, 3)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x.flatten(2)).reshape(-1, 3, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+            return self.fc(((q @ k.transpose(2, 3)).softmax(-1) @ v).flatten(1))
+
+    torch.manual_seed(0)
+    return Attends()
+
+
+#: Sites are cut, and few transfers are made and held at once.
+IN_PIECES = Paired("in pieces", Extension(SoftSpoken(), 2**14, 2**16))
+
 NETWORKS = {
     "relu": (small, 0.0, 2),
     "squares": (small, 0.6, 2),
@@ -56,6 +75,7 @@ NETWORKS = {
     "prelu": (lambda: small(lambda: nn.PReLU(6)), 0.3, 2),
     "silu": (lambda: small(nn.SiLU), 0.0, 2),
     "gate": (gated, 0.0, 2),
+    "attention": (attends, 0.0, 2),
     "everything": (Everything, 0.5, 2),
 }
 
@@ -90,19 +110,20 @@ def test_no_string_is_hashed_under_a_number_of_another(monkeypatch, name):
     """Of one delta no (domain, number) comes twice: not for another transfer, and not for another use of the same."""
     used = defaultdict(list)
 
-    def seen(real):
+    def seen(real, use):
         def call(self, *arguments):
             found = real(self, *arguments)
-            used[self.delta.tobytes(), domain(self.space, arguments[-1])].append((self.index, self.index + len(self)))
+            numbers = self.index, self.index + len(self)
+            used[self.delta.tobytes(), domain(self.space, arguments[use])].append(numbers)
             return found
 
         return call
 
-    for method in ("bits", "strings"):
-        monkeypatch.setattr(Sent, method, seen(getattr(Sent, method)))
+    for method, use in (("bits", 0), ("strings", 2)):
+        monkeypatch.setattr(Sent, method, seen(getattr(Sent, method), use))
     plan, numbers = planned(program_of(name), images())
     x = images().double().numpy()
-    run(plan.with_comparison("gmw"), numbers, x, x, maker=PAIRED)
+    run(plan.with_comparison("gmw"), numbers, x, x, maker=IN_PIECES)
     assert len({delta for delta, _ in used}) == 2
     for parts in used.values():
         parts.sort()
@@ -124,12 +145,12 @@ def test_the_error_of_many_runs_is_that_of_the_model():
 def test_correlations_in_parts_are_the_same_protocol():
     plan, numbers = planned(program_of("everything"), images())
     plan, x = plan.with_comparison("gmw"), images().double().numpy()
-    maker = Paired("in parts", Extension(SoftSpoken(), 1))
-    result = run(plan, numbers, x, maker=maker)[0]
+    result = run(plan, numbers, x, maker=IN_PIECES)[0]
     model = expected(plan, numbers, x, nearest=True)
     assert (np.abs(result.output - model.output) <= model.bound).all()
-    cost = plan_cost(plan, batch=2, rates=Rates(), maker=maker)
+    cost = plan_cost(plan, batch=2, rates=Rates(), maker=IN_PIECES)
     assert cost.offline == {party: count.total_bytes for party, count in result.offline.items()}
+    assert cost.offline_rounds == max(count.depth for count in result.offline.values())
 
 
 def test_several_prepared_together_are_inferences_of_their_own():

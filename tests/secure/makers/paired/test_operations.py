@@ -11,11 +11,14 @@ from torch import nn
 
 from autorep_fx.kernels.masked import full
 from autorep_fx.secure.correlations import layout
-from autorep_fx.secure.correlations.stream import Stream
+from autorep_fx.secure.makers.paired import maps
+from autorep_fx.secure.makers.paired.making import Piece
+from autorep_fx.secure.makers.paired.operations import matmul
 from autorep_fx.secure.makers.paired.table import MAKING
 from autorep_fx.secure.parties import gmw
 from autorep_fx.secure.parties.operations.product import factors
 from autorep_fx.secure.plan import wire
+from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.ring import elements, kernel
 
 BATCH = 2
@@ -28,21 +31,29 @@ def program():
     return compiled(model, images(), lambda gm: replace(gm, 0.5))
 
 
-def made(step, rng):
-    """(server's shares, client's shares, s, B, words of the turns)."""
+@pytest.fixture(scope="module")
+def keys():
+    """Of encrypted maps: what the server has, and the client's."""
+    key = maps.ClientKey()
+    return maps.PublicKey.of(key.public), key
+
+
+def made(step, rng, most=2**40, keys=None):
+    """(server's shares, client's shares, s, B), in pieces that keep so many bytes of transfers."""
     making, ring = MAKING[step.op], elements(step.attrs["wire"])
-    transfers = making.transfers(step, BATCH)
     s, b = (rng.integers(0, 2**64, (BATCH, step.wire_size), np.uint64).astype(ring) for _ in range(2))
-    found = ideal(transfers, rng)
-    seeds = (Stream(bytes([i]) * 16, 1) for i in range(2))
-    sides = [
-        making.make(step, BATCH, half, pair, party, 3, stream)
-        for party, (half, pair, stream) in enumerate(zip((s, b), found, seeds))
-    ]
-    server, client, turns = against(*sides)
-    assert {pair._at for pair in found} == {transfers}
-    assert turns == making.words(step, BATCH)
-    return server, client, s, b, turns
+    pieces, shares = list(making.pieces(step, BATCH, most)), ([], [])
+    for piece in pieces:
+        assert making.kept_bytes(step, piece) <= most or piece.size <= making.units(step, BATCH)[1]
+        found = ideal(making.needs(step, piece), rng)
+        sides = [making.make(step, piece, half, pair, party, *([] if keys is None else [keys[party]]))
+                 for party, (half, pair) in enumerate(zip((s, b), found))]  # fmt: skip
+        *both, turns = against(*sides)
+        assert {pair.left for pair in found} == {0}
+        assert turns == making.words(step, piece)
+        for party, share in enumerate(both):
+            shares[party].append(share)
+    return *(making.joined(step, BATCH, pieces, own) for own in shares), s, b, len(pieces)
 
 
 def alpha_of(s, b, shift):
@@ -63,15 +74,63 @@ def _total(server, client, ring, name):
     return full(server[name], ring) + full(client[name], ring)
 
 
+SHAPES = {
+    "heads": ((2, 6, 4), (2, 4, 6)),
+    "long": ((3, 200), (200, 2)),
+    "a vector": ((1, 5), (5, 1)),
+    "large": ((2, 30, 8), (2, 8, 41)),
+}
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_the_product_of_two_masks_is_off_by_two_units_of_the_ring_at_most(keys, shapes, width):
+    assert len(multiplied(keys, product_of(*shapes, width))) == 2
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_a_large_product_of_two_masks_goes_in_messages_of_a_stated_size(keys, width, monkeypatch):
+    step = product_of(*SHAPES["large"], width)
+    for matrices, count in ((2 * BATCH, 4), (1, 16)):  # some of the matrices; some rows of each
+        whole = matmul.parts(step, Piece(0, matrices))
+        monkeypatch.setattr(matmul, "_MOST", min(sum(part.words) for part in whole) - 1)
+        assert len(multiplied(keys, step)) >= count
+    assert len(multiplied(keys, step, most=1)) >= 16  # and piece by piece
+
+
+def product_of(first, second, width):
+    attrs = {"first": first, "second": second, "wire": width}
+    return Step("p", "matmul", ("x", "y"), (*first[:-1], second[-1]), 9, width, attrs)
+
+
+def multiplied(keys, step, most=2**40):
+    """The parts of a product that was made, and is right."""
+    server, client, s, b, pieces = made(step, np.random.default_rng(3), most, keys)
+    for name, (shape, dtype) in layout.layout(step, BATCH).items():
+        assert server[name].shape == client[name].shape == shape and server[name].dtype == dtype
+    np.testing.assert_array_equal(server["r"] + client["r"], s - b)
+    x, y = factors(step, s - b)
+    off = _total(server, client, elements(step.width), "product") - (x @ y).reshape(BATCH, -1)
+    assert np.abs(off.view(f"i{step.width // 8}")).max() <= 2
+    assert pieces == (1 if most > 1 else matmul.units(step, BATCH)[0])
+    whole = Piece(0, matmul.units(step, BATCH)[0])
+    parts = matmul.parts(step, whole)
+    assert len(matmul.words(step, whole)) == len(parts) + 1
+    assert matmul.MAKING.encrypted.held(step, whole) == 8 * max(sum(part.words) for part in parts)
+    return parts
+
+
 def masked_steps(program):
     plan = program.native[0].with_comparison("gmw")
     return [step for step in plan.steps if step.masked]
 
 
-def test_every_array_is_what_the_contract_says(program):
+@pytest.mark.parametrize("most", [2**40, 2**12], ids=["whole", "in pieces"])
+def test_every_array_is_what_the_contract_says(program, most):
     rng, seen = np.random.default_rng(1), set()
     for step in masked_steps(program):
-        server, client, s, b, _ = made(step, rng)
+        server, client, s, b, pieces = made(step, rng, most)
+        seen |= {f"{step.op} in pieces"} if pieces > 1 else set()
         ring, found = elements(step.width), layout.layout(step, BATCH)
         assert {*found} <= {*server} == {*client}
 
@@ -124,3 +183,4 @@ def test_every_array_is_what_the_contract_says(program):
                 np.testing.assert_array_equal(total("a_ab"), opening[1] * kept["ab"])
                 seen.add("bends")
     assert {"product", "spline", "alpha2", "ab", "alpha", "relu", "bends"} <= seen, seen
+    assert ({"product in pieces", "activation in pieces"} <= seen) == (most < 2**40), seen

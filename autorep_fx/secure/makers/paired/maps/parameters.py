@@ -47,7 +47,7 @@ GUARD_BITS = 8
 _LARGE = 22
 
 #: How far an output may be off before it is rounded, in units of its last bit.
-_MOST_ERROR = 0.5
+MOST_ERROR = 0.5
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def check_weights(step: Step, values: np.ndarray) -> None:
     sizes = np.abs(values.astype(np.float64))
     total, norm = sizes.sum((2, 3)).max(initial=0), math.sqrt((sizes**2).sum((2, 3)).max(initial=0))
     error = RINGS[step.width].error(total, norm, low_words(step))
-    if error > _MOST_ERROR:
+    if error > MOST_ERROR:
         raise ValueError(
             f"{step.name}: weights of up to {sizes.max():.3g} units are too large for an encrypted map: results would "
             f"be off by {error:.2g} units; make them smaller, or their exponent ({step.attrs['weight_bits']}) larger "

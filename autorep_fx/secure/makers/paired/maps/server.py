@@ -63,7 +63,7 @@ def prepare_weight(step: Step, numbers: Numbers, *, memory: int = 0, batch: int 
     Raises:
         ValueError: the weights are too large for encrypted maps, or a kernel is.
     """
-    weight = Weight(step, numbers.of_map, memory)
+    weight = Weight(step, numbers.of_map.astype(f"i{numbers.bits // 8}"), memory)  # kept: no wider than it has to be
     of = field(step, batch)
     if of.groups:
         weight.laid(of)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..making import Making
-from .activation import make, transfers, words
+from .activation import joined, make, needs, units, words
 
-MAKING = Making(transfers, words, make)
+MAKING = Making(units, needs, words, make, joined)

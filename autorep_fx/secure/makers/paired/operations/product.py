@@ -1,22 +1,27 @@
 """For a product of two private values: both masks truncated, and all products of their halves
-(parties/operations/product.py)."""
+(parties/operations/product.py).
+
+A unit is what both factors have at one place of the axes that they have alike.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 
 import numpy as np
 
 from ....correlations import layout
 from ....correlations.prepared import Shares
-from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
 from ....plan.ring import elements
 from .. import wires
 from ..arithmetic import cross, times, words_of_cross, words_of_times
-from ..making import Making
-from ..transfers import Pair, Transfers, padded
+from ..making import Making, Piece
+from ..stock import Need, Transfers
+from ..transfers import Pair, padded
 from ..turns import Protocol, Words, together, words_together
 from ..wires import Mask, Wire, truncated, up
 from .activation import mask_shares, stored
@@ -25,19 +30,22 @@ from .activation import mask_shares, stored
 _CHAIN, _BIT = 2, 2
 
 
-def wires_of(step: Step, batch: int) -> list[Wire]:
-    shapes = (step.attrs["first"], step.attrs["second"])
-    return [Wire(batch * int(np.prod(shape, dtype=np.int64)), step.attrs["wire"], shift, step.width)
-            for shape, shift in zip(shapes, step.attrs["shift"])]  # fmt: skip
+def units(step: Step, batch: int) -> tuple[int, int]:
+    return batch * math.prod(step.shape[: _lead(step)]), 1
 
 
-def transfers(step: Step, batch: int) -> int:
-    return sum(wire.transfers for wire in wires_of(step, batch))
+def wires_of(step: Step, piece: Piece) -> list[Wire]:
+    return [Wire(piece.size * math.prod(shape), step.attrs["wire"], shift, step.width)
+            for shape, shift in zip(_rows(step), step.attrs["shift"])]  # fmt: skip
 
 
-def words(step: Step, batch: int) -> Words:
-    first, second = both = wires_of(step, batch)
-    n, width = padded(batch * step.size), step.width
+def needs(step: Step, piece: Piece) -> list[Need]:
+    return [need for wire in wires_of(step, piece) for need in wire.needs(server=True)]
+
+
+def words(step: Step, piece: Piece) -> Words:
+    first, second = both = wires_of(step, piece)
+    n, width = padded(_size(step, piece)), step.width
     of_both = max(0, width - first.length - second.length)
     asked = [words_of_cross(n, width, wire.length, client=False) for wire in (second, first)]
     of_first = [bits for bits in (first.above, of_both) if bits]
@@ -47,28 +55,51 @@ def words(step: Step, batch: int) -> Words:
     return words_together(*(wires.words(wire) for wire in both)) + words_together(*asked)
 
 
-def make(
-    step: Step, batch: int, half: np.ndarray, found: Transfers, party: int, index: int, stream: Stream
-) -> Protocol[Shares]:
-    own, whole, ring = wires_of(step, batch), layout.layout(step, batch), elements(step.width)
-    halves = factors(step, half)
-    parts = [found.take(wire.transfers) for wire in own]
+def make(step: Step, piece: Piece, half: np.ndarray, found: Transfers, party: int) -> Protocol[Shares]:
+    own, whole, ring = wires_of(step, piece), layout.layout(step, 1), elements(step.width)
+    halves = [part.reshape(-1, math.prod(row))[piece.first : piece.last]
+              for part, row in zip(factors(step, half), _rows(step))]  # fmt: skip
+    parts = [found.part(len(wire.needs(server=True))) for wire in own]
     masks = yield from together(
-        *(truncated(wire, part, Transfers(pair), party) for wire, part, pair in zip(own, halves, parts))
+        *(truncated(wire, part, transfers, party) for wire, part, transfers in zip(own, halves, parts))
     )
-    n = batch * step.size
-    positions = [_positions(step, wire.n, part, batch, n) for wire, part in zip(own, halves)]
+    positions = [_positions(step, row, piece) for row in _rows(step)]
     products = yield from _products(own, masks, positions, party)
-    both = [mask_shares(wire, mask) for wire, mask in zip(own, masks)]
-    shares = {name: np.concatenate([part[name].reshape(batch, -1) for part in both], 1) for name in ("alpha", "beta")}
+    n, both = _size(step, piece), [mask_shares(wire, mask) for wire, mask in zip(own, masks)]
+    shares = {f"{name}{i}": part[name] for i, part in enumerate(both) for name in ("alpha", "beta")}
     shares |= {name: product[:n].astype(ring) for name, product in products.items()}
-    return {name: stored(shares[name], whole[name]) for name in whole}
+    return {name: stored(share, whole[name.rstrip("01")][1]) for name, share in shares.items()}
 
 
-def _positions(step: Step, size: int, part: np.ndarray, batch: int, n: int) -> np.ndarray:
+def joined(step: Step, batch: int, pieces: list[Piece], shares: list[Shares]) -> Shares:
+    whole = layout.layout(step, batch)
+    found = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
+    for name in ("alpha", "beta"):
+        found[name] = np.concatenate([found.pop(f"{name}{i}").reshape(batch, -1) for i in range(2)], 1)
+    return {name: found[name].reshape(shape) for name, (shape, _) in whole.items()}
+
+
+def _lead(step: Step) -> int:
+    """How many axes both factors have alike, from the first on."""
+    both = zip(step.attrs["first"], step.attrs["second"])
+    return sum(1 for _ in itertools.takewhile(lambda sizes: sizes[0] == sizes[1], both))
+
+
+def _rows(step: Step) -> list[tuple[int, ...]]:
+    """Shapes of a unit of both factors."""
+    return [tuple(step.attrs[name][_lead(step) :]) for name in ("first", "second")]
+
+
+def _size(step: Step, piece: Piece) -> int:
+    """Elements of the product."""
+    return piece.size * math.prod(step.shape[_lead(step) :])
+
+
+def _positions(step: Step, row: tuple[int, ...], piece: Piece) -> np.ndarray:
     """Where each element of the product has its factor, in the wire's vector; to whole words."""
-    at = np.broadcast_to(np.arange(size).reshape(part.shape), (batch, *step.shape)).reshape(-1)
-    return np.concatenate([at, np.zeros(padded(n) - n, at.dtype)])
+    own = np.arange(piece.size * math.prod(row)).reshape(piece.size, *row)
+    at = np.broadcast_to(own, (piece.size, *step.shape[_lead(step) :])).reshape(-1)
+    return np.concatenate([at, np.zeros(padded(len(at)) - len(at), at.dtype)])
 
 
 def _products(own: list[Wire], masks: list[Mask], positions: list[np.ndarray], party: int) -> Protocol[Shares]:
@@ -126,4 +157,4 @@ def _of_bits(
             for i, values in enumerate((of_wrap, of_high)) for v, bits in values]  # fmt: skip
 
 
-MAKING = Making(transfers, words, make)
+MAKING = Making(units, needs, words, make, joined)

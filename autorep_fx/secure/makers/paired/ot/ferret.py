@@ -158,16 +158,17 @@ class _Half:
         return self._start.hash_key
 
     def _take(self, n: int) -> Protocol[np.ndarray]:
-        """The next n blocks."""
-        taken, at = np.empty((check_size(n), 2), U64), 0
-        while at < n:
+        """The next n blocks; they may be gone when more are taken."""
+        parts: list[np.ndarray] = []
+        left = check_size(n)
+        while left:
             if not len(self._ready):
+                parts = [part.copy() for part in parts]
                 yield from self._next()
-            part = self._ready[: n - at]
-            taken[at : at + len(part)] = part
-            self._ready, at = self._ready[len(part) :], at + len(part)
+            parts.append(self._ready[:left])
+            self._ready, left = self._ready[left:], left - len(parts[-1])
         self.index += n
-        return taken
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _next(self) -> Protocol[None]:
         """One round."""

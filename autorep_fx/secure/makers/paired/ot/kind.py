@@ -37,7 +37,8 @@ class SendingHalf(ABC):
 
     @abstractmethod
     def extend(self, n: int) -> Protocol[np.ndarray]:
-        """For blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many."""
+        """For blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many. They are
+        good until the next ones are asked for."""
 
 
 class ReceivingHalf(ABC):
@@ -60,7 +61,7 @@ class ReceivingHalf(ABC):
 
     @abstractmethod
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
-        """For blocks (n, 2), and the choices as a plane."""
+        """For blocks (n, 2), good until the next ones are asked for, and the choices as a plane."""
 
 
 class Kind(ABC):
