@@ -173,12 +173,13 @@ def compile(
         unit, reached = unit_squares(program, reach)  # its values are the plan's
         # A bound for all inputs is one for the constants that it was made with.
         asked = min(max_error, precision or STANDARD_ERROR)
-        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked,
+                    done=lambda: steps.alive("plans are looked at"))  # fmt: skip
         known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
-            extreme = extremes(unit, reached, within, x, margins)
+            extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
             steps.done("extreme inputs are known")
 
         coarse: set[int] = set()

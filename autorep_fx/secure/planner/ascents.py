@@ -16,7 +16,7 @@ times as much.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -39,9 +39,9 @@ _WORK = 2.0**35
 _PULLS = 8
 
 
-def ascents(program: Program, within: InputRange, examples: Tensor) -> Reach:
+def ascents(program: Program, within: InputRange, examples: Tensor, done: Callable[[], None] = lambda: None) -> Reach:
     """The largest absolute values that are found, by channel, of every value of ``program``; no number is above
-    float32's largest."""
+    float32's largest. done: is called after every step of the pictures."""
     targets = _targets(program)
     efforts = [(pictures, steps, together or len(targets)) for pictures, steps, together in _EFFORTS]
     pictures, steps, together = next((e for e in efforts if _work(program, targets, *e) <= _WORK), efforts[-1])
@@ -51,6 +51,7 @@ def ascents(program: Program, within: InputRange, examples: Tensor) -> Reach:
     reach: Reach = {}
     for i in range(0, len(groups), at_a_time):
         for found in climb.towards(groups[i : i + at_a_time], pictures, steps):
+            done()
             reach |= larger({name: reach.get(name, value) for name, value in found.items()}, found)
     return reach
 

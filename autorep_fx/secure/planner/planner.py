@@ -285,8 +285,8 @@ def _with_room(nodes: Nodes, means: _Means, less: float) -> Exponents:
     node = failed.node
     raise CompileError(
         f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
-        f"{means.margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this layer's "
-        "input down, or lower the margin"
+        f"{means.margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this "
+        "layer's input down, or lower the margin"
     )
 
 
