@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,9 @@ _RELATIVE = 0.4
 
 #: Points at which the error of a piece is taken, and how near a knot is to the best place, in units of the argument.
 _SAMPLES, _MOST_KNOTS = 65, 64
+
+#: Splines that are remembered.
+_KNOWN = 1024
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,17 @@ def spline(
     Raises:
         ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
-    f = _Wanted(kind, params, bits)
+    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits)
+
+
+@lru_cache(_KNOWN)
+def _spline(
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int
+) -> Spline:
+    """Plans are made again and again, and most of their sites are what they were."""
+    f = _Wanted(kind, dict(params), bits)
     unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
-    kinks = [round(k / unit) for k in _kinks(kind, params) if low < round(k / unit) < high]
+    kinks = [round(k / unit) for k in _kinks(kind, dict(params)) if low < round(k / unit) < high]
     knots: list[int] = []
     first, at = _first(f, low, [*kinks, high], unit, error)
     pieces = [first]
