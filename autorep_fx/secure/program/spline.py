@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,6 +41,9 @@ _OF_STEP = 2.0**-4
 
 #: Points at which the error of a piece is taken, all arguments where there are no more; and knots of a spline.
 _SAMPLES, _MOST_KNOTS = 65, 64
+
+#: Splines that are remembered.
+_KNOWN = 1024
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,20 @@ def spline(
     Raises:
         ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
-    f = _Wanted(kind, params, bits)
+    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits)
+
+
+@lru_cache(_KNOWN)
+def _spline(
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int
+) -> Spline:
+    """Plans are made again and again, and most of their sites are what they were."""
+    f = _Wanted(kind, dict(params), bits)
     unit = 2.0**-frac_bits
     if kind in RANGED:
         error = max(error, unit * _OF_STEP)
     low, high = round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
-    kinks = [round(k / unit) for k in _kinks(kind, params) if low < round(k / unit) < high]
+    kinks = [round(k / unit) for k in _kinks(kind, dict(params)) if low < round(k / unit) < high]
     knots: list[int] = []
     first, at = _first(f, low, [*kinks, high], unit, error)
     pieces = [first]
