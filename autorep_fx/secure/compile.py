@@ -182,7 +182,7 @@ def compile(
             extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
             steps.done("extreme inputs are known")
 
-        coarse: set[int] = set()
+        coarse: list[set[int]] = []  # tries that are so with the least room come first
 
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
             planning = Planning(unit, reached, within, margins=margins, limits=limits, gains=known, extremes=extreme,
@@ -196,7 +196,9 @@ def compile(
                 steps.done("a plan is made")
                 return plan, numbers
 
-            return precise(planned, look, max_error, precision, missing, coarse)
+            own = set(coarse[0]) if coarse else set()
+            coarse.append(own)
+            return precise(planned, look, max_error, precision, missing, own)
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0
