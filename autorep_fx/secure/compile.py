@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,9 @@ _NO_ROOM = (
 #: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
 #: reached: where that is a bound for all inputs, those of the examples are far below.
 _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
+
+#: Significant bits of weights where those that fit 16 bits of storage are not precise enough.
+_LONG = 22
 
 
 def compile(
@@ -192,7 +196,15 @@ def compile(
                 steps.done("a plan is made")
                 return plan, numbers
 
-            return precise(planned, look, max_error, precision, missing)
+            nonlocal limits
+            found = precise(planned, look, max_error, precision, missing)
+            if found[2].holds(max_error, precision) or limits.weight == _LONG or checked or not maker.helpers:
+                return found
+            limits = replace(limits, weight=_LONG)
+            with contextlib.suppress(CompileError):  # no room for them
+                longer = precise(planned, look, max_error, precision, missing)
+                return min(longer, found, key=lambda each: each[2].beyond(max_error))
+            return found
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0
