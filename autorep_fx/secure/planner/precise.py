@@ -14,6 +14,9 @@ from .precision import STANDARD_ERROR, Look, Precision
 _LOOSE, _STEP, _TRIES = 2.0, 2**-0.5, 16
 FIRST_ERROR = _LOOSE * STANDARD_ERROR
 
+#: What does not get better over so many plans, by at least this part, is not for roundings, and more bits are in vain.
+_FLAT, _BETTER = 4, 0.1
+
 #: What a few of the examples show is sure only where it is so many times as good as it has to be, or as bad.
 _UNSURE = 2.0
 
@@ -37,6 +40,7 @@ def precise(
     for extreme inputs."""
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
     tried: list[Planned] = []
+    beyond: list[float] = []
     for k in range(_TRIES):
         try:
             plan, numbers = planned(asked * _STEP**k)
@@ -48,7 +52,10 @@ def precise(
             continue
         tried.append((plan, numbers))
         glanced = look.glanced(plan, numbers)
+        beyond.append(glanced.beyond(max_error))
         if not glanced.holds(max_error, standard_error, _UNSURE):
+            if len(beyond) > _FLAT and beyond[-1] > (1 - _BETTER) * beyond[-1 - _FLAT]:
+                break
             continue
         if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
             finer = _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
