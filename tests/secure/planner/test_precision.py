@@ -103,7 +103,7 @@ def test_weights_that_cancel_have_more_bits_than_16():
     model, x = Cancels().eval(), torch.rand(64, 8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = ar.compile(ar.transform(model, example_inputs=x), x)
+        made = ar.compile(ar.transform(model, example_inputs=x), x, precision=0.004)
     assert made.native[1]["first"].bits > 16
     output = run(*made.native, x[:8].double().numpy())[0].output
     assert off_by(torch.from_numpy(output), model(x[:8]).double().detach()) < 0.02
