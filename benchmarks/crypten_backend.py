@@ -84,20 +84,20 @@ def _party(rank: int, folder: str, public: Any, data: Any, pipe: Any) -> None:
     gc.freeze()  # as our parties do
     crypten.communicator.get().barrier()
     meter.reset()
-    before, start = _sent(), time.perf_counter()
+    before, start = sent(), time.perf_counter()
     values = {public.input: share(data, (1, *public.input_shape), 1)}
     for step in public.steps:
         mine = {role: secrets[key] for role, key in step.secrets.items()}
         values[step.name] = _OPS[step.op](step, mine, *(values[name] for name in step.inputs))
     output = values[public.output].get_plain_text(dst=1)
     seconds = time.perf_counter() - start
-    pipe.send({"seconds": seconds, "rounds": meter.rounds[0], "bytes": _sent() - before,
+    pipe.send({"seconds": seconds, "rounds": meter.rounds[0], "bytes": sent() - before,
                "output": None if output is None else output.numpy()})  # fmt: skip
     crypten.communicator.get().barrier()
     crypten.uninit()
 
 
-def _sent() -> int:
+def sent() -> int:
     return sum(link.sent for link in wire.links()) if wire.can_count() else 0
 
 

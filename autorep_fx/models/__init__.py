@@ -3,6 +3,7 @@
 from .loader import ImageLoader, Images
 from .readers import cifar, digits, fashion_mnist, glyphs, tiny_imagenet
 from .resnet import resnet18, resnet_cifar
+from .vit import vit
 from .wide_resnet import wide_resnet
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "resnet18",
     "resnet_cifar",
     "tiny_imagenet",
+    "vit",
     "wide_resnet",
 ]

@@ -83,7 +83,7 @@ def _asked(path: Path, inputs: list[ValueInfoProto], given: Shapes | None) -> li
     """Name, shape in the file and shape given, of each input."""
     names = [value.name for value in inputs]
     if given is not None and not isinstance(given, Mapping):
-        listed = [*given] if all(isinstance(shape, Sequence) for shape in given) else [given]
+        listed: list[Any] = [*given] if all(isinstance(shape, Sequence) for shape in given) else [given]
         if len(listed) != len(names):
             raise ValueError(
                 f"{path} has {len(names)} inputs, and input_shapes {len(listed)}; give them as {{name: shape}} of "

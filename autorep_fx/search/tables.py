@@ -18,7 +18,7 @@ from .task import Task
 READERS: dict[str, Callable] = {"cifar": models.cifar, "digits": models.digits, "fashion_mnist": models.fashion_mnist,
                                 "glyphs": models.glyphs, "tiny_imagenet": models.tiny_imagenet}  # fmt: skip
 NETWORKS: dict[str, Callable] = {"resnet18": models.resnet18, "resnet_cifar": models.resnet_cifar,
-                                 "wide_resnet": models.wide_resnet}  # fmt: skip
+                                 "vit": models.vit, "wide_resnet": models.wide_resnet}  # fmt: skip
 #: Beside the methods of a search: the one-shot budget, then the same fine-tuning.
 ONE_SHOT = "one_shot"
 

@@ -31,7 +31,7 @@ from .planner.fold_squares import unit_squares
 from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
-from .planner.planner import make_plan
+from .planner.planner import Planning
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
@@ -191,37 +191,28 @@ def compile(
         unit, reached = unit_squares(program, reach)  # its values are the plan's
         # A bound for all inputs is one for the constants that it was made with.
         asked = min(max_error, precision or STANDARD_ERROR)
-        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked,
+                    done=lambda: steps.alive("plans are looked at"))  # fmt: skip
         known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
-            extreme = extremes(unit, reached, within, x, margins)
+            extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
             steps.done("extreme inputs are known")
 
         finer = [_Finer(limits, spline_error)]  # the first is what plans are made with, until it is not precise enough
         if not checked:
             long = replace(limits, weight=_LONG) if maker.helpers else limits
             splines = any(step.op == "hybrid" and "params" in step.attrs for step in unit.steps)
-            finer += [_Finer(long if part == parts[-1] else limits, spline_error * part)
-                      for parts in [_SPLINES if splines else (1.0,)] for part in parts]  # fmt: skip
+            parts = _SPLINES if splines else (1.0,)
+            finer += [_Finer(long if part == parts[-1] else limits, spline_error * part) for part in parts]
+        coarse: set[int] = set()
 
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
-            def planned(error: float) -> Planned:
-                plan, numbers = make_plan(unit, reached, within, margins=margins, limits=finer[0].limits,
-                                          gains=known, extremes=extreme, error=error, bounded=worst,
-                                          spline_error=finer[0].spline_error,
-                                          widths=(32,) if checked else WIDTHS, network=network,
-                                          maker=maker)  # fmt: skip
-                if not allowed(plan):
-                    raise CompileError("it takes longer than it may")
-                steps.done("a plan is made")
-                return plan, numbers
-
             best: Found | None = None
             while True:
                 try:
-                    found = precise(planned, look, max_error, precision, missing)
+                    found = made_with(finer[0], reached, allowed)
                 except CompileError:  # no room, or it takes longer than it may
                     if best is None:
                         raise
@@ -230,6 +221,21 @@ def compile(
                 if found[2].holds(max_error, precision) or len(finer) == 1:
                     return best
                 finer.pop(0)
+                coarse.clear()
+
+        def made_with(means: _Finer, reached: Reach, allowed: Allowed) -> Found:
+            planning = Planning(unit, reached, within, margins=margins, limits=means.limits, gains=known,
+                                extremes=extreme, bounded=worst, spline_error=means.spline_error,
+                                widths=(32,) if checked else WIDTHS, network=network, maker=maker)  # fmt: skip
+
+            def planned(error: float) -> Planned:
+                plan, numbers = planning.made(error)
+                if not allowed(plan):
+                    raise CompileError("it takes longer than it may")
+                steps.done("a plan is made")
+                return plan, numbers
+
+            return precise(planned, look, max_error, precision, missing, coarse)
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0

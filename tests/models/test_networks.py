@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import autorep_fx as ar
-from autorep_fx.models import resnet18, resnet_cifar, wide_resnet
+from autorep_fx.models import resnet18, resnet_cifar, vit, wide_resnet
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,17 @@ def test_depths_are_checked():
         resnet_cifar(18)
     with pytest.raises(ValueError, match="6n"):
         wide_resnet(20)
+
+
+def test_a_vision_transformer_has_a_gelu_for_each_token_and_channel_between():
+    model = vit(patch=7, in_channels=1)
+    assert sum(p.numel() for p in model.parameters()) == 454_858
+    gm = ar.transform(model, example_inputs=torch.randn(1, 1, 28, 28))
+    assert ar.relu_count(gm) == 4 * 16 * 4 * 96
+
+
+def test_shapes_of_a_vision_transformer_are_checked():
+    with pytest.raises(ValueError, match="size must be a multiple of patch, got 28 and 5"):
+        vit(patch=5)
+    with pytest.raises(ValueError, match="width must be a multiple of heads, got 96 and 5"):
+        vit(heads=5)

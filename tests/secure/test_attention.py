@@ -10,6 +10,7 @@ from networks import Attends
 from torch import nn
 
 import autorep_fx as ar
+from autorep_fx.models import vit
 from autorep_fx.secure.host.threads import run
 from autorep_fx.secure.makers.paired.table import MAKING
 from autorep_fx.secure.makers.table import PAIRED
@@ -161,6 +162,15 @@ def test_products_of_two_private_matrices_are_private(function):
     check(Fn(lambda x: function(x) + 0), torch.randn(32, 6, 8))
 
 
+@pytest.mark.parametrize("seen", [None, torch.ones(6, 6).tril() > 0], ids=["all", "masked"])
+def test_attention_to_few_tokens_takes_the_largest_score_of_each_row_off(seen):
+    torch.manual_seed(12)
+    x, model = torch.randn(32, 6, 8), Fn(lambda x: F.scaled_dot_product_attention(4 * x, x, x, attn_mask=seen) + 0)
+    program = compiled(model, x, precision=PRECISION)
+    assert "max_pool2d" in {step.op for step in program.steps}
+    held(program, model, x)
+
+
 def test_a_table_of_positions_and_a_token_of_the_class_are_the_server_s():
     class Tokens(nn.Module):
         def __init__(self):
@@ -185,6 +195,20 @@ def test_a_run_is_the_fixed_point_model_but_for_its_roundings():
     found = program.run(x[:4]).output.numpy()
     apart = np.abs(exact[0] - exact[1]).max()
     assert np.abs(found - exact[0]).max() < 4 * apart
+
+
+def test_a_vision_transformer_is_private_with_a_budget_on_its_gelus():
+    torch.manual_seed(11)
+    x = torch.randn(32, 1, 8, 8)
+    gm = ar.transform(vit(8, 4, 8, 1, 2, 2, 1).eval(), calibration=x, relu_budget=12)
+    assert [(site.kept, site.total) for site in ar.sites(gm).values()] == [(12, 128)]
+    program = compiled(gm, x, precision=0.1, max_error=1.0)
+    exact = [simulate(program.plan(), program.numbers, x[:4].double().numpy(), rng=np.random.default_rng(seed))
+             for seed in range(2)]  # fmt: skip
+    found = program.run(x[:4]).output
+    assert np.abs(found.numpy() - exact[0]).max() < 4 * np.abs(exact[0] - exact[1]).max()
+    with torch.no_grad():
+        assert (found - gm(x[:4])).square().mean().sqrt() < 2 * 0.1 * gm(x).std()
 
 
 WITHOUT = ["einsum of heads", "a product that is summed", "softmax by its dim"]

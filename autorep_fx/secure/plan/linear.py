@@ -6,6 +6,7 @@ at the client and the random ``A`` at the dealer on ``B``.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,28 +41,50 @@ def pack(step: Step, weight: np.ndarray, *, public: bool = False, bits: int = 64
     return expanded.reshape(step.shape)
 
 
-def pack_transposed(step: Step, weight: np.ndarray, *, bits: int = 64) -> Any:
-    """The same for :func:`apply_transposed`, public part and all."""
+def pack_folded(step: Step, weight: np.ndarray, *, bits: int = 64) -> Any:
+    """The same for :func:`transposed_of_product`, public part and all."""
     kind, weight = step.attrs["kind"], narrowed(weight, step.width)
-    if kind == "conv2d":
-        groups = step.attrs["groups"]
-        outputs, inputs, *window = weight.shape
-        turned = weight.reshape(groups, outputs // groups, inputs, *window).swapaxes(1, 2)[..., ::-1, ::-1]
-        turned = np.ascontiguousarray(turned.reshape(groups * inputs, outputs // groups, *window))
-        return kernel().pack_weight(turned, groups=groups, weight_bits=bits)
-    if kind == "linear":
-        return kernel().pack_weight(np.ascontiguousarray(weight.T), weight_bits=bits)
-    return pack(step, weight, public=True)
+    if kind not in ("conv2d", "linear"):
+        return pack(step, weight, public=True)
+    groups = step.attrs.get("groups", 1)
+    if groups == 1:
+        return kernel().pack_weight(np.ascontiguousarray(weight.reshape(len(weight), -1).T), weight_bits=bits)
+    return weight.reshape(groups, len(weight) // groups, -1)
 
 
-def apply_transposed(step: Step, packed: Any, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """``W^T y``, (N, ...) of ``shape``, the input's: ``<y, W x> = <W^T y, x>``."""
-    a = step.attrs
-    if a["kind"] == "conv2d":
-        return kernel().conv2d(_spread(step, y, shape), packed, dilation=a["dilation"])
+def factors_of(step: Step) -> tuple[int, int]:
+    """Sizes of the two factors of what :func:`transposed_of_product` takes: an element of the result for each pair, in
+    their order. Channels are the first factor, but behind a linear map the second."""
+    outer = math.prod(step.shape[:-1]) if step.attrs["kind"] == "linear" else step.shape[0]
+    return outer, step.size // outer
+
+
+def transposed_of_product(
+    step: Step, packed: Any, outer: np.ndarray, inner: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """``W^T y``, (J, ...) of ``shape``, the input's, for ``y[j] = outer[j] (x) inner[j]``: ``<y, W x> = <W^T y, x>``.
+
+    The channels of y are alike but for a factor, so that the weights are summed over them first: one pass over the
+    weights for all j, and what is left is a map from one channel.
+
+    outer, inner: (J, ...) of the sizes of :func:`factors_of`.
+    """
+    a, j = step.attrs, len(outer)
     if a["kind"] == "linear":
-        return kernel().linear(np.ascontiguousarray(y).reshape(-1, y.shape[-1]), packed).reshape(len(y), *shape)
-    return packed * y
+        return (outer[:, :, None] * kernel().linear(inner, packed)[:, None]).reshape(j, *shape)
+    if a["kind"] != "conv2d":
+        return (packed * (outer[:, :, None] * inner[:, None]).reshape(j, *step.shape)).reshape(j, *shape)
+    if a["groups"] == 1:
+        folded = kernel().linear(outer, packed)
+    else:
+        folded = np.matmul(outer.reshape(j, a["groups"], 1, -1), packed)
+    window = a["weight_shape"][2:]
+    turned = folded.reshape(j, shape[0], 1, *window)[..., ::-1, ::-1]
+    return np.concatenate([
+        kernel().conv2d(_spread(step, y.reshape(1, 1, *step.shape[1:]), shape),
+                        kernel().pack_weight(np.ascontiguousarray(w), groups=1, weight_bits=64), dilation=a["dilation"])
+        for y, w in zip(inner, turned)
+    ])  # fmt: skip
 
 
 def _spread(step: Step, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

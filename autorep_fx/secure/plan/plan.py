@@ -120,6 +120,15 @@ class Plan:
         low bits are what the plan says."""
         return replace(self, steps=tuple(step.lifted for step in self.steps))
 
+    @cached_property
+    def mapped(self) -> frozenset[str]:
+        """Results that a map is computed from, at once or through public steps: what blinds them enters its ``E B``."""
+        found: set[str] = set()
+        for step in reversed(self.steps):
+            if step.op == "map" or step.op in ("local", "constant") and step.name in found:
+                found.update(step.inputs)
+        return frozenset(found)
+
     @property
     def input(self) -> Step:
         """The first, or the only one."""

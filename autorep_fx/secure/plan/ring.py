@@ -15,6 +15,9 @@ U64 = np.uint64
 #: Bits that an element may have. Arithmetic modulo 2^32 is the image of that modulo 2^64.
 WIDTHS = (32, 64)
 
+#: Products of numbers in a product of matrices for which a call of a kernel is not worth it.
+_SMALL = 1 << 13
+
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,20 @@ def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
 def decode(ring: np.ndarray, frac_bits: int) -> np.ndarray:
     """Ring elements of either width to float64."""
     return np.ldexp(ring.view(f"i{ring.itemsize}").astype(np.float64), -frac_bits)
+
+
+def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``x @ y`` of matrices of ring elements, (..., n, k) and (..., k, m), both of one width and with the same axes in
+    front. NumPy multiplies whole numbers an element at a time, so it gets small ones alone, all at once.
+    """
+    *front, n, k = x.shape
+    m = y.shape[-1]
+    if n * k * m < _SMALL:
+        return x @ y
+    out = np.empty((*front, n, m), x.dtype)
+    for at in np.ndindex(*front):
+        kernel().linear(x[at], kernel().pack_weight(y[at].T), out=out[at])
+    return out
 
 
 def shift_left(ring: np.ndarray, bits: int) -> np.ndarray:

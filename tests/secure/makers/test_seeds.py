@@ -112,15 +112,16 @@ def test_names_of_a_checked_run_are_distinct(monkeypatch):
     for party, owner, name, _ in calls:
         kinds.setdefault(owner.partition(" ")[0], set()).add((party, name & 0xFF))
     assert kinds["client"] == {(party, slot) for party in ("client", "dealer") for slot in (c.HELD, c.ROOT)}
-    slots = (c.LOCAL, c.CHECK_KEY, c.WIRE_MASK, c.ROOT, c.OPENING)
+    slots = (c.LOCAL, c.CHECK_KEY, c.DRAWN_U, c.WIRE_MASK, c.ROOT, c.OPENING)
     assert kinds["server"] == {(party, slot) for party in ("server", "dealer") for slot in slots}
-    assert kinds["challenge"] == {(party, message) for party in ("client", "server") for message in (0, 1)}
+    assert kinds["challenge"] == {(party, slot) for party in ("client", "server") for slot in range(4)}
     assert len({owner for _, owner, _, _ in calls if owner not in KINDS}) == 2 * INFERENCES, "of maps, and online"
 
 
 def test_slots_are_distinct():
     assert len(CLIENT) == 6 and len(SERVER) == 5
-    assert c.HELD not in CLIENT and not {c.LOCAL, c.CHECK_KEY} & {*SERVER} and c.LOCAL != c.CHECK_KEY
+    checked = {c.LOCAL, c.CHECK_KEY, c.DRAWN_U}
+    assert c.HELD not in CLIENT and len(checked) == 3 and not checked & {*SERVER}
 
 
 @pytest.mark.parametrize("inference, step, slot", [

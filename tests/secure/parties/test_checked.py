@@ -17,8 +17,11 @@ from autorep_fx.secure.correlations.stream import Stream
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.makers.dealt import checked_client, own
+from autorep_fx.secure.makers.dealt.blinded_weights import pack_folded
+from autorep_fx.secure.makers.dealt.map_check import MapCheck
 from autorep_fx.secure.makers.table import PAIRED
 from autorep_fx.secure.parties import check
+from autorep_fx.secure.plan import linear
 from autorep_fx.secure.plan.simulate import expected
 
 
@@ -219,7 +222,7 @@ def test_the_input_is_the_clients_own_choice_and_nothing_else_is(programs, x):
 
 def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypatch):
     """Those of the input, of activations, and of maps in front of others; that of a map that goes to a wire alone is in
-    no message, and nothing comes of it."""
+    no message, and the client does not have it."""
     found = set()
     for plan, numbers in map(programs, ("maps", "hybrid")):
         model = expected(plan, numbers, x)
@@ -227,9 +230,10 @@ def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypa
             if wrong.op not in ("input", "map") and not wrong.answered:
                 continue
 
-            def held(step, index, batch, stream, wrong=wrong, real=own.held):
-                buffer, mine = real(step, index, batch, stream)
-                if step.name == wrong.name:
+            def held(of, index, batch, stream, wrong=wrong, real=own.held):
+                buffer, mine = real(of, index, batch, stream)
+                assert ("blinding" in mine) == (of.steps[index].op != "output" and holds(of, of.steps[index]))
+                if of.steps[index].name == wrong.name and "blinding" in mine:
                     mine["blinding"] = mine["blinding"] + U64(1)
                 return buffer, mine
 
@@ -242,6 +246,11 @@ def test_a_blinding_that_is_used_inconsistently_is_refused(programs, x, monkeypa
                 except CheckFailed:
                     found.add(wrong.op)
     assert found == {"input", "map", "activation"}
+
+
+def holds(plan, step):
+    """Whether the client has what a step leaves blinded: to say it, or to put it into a map."""
+    return step.op != "map" or enters_a_map(plan, step.name)
 
 
 def enters_a_map(plan, name):
@@ -444,6 +453,39 @@ def test_of_ten_thousand_errors_none_passes():
         return rng.integers(1, 2**32, 8, U64)
 
     assert share_of_passes(10_000, 32, error) == 0
+
+
+def test_of_wrong_maps_as_many_pass_with_short_keys_as_the_bound_says_and_no_more(programs):
+    """Two sums of products, of which both have to be right: docs/security.md."""
+    plan, _ = programs("a map alone")
+    step, bits, tries = next(step for step in plan.steps if step.op == "map"), 4, 3000
+    folded = pack_folded(plan, [np.ones(step.attrs["weight_shape"], np.uint32)])
+    rng, passed = np.random.default_rng(3), 0
+    for _ in range(tries):
+        error = {step.name: single(63 - bits, at=int(rng.integers(step.size)))((1, *step.shape))}
+        off = MapCheck(plan, folded, rng.bytes(16)).of_sent(error, 1)
+        key, guess = rng.integers(0, 2**bits, 2, U64)
+        passed += np.array_equal(key * off, guess * off)
+    terms = sum((n / 2 + 1) ** 2 * 2.0**-n for n in range(2, bits + 2))
+    wanted = (1 + terms / 4) * 2.0**-bits
+    assert abs(passed / tries - wanted) < 5 * (wanted / tries) ** 0.5, passed
+
+
+@pytest.mark.parametrize("name", ["maps", "a map alone", "squares", "hybrid", "slopes"])
+def test_what_a_check_weighs_blindings_by_is_the_transposed_map(programs, name):
+    """Of every kind of map: with groups, strides, dilations and padding, and one that has a public part."""
+    plan, rng = programs(name)[0].lifted, np.random.default_rng(4)
+    shapes = {step.name: step.shape for step in plan.steps}
+    for step in (step for step in plan.steps if step.op == "map"):
+        weight = rng.integers(-(2**31), 2**31, linear.weight_shape(step)).view(U64)
+        packed = linear.pack(step, weight, public=True, bits=32), linear.pack_folded(step, weight, bits=32)
+        x = rng.integers(0, 2**64, (1, *shapes[step.inputs[0]]), U64)
+        outer, inner = (rng.integers(0, 2**64, (2, size), U64) for size in linear.factors_of(step))
+        y = (outer[:, :, None] * inner[:, None]).reshape(2, *step.shape)
+        found = linear.transposed_of_product(step, packed[1], outer, inner, x.shape[1:])
+        assert np.array_equal(
+            (found * x).reshape(2, -1).sum(1), (y * linear.apply(step, packed[0], x)).reshape(2, -1).sum(1)
+        )
 
 
 @pytest.mark.parametrize("bits, tries", [(4, 4000), (8, 12_000)])

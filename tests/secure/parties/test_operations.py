@@ -75,6 +75,8 @@ PRODUCTS = {
     "of small values": Fn(lambda x, c: (x / 1024) * (x / 256)),
     "of large and small values": Fn(lambda x, c: (x * 512) * (x / 1024)),
     "of activations": Fn(lambda x, c: F.relu(x) * F.relu6(F.conv2d(x, c)), (3, 3, 1, 1)),
+    "of matrices": Fn(lambda x, c: x @ x.transpose(2, 3)),
+    "of matrices of activations": Fn(lambda x, c: F.relu(x) @ F.relu(F.conv2d(x, c)), (3, 3, 1, 1)),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from native_runs import compiled
 from networks import Everything, images
 from networks import replace as replace_activations
+from observed import attends
 from torch import nn
 
 from autorep_fx.errors import FormatError
@@ -97,6 +98,16 @@ def test_a_party_takes_no_such_plan(plan, change, message):
     bad = Plan((*plan.steps[:i], replace(step, attrs={**step.attrs, **change}), *plan.steps[i + 1 :]))
     with pytest.raises(FormatError, match=message):
         Client(bad)
+
+
+@pytest.mark.filterwarnings("ignore:no activation was found")
+def test_a_product_of_matrices_is_no_wider_than_its_wire():
+    plan = attends(1).native[0]
+    assert check_plan(plan) is plan
+    steps = [replace(step, width=64, attrs={**step.attrs, "wire": 32}) if step.op == "matmul" else step
+             for step in plan.steps]  # fmt: skip
+    with pytest.raises(FormatError, match="wider than its wire"):
+        check_plan(replace(plan, steps=tuple(steps)))
 
 
 def test_order_and_names(plan):

@@ -42,9 +42,9 @@ class BlindedWeights:
             yield narrowed(self._numbers[step.name].of_map, step.width) - mask
 
     @cached_property
-    def transposed(self) -> dict[str, Any]:
+    def folded(self) -> dict[str, Any]:
         """``E`` for the check of what a client makes of it."""
-        return pack_transposed(self._plan, self.blinded())
+        return pack_folded(self._plan, self.blinded())
 
 
 def empty_blinded(plan: Plan) -> Iterator[np.ndarray]:
@@ -64,10 +64,10 @@ def pack_lifted(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
     return {step.name: linear.pack(step, lifted(e), public=True, bits=32) for (_, step), e in zip(maps, blinded)}
 
 
-def pack_transposed(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
-    """The same for the transposed maps."""
+def pack_folded(plan: Plan, blinded: Iterable[np.ndarray]) -> dict[str, Any]:
+    """The same for the check of the maps."""
     maps = _maps(plan.lifted)
-    return {step.name: linear.pack_transposed(step, lifted(e), bits=32) for (_, step), e in zip(maps, blinded)}
+    return {step.name: linear.pack_folded(step, lifted(e), bits=32) for (_, step), e in zip(maps, blinded)}
 
 
 def lifted(e: np.ndarray) -> np.ndarray:

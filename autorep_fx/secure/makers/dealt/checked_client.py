@@ -18,7 +18,7 @@ from ...plan import linear, wire
 from ...plan.plan import Step
 from ...plan.ring import U64
 from ..walk import visited
-from .blinded_weights import pack_lifted, pack_transposed
+from .blinded_weights import pack_folded, pack_lifted
 from .client import ClientHalf
 from .map_check import MapCheck
 from .own import held, held_arrays, is_tagged
@@ -43,7 +43,7 @@ class CheckedClientHalf(ClientHalf):
     def take_weights(self, blinded: Iterable[np.ndarray]) -> None:
         found = list(blinded)
         self._weights = pack_lifted(self.party.plan, found)
-        self._transposed: dict[str, Any] = pack_transposed(self.party.plan, found)
+        self._folded: dict[str, Any] = pack_folded(self.party.plan, found)
 
     def prepare(self, batch: int) -> Prepared:
         return self.prepare_several(batch, 1)[0]
@@ -52,12 +52,12 @@ class CheckedClientHalf(ClientHalf):
         self.party.start_counting()
         server = self.party.links["server"]
         made = [self._make(batch) for _ in range(count)]
-        if self._transposed:
+        if self._folded:
             seed = np.empty(CHALLENGE_BYTES, np.uint8)
             server.allow_a_message()  # who leaves now has failed
             server.receive(CHECK, seed)
             self.asked = True
-            check = MapCheck(self.party.plan, self._transposed, seed.tobytes())
+            check = MapCheck(self.party.plan, self._folded, seed.tobytes())
             server.send(CHECK, np.stack([check.of_made(each.tags, batch) for each in made]))
             self.asked = False
         server.receive(READY)
@@ -68,22 +68,22 @@ class CheckedClientHalf(ClientHalf):
         plan = self.party.plan.lifted
         stream = Stream(self.seed, self.inference)
         made, blindings = _Made(self.inference, {}, {}), dict[str, np.ndarray]()
-        for index, step, inputs in visited(plan, blindings):
+        for index, step, inputs in visited(plan, blindings, plan.mapped):
             if step.op == "constant":
                 blindings[step.name] = inputs[0]
                 continue
-            _, mine = held(step, index, batch, stream)
+            _, mine = held(plan, index, batch, stream)
             self._receive(step, index, batch, stream, mine, made)
             if step.op == "map":
                 h = linear.apply(step, self._weights[step.name], inputs[0], add=mine[T])
                 self.party.links["server"].send(index, h)
-            if step is not plan.output:
+            if BLINDING in mine:
                 blindings[step.name] = mine[BLINDING]
         return made
 
     def _receive(self, step: Step, index: int, batch: int, stream: Stream, mine: Shares, made: _Made) -> None:
         """What the dealer sends of a step: tags, a comparison key, or both."""
-        found, arrays = held_arrays(step, batch), []
+        found, arrays = held_arrays(self.party.plan, step, batch), []
         if is_tagged(step):
             tags = np.empty(layout.words(found), U64)
             arrays.append(tags)

@@ -16,8 +16,8 @@ from ...parties.check import challenge, need
 from ...plan import wire
 from ...plan.plan import Step
 from ...plan.ring import U64, elements, narrowed
-from .map_check import MapCheck
-from .own import check_key, is_tagged, local, opening_masks
+from .map_check import ANSWERS, MapCheck
+from .own import check_key, drawn_u, draws_u, is_tagged, local, opening_masks
 from .seeds import ROOT, WIRE_MASK
 from .server import ServerHalf
 
@@ -53,8 +53,8 @@ class CheckedServerHalf(ServerHalf):
         client = self.party.links["client"]
         made = [self._make(batch) for _ in range(count)]
         if any(step.op == "map" for step in self.party.plan.steps):
-            answers = np.empty((count, batch), U64)
-            check = MapCheck(self.party.plan, self.model.transposed, challenge(client, answers))
+            answers = np.empty((count, batch, ANSWERS), U64)
+            check = MapCheck(self.party.plan, self.model.folded, challenge(client, answers))
             wanted = [each.key * check.of_sent(each.sent, batch) + check.of_made(each.local, batch) for each in made]
             need(answers, np.stack(wanted))
         client.send(READY)
@@ -66,9 +66,9 @@ class CheckedServerHalf(ServerHalf):
         made = _Made(self.inference, check_key(stream))
         for index, step in enumerate(self.party.plan.steps):
             if is_tagged(step):
-                made.local[step.name] = local(step.lifted, index, batch, stream)[1]
+                made.local[step.name] = local(self.party.plan.lifted, index, batch, stream)[1]
             if step.op == "map":
-                made.masks[step.name], made.sent[step.name] = self._sum_of(index, step, batch)
+                made.masks[step.name], made.sent[step.name] = self._sum_of(index, step, batch, stream)
             elif step.masked:
                 values = self._values(step, index, batch, stream)
                 made.shares[step.name] = with_tags(values, made.local.get(step.name, {}))
@@ -77,10 +77,14 @@ class CheckedServerHalf(ServerHalf):
         made.shares[self.party.plan.input.name] = {KEY: made.key}
         return made
 
-    def _sum_of(self, index: int, step: Step, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _sum_of(self, index: int, step: Step, batch: int, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
         """``U + h``, and h as it came."""
-        u, h = (np.empty((batch, *step.shape), dtype) for dtype in (elements(step.width), U64))
-        self.party.links["dealer"].receive(index, u)
+        h = np.empty((batch, *step.shape), U64)
+        if draws_u(self.party.plan, step):
+            u = drawn_u(step, index, batch, stream)
+        else:
+            u = np.empty((batch, *step.shape), elements(step.width))
+            self.party.links["dealer"].receive(index, u)
         self.party.links["client"].receive(index, h)
         u += narrowed(h, step.width)
         return u, h

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from ...correlations import layout
 from ...link.message import CHALLENGE_BYTES, HEADER_BYTES
@@ -11,7 +12,8 @@ from ...plan import wire
 from ...plan.plan import Plan, Step
 from ...rates import Rates
 from ..maker import Offline, StepOffline
-from .own import held_arrays, is_tagged
+from .map_check import ANSWERS
+from .own import draws_u, held_arrays, is_tagged
 
 #: By how much dealing a comparison of the bit-sliced tree takes longer than evaluating it: three parties' masks are
 #: made, and products of them.
@@ -20,10 +22,11 @@ _DEALING = 8
 
 def offline(plan: Plan, batch: int, network: Network, rates: Rates) -> Offline:
     """See :meth:`~..maker.Maker.offline`."""
-    steps = {step.name: (_checked if plan.checked else _step)(step, batch, rates) for step in plan.steps}
+    of = partial(_checked, plan) if plan.checked else _step
+    steps = {step.name: of(step, batch, rates) for step in plan.steps}
     sent = {"server": HEADER_BYTES}  # "ready"
     if plan.checked and any(step.op == "map" for step in plan.steps):
-        sent = {"client": 8 * batch + HEADER_BYTES, "server": 2 * HEADER_BYTES + CHALLENGE_BYTES}
+        sent = {"client": 8 * ANSWERS * batch + HEADER_BYTES, "server": 2 * HEADER_BYTES + CHALLENGE_BYTES}
     for step in steps.values():
         for party, size in step.sent.items():
             sent[party] = sent.get(party, 0) + size
@@ -66,10 +69,10 @@ def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
     return StepOffline({"dealer": sent}, seconds)
 
 
-def _checked(step: Step, batch: int, rates: Rates) -> StepOffline:
+def _checked(plan: Plan, step: Step, batch: int, rates: Rates) -> StepOffline:
     """In a checked plan: h in 64 bits, and tags for the client."""
     elements = batch * step.size
-    tags = 8 * layout.words(held_arrays(step.lifted, batch)) if is_tagged(step) else 0
+    tags = 8 * layout.words(held_arrays(plan, step.lifted, batch)) if is_tagged(step) else 0
     sent = {"dealer": tags + HEADER_BYTES} if tags else {}
     # Of what has a tag: two streams of 64 bits at the dealer, one at client and server, and a pass that adds them up.
     seconds = 2 * tags / rates.prg + 2 * tags / rates.bytes
@@ -78,9 +81,11 @@ def _checked(step: Step, batch: int, rates: Rates) -> StepOffline:
     if step.op in ("local", "constant"):
         return StepOffline(seconds=2 * rates.pass_over(8 * elements))
     if step.op == "map":
-        sent = {"client": 8 * elements + HEADER_BYTES, "dealer": sent["dealer"] + 4 * elements + HEADER_BYTES}
-        # The client's in a ring of 64 bits, and the transposed one of a sample.
-        maps = rates.map(step.lifted, batch) + rates.map(step.lifted, 1)
+        u = 0 if draws_u(plan, step) else 4 * elements + HEADER_BYTES
+        sent = {"client": 8 * elements + HEADER_BYTES, "dealer": sent["dealer"] + u}
+        # The client's in a ring of 64 bits; and for the check a pass over the weights, and two over h.
+        folded = 4 * math.prod(step.attrs["weight_shape"]) + 8 * ANSWERS * elements
+        maps = rates.map(step.lifted, batch) + rates.pass_over(folded)
         return StepOffline(sent, seconds + maps + rates.message + 4 * elements / rates.bytes)
     dealt, key = 8 * layout.words(layout.whole(step, batch)), 8 * layout.key_words(step, batch, checked=True)
     to_client = tags + key + HEADER_BYTES if tags or key else 0

@@ -38,9 +38,9 @@ def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch:
     """All that inference ``number`` on ``batch`` samples is dealt, in the order in which it is sent.
 
     Per map, with the input's blinding ``B``: ``U = A B - t - c`` for the server; per activation and output, with
-    ``r = s - B``: shares and key. In a checked plan also, for the client, the tags of what it holds of a step. One ring
-    convolution a layer. It follows from the arguments alone, so an inference may be dealt anywhere; layers are
-    streamed, nothing is kept.
+    ``r = s - B``: shares and key. In a checked plan also, for the client, the tags of what it holds of a step, and no U
+    that is of the server's seed (own.py). One ring convolution a layer. It follows from the arguments alone, so an
+    inference may be dealt anywhere; layers are streamed, nothing is kept.
 
     Args:
         masks: ``A`` of every map, of :func:`~.blinded_weights.pack_masks`.
@@ -56,10 +56,9 @@ def deal(plan: Plan, masks: Mapping[str, Any], seeds: Seeds, number: int, batch:
         elif step.op == "constant":
             values[step.name] = narrowed(inputs[0], step.width)
         elif step.op == "map":
-            c = mine.blinding(step, index, batch)
-            mask = mine.t_mask(step, index, batch) + c
-            to_server = (linear.apply(step, masks[step.name], inputs[0]) - mask,)
-            values[step.name] = c
+            product = linear.apply(step, masks[step.name], inputs[0]) - mine.t_mask(step, index, batch)
+            values[step.name], u = mine.map(step, index, batch, product)
+            to_server = () if u is None else (u,)
         else:
             r = _wire_mask(index, step, inputs, batch, server)
             shares, key = DEALINGS[step.op].deal(step, index, r, mine, server, public)

@@ -4,6 +4,9 @@ where the plan is checked.
 In a checked plan all that the client holds of a step is one buffer of 64-bit numbers, from one stream. The server has
 another one of the same form, from its own seed: the local part of the tags. The dealer, who has both, and the server's
 key, sends the client the tags.
+
+What blinds a map's result, c, enters a message of the client's only where another map reads it. Elsewhere the client
+does not have it: U of the map is of the server's seed, in place of c of the client's, and the dealer computes c.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from ...correlations.tags import BLINDING, T
 from ...plan import wire
 from ...plan.plan import Plan, Step
 from ...plan.ring import U64, elements, narrowed, signed
-from .seeds import BLIND, CHECK_KEY, HELD, LOCAL, OPENING, SHARES, T_MASK
+from .seeds import BLIND, CHECK_KEY, DRAWN_U, HELD, LOCAL, OPENING, SHARES, T_MASK
 
 #: Bits of the key of an inference's tags. With fewer, errors pass by chance.
 KEY_BITS = 32
@@ -34,15 +37,15 @@ def check_key(server: Stream) -> np.ndarray:
     return server.words(0, CHECK_KEY, 1) >> U64(64 - KEY_BITS)
 
 
-def held_arrays(step: Step, batch: int) -> Layout:
-    """All that the client holds of a step of :attr:`~...plan.plan.Plan.lifted`."""
+def held_arrays(plan: Plan, step: Step, batch: int) -> Layout:
+    """All that the client holds of a step of :attr:`~...plan.plan.Plan.lifted`, of ``plan`` or of that."""
     ring, whole = elements(step.width).type, (batch, *step.shape)
     found = layout.whole(step, batch) if step.masked else {}
     if "knots" in step.attrs:
         found["a"] = (wire.openings(step, batch), ring)
     if step.op == "map":
         found[T] = (whole, ring)
-    return {**found, BLINDING: (whole, ring)} if is_tagged(step) else found
+    return found if draws_u(plan, step) or not is_tagged(step) else {**found, BLINDING: (whole, ring)}
 
 
 def is_tagged(step: Step) -> bool:
@@ -50,18 +53,28 @@ def is_tagged(step: Step) -> bool:
     return step.answered or step.op in ("input", "map")
 
 
-def held(step: Step, index: int, batch: int, client: Stream) -> tuple[np.ndarray, Shares]:
-    """The client's numbers of a step, as a buffer and by name."""
-    return _named(step, index, batch, client, HELD)
+def draws_u(plan: Plan, step: Step) -> bool:
+    """Whether U of a map is drawn from the server's seed, in a checked plan."""
+    return step.op == "map" and step.name not in plan.mapped
 
 
-def local(step: Step, index: int, batch: int, server: Stream) -> tuple[np.ndarray, Shares]:
+def drawn_u(step: Step, index: int, batch: int, server: Stream) -> np.ndarray:
+    """U of such a map."""
+    return server.elements(index, DRAWN_U, (batch, *step.shape), step.width)
+
+
+def held(plan: Plan, index: int, batch: int, client: Stream) -> tuple[np.ndarray, Shares]:
+    """The client's numbers of a step of :attr:`~...plan.plan.Plan.lifted`, as a buffer and by name."""
+    return _named(plan, index, batch, client, HELD)
+
+
+def local(plan: Plan, index: int, batch: int, server: Stream) -> tuple[np.ndarray, Shares]:
     """The local parts of their tags."""
-    return _named(step, index, batch, server, LOCAL)
+    return _named(plan, index, batch, server, LOCAL)
 
 
-def _named(step: Step, index: int, batch: int, stream: Stream, slot: int) -> tuple[np.ndarray, Shares]:
-    found = held_arrays(step, batch)
+def _named(plan: Plan, index: int, batch: int, stream: Stream, slot: int) -> tuple[np.ndarray, Shares]:
+    found = held_arrays(plan, plan.steps[index], batch)
     buffer = stream.words(index, slot, layout.words(found))
     return buffer, layout.views(buffer, found)
 
@@ -79,6 +92,11 @@ class Own:
     def blinding(self, step: Step, index: int, batch: int) -> np.ndarray:
         """B of what the step leaves blinded."""
         return self.client.elements(index, BLIND, (batch, *step.shape), step.width)
+
+    def map(self, step: Step, index: int, batch: int, product: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """c of a map whose ``A B - t`` is ``product``, and U, if that is sent."""
+        c = self.blinding(step, index, batch)
+        return c, product - c
 
     def t_mask(self, step: Step, index: int, batch: int) -> np.ndarray:
         """t of a map."""
@@ -108,16 +126,21 @@ class Tagged(Own):
 
     def __init__(self, plan: Plan, client: Stream, server: Stream):
         super().__init__(client)
-        self._lifted, self._server, self._key = plan.lifted.steps, server, check_key(server)
+        self._lifted, self._server, self._key = plan.lifted, server, check_key(server)
         self._last: tuple[int, tuple[np.ndarray, Shares]] | None = None
 
     def _held(self, index: int, batch: int) -> tuple[np.ndarray, Shares]:
         if self._last is None or self._last[0] != index:
-            self._last = index, held(self._lifted[index], index, batch, self.client)
+            self._last = index, held(self._lifted, index, batch, self.client)
         return self._last[1]
 
     def blinding(self, step: Step, index: int, batch: int) -> np.ndarray:
         return narrowed(self._held(index, batch)[1][BLINDING], step.width)
+
+    def map(self, step: Step, index: int, batch: int, product: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        if not draws_u(self._lifted, step):
+            return super().map(step, index, batch, product)
+        return product - drawn_u(step, index, batch, self._server), None
 
     def t_mask(self, step: Step, index: int, batch: int) -> np.ndarray:
         return narrowed(self._held(index, batch)[1][T], step.width)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 #: masks of AND triples, and of a spline's opening. Slots of the server's seed: the mask s of a wire; A, once per model;
 #: the others as the client's.
 #: In a checked plan the client has one slot for all that it holds of a step; the server one for the local part of its
-#: tags, and one for the key of an inference.
+#: tags, one for the key of an inference, and one for U of a map that no other reads.
 #: Slot of the dealer's own seed: the public AES key of a step's comparison keys.
 BLIND, T_MASK, SHARES, ROOT, TRIPLE, OPENING = range(6)
 WIRE_MASK, WEIGHT_MASK = 0, 1
-HELD, LOCAL, CHECK_KEY = 6, 6, 7
+HELD, LOCAL, CHECK_KEY, DRAWN_U = 6, 6, 7, 8
 HASH_KEY = 0
 
 

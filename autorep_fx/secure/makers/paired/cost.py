@@ -51,15 +51,15 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
         on_the_way = extended.bytes + _WORD * sum(max(turn) for turn in turns)
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
-            of_extension = _WORD * extended.words * count // max(n, 1)
+            of_extension = _WORD * extended.words * count // max(n, 1)  # n is 0 where all is encrypted
             step_cost = steps[job.step.name]
             for i, party in enumerate(beside):
                 shared[party] += of_extension
                 said_of_it = _WORD * sum(turn[i] for turn in own) + of_extension
                 step_cost.sent[party] = step_cost.sent.get(party, 0) + said_of_it
             step_cost.seconds += rates.step + count / extension.kind.rate(rates) + _encrypted(job, rates)
-            its_part = (_sum(own) + 2 * extended.words * count / max(n, 1)) / whole
-            step_cost.link_seconds += network.seconds(on_the_way) * its_part
+            words_of_it = _sum(own) + 2 * extended.words * count / max(n, 1)
+            step_cost.link_seconds += network.seconds(on_the_way) * words_of_it / whole
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
         for party, found in beside.items()

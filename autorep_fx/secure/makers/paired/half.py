@@ -135,10 +135,10 @@ class TwoPartyHalf(Half):
             needs = [job.needs for job in part]
             transfers, protocols = self._transfers([need for own in needs for need in own]), []
             for job, own in zip(part, needs):
-                key = [self.key] if encrypted(job.step) else []
-                own_transfers = transfers.part(len(own))
-                make = MAKING[job.step.op].make
-                protocols.append(make(job.step, job.piece, job.half, own_transfers, self.number, *key))
+                making, key = MAKING[job.step.op], [self.key] if encrypted(job.step) else []
+                protocols.append(
+                    making.make(job.step, job.piece, job.half, transfers.part(len(own)), self.number, *key)
+                )
             for job, share in zip(part, self._run(together(*protocols), waits(part))):
                 pieces, shares = made.setdefault((job.inference, job.step.name), ([], []))
                 pieces.append(job.piece)
@@ -180,13 +180,11 @@ def jobs_of(inference: int, number: int, step: Step, half: np.ndarray, batch: in
 
 
 def parts(jobs: list[Job], held: int) -> Iterator[list[Job]]:
-    """Jobs that go on together: as many as keep so many bytes of transfers and of what is encrypted, one at least."""
+    """Jobs that go on together: as many as keep so many bytes, one at least."""
     part: list[Job] = []
     kept = 0
     for job in jobs:
-        of_messages = encrypted(job.step)
-        own = sum(need.kept_bytes for need in job.needs)
-        own += of_messages.held(job.step, job.piece) if of_messages else 0
+        own = MAKING[job.step.op].kept_bytes(job.step, job.piece)
         if part and kept + own > held:
             yield part
             part, kept = [], 0

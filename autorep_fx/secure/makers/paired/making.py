@@ -67,11 +67,12 @@ class Making(NamedTuple):
         return brief(self)
 
     def kept_bytes(self, step: Step, piece: Piece) -> int:
-        """Of transfers, at a party, while a piece is made."""
-        return sum(need.kept_bytes for need in self.needs(step, piece))
+        """Of transfers, and of what is encrypted, at a party, while a piece is made."""
+        of_messages = self.encrypted.held(step, piece) if self.encrypted else 0
+        return of_messages + sum(need.kept_bytes for need in self.needs(step, piece))
 
     def pieces(self, step: Step, batch: int, most: int) -> Iterator[Piece]:
-        """A step in pieces that keep ``most`` bytes of transfers each, or cannot be cut."""
+        """A step in pieces that keep ``most`` bytes each, or cannot be cut."""
         count, unit = self.units(step, batch)
         left = [Piece(0, count)]
         while left:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...correlations.prepared import Shares
 from ...plan.plan import Step
-from ...plan.ring import elements
+from ...plan.ring import elements, matmul
 from ..talk import Exchange
 from .product import factors
 
@@ -26,10 +26,10 @@ def evaluate(step: Step, m: np.ndarray, shares: Shares, *, party: int, exchange:
     """See parties/table.py. m: (N, P1 + P2)."""
     m1, m2 = factors(step, m.astype(elements(step.width), copy=False))
     r1, r2 = factors(step, shares["r"])
-    # m1 m2 - m1 r2 is one product at the server, and the client has no m1 m2.
-    out = shares["product"].reshape(len(m), *step.shape) + m1 @ (m2 - r2 if party == 0 else -r2)
-    out -= r1 @ m2
-    out = out.reshape(len(m), -1)
+    # One product, (m1, r1) times what stands below each other; the client has no m1 m2.
+    right = np.concatenate([m2 - r2 if party == 0 else -r2, -m2], -2)
+    out = matmul(np.concatenate([m1, r1], -1), right).reshape(len(m), -1)
+    out += shares["product"]
     if sub is not None:
         out -= sub
     return out

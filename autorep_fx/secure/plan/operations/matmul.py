@@ -15,7 +15,7 @@ from ...program.shapes import Shape, need
 from ..attributes import WIDTH
 from ..operation import Arrays, Operation, Simulated
 from ..plan import Step
-from ..ring import elements, narrowed
+from ..ring import elements, matmul, narrowed
 from ..rounding import NO_BOUND, Rounding
 from ..server_numbers import Numbers
 
@@ -26,6 +26,7 @@ _UNITS_OF_TWO = 2.0
 def _shape(step: Step, x: Shape, y: Shape) -> Shape:
     a = step.attrs
     need((a["first"], a["second"]) == (x, y), f"multiplies {x} and {y}, and says otherwise")
+    need(step.width <= a["wire"], "is wider than its wire, whose masks are gone there alone")
     return shapes.matmul(x, y)
 
 
@@ -35,7 +36,7 @@ def _simulate(
     x, y = (narrowed(v, step.width) for v in given)
     b, c = (np.minimum(error, NO_BOUND) for error in errors)
     sizes = [np.abs(narrowed(v, step.attrs["wire"]).view(_signed(step)).astype(np.float64)) for v in given]
-    return x @ y, sizes[0] @ c + b @ sizes[1] + b @ c + (_UNITS_OF_TWO if rounding.nearest else 0.0)
+    return matmul(x, y), sizes[0] @ c + b @ sizes[1] + b @ c + (_UNITS_OF_TWO if rounding.nearest else 0.0)
 
 
 def _signed(step: Step) -> type:

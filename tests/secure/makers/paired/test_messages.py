@@ -6,7 +6,7 @@ As tests/secure/parties/test_security.py: many sessions, ciphertexts, transfers 
 import numpy as np
 import pytest
 from ideal_transfers import against
-from observed import INPUTS, assert_independent, distance, programs, views
+from observed import INPUTS, alike, assert_independent, attends, distance, programs, views
 
 from autorep_fx.secure.makers.paired import maps
 from autorep_fx.secure.makers.paired.client import ClientHalf
@@ -32,6 +32,14 @@ def test_the_server_sees_nothing_of_the_input(fraction, options, runs):
 def test_the_client_sees_nothing_of_the_weights(fraction, options, runs):
     plan, both = programs(fraction, "gmw", **options)
     assert_independent(*(views(plan, numbers, INPUTS[1], "client", runs, maker=PAIRED) for numbers in both))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [32, 64])
+def test_a_run_with_products_of_two_private_matrices_shows_neither_party_more(width):
+    plan, (numbers, other) = alike([attends(1), attends(2)], "gmw", widths=(width,), useful=7)
+    assert_independent(*(views(plan, numbers, x, "server", 60, maker=PAIRED) for x in INPUTS))
+    assert_independent(*(views(plan, each, INPUTS[1], "client", 60, maker=PAIRED) for each in (numbers, other)))
 
 
 def test_blindings_that_are_always_the_same_are_noticed(monkeypatch):

@@ -39,24 +39,21 @@ def keys():
 
 
 def made(step, rng, most=2**40, keys=None):
-    """(server's shares, client's shares, s, B, turns of each piece), in pieces that keep so many bytes of transfers."""
+    """(server's shares, client's shares, s, B), in pieces that keep so many bytes of transfers."""
     making, ring = MAKING[step.op], elements(step.attrs["wire"])
     s, b = (rng.integers(0, 2**64, (BATCH, step.wire_size), np.uint64).astype(ring) for _ in range(2))
-    pieces, shares, count = list(making.pieces(step, BATCH, most)), ([], []), []
+    pieces, shares = list(making.pieces(step, BATCH, most)), ([], [])
     for piece in pieces:
         assert making.kept_bytes(step, piece) <= most or piece.size <= making.units(step, BATCH)[1]
         found = ideal(making.needs(step, piece), rng)
-        sides = [
-            making.make(step, piece, half, pair, party, *([] if keys is None else [keys[party]]))
-            for party, (half, pair) in enumerate(zip((s, b), found))
-        ]
+        sides = [making.make(step, piece, half, pair, party, *([] if keys is None else [keys[party]]))
+                 for party, (half, pair) in enumerate(zip((s, b), found))]  # fmt: skip
         *both, turns = against(*sides)
         assert {pair.left for pair in found} == {0}
         assert turns == making.words(step, piece)
-        count.append(len(turns))
         for party, share in enumerate(both):
             shares[party].append(share)
-    return *(making.joined(step, BATCH, pieces, own) for own in shares), s, b, count
+    return *(making.joined(step, BATCH, pieces, own) for own in shares), s, b, len(pieces)
 
 
 def alpha_of(s, b, shift):
@@ -88,16 +85,17 @@ SHAPES = {
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 def test_the_product_of_two_masks_is_off_by_two_units_of_the_ring_at_most(keys, shapes, width):
-    assert len(multiplied(keys, *shapes, width)) == 2
+    assert len(multiplied(keys, product_of(*shapes, width))) == 2
 
 
 @pytest.mark.parametrize("width", [32, 64])
-def test_a_large_product_of_two_masks_goes_in_pieces_of_a_stated_size(keys, width, monkeypatch):
-    first, second = SHAPES["large"]
-    for matrices, pieces in ((2 * BATCH, 4), (1, 16)):  # some of the matrices; some rows of each
-        whole = matmul.pieces(product_of((matrices, *first[1:]), (matrices, *second[1:]), width), 1)
-        monkeypatch.setattr(matmul, "_MOST", min(sum(piece.words) for piece in whole) - 1)
-        assert len(multiplied(keys, first, second, width)) >= pieces
+def test_a_large_product_of_two_masks_goes_in_messages_of_a_stated_size(keys, width, monkeypatch):
+    step = product_of(*SHAPES["large"], width)
+    for matrices, count in ((2 * BATCH, 4), (1, 16)):  # some of the matrices; some rows of each
+        whole = matmul.parts(step, Piece(0, matrices))
+        monkeypatch.setattr(matmul, "_MOST", min(sum(part.words) for part in whole) - 1)
+        assert len(multiplied(keys, step)) >= count
+    assert len(multiplied(keys, step, most=1)) >= 16  # and piece by piece
 
 
 def product_of(first, second, width):
@@ -105,20 +103,21 @@ def product_of(first, second, width):
     return Step("p", "matmul", ("x", "y"), (*first[:-1], second[-1]), 9, width, attrs)
 
 
-def multiplied(keys, first, second, width):
-    """The pieces of a product that was made, and is right."""
-    step = product_of(first, second, width)
-    server, client, s, b, turns = made(step, np.random.default_rng(3), keys=keys)
+def multiplied(keys, step, most=2**40):
+    """The parts of a product that was made, and is right."""
+    server, client, s, b, pieces = made(step, np.random.default_rng(3), most, keys)
     for name, (shape, dtype) in layout.layout(step, BATCH).items():
         assert server[name].shape == client[name].shape == shape and server[name].dtype == dtype
     np.testing.assert_array_equal(server["r"] + client["r"], s - b)
     x, y = factors(step, s - b)
-    off = _total(server, client, elements(width), "product") - (x @ y).reshape(BATCH, -1)
-    assert np.abs(off.view(f"i{width // 8}")).max() <= 2
-    pieces = matmul.pieces(step, BATCH)
-    assert turns == [len(pieces) + 1]
-    assert matmul.MAKING.encrypted.held(step, Piece(0, BATCH)) == 8 * max(sum(piece.words) for piece in pieces)
-    return pieces
+    off = _total(server, client, elements(step.width), "product") - (x @ y).reshape(BATCH, -1)
+    assert np.abs(off.view(f"i{step.width // 8}")).max() <= 2
+    assert pieces == (1 if most > 1 else matmul.units(step, BATCH)[0])
+    whole = Piece(0, matmul.units(step, BATCH)[0])
+    parts = matmul.parts(step, whole)
+    assert len(matmul.words(step, whole)) == len(parts) + 1
+    assert matmul.MAKING.encrypted.held(step, whole) == 8 * max(sum(part.words) for part in parts)
+    return parts
 
 
 def masked_steps(program):
@@ -131,7 +130,7 @@ def test_every_array_is_what_the_contract_says(program, most):
     rng, seen = np.random.default_rng(1), set()
     for step in masked_steps(program):
         server, client, s, b, pieces = made(step, rng, most)
-        seen |= {f"{step.op} in pieces"} if len(pieces) > 1 else set()
+        seen |= {f"{step.op} in pieces"} if pieces > 1 else set()
         ring, found = elements(step.width), layout.layout(step, BATCH)
         assert {*found} <= {*server} == {*client}
 

@@ -7,7 +7,7 @@ import numpy as np
 from ....correlations.stream import Stream
 from ....parties.operations.product import factors
 from ....plan.plan import Step
-from ....plan.ring import narrowed
+from ....plan.ring import matmul, narrowed
 from ..dealing import Dealing
 from ..own import Own
 
@@ -20,7 +20,7 @@ def _deal(
     r = narrowed(r, step.width)
     r1, r2 = factors(step, r)
     np.subtract(r, mine["r"], out=mine["r"])
-    np.subtract((r1 @ r2).reshape(len(r), -1), mine["product"], out=mine["product"])
+    np.subtract(matmul(r1, r2).reshape(len(r), -1), mine["product"], out=mine["product"])
     return buffer, None
 
 
