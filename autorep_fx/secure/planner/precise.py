@@ -88,6 +88,8 @@ def precise(
             finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
+    if not tried:
+        raise CompileError("with less room no plan was nearly precise enough")
     # What a glance shows best, and what was walked anyway.
     best = {tried[i][0] for i in sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]}
     for k, plan, numbers in tried:

@@ -76,6 +76,13 @@ def test_where_nothing_is_precise_enough_more_room_is_tried_with_the_best_alone(
     assert again.error == plan.error and len(made) == 1
 
 
+def test_with_more_room_nothing_is_made_where_all_tries_were_far_off_with_less():
+    look = Looked()
+    with pytest.raises(CompileError, match="with less room"):
+        precise(planned, look, 0.02, None, coarse={*range(16)})
+    assert not look.glances and not look.walks
+
+
 def test_tries_end_where_more_bits_no_longer_help():
     look = Looked()
     errors = iter([0.5, *(0.3 + 0.01 * i for i in range(40))])
