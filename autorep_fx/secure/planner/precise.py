@@ -43,6 +43,9 @@ def precise(
 
     coarse: tries that are known to be far off, as they are with less room, and are not made; those that are found so
         are added, and where none is precise enough all but the best one.
+
+    Raises:
+        CompileError: there is no plan; or all tries are known to be far off.
     """
     coarse = set() if coarse is None else coarse
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
