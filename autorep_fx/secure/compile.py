@@ -120,7 +120,8 @@ def compile(
             gets.
         spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
             8 or more, in proportion where they reach less: it is computed as a quadratic spline, with as many knots as
-            this takes; ``print(program.plan())`` says what it is.
+            this takes; ``print(program.plan())`` says what it is. Where ``checked`` coefficients have few bits, and of
+            many such activations one behind the other all are off by so much: a fifth of it may be what helps there.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
         dealer: whether one makes the correlations of the runs that the plan is for. False: client and server make them

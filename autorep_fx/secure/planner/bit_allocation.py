@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..program.spline import BITS as SPLINE_BITS
 from .exponents import exponents
 from .node import Margins, Node
 from .room import NoRoom, give_up
@@ -53,6 +54,16 @@ def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int],
             node.bits += 1
             if not _has_room(nodes, margins, may_give_up=node.bits <= firm[node.name]):
                 node.bits -= 1
+
+
+def raise_coefficients(nodes: dict[str, Node], margins: Margins) -> None:
+    """Bits of splines' coefficients, in turn, where room is left: an odd one is of no use to the square of a value."""
+    for node in nodes.values():
+        while node.coefficient_bits < SPLINE_BITS:
+            node.coefficient_bits += 1
+            if not _has_room(nodes, margins, may_give_up=False):
+                node.coefficient_bits -= 1
+                break
 
 
 def _has_room(nodes: dict[str, Node], margins: Margins, may_give_up: bool) -> bool:

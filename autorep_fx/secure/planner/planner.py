@@ -36,7 +36,7 @@ from ..plan.ring import WIDTHS
 from ..plan.server_numbers import Numbers
 from ..program.program import Program
 from ..program.spline import SPLINE_ERROR, narrow_bits
-from .bit_allocation import added, needed, raise_bits
+from .bit_allocation import added, needed, raise_bits, raise_coefficients
 from .bounds import raise_to_bounds
 from .build import build
 from .cut_or_widen import cheaper_to_cut, seconds_of_two
@@ -209,6 +209,7 @@ def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
                 exponents(nodes, margins)
                 wanted, firm = (needed(nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
                 raise_bits(nodes, margins, wanted, firm)
+                raise_coefficients(nodes, margins)
                 return nodes
             except NoRoom as error:
                 failed = error
