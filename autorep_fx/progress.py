@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from tqdm.auto import tqdm
 
 #: Seconds between two lines about steps, of which some take milliseconds and others minutes.
-EVERY = 10.0
+EVERY = 2.0
 
 
 def progress_bar(
@@ -45,7 +45,8 @@ def say(log: logging.Logger, text: str, bar: Any, progress: bool | None) -> None
 class Steps:
     """Work in steps: a bar, and a line every ``EVERY`` seconds for whoever sees none (:func:`say`).
 
-    Work that is done sooner says nothing, nor does any with ``progress=False``.
+    A step that takes long says so itself (:meth:`alive`). Work that is done sooner says nothing, nor does any with
+    ``progress=False``.
     ``with Steps(log, "plan", None) as steps: ...; steps.done("a plan")``
 
     Args:
@@ -65,11 +66,18 @@ class Steps:
         if text:
             self.bar.set_postfix_str(text, refresh=False)
         self.bar.update()
+        self._line(self.count, text)
+
+    def alive(self, text: str) -> None:
+        """A step goes on; ``text``: what it is about."""
+        self._line(self.count + 1, text)
+
+    def _line(self, count: int, text: str) -> None:
         if self.progress is not False and time.monotonic() - self.said >= EVERY:
             self.said = time.monotonic()
             of = f" of {self.total}" if self.total else ""
             found = f": {text}" if text else ""
-            say(self.log, f"{self.title}, {self.unit} {self.count}{of}{found}", self.bar, self.progress)
+            say(self.log, f"{self.title}, {self.unit} {count}{of}{found}", self.bar, self.progress)
 
     def __enter__(self) -> Self:
         return self

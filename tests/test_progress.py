@@ -55,6 +55,13 @@ def test_steps_that_are_quickly_done_say_nothing(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_step_that_takes_long_says_what_it_is_about(capsys, at_once):
+    with Steps(log, "compile", None) as steps:
+        steps.alive("plans are looked at")
+        steps.done("a plan")
+    assert capsys.readouterr().err == "compile, step 1: plans are looked at\ncompile, step 1: a plan\n"
+
+
 def test_items_are_steps(capsys, at_once):
     assert list(stepwise(log, iter("ab"), "fit", None, "node")) == ["a", "b"]
     assert capsys.readouterr().err == "fit, node 1\nfit, node 2\n"

@@ -30,7 +30,7 @@ from .planner.fold_squares import unit_squares
 from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
-from .planner.planner import make_plan
+from .planner.planner import Planning
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
@@ -173,26 +173,30 @@ def compile(
         unit, reached = unit_squares(program, reach)  # its values are the plan's
         # A bound for all inputs is one for the constants that it was made with.
         asked = min(max_error, precision or STANDARD_ERROR)
-        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked)
+        look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked,
+                    done=lambda: steps.alive("plans are looked at"))  # fmt: skip
         known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
-            extreme = extremes(unit, reached, within, x, margins)
+            extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
             steps.done("extreme inputs are known")
 
+        coarse: set[int] = set()
+
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
+            planning = Planning(unit, reached, within, margins=margins, limits=limits, gains=known, extremes=extreme,
+                                bounded=worst, spline_error=spline_error, widths=(32,) if checked else WIDTHS,
+                                network=network, maker=maker)  # fmt: skip
+
             def planned(error: float) -> Planned:
-                plan, numbers = make_plan(unit, reached, within, margins=margins, limits=limits, gains=known,
-                                          extremes=extreme, error=error, bounded=worst, spline_error=spline_error,
-                                          widths=(32,) if checked else WIDTHS, network=network,
-                                          maker=maker)  # fmt: skip
+                plan, numbers = planning.made(error)
                 if not allowed(plan):
                     raise CompileError("it takes longer than it may")
                 steps.done("a plan is made")
                 return plan, numbers
 
-            return precise(planned, look, max_error, precision, missing)
+            return precise(planned, look, max_error, precision, missing, coarse)
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from .exponents import exponents
-from .node import Margins, Node
+from .exponents import Exponents
+from .node import Node
 from .room import NoRoom, give_up
 from .table import PLANNED
 
@@ -22,7 +20,7 @@ def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]
     share = error**2 / max(len(free), 1)
 
     def bits(node: Node) -> int:
-        gain = 0.0 if node.gain is None else float(np.sum(node.gain))
+        gain = node.whole_gain
         return node.scale + math.ceil(math.log2(gain / share) / 2) if 0 < gain < math.inf else unknown
 
     return {node.name: min(max(bits(node), node.least), node.most) for node in free}
@@ -31,16 +29,16 @@ def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]
 def added(nodes: dict[str, Node]) -> float:
     """The error that all roundings together add, as far as their gains are known."""
     known = [node for node in nodes.values() if node.gain is not None]
-    return math.sqrt(sum(float(np.sum(node.gain)) * 4.0**-node.frac_bits for node in known))
+    return math.sqrt(sum(node.whole_gain * 4.0**-node.frac_bits for node in known))
 
 
-def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int], firm: dict[str, int]) -> None:
+def raise_bits(fitted: Exponents, wanted: dict[str, int], firm: dict[str, int]) -> None:
     """One bit more for each in turn, those first that lack most of what is wanted, while every wire keeps its room.
 
     What is compared gets little more than it needs: its windows cost with every bit. firm: bits for which room for
     extreme inputs is given up.
     """
-    free = sorted((nodes[name] for name in wanted), key=lambda n: PLANNED[n.op].order)
+    free = sorted((fitted.nodes[name] for name in wanted), key=lambda n: PLANNED[n.op].order)
     most = {node.name: node.most for node in free}
     for node in free:
         if node.gain is not None and node.site is not None and len(node.site.kept):
@@ -51,20 +49,21 @@ def raise_bits(nodes: dict[str, Node], margins: Margins, wanted: dict[str, int],
             if node.bits != wanted[node.name] + more or node.bits >= most[node.name]:
                 continue
             node.bits += 1
-            if not _has_room(nodes, margins, may_give_up=node.bits <= firm[node.name]):
+            if not _has_room(fitted, node, may_give_up=node.bits <= firm[node.name]):
                 node.bits -= 1
 
 
-def _has_room(nodes: dict[str, Node], margins: Margins, may_give_up: bool) -> bool:
+def _has_room(fitted: Exponents, raised: Node, may_give_up: bool) -> bool:
     """Whether every wire has room, perhaps with less for extreme inputs; if not, those keep what they had."""
-    before = {name: (node.extreme, node.extreme_kept) for name, node in nodes.items()}
+    before: dict[str, tuple[float, float]] = {}
     while True:
         try:
-            exponents(nodes, margins)
+            fitted.changed(raised.name)
             return True
         except NoRoom as lacks:
+            before.setdefault(lacks.node.name, (lacks.node.extreme, lacks.node.extreme_kept))
             if not (may_give_up and give_up(lacks)):
                 break
     for name, (extreme, extreme_kept) in before.items():
-        nodes[name].extreme, nodes[name].extreme_kept = extreme, extreme_kept
+        fitted.nodes[name].extreme, fitted.nodes[name].extreme_kept = extreme, extreme_kept
     return False

@@ -49,9 +49,13 @@ _SHARE = 0.04
 Allowed = Callable[[Plan], bool]
 
 
-def extremes(program: Program, reach: Reach, within: InputRange, examples: Tensor, margins: Margins) -> Extremes:
-    """What ascents on ``program`` find, where ``reach`` is what plain inputs reach; no more than no input exceeds."""
-    found, bounds = ascents(program, within, examples), worst_case(program, within)
+def extremes(program: Program, reach: Reach, within: InputRange, examples: Tensor, margins: Margins,
+             done: Callable[[], None] = lambda: None) -> Extremes:  # fmt: skip
+    """What ascents on ``program`` find, where ``reach`` is what plain inputs reach; no more than no input exceeds.
+
+    done: as of :func:`~.ascents.ascents`.
+    """
+    found, bounds = ascents(program, within, examples, done), worst_case(program, within)
     rings, windows = {}, {}
     for name, plain in reach.items():
         most, bound = found[name] * ROUNDED, bounds[name] * ROUNDED

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,11 @@ class Node:
         """Whether masked wires end here."""
         return OPERATIONS[self.op].masked
 
+    @cached_property
+    def whole_gain(self) -> float:
+        """``gain`` of all channels or positions together; zero where it is not known."""
+        return 0.0 if self.gain is None else float(np.sum(self.gain))
+
     @property
     def frac_bits(self) -> int:
         """Fractional bits for the chosen ``bits``."""
@@ -88,6 +95,11 @@ class Node:
 
 #: By name, in the order in which they are computed.
 Nodes = dict[str, Node]
+
+
+def copied(nodes: Nodes) -> Nodes:
+    """Nodes to choose for without a change to these."""
+    return {name: copy(node) for name, node in nodes.items()}
 
 
 def whole_bits(largest: float) -> int:

@@ -123,8 +123,12 @@ class _Walk:
         found = torch.autograd.grad(y, list(wanted.values()), signs, retain_graph=True, allow_unused=True)
         result: list[tuple[tuple, Tensor | float]] = []
         for (key, tensor), g in zip(wanted.items(), found):
+            g = torch.zeros_like(tensor) if g is None else g
+            if key[-1] == "weight" and key[0] == "secret":  # millions, of which the sums of the channels are asked for
+                result.append((key, torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64).square()))
+                continue
             # Derivatives may be so small that float32 has no squares of them.
-            g = torch.zeros_like(tensor) if g is None else g.double()
+            g = g.double()
             if key[0] == "value":
                 result.append((key, g.square().sum()))
                 along = g * tensor.detach()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,10 +41,10 @@ from .bounds import raise_to_bounds
 from .build import build
 from .cut_or_widen import cheaper_to_cut, seconds_of_two
 from .emit import emit
-from .exponents import exponents
+from .exponents import Exponents, exponents
 from .known_gains import UNKNOWN, Gains
 from .names import CUT
-from .node import Limits, Margins, Node
+from .node import Limits, Margins, Node, Nodes, copied
 from .planned import Chosen
 from .reach import Extremes, Reach
 from .room import NoRoom, give_up
@@ -62,6 +62,9 @@ _LOOSE, _STEP, _FEWER = 4, 0.5, 3
 
 #: Part of the error down to which precision comes before room for extreme inputs, where no wire gets wider for it.
 _FIRM = 0.25
+
+#: Bits that are off by less than one part of so many are the same.
+_SAME = 64
 
 #: How often a plan is made anew because its roundings, too, take room.
 _TRIES = 8
@@ -105,43 +108,104 @@ def make_plan(
     Raises:
         CompileError: an operation or site that this runtime does not have, or a layer without room.
     """
-    margins = margins or Margins()
-    means = _Means(margins, widths, network_of(network), maker, error, useful, within if bounded else None,
-                   spline_error)  # fmt: skip
-
-    def built(whole: set[str]) -> dict[str, Node]:
-        return build(program, reach, limits or Limits(), margins, frozenset(whole), gains, extremes)
-
-    def emitted(nodes: dict[str, Node]) -> tuple[Plan, dict[str, Numbers]]:
-        return emit(Chosen(nodes, exponents(nodes, margins), within, margins.window, spline_error))
-
-    found = [emitted(_precise(built, means))]
-    if maker.helpers:
-        return found[0]
-    # Wide rings are dear to two who make correlations themselves, and what leads into one wide wire is wide, too: place
-    # by place a truncation may save nothing, and all of them together half.
-    if any(step.width > widths[0] for step in found[0][0].steps):
-        with contextlib.suppress(CompileError):
-            nodes = _precise(built, replace(means, widths=widths[:1]))
-            if added(nodes) <= error:
-                found.append(emitted(nodes))
-    return min(found, key=lambda each: seconds_of_two(each[0], network, maker))
+    planning = Planning(program, reach, within, margins=margins, limits=limits, bounded=bounded,
+                        spline_error=spline_error, gains=gains, extremes=extremes, useful=useful, widths=widths,
+                        network=network, maker=maker)  # fmt: skip
+    return planning.made(error)
 
 
-def _precise(build: Callable[[set[str]], dict[str, Node]], means: _Means) -> dict[str, Node]:
-    """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
-    best: dict[str, Node] = {}
-    for less in np.arange(_LOOSE, -_STEP, -_STEP):
-        try:
-            nodes = _fitted(build, means, less)
-        except CompileError:
-            if not best:
-                raise
-            break  # no room for so many bits
-        best = min(best or nodes, nodes, key=added)
-        if added(best) <= means.error:
-            break
-    return best
+class Planning:
+    """Plans of one program that differ in the error that is asked for: what does not depend on it is found once.
+
+    Args: those of :func:`make_plan`.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        reach: Reach,
+        within: InputRange,
+        *,
+        margins: Margins | None = None,
+        limits: Limits | None = None,
+        bounded: bool = False,
+        spline_error: float = SPLINE_ERROR,
+        gains: Gains = UNKNOWN,
+        extremes: Extremes | None = None,
+        useful: int = _USEFUL,
+        widths: tuple[int, ...] = WIDTHS,
+        network: Network | str = "lan",
+        maker: Maker = DEALT,
+    ):
+        self.margins, self.within, self.spline_error = margins or Margins(), within, spline_error
+        self.widths, self.network, self.maker = widths, network_of(network), maker
+        self.useful, self.bounded_for = useful, within if bounded else None
+        self._build = lambda whole: build(program, reach, limits or Limits(), self.margins, whole, gains, extremes)
+        self._built: dict[frozenset[str], Nodes] = {}
+        self._with_room: dict[tuple, Nodes] = {}
+
+    def made(self, error: float) -> tuple[Plan, dict[str, Numbers]]:
+        """The plan for ``error``, as of :func:`make_plan`."""
+        means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
+                       self.spline_error)  # fmt: skip
+        found = [self._emitted(self._precise(means))]
+        if self.maker.helpers:
+            return found[0]
+        # Wide rings are dear to two who make correlations themselves, and what leads into one wide wire is wide, too:
+        # place by place a truncation may save nothing, and all of them together half.
+        if any(step.width > self.widths[0] for step in found[0][0].steps):
+            with contextlib.suppress(CompileError):
+                nodes = self._precise(replace(means, widths=self.widths[:1]))
+                if added(nodes) <= error:
+                    found.append(self._emitted(nodes))
+        return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
+
+    def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
+        return emit(Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error))
+
+    def _precise(self, means: _Means) -> Nodes:
+        """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
+        best: Nodes = {}
+        for less in np.arange(_LOOSE, -_STEP, -_STEP):
+            try:
+                nodes = self._fitted(means, less)
+            except CompileError:
+                if not best:
+                    raise
+                break  # no room for so many bits
+            best = min(best or nodes, nodes, key=added)
+            if added(best) <= means.error:
+                break
+        return best
+
+    def _fitted(self, means: _Means, less: float) -> Nodes:
+        """Nodes with room for all of them. less: bits that they do without at first."""
+        # What has room is a matter of the bits that there are at first, and those come up for several errors.
+        key = means.widths, round(_SAME * (math.log2(means.error) + less))
+        if key in self._with_room:
+            return _raised(Exponents(copied(self._with_room[key]), means.margins), means)
+        whole: frozenset[str] = frozenset()
+        while True:
+            nodes = self._nodes(whole)
+            for node in nodes.values():
+                node.wire = means.widths[0]
+                if means.narrow and node.site is not None and node.site.params is not None and len(node.site.kept):
+                    node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
+            try:
+                fitted = _with_room(nodes, means, less)
+                if means.bounded_for is not None:
+                    return _with_roundings(_raised(fitted, means), means, less)
+            except _Whole as better:
+                log.debug("all positions of '%s' travel: no room for the products behind it", better.site)
+                whole |= {better.site}
+                continue
+            self._with_room[key] = copied(fitted.nodes)
+            return _raised(fitted, means)
+
+    def _nodes(self, whole: frozenset[str]) -> Nodes:
+        if whole not in self._built:
+            self._built[whole] = self._build(whole)
+        return copied(self._built[whole])
 
 
 class _Whole(Exception):
@@ -172,73 +236,68 @@ class _Means:
     __repr__ = brief
 
 
-def _fitted(build: Callable[[set[str]], dict[str, Node]], means: _Means, less: float) -> dict[str, Node]:
-    """Nodes with room for all of them. less: bits that they do without at first."""
-    whole: set[str] = set()
-    while True:
-        nodes = build(whole)
-        for node in nodes.values():
-            node.wire = means.widths[0]
-            if means.narrow and node.site is not None and node.site.params is not None and len(node.site.kept):
-                node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
-        try:
-            nodes = _fit(nodes, means, less)
-            return nodes if means.bounded_for is None else _with_roundings(nodes, means, less)
-        except _Whole as better:
-            log.debug("all positions of '%s' travel: no room for the products behind it", better.site)
-            whole.add(better.site)
-
-
-def _with_roundings(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
+def _with_roundings(nodes: Nodes, means: _Means, less: float) -> Nodes:
     """Fitted nodes whose reach bounds what they compute, with the roundings of the very exponents that this gives."""
     for _ in range(_TRIES):
         if not raise_to_bounds(Chosen(nodes, exponents(nodes, means.margins), means.bounded_for)):
             return nodes
-        nodes = _fit(nodes, means, less)
+        nodes = _raised(_with_room(nodes, means, less), means)
     raise CompileError("ranges='worst' finds no bound that holds with its own roundings; use ranges='calibrated'")
 
 
-def _fit(nodes: dict[str, Node], means: _Means, less: float) -> dict[str, Node]:
-    margins, widths = means.margins, means.widths
-    failed = None
+def _raised(fitted: Exponents, means: _Means) -> Nodes:
+    """Nodes that have room, with more bits where there is room for these."""
+    if not fitted.found:
+        fitted.fit()
+    wanted, firm = (needed(fitted.nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
+    raise_bits(fitted, wanted, firm)
+    return fitted.nodes
+
+
+def _with_room(nodes: Nodes, means: _Means, less: float) -> Exponents:
+    """Nodes that have room for few bits: ``less`` than the error asks for, and if need be for fewer."""
+    widths, failed = means.widths, None
     for fewer in range(_FEWER + 1):
+        fitted, at = _with_few_bits(nodes, means, less, fewer), None
         while True:
-            for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
-                nodes[name].bits = max(bits - fewer, nodes[name].least)
             try:
-                exponents(nodes, margins)
-                wanted, firm = (needed(nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
-                raise_bits(nodes, margins, wanted, firm)
-                return nodes
+                fitted.fit(at)
+                return fitted
             except NoRoom as error:
-                failed = error
+                failed, at = error, error.node.name
                 if give_up(error):
                     continue
-                if error.node.wire < widths[-1]:
+                if wider := error.node.wire < widths[-1]:
                     place = _cheaper_place(nodes, means, error.node)
-                    if place is not None and travels_in_part(nodes, place):
-                        raise _Whole(place) from None
-                    if place is not None:
-                        nodes = cut(nodes, place)
-                    else:
+                    if place is None:
                         error.node.wire = next(width for width in widths if width > error.node.wire)
-                    continue
-                place = _best_place(nodes, means, error.node, wire=widths[-1])
+                        continue
+                else:
+                    place = _best_place(nodes, means, error.node, wire=widths[-1])
                 if place is None:
                     break
                 if travels_in_part(nodes, place):
                     raise _Whole(place) from None
-                log.debug("truncating '%s': no room for the products behind it", place)
+                if not wider:
+                    log.debug("truncating '%s': no room for the products behind it", place)
                 nodes = cut(nodes, place)
+                fitted, at = _with_few_bits(nodes, means, less, fewer), None
     node = failed.node
     raise CompileError(
         f"no room in the ring at '{node.name}': values up to {max(node.reach, node.reach_kept):.3g} with a margin of "
-        f"{margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this layer's "
-        "input down, or lower the margin"
+        f"{means.margins.ring} bits and {node.bits} significant bits exceed it by {failed.bits} bits; scale this "
+        "layer's input down, or lower the margin"
     )
 
 
-def _cheaper_place(nodes: dict[str, Node], means: _Means, sink: Node) -> str | None:
+def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Exponents:
+    """Nodes with the bits that they start with, of which no exponent is known yet."""
+    for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
+        nodes[name].bits = max(bits - fewer, nodes[name].least)
+    return Exponents(nodes, means.margins)
+
+
+def _cheaper_place(nodes: Nodes, means: _Means, sink: Node) -> str | None:
     """The best place, if a truncation there takes less time than a wider ring."""
 
     def cheaper(place: str) -> bool:
@@ -250,7 +309,7 @@ def _cheaper_place(nodes: dict[str, Node], means: _Means, sink: Node) -> str | N
     return place if place is not None and cheaper(place) else None
 
 
-def _best_place(nodes: dict[str, Node], means: _Means, sink: Node, wire: int | None = None) -> str | None:
+def _best_place(nodes: Nodes, means: _Means, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
     where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
 

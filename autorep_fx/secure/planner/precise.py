@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ...errors import CompileError
@@ -17,6 +18,9 @@ FIRST_ERROR = _LOOSE * STANDARD_ERROR
 #: What a few of the examples show is sure only where it is so many times as good as it has to be, or as bad.
 _UNSURE = 2.0
 
+#: After so many tries without a better one no better one comes; and so many of the best are looked at closely then.
+_IN_VAIN, _LOOKED = 6, 3
+
 #: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
 _FINER = 2.0**-3
 
@@ -31,24 +35,45 @@ def precise(
     max_error: float,
     standard_error: float | None,
     lacks: Callable[[Plan], float] = lambda plan: 0.0,
+    coarse: set[int] | None = None,
 ) -> Found:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
     none is. Where nothing says how precise it must be, a finer one that has the same wires and ``lacks`` no more room
-    for extreme inputs."""
+    for extreme inputs.
+
+    coarse: tries that are known to be far off, as they are with less room; those that are found so are added.
+    """
+    coarse = set() if coarse is None else coarse
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
     tried: list[Planned] = []
-    for k in range(_TRIES):
+    seen: list[float] = []
+    k, skipped = 0, 0
+    while k < _TRIES:
+        if k in coarse:
+            k += 1
+            continue
         try:
             plan, numbers = planned(asked * _STEP**k)
         except CompileError:
             if not tried:
                 raise
-            break  # no room for so many bits
+            if not skipped:
+                break  # no room for so many bits
+            k, skipped = k - skipped, 0
+            continue
         if tried and plan.digest() == tried[-1][0].digest():
+            k, skipped = k + 1, 0
             continue
         tried.append((plan, numbers))
         glanced = look.glanced(plan, numbers)
+        off = max(glanced.beyond(max_error), glanced.standard_error / (standard_error or STANDARD_ERROR))
+        seen.append(off)
         if not glanced.holds(max_error, standard_error, _UNSURE):
+            if min(seen) < min(seen[-_IN_VAIN:]):
+                break
+            coarse.add(k)
+            skipped = min(_vain(off / _UNSURE), max(_TRIES - 2 - k, 0))
+            k += 1 + skipped
             continue
         if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
             finer = _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
@@ -60,8 +85,15 @@ def precise(
                 return found
             finer = _finer(planned, look, found, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
-    looked = [(plan, *look.centered(plan, numbers)) for plan, numbers in tried]
+        k, skipped = k + 1, 0
+    best = sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]
+    looked = [(tried[i][0], *look.centered(*tried[i])) for i in sorted(best)]
     return min(looked, key=lambda each: each[2].beyond(max_error))
+
+
+def _vain(times: float) -> int:
+    """Steps that are not tried, where a plan is so many times too far off: half of those that take it so far down."""
+    return max(math.floor(math.log2(times)) - 1, 0) if 1 < times < math.inf else 0
 
 
 def _finer(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -76,6 +77,11 @@ class Site:
     lifts: tuple[int, ...] | None = None
 
     __repr__ = brief
+
+    @cached_property
+    def replaced_channels(self) -> np.ndarray:
+        """In which there are replaced positions, increasing."""
+        return np.unique(self.replaced // self.per_channel)
 
     @property
     def sloped(self) -> bool:

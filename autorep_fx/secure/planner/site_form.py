@@ -30,7 +30,7 @@ def site_form(nodes: Nodes, node: Node) -> tuple[bool, float]:
 
 
 def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
-    channels = np.unique(site.replaced // site.per_channel)
+    channels = site.replaced_channels
     return bool(rounded.square[channels].any()), float(np.abs(rounded.offset[channels]).max(initial=0.0))
 
 

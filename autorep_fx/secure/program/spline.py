@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,8 +33,17 @@ _KINKS = {"hardswish": (-3.0, 3.0), "hardsigmoid": (-3.0, 3.0), "elu": (0.0,), "
 #: Of the error that an activation may have, what a function may have whose error is relative (ranged.py).
 _RELATIVE = 0.4
 
-#: Points at which the error of a piece is taken, and how near a knot is to the best place, in units of the argument.
+#: A piece of no more arguments is fitted to all of them.
+_FEW = 9
+
+#: What part of a step of the argument a relative error may always be: the steps themselves err by more.
+_OF_STEP = 2.0**-4
+
+#: Points at which the error of a piece is taken, all arguments where there are no more; and knots of a spline.
 _SAMPLES, _MOST_KNOTS = 65, 64
+
+#: Splines that are remembered.
+_KNOWN = 1024
 
 
 @dataclass(frozen=True)
@@ -86,15 +96,27 @@ def spline(
     Args:
         kind, params: of :class:`~autorep_fx.graph.activations.Activation`.
         limit: a power of two; what the comparisons have room for.
-        frac_bits: exponent of the argument; with few bits the steps of the argument count as well.
+        frac_bits: exponent of the argument; with few bits the steps of the argument count as well, and what counts in
+            proportion need not be much nearer than these.
         bits: fractional ones of the coefficients of x**2.
 
     Raises:
         ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
-    f = _Wanted(kind, params, bits)
-    unit, low, high = 2.0**-frac_bits, round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
-    kinks = [round(k / unit) for k in _kinks(kind, params) if low < round(k / unit) < high]
+    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits)
+
+
+@lru_cache(_KNOWN)
+def _spline(
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int
+) -> Spline:
+    """Plans are made again and again, and most of their sites are what they were."""
+    f = _Wanted(kind, dict(params), bits)
+    unit = 2.0**-frac_bits
+    if kind in RANGED:
+        error = max(error, unit * _OF_STEP)
+    low, high = round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
+    kinks = [round(k / unit) for k in _kinks(kind, dict(params)) if low < round(k / unit) < high]
     knots: list[int] = []
     first, at = _first(f, low, [*kinks, high], unit, error)
     pieces = [first]
@@ -203,13 +225,15 @@ def _longest(f: _Wanted, start: int, end: int, unit: float, error: float) -> tup
 
 
 def _piece(f: _Wanted, start: int, stop: int, unit: float) -> list[int]:
-    """Coefficients from the Chebyshev nodes between the ends, rounded from the highest power down."""
+    """Coefficients from the Chebyshev nodes between the ends, or all arguments that there are, rounded from the highest
+    power down."""
     bits = round(-np.log2(unit))
     middle, half = (start + stop) / 2 * unit, max((stop - start) / 2 * unit, unit / 2)
-    left = f(middle + half * np.cos(np.pi * (np.arange(9) + 0.5) / 9))
-    x = middle + half * np.cos(np.pi * (np.arange(9) + 0.5) / 9)
+    few = stop - start <= _FEW
+    x = np.arange(start, stop) * unit if few else middle + half * np.cos(np.pi * (np.arange(9) + 0.5) / 9)
+    left = f(x)
     found = [0, 0, 0]
-    for power in (2, 1, 0):
+    for power in range(min(2, len(x) - 1), -1, -1):
         basis = np.polynomial.chebyshev.chebvander((x - middle) / half, power)
         lead = float(np.linalg.lstsq(basis, left, rcond=None)[0][-1]) * (2 ** (power - 1) if power else 1)
         exponent = f.bits + (2 - power) * bits
@@ -220,7 +244,10 @@ def _piece(f: _Wanted, start: int, stop: int, unit: float) -> list[int]:
 
 def _deviation(f: _Wanted, piece: list[int], start: int, stop: int, unit: float) -> float:
     bits = round(-np.log2(unit))
-    x = np.linspace(start * unit, stop * unit, _SAMPLES)
+    if start < stop <= start + _SAMPLES:
+        x = np.arange(start, stop) * unit
+    else:
+        x = np.linspace(start * unit, stop * unit, _SAMPLES)
     if stop - start > _SAMPLES / unit:  # most of the bend is near zero
         x = np.concatenate([x, np.clip(np.linspace(-16, 16, 8 * _SAMPLES), start * unit, stop * unit)])
     y = sum(c * 2.0 ** -(f.bits + (2 - k) * bits) * x**k for k, c in enumerate(piece))

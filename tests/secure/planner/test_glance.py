@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from native_runs import compiled
 from torch import nn
 
+from autorep_fx.errors import CompileError
 from autorep_fx.secure.planner.noise_gains import gains
 from autorep_fx.secure.planner.precise import precise
 from autorep_fx.secure.planner.precision import Precision
@@ -50,10 +52,28 @@ def test_of_what_is_clearly_within_only_the_finer_plan_is_walked():
     assert look.walks == [plan.error] and plan.error < look.glances[0]
 
 
-def test_where_nothing_is_precise_enough_all_are_walked_and_the_best_is_taken():
+def test_where_nothing_is_precise_enough_the_most_precise_is_taken_and_few_are_walked():
     look = Looked()
     plan, _, found = precise(lambda error: planned(1e4 * error), look, 0.02, None)
-    assert plan.error == min(look.walks) == found.standard_error and len(look.walks) == 16
+    assert plan.error == min(look.walks) == found.standard_error and 1 < len(look.walks) <= 3
+    assert plan.error == pytest.approx(1e4 * 0.04 * 2**-7.5)  # the sixteenth, however few were made before it
+
+
+def test_what_a_leap_has_no_room_for_is_reached_step_by_step():
+    def little(error):
+        if error < 0.04 * 2**-2.75:
+            raise CompileError("no room")
+        return planned(1e4 * error)
+
+    plan, _, _ = precise(little, Looked(), 0.02, None)
+    assert plan.error == pytest.approx(1e4 * 0.04 * 2**-2.5)
+
+
+def test_tries_end_where_more_bits_no_longer_help():
+    look = Looked()
+    errors = iter([0.5, *(0.3 + 0.01 * i for i in range(40))])
+    plan, _, _ = precise(lambda error: planned(next(errors)), look, 0.02, None)
+    assert plan.error == 0.3 and len(look.glances) <= 9
 
 
 def layers(scale):

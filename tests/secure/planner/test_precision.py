@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from native_runs import compiled
 from torch import nn
 
 import autorep_fx as ar
@@ -185,3 +186,15 @@ def test_examples_that_are_all_equal_are_no_reason_to_refuse():
     made = ar.compile(ar.transform(net, example_inputs=x), x)
     assert off_by(made.run(x).output, net(x).detach()) < 0.01
     assert off_by(torch.zeros(3, 2), torch.zeros(3, 2)) == 0
+
+
+def test_where_a_glance_takes_all_examples_in_they_are_walked_once(monkeypatch):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    x = torch.randn(4, 4)
+    program = compiled(model, x)
+    look = Look(program, None, x.double(), x[:2].double(), centers=True)
+    walks, walked = [], Look._walked
+    monkeypatch.setattr(Look, "_walked", lambda self, *given: walks.append(given[3]) or walked(self, *given))
+    glanced = look.glanced(*program.native)
+    numbers, found = look.centered(*program.native)
+    assert found == glanced and numbers.keys() == program.native[1].keys() and walks == [6]
