@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -15,6 +15,7 @@ from ..errors import CompileError, CompileWarning
 from ..graph.outliers import outlying
 from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
+from ..text import brief
 from .link.network import Network, network_of
 from .lower.lowered import lowered
 from .makers.table import maker_of
@@ -64,6 +65,22 @@ _NO_ROOM = (
 #: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
 #: reached: where that is a bound for all inputs, those of the examples are far below.
 _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
+
+#: Significant bits of weights where those that fit 16 bits of storage are not precise enough.
+_LONG = 22
+
+#: Parts of their error that splines may have where they are not precise enough otherwise.
+_SPLINES = 0.2, 0.04
+
+
+class _Finer(NamedTuple):
+    """What a plan is made with."""
+
+    limits: Limits
+    spline_error: float
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def compile(
@@ -120,7 +137,8 @@ def compile(
             gets.
         spline_error: how far off a kept activation may be that is no ReLU (SiLU, GELU, sigmoid, ...) whose inputs reach
             8 or more, in proportion where they reach less: it is computed as a quadratic spline, with as many knots as
-            this takes; ``print(program.plan())`` says what it is.
+            this takes; ``print(program.plan())`` says what it is. It is less where the network is not precise enough
+            otherwise.
         network: that the plan is for: a :class:`~autorep_fx.Network`, "loopback", "lan" or "wan". A message more may
             save more bytes than it takes time on a fast one, and never does on a slow one. Programs run on any.
         dealer: whether one makes the correlations of the runs that the plan is for. False: client and server make them
@@ -182,12 +200,33 @@ def compile(
             extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
             steps.done("extreme inputs are known")
 
+        finer = [_Finer(limits, spline_error)]  # the first is what plans are made with, until it is not precise enough
+        if not checked:
+            long = replace(limits, weight=_LONG) if maker.helpers else limits
+            splines = any(step.op == "hybrid" and "params" in step.attrs for step in unit.steps)
+            parts = _SPLINES if splines else (1.0,)
+            finer += [_Finer(long if part == parts[-1] else limits, spline_error * part) for part in parts]
         coarse: set[int] = set()
 
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
-            planning = Planning(unit, reached, within, margins=margins, limits=limits, gains=known, extremes=extreme,
-                                bounded=worst, spline_error=spline_error, widths=(32,) if checked else WIDTHS,
-                                network=network, maker=maker)  # fmt: skip
+            best: Found | None = None
+            while True:
+                try:
+                    found = made_with(finer[0], reached, allowed)
+                except CompileError:  # no room, or it takes longer than it may
+                    if best is None:
+                        raise
+                    return best
+                best = found if best is None else min(best, found, key=lambda each: each[2].beyond(max_error))
+                if found[2].holds(max_error, precision) or len(finer) == 1:
+                    return best
+                finer.pop(0)
+                coarse.clear()
+
+        def made_with(means: _Finer, reached: Reach, allowed: Allowed) -> Found:
+            planning = Planning(unit, reached, within, margins=margins, limits=means.limits, gains=known,
+                                extremes=extreme, bounded=worst, spline_error=means.spline_error,
+                                widths=(32,) if checked else WIDTHS, network=network, maker=maker)  # fmt: skip
 
             def planned(error: float) -> Planned:
                 plan, numbers = planning.made(error)

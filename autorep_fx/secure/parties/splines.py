@@ -72,8 +72,7 @@ def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Excha
         n = len(m)
         v = gmw.open_drelu(at, a["shift"], a["window"], shares, party, exchange)
         for bits, own in zip(v.reshape(len(at), -1), shares["u"].reshape(len(at), n)):
-            public = k.unpack_bits(bits[None], n).astype(ring)
-            yield np.where(public, -own, own) + (public if party == 0 else ring.type(0))
+            yield _turned(own, k.unpack_bits(bits[None], n).astype(ring), party)
         return
     low = U64((1 << (a["window"] - 1)) - 1)
     for i, v in enumerate(at):
@@ -82,5 +81,14 @@ def _bits(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: Excha
             found = shares["compared"][i, :, 0]
         else:
             found = k.eval_dcf(shares["key"], shares["root"], window & low, party=party)[:, 0]
-        top = window > low
-        yield np.where(top, shares["high"] - found, ring.type(party == 0) - shares["high"] + found)
+        yield _turned(shares["high"] - found, (window <= low).astype(ring), party)
+
+
+def _turned(own: np.ndarray, flips: np.ndarray, party: int) -> np.ndarray:
+    """A share of ``b xor f`` for shares of bits b and public bits f: ``1 - b`` where f is 1. ``-b`` is ``~b + 1``."""
+    found = -flips
+    found ^= own
+    found += flips
+    if party == 0:
+        found += flips
+    return found

@@ -42,6 +42,9 @@ def precise(
     for extreme inputs.
 
     coarse: tries that are known to be far off, as they are with less room; those that are found so are added.
+
+    Raises:
+        CompileError: there is no plan; or all tries are known to be far off.
     """
     coarse = set() if coarse is None else coarse
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
@@ -86,6 +89,8 @@ def precise(
             finer = _finer(planned, look, found, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
+    if not tried:
+        raise CompileError("with less room no plan was nearly precise enough")
     best = sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]
     looked = [(tried[i][0], *look.centered(*tried[i])) for i in sorted(best)]
     return min(looked, key=lambda each: each[2].beyond(max_error))

@@ -69,6 +69,13 @@ def test_what_a_leap_has_no_room_for_is_reached_step_by_step():
     assert plan.error == pytest.approx(1e4 * 0.04 * 2**-2.5)
 
 
+def test_with_more_room_nothing_is_made_where_all_tries_were_far_off_with_less():
+    look = Looked()
+    with pytest.raises(CompileError, match="with less room"):
+        precise(planned, look, 0.02, None, coarse={*range(16)})
+    assert not look.glances and not look.walks
+
+
 def test_tries_end_where_more_bits_no_longer_help():
     look = Looked()
     errors = iter([0.5, *(0.3 + 0.01 * i for i in range(40))])

@@ -9,6 +9,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CompileError, CompileWarning
+from autorep_fx.secure.host.threads import run
 from autorep_fx.secure.planner.precision import Look, measured
 from autorep_fx.secure.program.plaintext import execute, off_by
 from autorep_fx.secure.program.program import Program
@@ -85,6 +86,28 @@ def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
     for name in ("max_error", "precision"):
         with pytest.raises(ValueError, match=f"{name} must be above 0"):
             ar.compile(compiled, x, **{name: 0})
+
+
+def test_weights_that_cancel_have_more_bits_than_16():
+    class Cancels(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 4)
+            with torch.no_grad():
+                self.first.weight += 300.0
+                self.last.weight -= self.last.weight.mean(1, keepdim=True)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x)))
+
+    torch.manual_seed(0)
+    model, x = Cancels().eval(), torch.rand(64, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = ar.compile(ar.transform(model, example_inputs=x), x)
+    assert made.native[1]["first"].bits > 16
+    output = run(*made.native, x[:8].double().numpy())[0].output
+    assert off_by(torch.from_numpy(output), model(x[:8]).double().detach()) < 0.03
 
 
 def test_a_program_is_as_exact_as_it_is_asked_to_be():

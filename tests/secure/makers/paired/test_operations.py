@@ -91,11 +91,25 @@ def test_the_product_of_two_masks_is_off_by_two_units_of_the_ring_at_most(keys, 
 @pytest.mark.parametrize("width", [32, 64])
 def test_a_large_product_of_two_masks_goes_in_messages_of_a_stated_size(keys, width, monkeypatch):
     step = product_of(*SHAPES["large"], width)
-    for matrices, count in ((2 * BATCH, 4), (1, 16)):  # some of the matrices; some rows of each
-        whole = matmul.parts(step, Piece(0, matrices))
-        monkeypatch.setattr(matmul, "_MOST", min(sum(part.words) for part in whole) - 1)
-        assert len(multiplied(keys, step)) >= count
+    limits = ["_MOST", "_MOST_OF_ONE"]
+    for own, matrices, count in ((limits[:1], 2 * BATCH, 4), (limits, 1, 16)):  # some of the matrices; a part of each
+        most = min(sum(part.words) for part in matmul.parts(step, Piece(0, matrices))) - 1
+        for name in own:
+            monkeypatch.setattr(matmul, name, most)
+        parts = multiplied(keys, step)
+        assert len(parts) >= count and max(sum(part.words) for part in parts) <= most
     assert len(multiplied(keys, step, most=1)) >= 16  # and piece by piece
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("first, second", [((64, 512), (512, 512)), ((512, 64), (64, 512))])
+def test_parts_of_a_large_matrix_are_as_small_as_stated(first, second, width, monkeypatch):
+    step, piece = product_of(first, second, width), Piece(0, 1)
+    whole = [sum(part.words) for part in matmul.parts(step, piece)]
+    monkeypatch.setattr(matmul, "_MOST_OF_ONE", max(whole) // 2)
+    parts = [sum(part.words) for part in matmul.parts(step, piece)]
+    assert len(parts) > len(whole) and max(parts) <= max(whole) // 2
+    assert sum(parts) < 2.5 * sum(whole)
 
 
 def product_of(first, second, width):

@@ -6,11 +6,13 @@ With r_i = s_i - B_i of which the server has s_i and the client B_i,
 
 and both terms in the middle are encrypted products: of s1 with B2, and of s2 with B1, transposed (maps/matrices.py). No
 transfer. A share is off by two units of the ring at most, those of an untruncated product. Messages are of some
-matrices, or some rows of one, one behind the other: while the server answers one, the client encrypts the next.
+matrices, or a part of one, one behind the other: while the server answers one, the client encrypts the next.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,8 +30,9 @@ from ..maps import matrices
 from ..stock import Transfers
 from ..turns import Protocol, Turn, Words
 
-#: Words of a message and its answer, more or less: 16 MB.
-_MOST = 2**21
+#: Words of a message and its answer, at most: of some matrices, 16 MB; of a part of a larger one, 64 MB, for smaller
+#: parts say more in all.
+_MOST, _MOST_OF_ONE = 2**21, 2**23
 
 
 class Part(NamedTuple):
@@ -39,13 +42,14 @@ class Part(NamedTuple):
         product: of it, a map.
         term: 0: s1 B2, 1: the other one, transposed.
         groups: which matrices.
-        results: which rows of the result.
+        results, columns: which rows and columns of the result.
     """
 
     product: Step
     term: int
     groups: slice
     results: slice
+    columns: slice
 
     def __repr__(self) -> str:
         return brief(self)
@@ -70,18 +74,51 @@ def parts(step: Step, piece: Piece) -> list[Part]:
 
 
 def _parts(term: int, groups: int, results: int, rows: int, columns: int, width: int) -> Iterator[Part]:
-    one = sum(maps.sizes(matrices.product(1, results, rows, columns, width), 1))
-    cuts = [(g, slice(0, results)) for g in _cut(groups, -(-groups * one // _MOST))]
-    if one > _MOST:
-        cuts = [(g, r) for g, _ in cuts for r in _cut(results, -(-one // _MOST))]
-    for of_groups, of_results in cuts:
-        product = matrices.product(_length(of_groups), _length(of_results), rows, columns, width)
-        yield Part(product, term, of_groups, of_results)
+    one = _words(results, rows, columns, width)
+    tile = (results, columns) if one <= _MOST_OF_ONE else _tile(results, rows, columns, width, _MOST_OF_ONE)
+    for of_groups in _cut(groups, -(-groups * one // _MOST)):
+        for of_results, of_columns in itertools.product(_slices(results, tile[0]), _slices(columns, tile[1])):
+            sizes = (_length(part) for part in (of_groups, of_results))
+            product = matrices.product(*sizes, rows, _length(of_columns), width)
+            yield Part(product, term, of_groups, of_results, of_columns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _tile(results: int, rows: int, columns: int, width: int, most: int) -> tuple[int, int]:
+    """Rows and columns of one matrix of results that are made at once, within so many words for both messages.
+
+    For other rows the client's matrix is sent again; for other columns it is not, but polynomials are packed for fewer.
+    Those are taken that say least in all; single elements where nothing has room.
+    """
+    found, least = (1, 1), math.inf
+    for of_columns in _lengths(columns):
+        for of_results in _lengths(results):
+            own = _words(of_results, rows, of_columns, width)
+            if own <= most:
+                whole = own * -(-results // of_results) * -(-columns // of_columns)
+                if whole < least:
+                    found, least = (of_results, of_columns), whole
+                break  # fewer rows at once say more
+    return found
+
+
+def _words(results: int, rows: int, columns: int, width: int) -> int:
+    """Of both messages for one matrix."""
+    return sum(maps.sizes(matrices.product(1, results, rows, columns, width), 1))
+
+
+def _lengths(size: int) -> list[int]:
+    """Of parts of a size: in 1, 2, 3, 4, 8, 16 of them and so on."""
+    counts = [1, 2, 3, *(2**i for i in range(2, size.bit_length() + 1))]
+    return list(dict.fromkeys(-(-size // count) for count in counts))
 
 
 def _cut(size: int, parts: int) -> list[slice]:
     """In so many parts that are about as long as one another; in fewer, where there are not as many."""
-    length = -(-size // min(size, parts))
+    return _slices(size, -(-size // min(size, parts)))
+
+
+def _slices(size: int, length: int) -> list[slice]:
     return [slice(at, min(at + length, size)) for at in range(0, size, length)]
 
 
@@ -123,11 +160,11 @@ def _ask(
     for i in range(len(asked) + 1):
         mine: list[np.ndarray] = []
         if i < len(asked):
-            mine = matrices.encrypt(asked[i].product, key, given[asked[i].term][asked[i].groups])
+            mine = matrices.encrypt(asked[i].product, key, given[asked[i].term][asked[i].groups, :, asked[i].columns])
         came = yield Turn(mine, [asked[i - 1].words[1]] if i else [])
         if i:
             part = asked[i - 1]
-            results[part.term][part.groups, part.results] -= matrices.decrypt(part.product, key, came[0])
+            results[part.term][part.groups, part.results, part.columns] -= matrices.decrypt(part.product, key, came[0])
 
 
 def _answer(
@@ -141,7 +178,7 @@ def _answer(
             part = asked[i]
             rows = given[part.term][part.groups, part.results]
             share, mine = matrices.respond(part.product, rows, key, came[0])
-            results[part.term][part.groups, part.results] -= share
+            results[part.term][part.groups, part.results, part.columns] -= share
 
 
 def _products(step: Step, piece: Piece) -> int:
