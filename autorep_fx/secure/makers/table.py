@@ -12,9 +12,9 @@ from .paired.ot import Ferret, SoftSpoken
 #: With a dealer.
 DEALT: Maker = Dealt()
 
-#: Without one: the quicker one where bytes cost little, and the one that sends less.
+#: Without one: the quicker one where bytes cost little, and the one that sends less, in fewer messages.
 PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**20))
-PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 2**17))
+PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 2**17, 3 * 2**25))
 
 MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED, PAIRED_SMALL)}
 

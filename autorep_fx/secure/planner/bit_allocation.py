@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..program.spline import BITS as SPLINE_BITS
 from .exponents import Exponents
 from .node import Node
 from .room import NoRoom, give_up
@@ -51,6 +52,16 @@ def raise_bits(fitted: Exponents, wanted: dict[str, int], firm: dict[str, int]) 
             node.bits += 1
             if not _has_room(fitted, node, may_give_up=node.bits <= firm[node.name]):
                 node.bits -= 1
+
+
+def raise_coefficients(fitted: Exponents) -> None:
+    """Bits of splines' coefficients, in turn, where room is left: an odd one is of no use to the square of a value."""
+    for node in fitted.nodes.values():
+        while node.coefficient_bits < SPLINE_BITS:
+            node.coefficient_bits += 1
+            if not _has_room(fitted, node, may_give_up=False):
+                node.coefficient_bits -= 1
+                break
 
 
 def _has_room(fitted: Exponents, raised: Node, may_give_up: bool) -> bool:

@@ -37,7 +37,7 @@ from ..plan.ring import WIDTHS
 from ..plan.server_numbers import Numbers
 from ..program.program import Program
 from ..program.spline import SPLINE_ERROR, narrow_bits
-from .bit_allocation import added, needed, raise_bits
+from .bit_allocation import added, needed, raise_bits, raise_coefficients
 from .bounds import raise_to_bounds
 from .build import build
 from .cut_or_widen import cheaper_to_cut, seconds_of_two
@@ -190,8 +190,6 @@ class Planning:
             nodes = self._nodes(whole)
             for node in nodes.values():
                 node.wire = means.widths[0]
-                if means.narrow and node.site is not None and node.site.params is not None and len(node.site.kept):
-                    node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
             try:
                 fitted = _with_room(nodes, means, less)
                 if means.bounded_for is not None:
@@ -252,6 +250,7 @@ def _raised(fitted: Exponents, means: _Means) -> Nodes:
         fitted.fit()
     wanted, firm = (needed(fitted.nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
     raise_bits(fitted, wanted, firm)
+    raise_coefficients(fitted)
     return fitted.nodes
 
 
@@ -295,6 +294,9 @@ def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Expo
     """Nodes with the bits that they start with, of which no exponent is known yet."""
     for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
         nodes[name].bits = max(bits - fewer, nodes[name].least)
+    for node in nodes.values() if means.narrow else ():
+        if node.site is not None and node.site.params is not None and len(node.site.kept):
+            node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
     return Exponents(nodes, means.margins)
 
 

@@ -25,7 +25,7 @@ SPLINE_ERROR = 0.005
 WIDE = 8.0
 
 #: Fractional bits of the coefficients of x**2: the most, and the fewest.
-BITS, FEWEST_BITS = 12, 6
+BITS, FEWEST_BITS = 12, 4
 
 #: Where pieces of these kinds end for sure.
 _KINKS = {"hardswish": (-3.0, 3.0), "hardsigmoid": (-3.0, 3.0), "elu": (0.0,), "celu": (0.0,), "selu": (0.0,)}
@@ -83,9 +83,9 @@ def allowed(kind: str, error: float, reach: float) -> float:
 
 
 def narrow_bits(kind: str, error: float) -> int:
-    """Bits of coefficients, where each leaves less room for other things: over a piece of a width of 2 their rounding
-    errs by a fourth of ``error``."""
-    return BITS if kind in RANGED else min(max(math.ceil(-math.log2(error)), FEWEST_BITS), BITS)
+    """Bits of coefficients, where each leaves less room for other things: so few that a spline takes one to three knots
+    more for the same error."""
+    return BITS if kind in RANGED else min(max(math.ceil(-math.log2(error)) - FEWEST_BITS, FEWEST_BITS), BITS)
 
 
 def spline(

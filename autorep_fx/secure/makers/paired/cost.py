@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ...link.message import HEADER_BYTES
@@ -18,7 +20,7 @@ from .turns import Words, words_together
 
 _WORD = 8
 
-#: What all maps say, turn by turn, as (server, client): what is encrypted, answers, and what these are for.
+#: What a group of maps says, turn by turn, as (server, client): what is encrypted, answers, and what these are for.
 _MAP_TURNS = [(0, 1), (1, 0), (0, 1)]
 
 
@@ -26,11 +28,11 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
     """See :meth:`~..maker.Maker.offline`. A step has its part of what the extension of transfers takes."""
     steps = {step.name: StepOffline() for step in plan.steps}
     beside = {"server": Said(1), "client": Said()}  # "ready"
-    said: Words = list(_MAP_TURNS) if any(step.op == "map" for step in plan.steps) else []
+    groups = maps.in_groups(plan, batch)
+    said: Words = _MAP_TURNS * len(groups)
     made, shared = 0, dict.fromkeys(beside, 0)
-    for step in plan.steps:
-        if step.op == "map":
-            steps[step.name] = _map(step, batch, network, rates)
+    for part_of_map in itertools.chain(*groups):
+        _add(steps[part_of_map.step.name], _map(part_of_map, network, rates))
     jobs = [
         job
         for index, step in enumerate(plan.steps)
@@ -52,14 +54,15 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
         whole = sum(map(_sum, words)) + 2 * extended.words
         for job, count, own in zip(part, counts, words):
             of_extension = _WORD * extended.words * count // max(n, 1)  # n is 0 where all is encrypted
-            step_cost = steps[job.step.name]
-            for i, party in enumerate(beside):
+            for party in shared:
                 shared[party] += of_extension
-                said_of_it = _WORD * sum(turn[i] for turn in own) + of_extension
-                step_cost.sent[party] = step_cost.sent.get(party, 0) + said_of_it
-            step_cost.seconds += rates.step + count / extension.kind.rate(rates) + _encrypted(job, rates)
             words_of_it = _sum(own) + 2 * extended.words * count / max(n, 1)
-            step_cost.link_seconds += network.seconds(on_the_way) * words_of_it / whole
+            of_job = StepOffline(
+                {party: _WORD * sum(turn[i] for turn in own) + of_extension for i, party in enumerate(beside)},
+                rates.step + count / extension.kind.rate(rates) + _encrypted(job, rates),
+                network.seconds(on_the_way) * words_of_it / whole,
+            )
+            _add(steps[job.step.name], of_job)
     sent = {
         party: found.bytes - shared[party] + sum(step.sent.get(party, 0) for step in steps.values())
         for party, found in beside.items()
@@ -69,8 +72,16 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
     return Offline(steps, sent, rounds, seconds, _setup(plan, extension.kind))
 
 
-def _map(step: Step, batch: int, network: Network, rates: Rates) -> StepOffline:
-    up, down = (_WORD * words for words in maps.sizes(step, batch))
+def _add(to: StepOffline, part: StepOffline) -> None:
+    for party, size in part.sent.items():
+        to.sent[party] = to.sent.get(party, 0) + size
+    to.seconds += part.seconds
+    to.link_seconds += part.link_seconds
+
+
+def _map(part: maps.Part, network: Network, rates: Rates) -> StepOffline:
+    step, batch = part.step, part.size
+    up, down = (_WORD * words for words in part.words)
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
     seconds = rates.step + maps.products(step, batch) / _rate(step, rates)

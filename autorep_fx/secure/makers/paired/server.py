@@ -42,24 +42,17 @@ class ServerHalf(TwoPartyHalf):
     def prepare_several(self, batch: int, count: int) -> list[Prepared]:
         self.party.start_counting()
         client, streams, plan = self.party.links["client"], self.streams(count), self.party.plan
-        asked: deque[tuple[int, Step, np.ndarray]] = deque()
-        for index, step in enumerate(plan.steps):
-            if step.op == "map":
-                message = np.empty(maps.sizes(step, batch * count)[0], U64)
-                client.receive(index, message)
-                asked.append((index, step, message))
         masks: list[dict[str, np.ndarray]] = [{} for _ in streams]
-        sums = []
-        while asked:  # what was answered is let go
-            index, step, message = asked.popleft()
-            u, answer = maps.respond(step, self.model.weights[step.name], self.key, [message], batch * count)
-            client.send(index, *answer)
-            sums.append((index, step, u))
-        for index, step, u in sums:
-            h = np.empty((batch * count, *step.shape), elements(step.width))
-            client.receive(index, h)
-            for own, part in zip(masks, (u + h).reshape(count, batch, *step.shape)):
-                own[step.name] = part
+        groups = maps.in_groups(plan, batch * count)
+        self.allow(2 * len(groups))
+        found: dict[str, list[np.ndarray]] = {}
+        for group in groups:
+            for part, v in self._answer(group):
+                found.setdefault(part.step.name, []).append(v)
+        for name, parts in found.items():
+            whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            for own, v in zip(masks, whole.reshape(count, batch, *whole.shape[1:])):
+                own[name] = v
         jobs: list[Job] = []
         for i, stream in enumerate(streams):
             for index, step in enumerate(plan.steps):
@@ -74,6 +67,26 @@ class ServerHalf(TwoPartyHalf):
             Prepared("server", batch, stream.inference, self.party.made_ready(own, batch), share)
             for stream, own, share in zip(streams, masks, shares)
         ]
+
+    def _answer(self, group: list[maps.Part]) -> list[tuple[maps.Part, np.ndarray]]:
+        """V of all maps of a group."""
+        client, asked = self.party.links["client"], deque[tuple[maps.Part, np.ndarray]]()
+        for part in group:
+            message = np.empty(part.words[0], U64)
+            client.receive(part.number, message)
+            asked.append((part, message))
+        found = []
+        while asked:  # what was answered is let go
+            part, message = asked.popleft()
+            weight = self.model.weights[part.step.name]
+            u, answer = maps.respond(part.step, weight, self.key, [message], part.size)
+            client.send(part.number, *answer)
+            found.append((part, u))
+        for part, u in found:
+            h = np.empty(u.shape, u.dtype)
+            client.receive(part.number, h)
+            u += h
+        return found
 
 
 def _half_units(step: Step) -> np.ndarray:

@@ -15,8 +15,10 @@ import autorep_fx as ar
 from autorep_fx.errors import PartyError
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.host.threads import connect, run
+from autorep_fx.secure.makers.paired import maps
 from autorep_fx.secure.makers.paired.half import Extension
 from autorep_fx.secure.makers.paired.maker import Paired
+from autorep_fx.secure.makers.paired.maps import groups
 from autorep_fx.secure.makers.paired.ot import SoftSpoken
 from autorep_fx.secure.makers.paired.transfers import Sent, domain
 from autorep_fx.secure.makers.table import PAIRED, PAIRED_SMALL
@@ -142,9 +144,12 @@ def test_the_error_of_many_runs_is_that_of_the_model():
     assert (np.abs(np.log(found.std(0) / drawn.std(0))) < 0.25).all()
 
 
-def test_correlations_in_parts_are_the_same_protocol():
+def test_correlations_in_parts_are_the_same_protocol(monkeypatch):
+    monkeypatch.setattr(groups, "HELD", 2**16)
     plan, numbers = planned(program_of("everything"), images())
     plan, x = plan.with_comparison("gmw"), images().double().numpy()
+    found = maps.in_groups(plan, 2)
+    assert len(found) > 2 and max(part.size for group in found for part in group) == 1
     result = run(plan, numbers, x, maker=IN_PIECES)[0]
     model = expected(plan, numbers, x, nearest=True)
     assert (np.abs(result.output - model.output) <= model.bound).all()

@@ -15,16 +15,19 @@ keeps, and sees the same.
 """
 
 from .client import decrypt, encrypt
+from .groups import Part, in_groups
 from .keys import ClientKey, PublicKey, public_words
 from .messages import products, sizes
 from .server import Weight, prepare_weight, respond
 
 __all__ = [
     "ClientKey",
+    "Part",
     "PublicKey",
     "Weight",
     "decrypt",
     "encrypt",
+    "in_groups",
     "prepare_weight",
     "products",
     "public_words",
