@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .errors import BudgetError, CalibrationError, TransformWarning
-from .forms.choose import Forms, choose_forms
+from .forms.choose import Chooser, Forms
 from .forms.faster import has_squares, no_faster, planned_times
 from .forms.prices import Budget, Predicted, examples
 from .forms.search import settle
@@ -142,7 +142,7 @@ def _within(
         refit(found, batches)
         return budget.predicted(found, x), found
 
-    choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
+    choose = Chooser(line, square, prices, s.granularity)
     predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, s.progress)
     if all(site.kept == site.total for site in sites(found).values()):
         limits = " with ".join(f"{name}={limit:g}" for name, limit in zip(budget.resources, budget.limits))

@@ -120,9 +120,32 @@ def choose_forms(
         granularity: "element", "channel" or "layer": what is kept as one.
         states: of the sites, where they are settled and only the number of kept positions is to be found.
     """
-    check_granularity(granularity)
+    return Chooser(line, square, prices, granularity)(limits, states)
+
+
+class Chooser:
+    """:func:`choose_forms` for one limit after another: positions are put in order once."""
+
+    def __init__(
+        self,
+        line: Mapping[str, Tensor],
+        square: Mapping[str, Tensor],
+        prices: Sequence[Prices],
+        granularity: str = "element",
+    ):
+        check_granularity(granularity)
+        self.prices = prices
+        self.sites = [_Site(name, line[name], square[name], [p.sites[name] for p in prices], granularity)
+                      for name in line]  # fmt: skip
+
+    def __call__(self, limits: Sequence[float], states: Sequence[int] | None = None) -> Forms:
+        return _chosen(self.sites, self.prices, limits, states)
+
+
+def _chosen(
+    sites: list[_Site], prices: Sequence[Prices], limits: Sequence[float], states: Sequence[int] | None
+) -> Forms:
     room = np.array([limit - price.base for price, limit in zip(prices, limits)])
-    sites = [_Site(name, line[name], square[name], [p.sites[name] for p in prices], granularity) for name in line]
     everything = [site.most[SQUARES] for site in sites]
     if (room < 0).any():
         found = sum(site.total[0] for site in sites), [CLOSED] * len(sites), [0] * len(sites)

@@ -30,13 +30,12 @@ from ..secure.lower.lowered import lowered
 from ..secure.makers.table import maker_of
 from ..secure.plan.input_ranges import shown
 from ..secure.plan.plan import Plan, node_of
-from ..secure.plan.server_numbers import Numbers
 from ..secure.planner.equalize import equalized
 from ..secure.planner.fold_squares import unit_squares
 from ..secure.planner.known_gains import DRAWN, DRAWN_BY_TWO
 from ..secure.planner.names import CUT
 from ..secure.planner.noise_gains import gains
-from ..secure.planner.planner import make_plan
+from ..secure.planner.planner import Planning
 from ..secure.planner.precise import FIRST_ERROR, finer_with_same_wires
 from ..secure.planner.ranges import calibrated
 from ..secure.rates import Rates
@@ -310,8 +309,7 @@ def _draft(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool) -> Pla
     program, reach = unit_squares(program, reach)
     known = gains(program, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
 
-    def planned(error: float) -> tuple[Plan, dict[str, Numbers]]:
-        return make_plan(program, reach, within, gains=known, error=error, network=network, maker=maker)
-
-    found = planned(FIRST_ERROR)
-    return (finer_with_same_wires(planned, found, FIRST_ERROR) or found)[0]
+    planning = Planning(program, reach, within, gains=known, network=network, maker=maker)
+    found, _ = planning.made(FIRST_ERROR)
+    finer = finer_with_same_wires(planning.made, found, FIRST_ERROR)
+    return found if finer is None else finer[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, fx
 
 from ..errors import BudgetError, CompileError
-from ..forms.choose import Forms, Prices, choose_forms
+from ..forms.choose import Chooser, Forms, Prices
 from ..forms.prices import Budget, Predicted
 from ..forms.search import settle
 from ..hybrid.activation import known
@@ -206,7 +205,7 @@ class ThreeForms(Gated):
     def _choosing(self, line: dict[str, Tensor]) -> Callable[..., Forms]:
         """The choice of forms, but for limits. line: what lines add to the loss."""
         square = {name: loss * self.share[name] for name, loss in line.items()}
-        return partial(choose_forms, line, square, self.prices, granularity=self.granularity)
+        return Chooser(line, square, self.prices, self.granularity)
 
     def _losses(self, band: float) -> dict[str, Tensor]:
         """Of lines, as the gates say; what is kept counts for more, so that it does not flicker."""

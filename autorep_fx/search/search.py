@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import islice
 from typing import Unpack
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import BudgetError
-from ..forms.choose import choose_forms
+from ..forms.choose import Chooser
 from ..forms.prices import Budget, examples
 from ..forms.search import part_of_limits
 from ..graph.calibrate import Batches
@@ -128,7 +127,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: Se
     def priced() -> tuple:
         square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress, loss=loop.task.loss)
         prices = budget.prices(gm, x)
-        choose = partial(choose_forms, line, square, prices, granularity=s.granularity)
+        choose = Chooser(line, square, prices, s.granularity)
         return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))
 
     square, line, prices, part = shared(priced)

@@ -206,7 +206,7 @@ def compile(
             splines = any(step.op == "hybrid" and "params" in step.attrs for step in unit.steps)
             parts = _SPLINES if splines else (1.0,)
             finer += [_Finer(long if part == parts[-1] else limits, spline_error * part) for part in parts]
-        coarse: set[int] = set()
+        coarse: list[set[int]] = []  # tries that are so with the least room come first
 
         def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
             best: Found | None = None
@@ -235,7 +235,9 @@ def compile(
                 steps.done("a plan is made")
                 return plan, numbers
 
-            return precise(planned, look, max_error, precision, missing, coarse)
+            own = set(coarse[0]) if coarse else set()
+            coarse.append(own)
+            return precise(planned, look, max_error, precision, missing, own)
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0

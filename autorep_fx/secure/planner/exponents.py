@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from .node import Margins, Node, Nodes
 from .room import NoRoom
 from .table import PLANNED
 
 
-def exponents(nodes: Nodes, margins: Margins) -> dict[str, int]:
-    """Exponent of every result.
+def exponents(nodes: Nodes, margins: Margins, known: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Exponent of every result. known: of the first ones.
 
     Raises:
         NoRoom: at the first masked wire or window that does not fit.
     """
-    e: dict[str, int] = {}
-    for node in nodes.values():
+    e = dict(known or {})
+    for node in islice(nodes.values(), len(e), None):
         e[node.name] = PLANNED[node.op].exponent(nodes, node, [e[name] for name in node.inputs], margins)
     return e
 

@@ -71,7 +71,7 @@ def _factor_scale(site: Site) -> int:
     A factor of the square, rounded to g bits, errs by 2**-(g + 1) x**2, so the channel with the largest inputs needs
     the most bits behind the point, and one whose inputs are small, and whose c2 is large for that, needs none.
     """
-    channels = np.unique(site.replaced // site.per_channel)
+    channels = site.replaced_channels
     (_, c1, c2), reach = np.abs(site.coeffs[:, channels]), site.reach[channels]
     scales = []
     for c, power in ((c2, reach**2), (c1, reach)):

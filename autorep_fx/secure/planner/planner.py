@@ -22,6 +22,7 @@ import contextlib
 import logging
 import math
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -267,12 +268,12 @@ def _with_room(nodes: Nodes, means: _Means, less: float) -> Exponents:
                 if give_up(error):
                     continue
                 if wider := error.node.wire < widths[-1]:
-                    place = _cheaper_place(nodes, means, error.node)
+                    place = _cheaper_place(fitted, means, error.node)
                     if place is None:
                         error.node.wire = next(width for width in widths if width > error.node.wire)
                         continue
                 else:
-                    place = _best_place(nodes, means, error.node, wire=widths[-1])
+                    place = _best_place(fitted, means, error.node, wire=widths[-1])
                 if place is None:
                     break
                 if travels_in_part(nodes, place):
@@ -299,40 +300,48 @@ def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Expo
     return Exponents(nodes, means.margins)
 
 
-def _cheaper_place(nodes: Nodes, means: _Means, sink: Node) -> str | None:
+def _cheaper_place(fitted: Exponents, means: _Means, sink: Node) -> str | None:
     """The best place, if a truncation there takes less time than a wider ring."""
+    nodes = fitted.nodes
 
     def cheaper(place: str) -> bool:
         return cheaper_to_cut(nodes, place, sink, means.network, means.maker)
 
     if not any(map(cheaper, places_to_cut(nodes, sink))):
         return None  # so the best one is none, either, and need not be found
-    place = _best_place(nodes, means, sink)
+    place = _best_place(fitted, means, sink)
     return place if place is not None and cheaper(place) else None
 
 
-def _best_place(nodes: Nodes, means: _Means, sink: Node, wire: int | None = None) -> str | None:
+def _best_place(fitted: Exponents, means: _Means, sink: Node, wire: int | None = None) -> str | None:
     """Where to truncate so that ``sink`` has room: where no message is added, if there is such a place, and of these
     where the next one without room is furthest behind; of as good ones the smallest value. None: there is none.
 
-    wire: that all are to have, and then a place that does not help is better than none. None: each what it has.
+    fitted: as far as to ``sink``. wire: that all are to have, and then a place that does not help is better than none.
+    None: each what it has.
     """
+    nodes = fitted.nodes
     order = {name: i for i, name in enumerate(nodes)}
+    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow else [])
+    if not places:
+        return None
     as_wide = nodes
     if wire is not None:
         as_wide = {name: replace(node, wire=wire) for name, node in nodes.items()}
+
+    # Nothing changes up to the first of the places.
+    known = dict(islice(fitted.found.items(), min(map(order.__getitem__, places)) + 1))
 
     def gained(place: str) -> tuple[bool, int, int]:
         trial = cut(as_wide, place)
         trial[place + CUT].wire = wire or trial[place + CUT].wire
         try:
-            exponents(trial, means.margins)
+            exponents(trial, means.margins, known)
             reached = len(order)
         except NoRoom as error:
             reached = order.get(error.node.name, order[place])
         return travels_in_part(nodes, place) and reached > order[sink.name], reached, -nodes[place].size
 
-    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow else [])
     found = {place: gained(place) for place in places}
     better = [place for place, (_, reached, _) in found.items() if reached > order[sink.name]]
     return max(better or (found if wire else ()), key=found.__getitem__, default=None)

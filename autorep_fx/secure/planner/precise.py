@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ...errors import CompileError
 from ..plan.plan import Plan
@@ -41,15 +41,17 @@ def precise(
     none is. Where nothing says how precise it must be, a finer one that has the same wires and ``lacks`` no more room
     for extreme inputs.
 
-    coarse: tries that are known to be far off, as they are with less room; those that are found so are added.
+    coarse: tries that are known to be far off, as they are with less room, and are not made; those that are found so
+        are added, and where none is precise enough all but the best one.
 
     Raises:
         CompileError: there is no plan; or all tries are known to be far off.
     """
     coarse = set() if coarse is None else coarse
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
-    tried: list[Planned] = []
+    tried: list[tuple[int, Plan, dict[str, Numbers]]] = []
     seen: list[float] = []
+    walked: dict[int, Found] = {}
     k, skipped = 0, 0
     while k < _TRIES:
         if k in coarse:
@@ -64,36 +66,42 @@ def precise(
                 break  # no room for so many bits
             k, skipped = k - skipped, 0
             continue
-        if tried and plan.digest() == tried[-1][0].digest():
+        if tried and plan.digest() == tried[-1][1].digest():
             k, skipped = k + 1, 0
             continue
-        tried.append((plan, numbers))
+        tried.append((k, plan, numbers))
         glanced = look.glanced(plan, numbers)
         off = max(glanced.beyond(max_error), glanced.standard_error / (standard_error or STANDARD_ERROR))
         seen.append(off)
+        if not glanced.holds(max_error, standard_error, 1.0) and min(seen) < min(seen[-_IN_VAIN:]):
+            break
         if not glanced.holds(max_error, standard_error, _UNSURE):
-            if min(seen) < min(seen[-_IN_VAIN:]):
-                break
             coarse.add(k)
             skipped = min(_vain(off / _UNSURE), max(_TRIES - 2 - k, 0))
             k += 1 + skipped
             continue
         if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
-            finer = _finer(planned, look, tried[-1], asked * _STEP**k, lacks)
+            finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
             if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
                 return finer
-        found = plan, *look.centered(plan, numbers)
+        found = walked[k] = plan, *look.centered(plan, numbers)
         if found[2].holds(max_error, standard_error):
             if standard_error is not None:
                 return found
-            finer = _finer(planned, look, found, asked * _STEP**k, lacks)
+            finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
     if not tried:
         raise CompileError("with less room no plan was nearly precise enough")
-    best = sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]
-    looked = [(tried[i][0], *look.centered(*tried[i])) for i in sorted(best)]
-    return min(looked, key=lambda each: each[2].beyond(max_error))
+    # What a glance shows best, and what was walked anyway.
+    best = {tried[i][0] for i in sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]}
+    for k, plan, numbers in tried:
+        if k in best and k not in walked:
+            walked[k] = plan, *look.centered(plan, numbers)
+    chosen = min(sorted(walked), key=lambda k: walked[k][2].beyond(max_error))
+    coarse.update(range(_TRIES))
+    coarse.discard(chosen)
+    return walked[chosen]
 
 
 def _vain(times: float) -> int:
@@ -102,10 +110,10 @@ def _vain(times: float) -> int:
 
 
 def _finer(
-    planned: Callable[[float], Planned], look: Look, found: Sequence, error: float, lacks: Callable[[Plan], float]
+    planned: Callable[[float], Planned], look: Look, found: Plan, error: float, lacks: Callable[[Plan], float]
 ) -> Found | None:
-    finer = finer_with_same_wires(planned, (found[0], found[1]), error)
-    if finer is None or lacks(finer[0]) > lacks(found[0]):
+    finer = finer_with_same_wires(planned, found, error)
+    if finer is None or lacks(finer[0]) > lacks(found):
         return None
     return finer[0], *look.centered(*finer)
 
@@ -115,11 +123,11 @@ def _no_worse(finer: Precision, found: Precision) -> bool:
     return finer.standard_error <= found.standard_error
 
 
-def finer_with_same_wires(planned: Callable[[float], Planned], found: Planned, error: float) -> Planned | None:
+def finer_with_same_wires(planned: Callable[[float], Planned], found: Plan, error: float) -> Planned | None:
     """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
     try:
         finer = planned(error * _FINER)
     except CompileError:
         return None
-    wires = ([step.attrs.get("wire") for step in plan.steps] for plan, _ in (finer, found))
+    wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer[0], found))
     return finer if next(wires) == next(wires) else None

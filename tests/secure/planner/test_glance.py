@@ -69,6 +69,13 @@ def test_what_a_leap_has_no_room_for_is_reached_step_by_step():
     assert plan.error == pytest.approx(1e4 * 0.04 * 2**-2.5)
 
 
+def test_where_nothing_is_precise_enough_more_room_is_tried_with_the_best_alone():
+    coarse, made = set(), []
+    plan, _, _ = precise(lambda error: planned(1e4 * error), Looked(), 0.02, None, coarse=coarse)
+    again, _, _ = precise(lambda error: made.append(error) or planned(1e4 * error), Looked(), 0.02, None, coarse=coarse)
+    assert again.error == plan.error and len(made) == 1
+
+
 def test_with_more_room_nothing_is_made_where_all_tries_were_far_off_with_less():
     look = Looked()
     with pytest.raises(CompileError, match="with less room"):
