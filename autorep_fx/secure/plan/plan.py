@@ -13,7 +13,7 @@ from ...text import brief, shape, shapes, table
 from ..program.step_json import digest, to_json
 
 #: Changes whenever a plan means something else or a message looks different.
-VERSION = 4
+VERSION = 5
 
 #: How kept activations may be compared: by keys, or by a tree of AND gates.
 COMPARISONS = ("fss", "gmw")
