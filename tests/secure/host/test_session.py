@@ -242,10 +242,10 @@ def test_interruptions_at_any_time():
     session = program.session(comparison="fss", timeout=60)
     signal.signal(signal.SIGALRM, late)
     try:
-        for i in range(60):
+        for i in range(40):
             (hers, _), (his, answer) = callers if i % 2 else callers[::-1]
             try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-4 * 1.1**i)  # up to 30 ms: from asking to the last report
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 * 1.157**i)  # up to 30 ms: from asking to the last report
                 session.run(hers)
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except Late:

@@ -16,7 +16,8 @@ from autorep_fx.secure.makers.table import PAIRED
 from autorep_fx.secure.plan.plan import Step
 
 VARIANTS = [
-    pytest.param(0.5, {"useful": 9}, 60, id="both widths"),
+    pytest.param(0.5, {"useful": 9}, 24, id="both widths"),
+    pytest.param(0.5, {"useful": 9}, 120, id="both widths, many runs", marks=pytest.mark.slow),
     pytest.param(0.0, {"widths": (32,)}, 120, id="32 bits", marks=pytest.mark.slow),
     pytest.param(0.5, {"widths": (64,)}, 120, id="64 bits", marks=pytest.mark.slow),
 ]

@@ -39,9 +39,9 @@ def together(*calls):
     return results
 
 
-def pair(kind, tamper=None):
+def pair(kind, tamper=None, timeout=5.0):
     """A sender at the client and a receiver at the server. tamper(arrays): changes what the receiver sends next."""
-    client, server = local_pair("client", "server", timeout=5.0)
+    client, server = local_pair("client", "server", timeout=timeout)
     server.__class__ = Tampering
     server.tamper = tamper
     return Sender(client, STEP, kind), Receiver(server, STEP, kind), (client, server)
@@ -250,7 +250,7 @@ def test_without_the_check_a_lie_is_not_seen(lie):
 
 @pytest.mark.parametrize("cut", [lambda a: [a[0][:-1], *a[1:]], lambda a: a[:1], lambda a: [*a, a[-1]]])
 def test_a_message_of_another_length_is_refused(cut):
-    sender, receiver, (_, server) = pair(SoftSpoken())
+    sender, receiver, (_, server) = pair(SoftSpoken(), timeout=1.5)  # for which the receiver waits in vain
     together(sender.setup, receiver.setup)
     server.tamper = cut
     with pytest.raises(PartyError, match="bytes where"):
@@ -258,7 +258,7 @@ def test_a_message_of_another_length_is_refused(cut):
 
 
 def test_both_must_extend_by_as_many():
-    sender, receiver, _ = pair(SoftSpoken())
+    sender, receiver, _ = pair(SoftSpoken(), timeout=1.5)
     together(sender.setup, receiver.setup)
     with pytest.raises(PartyError, match="bytes where"):
         together(lambda: sender.extend(64), lambda: receiver.extend(128))
