@@ -9,6 +9,7 @@ of prices is near what a plan costs and not that itself (search.py).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..errors import BudgetError
+from ..errors import BudgetError, CompileError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..graph.several import Batch, joined, rows
@@ -46,6 +47,9 @@ log = logging.getLogger(__name__)
 
 #: Samples that plans are made from, and drafts of them.
 _EXAMPLES, _DRAFTED = 256, 64
+
+#: Parts of the examples' size for which drafts are made where they have no room.
+_SMALLER = (1 / 4, 1 / 16, 1 / 64)
 
 #: Parts of the positions that are kept in the drafts of lines beside kept ones.
 _FEW, _MORE = 0.05, 0.15
@@ -302,8 +306,24 @@ def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.Graph
 
 
 def _draft(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool) -> Plan:
+    """Squares that follow one another run away before any training. What they cost hardly depends on how large numbers
+    get, so where there is no room for what the examples bring, the plan is one for smaller examples.
+
+    Raises:
+        CompileError: there is none for these either.
+    """
+    try:
+        return _drafted(gm, x, network, dealer, 1.0)
+    except CompileError:
+        for times in _SMALLER:
+            with contextlib.suppress(CompileError):
+                return _drafted(gm, x, network, dealer, times)
+        raise
+
+
+def _drafted(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool, times: float) -> Plan:
     x, maker = x[:_DRAFTED], maker_of(dealer, network)
-    program, x = lowered(gm, x), rows(x.detach().to("cpu", torch.float64))
+    program, x = lowered(gm, x), times * rows(x.detach().to("cpu", torch.float64))
     within = shown(program, x)
     program, reach = equalized(program, calibrated(program, x))
     program, reach = unit_squares(program, reach)
