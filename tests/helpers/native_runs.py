@@ -11,7 +11,7 @@ from autorep_fx.secure.makers.table import DEALT
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.simulate import expected
 from autorep_fx.secure.planner.fold_squares import unit_squares
-from autorep_fx.secure.planner.planner import make_plan
+from autorep_fx.secure.planner.planner import Planning
 from autorep_fx.secure.planner.ranges import calibrated
 from autorep_fx.secure.program.plaintext import execute
 
@@ -20,6 +20,11 @@ def planned(program, x, useful=10, **options):
     """(plan, numbers) with ranges from ``x``, and 10 significant bits wherever they fit any wire."""
     unit, reach = unit_squares(program, calibrated(program, x))
     return make_plan(unit, reach, InputRange.of_examples(x.numpy()), useful=useful, **options)
+
+
+def make_plan(program, reach, within, *, error=0.02, **options):
+    """The plan for one error, and what the server alone has of it. options: of ``Planning``."""
+    return Planning(program, reach, within, **options).made(error)
 
 
 def hold(program, x, *, comparison="fss", examples=None, maker=DEALT, **options):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from native_runs import compiled
+from native_runs import compiled, make_plan
 from networks import images, replace
 from torch import nn
 
@@ -12,7 +12,6 @@ from autorep_fx.secure.link.message import HELLO, READY, REQUEST
 from autorep_fx.secure.makers.table import DEALT
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.planner.fold_squares import unit_squares
-from autorep_fx.secure.planner.planner import make_plan
 
 RUNS = 120
 
@@ -65,7 +64,7 @@ def attends(seed):
 
 
 def programs(fraction, comparison, degree=2, **options):
-    """Two networks that differ in every private number and in nothing public. options: of make_plan."""
+    """Two networks that differ in every private number and in nothing public. options: of ``Planning``."""
     return alike([network(seed, fraction, degree) for seed in (1, 2)], comparison, **options)
 
 

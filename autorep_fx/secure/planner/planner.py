@@ -71,54 +71,22 @@ _SAME = 64
 _TRIES = 8
 
 
-def make_plan(
-    program: Program,
-    reach: Reach,
-    within: InputRange,
-    *,
-    margins: Margins | None = None,
-    limits: Limits | None = None,
-    bounded: bool = False,
-    spline_error: float = SPLINE_ERROR,
-    gains: Gains = UNKNOWN,
-    extremes: Extremes | None = None,
-    error: float = 0.02,
-    useful: int = _USEFUL,
-    widths: tuple[int, ...] = WIDTHS,
-    network: Network | str = "lan",
-    maker: Maker = DEALT,
-) -> tuple[Plan, dict[str, Numbers]]:
-    """The public plan, and what the server alone has of it.
+class Planning:
+    """Plans of one program that differ in the error that is asked for: what does not depend on it is found once.
 
     Args:
         program, reach: of :func:`~.fold_squares.unit_squares`, reach from :mod:`.ranges`.
         within: the inputs that it is for.
         margins: bits by which values may exceed ``reach``.
         limits: the most bits of each kind.
+        bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
         spline_error: how far off an activation may be that is kept as a spline.
         gains: what roundings do to the output.
         extremes: what inputs reach that are made for it: there is room for it where nothing else is worse for that.
-        error: that all of them together are to add to it, as a part of its standard deviation: where there is no room
-            for the bits that this takes, wires are wider and truncations are added.
         useful: significant bits of values and weights whose gain is not known.
         widths: what a wire's ring may have, increasing.
         network: that the plan is for.
         maker: of correlations, likewise: without helpers what happens offline takes the two parties' own time.
-        bounded: hold every wire and window to a bound for all inputs in the range, roundings included (bounds.py).
-
-    Raises:
-        CompileError: an operation or site that this runtime does not have, or a layer without room.
-    """
-    planning = Planning(program, reach, within, margins=margins, limits=limits, bounded=bounded,
-                        spline_error=spline_error, gains=gains, extremes=extremes, useful=useful, widths=widths,
-                        network=network, maker=maker)  # fmt: skip
-    return planning.made(error)
-
-
-class Planning:
-    """Plans of one program that differ in the error that is asked for: what does not depend on it is found once.
-
-    Args: those of :func:`make_plan`.
     """
 
     def __init__(
@@ -146,7 +114,15 @@ class Planning:
         self._with_room: dict[tuple, Nodes] = {}
 
     def made(self, error: float) -> tuple[Plan, dict[str, Numbers]]:
-        """The plan for ``error``, as of :func:`make_plan`."""
+        """The public plan, and what the server alone has of it.
+
+        Args:
+            error: that all roundings together are to add to the output, as a part of its standard deviation: where
+                there is no room for the bits that this takes, wires are wider and truncations are added.
+
+        Raises:
+            CompileError: an operation or site that this runtime does not have, or a layer without room.
+        """
         means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
                        self.spline_error)  # fmt: skip
         found = [self._emitted(self._precise(means))]

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from native_runs import compiled, hold
+from native_runs import compiled, hold, make_plan
 from networks import Fn, images, replace
 from torch import nn
 
 from autorep_fx.errors import CompileError
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.planner.fold_squares import unit_squares
-from autorep_fx.secure.planner.planner import make_plan
 
 #: Only the input, the weights and the output are rounded: at most 2**-16 for the first and last, 2**-13 |x| a weight.
 LINEAR = {
