@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from native_runs import make_plan
 from observed import INPUTS, assert_independent, network, programs, views
 
 from autorep_fx.secure.host.threads import connect, run
@@ -13,7 +14,6 @@ from autorep_fx.secure.makers.dealt import checked_server
 from autorep_fx.secure.parties import check
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.planner.fold_squares import unit_squares
-from autorep_fx.secure.planner.planner import make_plan
 
 
 class DeviatingClient:
