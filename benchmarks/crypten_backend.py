@@ -21,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -47,26 +48,33 @@ class Row(NamedTuple):
 
 def crypten_plain(program: ar.SecureProgram, x: Tensor) -> Row:
     """The program with every ReLU kept, on plain CrypTen tensors."""
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        pipes = [context.Pipe(duplex=False) for _ in range(2)]
-        weights = {key: value.float().numpy() for key, value in program.server.items()}
-        parties = [
-            context.Process(target=_party, args=(rank, folder, program.public, data, pipe[1]), daemon=True)
-            for rank, (data, pipe) in enumerate(zip((weights, x.numpy()), pipes))
-        ]
-        for party, pipe in zip(parties, pipes):
-            party.start()
-            pipe[1].close()  # so that the pipe of a party that dies reads as closed
-        reports = [pipe[0].recv() for pipe in pipes]
-        for party in parties:
-            party.join()
+    weights = {key: value.float().numpy() for key, value in program.server.items()}
+    reports = between_two(_party, program.public, (weights, x.numpy()))
     output = torch.from_numpy(reports[1]["output"])
     sent = sum(report["bytes"] for report in reports)
     return Row(reports[1]["seconds"], reports[1]["rounds"], sent, _error(program, x, output))
 
 
-def _party(rank: int, folder: str, public: Any, data: Any, pipe: Any) -> None:
+def between_two(party: Callable[..., None], *given: Any) -> list[dict]:
+    """What each of two processes of ``party(rank, folder, *given, pipe)`` sends, the server's first."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        pipes = [context.Pipe(duplex=False) for _ in range(2)]
+        parties = [
+            context.Process(target=party, args=(rank, folder, *given, pipe[1]), daemon=True)
+            for rank, pipe in enumerate(pipes)
+        ]
+        for process, pipe in zip(parties, pipes):
+            process.start()
+            pipe[1].close()  # so that the pipe of a party that dies reads as closed
+        reports = [pipe[0].recv() for pipe in pipes]
+        for process in parties:
+            process.join()
+    return reports
+
+
+def connected(rank: int, folder: str) -> Any:
+    """CrypTen in one of them, with one thread; its first party makes the triples."""
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ.update(WORLD_SIZE="2", RANK=str(rank), RENDEZVOUS=f"file://{folder}/rendezvous",
                       DISTRIBUTED_BACKEND="gloo", GLOO_SOCKET_IFNAME=loopback)  # fmt: skip
@@ -74,6 +82,12 @@ def _party(rank: int, folder: str, public: Any, data: Any, pipe: Any) -> None:
     crypten = load_crypten()
     crypten.init()
     crypten.cfg.mpc.provider = "TFP"
+    return crypten
+
+
+def _party(rank: int, folder: str, public: Any, of_both: tuple, pipe: Any) -> None:
+    data = of_both[rank]
+    crypten = connected(rank, folder)
     meter = Meter(crypten, lambda waits: None)
 
     def share(value: Any, shape: tuple[int, ...], owner: int) -> Any:

@@ -17,24 +17,20 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import multiprocessing
-import os
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from crypten_backend import sent
+from crypten_backend import between_two, connected, sent
 from private_inference import machine, plain
 from torch import Tensor
 
 import autorep_fx as ar
 from autorep_fx.models.vit import Encoder
-from autorep_fx.secure.crypten.compat import load_crypten
 from autorep_fx.secure.crypten.meter import Meter
 
 TOKENS, WIDTH, HEADS = 197, 192, 3
@@ -97,20 +93,8 @@ def native(program: ar.SecureProgram, x: Tensor, expected: Tensor, repeats: int)
 
 def crypten(model: Encoder, x: Tensor, expected: Tensor, repeats: int) -> dict:
     """The block on plain CrypTen tensors: weights shared by party 0, the input by party 1."""
-    context = multiprocessing.get_context("spawn")
     weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
-    with tempfile.TemporaryDirectory() as folder:
-        pipes = [context.Pipe(duplex=False) for _ in range(2)]
-        parties = [
-            context.Process(target=_party, args=(rank, folder, weights, x.numpy(), repeats, pipe[1]), daemon=True)
-            for rank, pipe in enumerate(pipes)
-        ]
-        for party, pipe in zip(parties, pipes):
-            party.start()
-            pipe[1].close()  # so that the pipe of a party that dies reads as closed
-        reports = [pipe[0].recv() for pipe in pipes]
-        for party in parties:
-            party.join()
+    reports = between_two(_party, weights, x.numpy(), repeats)
     return {
         "seconds": statistics.median(reports[1]["seconds"]),
         "rounds": reports[1]["rounds"],
@@ -123,13 +107,7 @@ def crypten(model: Encoder, x: Tensor, expected: Tensor, repeats: int) -> dict:
 def _party(rank: int, folder: str, weights: dict[str, np.ndarray], x: np.ndarray, repeats: int, pipe: Any) -> None:
     import resource
 
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
-    os.environ.update(WORLD_SIZE="2", RANK=str(rank), RENDEZVOUS=f"file://{folder}/rendezvous",
-                      DISTRIBUTED_BACKEND="gloo", GLOO_SOCKET_IFNAME=loopback)  # fmt: skip
-    torch.set_num_threads(1)
-    crypten = load_crypten()
-    crypten.init()
-    crypten.cfg.mpc.provider = "TFP"
+    crypten = connected(rank, folder)
     meter = Meter(crypten, lambda waits: None)
 
     def share(value: np.ndarray, owner: int) -> Any:
