@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ _AIM, _STEP, _EDGE, _NEAR = 0.998, 1.1, 0.15, 0.003
 #: next plan may have a truncation less; and from what part on loss counts as less.
 _FAR, _SLACK, _LESS = 2, 0.08, 0.99
 
+#: By what part of the limits prices of the same states may differ for which there is one sketch.
+_ALIKE = 0.1
+
 Choose = Callable[..., Forms]
 
 
@@ -59,6 +62,7 @@ def settle(
         BudgetError: lines alone exceed a limit, and so does all else that was tried.
         CompileError: no choice within the limits can be run.
     """
+    sketch = Sketches(budget, sketch)
     search = _Search(budget, choose, sketch, plan, progress)
     with search.steps:
         search.look(choose(search.limits, states=None))
@@ -88,6 +92,29 @@ def part_of_limits(budget: Budget, choose: Choose, sketch: Callable[[Forms], Pre
         if part.found:
             break
     return part.within or part.at
+
+
+class Sketches:
+    """Sketches of forms. Where the same sites are open as in one that is known, and the limits are met or missed by
+    nearly as much, it is that one and what their prices differ by: a plan's structure is then the same.
+
+    Args:
+        sketch: makes one.
+    """
+
+    def __init__(self, budget: Budget, sketch: Callable[[Forms], Predicted]):
+        self.budget, self.sketch = budget, sketch
+        self.known: dict[tuple[int, ...], list[tuple[np.ndarray, Predicted]]] = {}
+
+    def __call__(self, forms: Forms) -> Predicted:
+        costs, alike = np.array(forms.costs), self.known.setdefault(forms.states, [])
+        for known, predicted in alike:
+            more = costs - known
+            if (np.abs(more) <= _ALIKE * np.array(self.budget.limits)).all():
+                spent = zip(self.budget.resources, self.budget.costs(predicted), more.tolist())
+                return replace(predicted, **{name: cost + each for name, cost, each in spent})
+        alike.append((costs, self.sketch(forms)))
+        return alike[-1][1]
 
 
 @dataclass(frozen=True)
