@@ -136,7 +136,7 @@ def _within(
     x = examples(batches)
     square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), s.progress, loss=loss)
     drafts = budget.drafts(gm, x)
-    prices = budget.prices(drafts)
+    prices = budget.prices(drafts, s.progress)
 
     def sketched(forms: Forms) -> Predicted:
         return budget.drafted(drafts.of(forms.keep, forms.line))
@@ -144,7 +144,7 @@ def _within(
     def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
         found = forms.of(gm)
         refit(found, batches)
-        return budget.predicted(found, x), found
+        return budget.predicted(found, x, s.progress), found
 
     choose = Chooser(line, square, prices, s.granularity)
     predicted, found = settle(budget, choose, sketched, planned, s.progress)

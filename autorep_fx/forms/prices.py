@@ -9,6 +9,7 @@ of prices is near what a plan costs and not that itself (search.py).
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
 from ..graph.several import Batch, joined
 from ..hybrid.activation import HybridActivation, masks_digest
+from ..progress import stepwise
 from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
@@ -31,6 +33,8 @@ from ..secure.rates import Rates
 from .choose import Price, Prices
 from .drafts import Drafts
 from .senders import Sender, senders
+
+log = logging.getLogger(__name__)
 
 #: Samples that plans are made from.
 _EXAMPLES = 256
@@ -140,7 +144,7 @@ class Budget:
         """The largest part of a limit that a plan takes; above 1 it exceeds one."""
         return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
 
-    def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+    def predicted(self, gm: fx.GraphModule, x: Tensor, progress: bool | None = False) -> Predicted:
         """By the plan that ``compile(gm, x, network=network, dealer=dealer)`` makes.
 
         Raises:
@@ -148,7 +152,7 @@ class Budget:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about precision: whoever compiles is told
-            program = compile(gm, x, network=self.network, dealer=self.dealer, progress=False)
+            program = compile(gm, x, network=self.network, dealer=self.dealer, progress=progress)
         cost = program.cost(self.network, dealer=self.dealer)
         return _predicted(cost, self.dealer, senders(gm, program.native[0], cost))
 
@@ -168,13 +172,13 @@ class Budget:
         """What a draft predicts."""
         return _predicted(_cheapest(plan, self.network, self.dealer), self.dealer)
 
-    def prices(self, drafts: Drafts) -> list[Prices]:
+    def prices(self, drafts: Drafts, progress: bool | None = False) -> list[Prices]:
         """Of every site, for each limit, by :meth:`drafts` of a network whose sites have polynomials and lines.
 
         Raises:
             CompileError: the native runtime cannot run it.
         """
-        found = _Priced(drafts, self.dealer)
+        found = _Priced(drafts, self.dealer, progress)
         return [found.prices(resource) for resource in self.resources]
 
 
@@ -210,7 +214,7 @@ def examples(batches: Batches) -> Any:
 class _Priced:
     """The drafts that prices come from, and what they cost."""
 
-    def __init__(self, drafts: Drafts, dealer: bool):
+    def __init__(self, drafts: Drafts, dealer: bool, progress: bool | None):
         self.network, self.rates, self.dealer = drafts.network, Rates.measured(), dealer
         self.names = {node.target: node.name for node in site_nodes(drafts.gm, HybridActivation)}
         self.totals = {name: site.total for name, site in drafts.sites.items()}
@@ -220,7 +224,7 @@ class _Priced:
         none = dict.fromkeys(self.totals, 0)
         kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
                 "more": (self.more, True)}  # fmt: skip
-        plans = {what: drafts.evenly(*how) for what, how in kept.items()}
+        plans = {what: drafts.evenly(*kept[what]) for what in stepwise(log, kept, "prices", progress, "draft")}
         maker = drafts.maker
         comparison = quicker(plans["more"], self.network, maker=maker)  # where some positions are kept
         self.costs = {what: plan_cost(plan.with_comparison(comparison), self.network, maker=maker)

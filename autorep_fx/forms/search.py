@@ -62,11 +62,10 @@ def settle(
         BudgetError: lines alone exceed a limit, and so does all else that was tried.
         CompileError: no choice within the limits can be run.
     """
-    sketch = Sketches(budget, sketch)
     search = _Search(budget, choose, sketch, plan, progress)
     with search.steps:
         search.look(choose(search.limits, states=None))
-        search.bisect(part_of_limits(budget, choose, sketch))
+        search.bisect(part_of_limits(budget, choose, search.sketch))
         search.climb()
     if search.best is not None:
         return search.best.predicted, search.best.result
@@ -99,11 +98,11 @@ class Sketches:
     nearly as much, it is that one and what their prices differ by: a plan's structure is then the same.
 
     Args:
-        sketch: makes one.
+        sketch: makes one; made: called behind that.
     """
 
-    def __init__(self, budget: Budget, sketch: Callable[[Forms], Predicted]):
-        self.budget, self.sketch = budget, sketch
+    def __init__(self, budget: Budget, sketch: Callable[[Forms], Predicted], made: Callable[[], None] = lambda: None):
+        self.budget, self.sketch, self.made = budget, sketch, made
         self.known: dict[tuple[int, ...], list[tuple[np.ndarray, Predicted]]] = {}
 
     def __call__(self, forms: Forms) -> Predicted:
@@ -114,6 +113,7 @@ class Sketches:
                 spent = zip(self.budget.resources, self.budget.costs(predicted), more.tolist())
                 return replace(predicted, **{name: cost + each for name, cost, each in spent})
         alike.append((costs, self.sketch(forms)))
+        self.made()
         return alike[-1][1]
 
 
@@ -138,11 +138,12 @@ class _Search:
     """What has been looked at, and the best of it by its plan."""
 
     def __init__(self, budget: Budget, choose: Choose, sketch: Callable, plan: Callable, progress: bool | None):
-        self.budget, self.choose, self.sketch, self.plan = budget, choose, sketch, plan
+        self.budget, self.choose, self.plan = budget, choose, plan
         self.limits, self.plans = np.array(budget.limits), 0
         self.found: dict[tuple, _Found] = {}
         self.best: _Found | None = None
         self.steps = Steps(log, "choice of forms", progress, "plan")
+        self.sketch = Sketches(budget, sketch, lambda: self.steps.alive("forms are sketched"))
 
     def bisect(self, start: float) -> None:
         """Choices for parts of the limits; for each one more with its states, and as many positions as there is room

@@ -127,7 +127,7 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: Se
     def priced() -> tuple:
         square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress, loss=loop.task.loss)
         drafts = budget.drafts(gm, x)
-        prices = budget.prices(drafts)
+        prices = budget.prices(drafts, s.progress)
         choose = Chooser(line, square, prices, s.granularity)
         sketch = Sketches(budget, lambda forms: budget.drafted(drafts.of(forms.keep, forms.line)))
         return square, line, prices, part_of_limits(budget, choose, sketch)
