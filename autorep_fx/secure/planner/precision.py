@@ -109,6 +109,7 @@ class Look:
         self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)]
         self.others = self.x[:0] if others is None else others[: max(min(_OTHERS, at_once(program) // 2), 1)]
         fast = _in_single(program, self.x, asked)
+        self.single = fast is not program
         exact = values(fast, self.x)
         output = exact[program.public.output].double()
         count, _ = _GLANCED
@@ -173,7 +174,7 @@ class Look:
             return centering.see(step, value[: len(x)])
 
         both = torch.cat([x, self.others[:others]]).numpy()
-        watch(plan, numbers, both, np.random.default_rng(0), see, nearest=self.nearest)
+        watch(plan, numbers, both, np.random.default_rng(0), see, nearest=self.nearest, single=self.single)
         found, elsewhere = output[0].split([len(x), len(output[0]) - len(x)])
         off = found - self.truth[: len(x)]
         return centering.numbers, Precision(
