@@ -21,6 +21,7 @@ from ..makers.maker import Maker
 from ..plan import wire
 from ..plan.input_range import InputRange
 from ..plan.plan import SPARE, Plan
+from ..program.plaintext import single
 from ..program.program import Program
 from ..rates import Rates
 from .ascents import ascents
@@ -55,7 +56,7 @@ def extremes(program: Program, reach: Reach, within: InputRange, examples: Tenso
 
     done: as of :func:`~.ascents.ascents`.
     """
-    found, bounds = ascents(program, within, examples, done), worst_case(program, within)
+    found, bounds = ascents(program, within, examples, done), worst_case(single(program), within)
     rings, windows = {}, {}
     for name, plain in reach.items():
         most, bound = found[name] * ROUNDED, bounds[name] * ROUNDED
