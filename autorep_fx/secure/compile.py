@@ -187,7 +187,7 @@ def compile(
             saw = seen_in_single(original, x)
             program, reach = equalized(original, before := together(saw.largest))
             saw = saw.scaled(before, reach)
-            reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            reach, within, pictures = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         if clamp:
             limits = replace(limits, fraction=most_bits(within))
@@ -204,7 +204,8 @@ def compile(
         steps.done("roundings are known")
         extreme = None
         if not worst:
-            extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
+            extreme = extremes(unit, reached, within, x, margins, pictures,
+                               lambda: steps.alive("extreme inputs are looked for"))  # fmt: skip
             steps.done("extreme inputs are known")
 
         finer = [_Finer(limits, spline_error)]  # the first is what plans are made with, until it is not precise enough
@@ -364,8 +365,9 @@ def _without_outliers(program: Program, x: Tensor) -> Tensor:
 
 def _with_probes(
     program: Program, reach: Reach, within: InputRange, x: Tensor, margin: int
-) -> tuple[Reach, InputRange]:
-    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
+) -> tuple[Reach, InputRange, tuple[Tensor, Reach]]:
+    """What artificial pictures reach as well, and the pictures, each with its own; where that is too much for some,
+    statistics that tell them apart.
 
     The pictures are extremes: they need room, and no margin beyond it.
     """
@@ -375,8 +377,8 @@ def _with_probes(
     if fit.any():
         reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
     if fit.all():
-        return reach, within
-    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy())
+        return reach, within, (pictures, seen)
+    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy()), (pictures, seen)
 
 
 def _check_precision(

@@ -123,7 +123,8 @@ class _Walk:
         signs = torch.randint(0, 2, y.shape, generator=draw).to(y) * 2 - 1
         wanted = {**{("value", name): value for name, value in self.values.items()}, **self.wanted}
         wanted = {key: tensor for key, tensor in wanted.items() if tensor.requires_grad}
-        found = torch.autograd.grad(y, list(wanted.values()), signs, retain_graph=True, allow_unused=True)
+        # Of a number: for the derivative of anything else torch imports sympy.
+        found = torch.autograd.grad((y * signs).sum(), list(wanted.values()), retain_graph=True, allow_unused=True)
         slopes = {key: torch.zeros_like(tensor) if g is None else g
                   for (key, tensor), g in zip(wanted.items(), found)}  # fmt: skip
         for step in self.centred:
