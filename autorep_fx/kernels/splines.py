@@ -23,8 +23,8 @@ def spline_sums(v, u, a, *, base, rises, party):
     """This party's shares of the coefficients at n elements, (rows, n), but for the first less `a`.
 
     Of each knot there is the public bit `v = b ^ u` (knots, ceil(n / 64)) and a share u (knots, n), of 32 or 64 bits;
-    the coefficient is `base + sum rises b`. a: (rows - 1, n), as wide as u. base: (rows,), rises: (rows, knots), uint64,
-    two or three rows.
+    the coefficient is `base + sum rises b`. a: (rows - 1, n), as wide as u. base: (rows,), rises: (rows, knots), both
+    uint64, of two or three rows.
     """
     return load().spline_sums(v, u, a, base, rises, party)
 

@@ -66,7 +66,11 @@ def _coefficients(step: Step, m: np.ndarray, shares: Shares, party: int, exchang
     pieces = np.array([a[f"c{k}"] for k in range(rows)], np.int64)
     base, rises = pieces[:, 0].astype(U64), np.diff(pieces).astype(U64)
     if a["comparison"] != "fss":
-        bits = _by_table(step, m, shares, party, exchange) if wire.by_table(step) else _by_tree(step, m, shares, party, exchange)
+        bits = (
+            _by_table(step, m, shares, party, exchange)
+            if wire.by_table(step)
+            else _by_tree(step, m, shares, party, exchange)
+        )
         own = shares["u"].reshape(len(bits), -1)
         return kernel().spline_sums(bits, own, shares["a"], base=base, rises=rises, party=party)
     sums = np.zeros((rows, len(m)), ring)

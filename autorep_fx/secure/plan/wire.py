@@ -107,7 +107,7 @@ def tree_window(step: Step) -> int:
 
 
 def tree_words(step: Step, batch: int) -> int:
-    """Words of a plane in the tree: of all comparisons, or of the positions, whose bits below the grid all knots share."""
+    """Words of a plane in the tree: of all comparisons, or of the positions, whose low bits all knots share."""
     return plane_words(compared(step, batch)) if by_table(step) else planes(step, batch)
 
 

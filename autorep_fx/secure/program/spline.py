@@ -213,7 +213,7 @@ def _first(f: _Wanted, low: int, ends: list[int], unit: float, error: float) -> 
 
 
 def _longest(f: _Wanted, start: int, end: int, unit: float, error: float, grid: int) -> tuple[list[int], int]:
-    """The longest piece from ``start`` on, at most to ``end``, and where it stops: all of them multiples of ``grid``."""
+    """The longest piece from ``start`` on, at most to ``end``, and where it stops; all are multiples of ``grid``."""
     best, good, bad = None, start, end + 1
     while bad - good > max(f.units(unit), grid):
         middle = end if best is None and bad == end + 1 and good == start else (good + bad) // 2

@@ -36,7 +36,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("name, comparison", [
-    *((name, comparison) for name in CASES for comparison in ("fss", "gmw")), ("splines", "table"), ("splines alone", "table")
+    *((name, comparison) for name in CASES for comparison in ("fss", "gmw")),
+    ("splines", "table"), ("splines alone", "table"),
 ])  # fmt: skip
 @pytest.mark.parametrize("batch", [1, 3])
 def test_declared_is_counted(name, batch, comparison):

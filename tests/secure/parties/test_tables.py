@@ -5,7 +5,7 @@ import pytest
 import torch
 from native_runs import compiled, hold, planned
 from networks import images
-from observed import INPUTS, alike, assert_independent, record, views
+from observed import INPUTS, alike, assert_independent, views
 from torch import nn
 
 from autorep_fx.secure.host.threads import connect, run

@@ -2,8 +2,8 @@
 
 The protocol is parties/operations/activation.py. Arrays that are shared for a site of P positions (K of them compared)
 and a batch of N, with F the wire's exponent, f that of the truncated value and k the window's bits; each one additively
-in the ring of the result (``bits``, ``product``, ``low``, ``cells``, ``flips``: by XOR). The wire is in a ring of w bits
-and has the mask r:
+in the ring of the result (``bits``, ``product``, ``low``, ``cells``, ``flips``: by XOR). The wire is in a ring of w
+bits and has the mask r:
 
     array     shape           content                                                  when
     alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
@@ -28,9 +28,9 @@ and has the mask r:
                               with and without a borrow, as words with one bit set
     flips     (J, words)      planes of u                                              table
 
-Beside these each party has, of its own: ``mask``, its half of the masks under which the tree opens its planes (gmw, table);
-``a``, of those of a spline's opening; ``key`` and ``root``, the comparison key (the same for both) and its half of the
-keys' roots (fss).
+Beside these each party has, of its own: ``mask``, its half of the masks under which the tree opens its planes (gmw,
+table); ``a``, of those of a spline's opening; ``key`` and ``root``, the comparison key (the same for both) and its half
+of the keys' roots (fss).
 """
 
 from __future__ import annotations
@@ -80,8 +80,10 @@ def _shape(step: Step, x: Shape) -> Shape:
         need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
         need(a["c1"][0] == a["c2"][0] == 0, "must start with a constant")
     if "grid" in a:
-        need("knots" in a and a["window"] == a["grid"] + wire.CELL_BITS + 1, "has a grid of other cells than its window's")
-        need(all(0 < wire.place(step, p) < wire.CELLS and p % 2 ** a["grid"] == 0 for p in knots), "has a knot off its grid")
+        fits = "knots" in a and a["window"] == a["grid"] + wire.CELL_BITS + 1
+        need(fits, "has a grid of other cells than its window's")
+        places = ((p % 2 ** a["grid"], wire.place(step, p)) for p in a["knots"])
+        need(all(off == 0 <= place < wire.CELLS for off, place in places), "has a knot off its grid")
     need("grid" in a or not wire.by_table(step), "has tables and no grid")
     need(a["powers"] > 0 or kept == step.size and not sloped, "needs truncated values")
     return x

@@ -65,8 +65,8 @@ def _deal_tables(
         cells ^= U64(1) << (U64(wire.CELLS // 2) - (window >> U64(grid)) - least) % U64(wire.CELLS)
     mine["low"][:grid] ^= k.pack_bits(window, bits=grid)
     mine["low"][grid], flips[...] = drawn[0], drawn[1:]
-    masks = (triple_masks(step, index, len(hidden), stream) for stream in (client, server))
-    _deal_products_(wire.tree_window(step), *masks, mine["product"])
+    clients, servers = (triple_masks(step, index, len(hidden), stream) for stream in (client, server))
+    _deal_products_(wire.tree_window(step), clients, servers, mine["product"])
 
 
 def _deal_flips_(share: np.ndarray, bits: np.ndarray) -> None:
