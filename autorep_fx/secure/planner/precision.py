@@ -20,7 +20,7 @@ from .ranges import at_once
 from .seen import Seen, seen
 
 #: Samples that are looked at, those of the whole range, and of which margins are known, at most.
-_SAMPLES, _OTHERS, _MARGINS = 32, 16, 256
+_SAMPLES, OTHERS, _MARGINS = 16, 8, 256
 
 #: Of the samples and of those of the whole range, those that are glanced at.
 _GLANCED = 6, 3
@@ -80,6 +80,8 @@ class Precision:
 class Look:
     """The examples that are looked at, and what a program gives on them.
 
+    Of many, sixteen are: in turn one on which values get largest, and one of the first.
+
     Attributes:
         margins: by how much the largest score of each example exceeds the next one; empty where there are no scores.
 
@@ -109,26 +111,26 @@ class Look:
         self.program, self.nearest, self.done = program, nearest, done
         self._all: tuple[Plan, tuple[dict[str, Numbers], Precision]] | None = None
         examples = examples.detach().to("cpu", torch.float64)
-        self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)]
-        self.others = self.x[:0] if others is None else others[: max(min(_OTHERS, at_once(program) // 2), 1)]
-        if known is not None and _says(known.output, program, self.x, asked):
+        few, count = examples[:_COMPARED], max(min(_SAMPLES, at_once(program)), 2)
+        self.others = examples[:0] if others is None else others[: max(min(OTHERS, at_once(program) // 2), 1)]
+        if known is not None and _says(known.output, program, examples[:1], asked):
             truth = single(program) if known.output.dtype == torch.float32 else program
             fast, own = truth, known
         else:
-            fast = _in_single(program, self.x, asked)
+            fast = _in_single(program, few, asked)
             own = seen(fast, examples[:_MARGINS])
             truth = fast
             if original is not None:
                 truth = single(original) if fast is not program else original
-                few = self.x[:_COMPARED]
                 if off_by(execute(truth, few).double(), own.output[:_COMPARED].double()) <= _EXACT * asked:
                     truth = fast  # what it was made from says the same
         self.single = fast is not program
-        output = own.output.double()
-        self.truth = output[: len(self.x)] if truth is fast else execute(truth, self.x).double()
+        output, chosen = own.output.double(), _chosen(own, count)
+        self.x = examples[chosen]
+        self.truth = output[chosen] if truth is fast else execute(truth, self.x).double()
         self.truth_of_others = execute(truth, self.others).double() if len(self.others) else self.truth[:0]
-        self.wanted = own.means_of(len(self.x)) if centers else {}
-        self.wanted_of_few = own.means_of(_GLANCED[0]) if centers else {}
+        self.wanted = own.means_of(chosen) if centers else {}
+        self.wanted_of_few = own.means_of(chosen[: _GLANCED[0]]) if centers else {}
         self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
@@ -211,17 +213,30 @@ def measured(program: Program, plan: Plan, numbers: dict[str, Numbers], examples
     return Look(program, None, examples).at(plan, numbers)
 
 
+def _chosen(known: Seen, count: int) -> list[int]:
+    """So many of the samples: in turn one on which some value is largest, as a part of what all reach, and a first one.
+
+    What is rounded errs in proportion to what it multiplies.
+    """
+    most = np.zeros(len(known.output))
+    for value in known.largest.values():
+        largest = value.max(1, initial=0.0)
+        most = np.maximum(most, largest / (largest.max() or 1.0))
+    turns = zip(np.argsort(-most, kind="stable").tolist(), range(len(most)))
+    return list(dict.fromkeys(each for turn in turns for each in turn))[:count]
+
+
 def _says(output: Tensor, program: Program, x: Tensor, asked: float) -> bool:
-    """Whether this, for all samples, is what the program says of the first in float64."""
-    exact = execute(program, x[:_COMPARED])
+    """Whether this, for all samples, is what the program says of ``x``, the first, in float64."""
+    exact = execute(program, x)
     off = (output[: len(exact)].double() - exact).abs().max() if exact.numel() else 0.0
     return float(off) <= _EXACT * asked * spread(output.double())
 
 
 def _in_single(program: Program, x: Tensor, asked: float) -> Program:
     """The program in float32, where that says of some samples what it says in float64."""
-    few, fast = x[:_COMPARED], single(program)
-    return fast if off_by(execute(fast, few).double(), execute(program, few)) <= _EXACT * asked else program
+    fast = single(program)
+    return fast if off_by(execute(fast, x).double(), execute(program, x)) <= _EXACT * asked else program
 
 
 def _deviation(exact: Tensor) -> float:

@@ -27,6 +27,11 @@ def at_once(program: Program) -> int:
     return max(_AT_ONCE // sizes, 1)
 
 
+def evenly(program: Program, x: Tensor) -> tuple[Tensor, ...]:
+    """Parts of a batch that may be walked at once, of nearly one size: kernels are made for each size."""
+    return x.chunk(max(-(-len(x) // at_once(program)), 1))
+
+
 def calibrated(program: Program, examples: Tensor) -> Reach:
     """What the examples reach, and what roundings may add. Other inputs reach further; the margin is for them."""
     return together(by_samples(program, examples))
@@ -34,9 +39,9 @@ def calibrated(program: Program, examples: Tensor) -> Reach:
 
 def by_samples(program: Program, examples: Tensor) -> Reach:
     """What each example reaches of every value, (N, C) by name. In float32, where that is large enough."""
-    parts = [_by_samples(single(program), part) for part in examples.split(at_once(program))]
+    parts = [_by_samples(single(program), part) for part in evenly(program, examples)]
     if not all(np.isfinite(found).all() for part in parts for found in part.values()):
-        parts = [_by_samples(program, part) for part in examples.split(at_once(program))]
+        parts = [_by_samples(program, part) for part in evenly(program, examples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
