@@ -176,8 +176,8 @@ class Plan:
         return gone
 
     def with_comparison(self, comparison: str) -> Plan:
-        """The same plan in a variant: every kept activation compared by ``fss``, by ``gmw``, or ``mixed``: few positions
-        by keys, splines by tables where they can be, and all else by trees.
+        """The same plan in a variant: every kept activation compared by ``fss``, by ``gmw``, or ``mixed``: few
+        positions by keys, splines by tables where they can be, and all else by trees.
 
         Raises:
             ValueError: the plan is checked, and this cannot be.
@@ -195,6 +195,14 @@ class Plan:
             for s in self.steps
         )
         return replace(self, steps=tuple(steps))
+
+    @property
+    def variant(self) -> str | None:
+        """In which one it is; None where nothing is compared."""
+        found = {step.attrs["comparison"] for step in self.steps if step.attrs.get("comparison")}
+        if not found:
+            return None
+        return found.pop() if len(found) == 1 and "table" not in found else "mixed"
 
     def digest(self) -> bytes:
         """16 bytes that two parties compare before they start: of the one text that says everything in the plan."""

@@ -86,8 +86,10 @@ def test_a_mixed_plan_compares_few_positions_by_keys_splines_by_tables_and_all_e
     x = images(2, size=48)
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.GELU(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.AvgPool2d(8), nn.GELU())
     plan, _ = planned(compiled(model, x), x)
-    compared_by = [step.attrs.get("comparison") for step in plan.with_comparison("mixed").steps]
-    assert [found for found in compared_by if found] == ["table", "gmw", "fss"]
+    mixed = plan.with_comparison("mixed")
+    found = [step.attrs["comparison"] for step in mixed.steps if step.attrs.get("comparison")]
+    assert found == ["table", "gmw", "fss"] and mixed.variant == "mixed"
+    assert plan.with_comparison("gmw").variant == "gmw" and plan.with_comparison("fss").variant == "fss"
 
 
 def test_a_plan_made_without_a_dealer_has_the_fewest_knots():
