@@ -152,6 +152,9 @@ ATTENTION = {
     "a mask that is added": lambda x: F.scaled_dot_product_attention(
         x / 2, x, x, attn_mask=torch.zeros(6, 6).masked_fill(torch.ones(6, 6).triu(1) > 0, -torch.inf)
     ),
+    "scores that are filled": lambda x: (x @ x.transpose(1, 2) / 4).masked_fill(
+        torch.ones(6, 6).triu(1) > 0, -1e9
+    ).softmax(-1) @ x,
     "a scale of its own": lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.2),
 }
 
