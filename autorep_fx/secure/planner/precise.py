@@ -22,7 +22,7 @@ _UNSURE = 2.0
 _IN_VAIN, _LOOKED = 6, 3
 
 #: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
-_FINER = 2.0**-3
+FINER = 2.0**-3
 
 #: A plan and the server's numbers for it; and how far off it is.
 Planned = tuple[Plan, dict[str, Numbers]]
@@ -126,7 +126,7 @@ def _no_worse(finer: Precision, found: Precision) -> bool:
 def finer_with_same_wires(planned: Callable[[float], Planned], found: Plan, error: float) -> Planned | None:
     """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
     try:
-        finer = planned(error * _FINER)
+        finer = planned(error * FINER)
     except CompileError:
         return None
     wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer[0], found))
