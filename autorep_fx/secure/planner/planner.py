@@ -156,7 +156,12 @@ class Planning:
         return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
 
     def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
-        return emit(Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error))
+        tables = (
+            "table" in self.maker.comparisons and len(self.widths) > 1
+        )  # a checked plan has 32 bits alone, and keys
+        return emit(
+            Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error, tables)
+        )
 
     def _precise(self, means: _Means) -> Nodes:
         """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
