@@ -35,7 +35,9 @@ from .transformers import is_container, straight
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
+    """Records what a model does, or (:meth:`into`) a function of proxies that its caller makes."""
+
     # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
     proxy_buffer_attributes = True
 
@@ -47,6 +49,13 @@ class _Tracer(fx.Tracer):
         self.without_gradients: set[fx.Node] = set()
         self.left_out: dict[str, torch.autocast] = {}  # by the module whose forward() has it
         self._tensors: dict[int, tuple[str, dict, str]] = {}  # by id: the path, and where the model holds it
+
+    def into(self, root: nn.Module) -> fx.Graph:
+        """A graph over the modules of ``root``, for calls that are no forward()."""
+        self.root, self.graph = root, fx.Graph(tracer_cls=type(self))
+        self.tensor_attrs: dict[Any, str] = {}
+        self.submodule_paths = {module: path for path, module in root.named_modules()}
+        return self.graph
 
     def create_node(self, kind: str, *args, **kwargs) -> fx.Node:
         node = super().create_node(kind, *args, **kwargs)
@@ -218,7 +227,7 @@ def trace(model: nn.Module, example: Callable[[], Batch] | None = None) -> fx.Gr
         raise
     except Exception as error:
         raise TraceError(f"model cannot be copied (copy.deepcopy: {error}); the copy is what is rewritten") from error
-    if attached(model) and _Tracer().is_leaf_module(model, ""):
+    if attached(model) and Tracer().is_leaf_module(model, ""):
         layer, model = model, nn.Sequential(model)  # a layer alone is kept whole, with its hooks
         model.training = layer.training
     refuse_attached(model, "")
@@ -318,7 +327,7 @@ def _as_outside(model: nn.Module) -> Iterator[None]:
 def _trace_in_mode(model: nn.Module, training: bool, x: Batch | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
     values = None if x is None else Values(copy.deepcopy(model), x, model)
-    tracer, before = _Tracer(functions, values), GlobalGenerators()
+    tracer, before = Tracer(functions, values), GlobalGenerators()
     try:
         with (
             _as_outside(model),
