@@ -214,15 +214,16 @@ def measured(program: Program, plan: Plan, numbers: dict[str, Numbers], examples
 
 
 def _chosen(known: Seen, count: int) -> list[int]:
-    """So many of the samples: in turn one on which some value is largest, as a part of what all reach, and a first one.
+    """So many of the samples: in turn one on which values are largest, each as a part of what all reach, and a first
+    one.
 
     What is rounded errs in proportion to what it multiplies.
     """
-    most = np.zeros(len(known.output))
+    size = np.zeros(len(known.output))
     for value in known.largest.values():
         largest = value.max(1, initial=0.0)
-        most = np.maximum(most, largest / (largest.max() or 1.0))
-    turns = zip(np.argsort(-most, kind="stable").tolist(), range(len(most)))
+        size += largest / (largest.max() or 1.0)
+    turns = zip(np.argsort(-size, kind="stable").tolist(), range(len(size)))
     return list(dict.fromkeys(each for turn in turns for each in turn))[:count]
 
 
