@@ -98,4 +98,7 @@ def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict
         half = torch.from_numpy((own.high - own.low) / 2).reshape(shape).expand(largest.shape)
         radii[name] = half + largest - torch.from_numpy(own.largest).reshape(shape).expand(largest.shape)
     dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
-    return tuple({name: end.to(dtype) for name, end in ends.items()} for ends in (middles, radii))
+    return (
+        {name: end.to(dtype) for name, end in middles.items()},
+        {name: end.to(dtype) for name, end in radii.items()},
+    )
