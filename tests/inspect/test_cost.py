@@ -265,7 +265,7 @@ def test_a_long_plan_of_budgets_prints_a_line_a_budget_and_can_be_stopped(model,
     def stopped(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "sketched_costs", stopped)
+    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "costs_on", stopped)
     with pytest.raises(KeyboardInterrupt, match="^plan_budgets was stopped; .* begins anew$"):
         ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
 
