@@ -51,7 +51,11 @@ NAMES = {
 
 #: Sizes that an architecture insists on.
 SIZES = {"inception_v3": 299, "inception_v4": 128, "vit_b_16": 224, "swin_t": 64, "vit_tiny_patch16_224": 224,
-         "mixer_s16_224": 224, "alexnet": 224}  # fmt: skip
+         "mixer_s16_224": 224, "alexnet": 224, "swin_v2_t": 64}  # fmt: skip
+
+#: Networks that normalise what their first layer makes of the picture. As they are initialised none of their layers has
+#: a bias, so that where the picture is grey they divide by nothing but ``eps``, which no trained one does.
+WITH_BIASES = ("convnext_tiny", "convnext_atto")
 
 
 def build(package: str, name: str) -> torch.nn.Module:
@@ -74,7 +78,10 @@ def row(package: str, name: str) -> dict:
     found = {"package": package, "name": name}
     started = time.time()
     try:
-        model = settled(build(package, name).eval(), x := inputs(package, name))
+        model = build(package, name).eval()
+        if name in WITH_BIASES:
+            biased(model)
+        model = settled(model, x := inputs(package, name))
     except Exception as error:
         return found | {"error": f"not built: {first_line(error)}"}
     try:
@@ -129,6 +136,14 @@ def settled(model: torch.nn.Module, x: torch.Tensor) -> torch.nn.Module:
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
     return model.eval()
+
+
+@torch.no_grad()
+def biased(model: torch.nn.Module) -> None:
+    """Gives values to biases and scales of layers that start from nothing."""
+    for weight in model.parameters():
+        if weight.abs().max() < 1e-3:
+            weight.normal_(std=0.1)
 
 
 def tensors(output) -> list[torch.Tensor]:
