@@ -48,6 +48,7 @@ class Tracer(fx.Tracer):
         self.drew: str | None = None  # the innermost module that first drew a random number
         self.without_gradients: set[fx.Node] = set()
         self.left_out: dict[str, torch.autocast] = {}  # by the module whose forward() has it
+        self._tensors: dict[int, tuple[str, dict, str]] = {}  # by id: the path, and where the model holds it
 
     def into(self, root: nn.Module) -> fx.Graph:
         """A graph over the modules of ``root``, for calls that are no forward()."""
@@ -72,6 +73,23 @@ class Tracer(fx.Tracer):
                 "graph cannot hold; leave it out of forward() and call the model under it: with torch.autocast(...): "
                 "model(x)"
             )
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """What a module's attribute is in the graph. Of a tensor torch looks for its name among all, every time."""
+        if not isinstance(attr_val, Tensor):
+            return attr_val
+        if not self._tensors:
+            for path, module in self.root.named_modules():
+                for held in (module._parameters, module._buffers):
+                    for name, value in held.items():
+                        own = f"{path}.{name}" if path else name
+                        self._tensors.setdefault(id(value), (own, held, name))
+        known, held, name = self._tensors.get(id(attr_val), ("", {}, ""))
+        if held.get(name) is not attr_val:  # forward() may have put something else there
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if known not in parameter_proxy_cache:
+            parameter_proxy_cache[known] = self.create_proxy("get_attr", known, (), {})
+        return parameter_proxy_cache[known]
 
     def enter_autocast(self, context: torch.autocast) -> None:
         """What no node is refused for."""

@@ -80,7 +80,8 @@ def precise(
             skipped = min(_vain(off / _UNSURE), max(_TRIES - 2 - k, 0))
             k += 1 + skipped
             continue
-        if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
+        finer = None
+        if standard_error is None and glanced.holds(max_error, None):
             finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
             if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
                 return finer
@@ -88,7 +89,7 @@ def precise(
         if found[2].holds(max_error, standard_error):
             if standard_error is not None:
                 return found
-            finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
+            finer = finer or _finer(planned, look, plan, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
     if not tried:

@@ -39,6 +39,9 @@ _FEW = 9
 #: What part of a step of the argument a relative error may always be: the steps themselves err by more.
 _OF_STEP = 2.0**-4
 
+#: To what part of the range the end of a piece is looked for; of no more than ``WIDE``.
+_NEAR_ENOUGH = 2.0**-9
+
 #: Points at which the error of a piece is taken, all arguments where there are no more; and knots of a spline.
 _SAMPLES, _MOST_KNOTS = 65, 64
 
@@ -114,7 +117,7 @@ def _spline(
     grid: int,
 ) -> Spline:  # fmt: skip
     """Plans are made again and again, and most of their sites are what they were."""
-    f = _Wanted(kind, dict(params), bits)
+    f = _Wanted(kind, dict(params), limit, bits)
     unit = 2.0**-frac_bits
     if kind in RANGED:
         error = max(error, unit * _OF_STEP)
@@ -152,9 +155,9 @@ class _Wanted:
     """A function, what its errors are relative to, the bits of its coefficients, and to how many units the end of a
     piece is looked for."""
 
-    def __init__(self, kind: str, params: Mapping[str, float | str], bits: int):
+    def __init__(self, kind: str, params: Mapping[str, float | str], limit: float, bits: int):
         self._of, self._ranged, self._params = function(kind, params), RANGED.get(kind), params
-        self.bits = bits
+        self.limit, self.bits = limit, bits
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self._of(x)
@@ -167,7 +170,7 @@ class _Wanted:
         return float((np.abs(y - exact) / np.maximum(np.abs(exact), self._ranged.floor(**self._params))).max())
 
     def units(self, unit: float) -> int:
-        return 1 if self._ranged else max(1, round(2.0**-6 / unit))
+        return 1 if self._ranged else max(1, round(_NEAR_ENOUGH * min(self.limit, WIDE) / unit))
 
 
 def largest(kind: str, params: Mapping[str, float | str], bound: np.ndarray) -> np.ndarray:
@@ -215,7 +218,7 @@ def _first(f: _Wanted, low: int, ends: list[int], unit: float, error: float) -> 
 def _longest(f: _Wanted, start: int, end: int, unit: float, error: float, grid: int) -> tuple[list[int], int]:
     """The longest piece from ``start`` on, at most to ``end``, and where it stops; all are multiples of ``grid``."""
     best, good, bad = None, start, end + 1
-    while bad - good > max(f.units(unit), grid):
+    while bad - good > max(1 if best is None else f.units(unit), grid):
         middle = end if best is None and bad == end + 1 and good == start else (good + bad) // 2
         middle = max(middle - middle % grid, good + grid)
         piece = _piece(f, start, middle, unit)

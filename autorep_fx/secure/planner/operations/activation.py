@@ -142,7 +142,8 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     if len(a["kept"]) and a["kind"] in EXACT:
         out[:, a["kept"]] = EXACT[a["kind"]].bound(flat[:, a["kept"]], torch.as_tensor(slope_of(step, secrets)))
     elif len(a["kept"]):
-        out[:, a["kept"]] = torch.from_numpy(largest(a["kind"], a["params"], flat[:, a["kept"]].numpy()))
+        bound = largest(a["kind"], a["params"], flat[:, a["kept"]].double().numpy())
+        out[:, a["kept"]] = torch.from_numpy(bound).to(out)
     if len(a["replaced"]):
         z = flat[:, a["replaced"]]
         coeffs = tensor_ops.by_position(step, secrets["coeffs"], "replaced")
