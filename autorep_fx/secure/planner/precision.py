@@ -16,6 +16,7 @@ from ..plan.simulate import watch
 from ..program.plaintext import execute, off_by, single, spread, values
 from ..program.program import Program
 from .bias_correction import Centering, means
+from .divisors import of_divisors
 from .ranges import at_once
 
 #: Samples that are looked at, those of the whole range, and of which margins are known, at most.
@@ -112,8 +113,10 @@ class Look:
         exact = values(fast, self.x)
         output = exact[program.public.output].double()
         count, _ = _GLANCED
-        self.wanted = means(exact) if centers else {}
-        self.wanted_of_few = means({name: value[:count] for name, value in exact.items()}) if centers else {}
+        left = of_divisors(program) if centers else {*exact}
+        centred = {name: value for name, value in exact.items() if name not in left}
+        self.wanted = means(centred)
+        self.wanted_of_few = means({name: value[:count] for name, value in centred.items()})
         truth = fast
         if original is not None:
             truth = single(original) if fast is not program else original

@@ -25,8 +25,9 @@ from ..node import Margins, Node, Nodes, whole_bits
 from ..planned import Bounded, Chosen, Planned
 from ..room import check_room
 from ..rooms import of_activation
-from ..site_form import align, factor_of, site_form, spline_allowance
+from ..site_form import align, factor_of, site_form
 from ..source import Source
+from ..spline_errors import spline_error_at
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
@@ -118,7 +119,7 @@ def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     try:
-        found = spline(site.kind, site.params, limit, f, spline_allowance(node, error), node.coefficient_bits)
+        found = spline(site.kind, site.params, limit, f, spline_error_at(node, f, error), node.coefficient_bits)
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
