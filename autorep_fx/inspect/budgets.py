@@ -264,7 +264,8 @@ def _with_lines(
 ) -> Iterable[BudgetPoint]:
     """Points of three forms, from most time to least; without those that come to the same."""
     first = next(iter(networks.values()))
-    (price,) = Budget(1.0, None, first).prices(gm, x)
+    budget = Budget(1.0, None, first)
+    (price,) = budget.prices(budget.drafts(gm, x))
     most = price.everything({name: site.total for name, site in sites(gm).items()})
     seen = set()
     for limit in torch.linspace(most, price.base, _LIMITS + 1)[1:].tolist():

@@ -116,7 +116,7 @@ def serve(args: Namespace) -> int:
     maker = maker_of(s.dealer is not None, network)
     comparison = quicker(plan, network, 1, maker) if s.comparison == "auto" else s.comparison
     if comparison not in COMPARISONS:
-        raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
+        raise ValueError(f"comparison must be fss, gmw, table or auto, got {comparison!r}")
     maker.check_comparison(comparison)
     maker.comparisons_of(plan)  # of a checked plan not every maker has any
     metrics, weights = Metrics("server"), Weights(plan.with_comparison(comparison), numbers)

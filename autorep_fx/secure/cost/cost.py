@@ -141,15 +141,18 @@ def plan_cost(
 
 def quickest(plan: Plan, network: Network, batch: int = 1, maker: Maker = DEALT) -> Cost:
     """Cost with the comparison with which a plan takes less time online, of those that the maker has."""
-    names = maker.comparisons_of(plan)
-    costs = (plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in names)
-    return min(costs, key=lambda cost: cost.online_seconds)
+    return _by_comparison(plan, network, batch, maker)[1]
 
 
 def quicker(plan: Plan, network: Network, batch: int = 1, maker: Maker = DEALT) -> str:
-    """That comparison; any, where nothing is compared."""
-    found = quickest(plan, network, batch, maker).comparison
-    return found if found in maker.comparisons else maker.comparisons[0]
+    """That comparison; the first, where nothing is compared."""
+    return _by_comparison(plan, network, batch, maker)[0]
+
+
+def _by_comparison(plan: Plan, network: Network, batch: int, maker: Maker) -> tuple[str, Cost]:
+    names = maker.comparisons_of(plan)
+    costs = [plan_cost(plan.with_comparison(name), network, batch=batch, maker=maker) for name in names]
+    return min(zip(names, costs), key=lambda found: found[1].online_seconds)
 
 
 def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -188,7 +191,7 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
             rate = rates.eval_blocks if step.width == 64 else rates.eval_blocks32
             cost.online_seconds += n * (step.attrs["window"] - 1) / rate
         else:
-            cost.online_seconds += n / rates.gmw
+            cost.online_seconds += wire.tree_compared(step, batch) / rates.gmw
     exchanged = exchanged_bytes(step, batch)
     cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
 
@@ -216,8 +219,10 @@ def exchanged_bytes(step: Step, batch: int) -> int:
     if not wire.exchanges(step):
         return 0
     sent, a = 0, step.attrs
-    if a["comparison"] == "gmw":
-        sent += 8 * wire.planes(step, batch) * (wire.masks(a["window"]) + 1)
+    if a["comparison"] != "fss":
+        sent += 8 * wire.tree_words(step, batch) * (wire.masks(wire.tree_window(step)) + 1)
+    if wire.by_table(step):
+        sent += 8 * wire.planes(step, batch)
     if "knots" in a:
         sent += step.width // 8 * math.prod(wire.openings(step, batch))
     return sent + HEADER_BYTES * wire.exchanges(step)

@@ -15,8 +15,9 @@ from ..program.step_json import digest, to_json
 #: Changes whenever a plan means something else or a message looks different.
 VERSION = 5
 
-#: How kept activations may be compared: by keys, or by a tree of AND gates.
-COMPARISONS = ("fss", "gmw")
+#: How kept activations may be compared: by keys; by a tree of AND gates; or as these, but splines whose knots lie on a
+#: grid by a tree of the bits below it and tables.
+COMPARISONS = ("fss", "gmw", "table")
 
 #: How they are where the client's messages are checked: by what a dealer can put its key into.
 CHECKED = "fss"
@@ -168,7 +169,8 @@ class Plan:
         return gone
 
     def with_comparison(self, comparison: str) -> Plan:
-        """The same plan with every kept activation compared by ``fss`` or by ``gmw``.
+        """The same plan with every kept activation compared by ``fss`` or by ``gmw``, or by ``table`` where it can be,
+        and the others by ``gmw``.
 
         Raises:
             ValueError: the plan is checked, and this cannot be.
@@ -178,10 +180,11 @@ class Plan:
                 f"comparison={comparison!r}: a checked program compares by {CHECKED!r}, by keys into which the dealer "
                 "puts what the client's messages are checked with"
             )
-        steps = (
-            replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s
-            for s in self.steps
-        )
+
+        def compared(attrs: dict[str, Any]) -> dict[str, Any]:
+            return {**attrs, "comparison": "gmw" if comparison == "table" and "grid" not in attrs else comparison}
+
+        steps = (replace(s, attrs=compared(s.attrs)) if s.attrs.get("comparison") else s for s in self.steps)
         return replace(self, steps=tuple(steps))
 
     def digest(self) -> bytes:
@@ -216,7 +219,8 @@ def _wire(step: Step) -> tuple[str, str]:
     if not step.answered:
         return "masked > client", "S>C"
     wires = f"{len(step.wires)} masked" if len(step.wires) > 1 else "masked"
-    extra = " + borrow tree" if step.attrs.get("comparison") == "gmw" else ""
+    trees = {"gmw": " + borrow tree", "table": " + borrow tree + tables"}
+    extra = trees.get(step.attrs.get("comparison"), "")
     extra += " + opening" if "knots" in step.attrs else ""
     return f"{wires} > shared > blinded", f"S>C{extra}, C>S"
 

@@ -35,9 +35,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+@pytest.mark.parametrize("name, comparison", [
+    *((name, comparison) for name in CASES for comparison in ("fss", "gmw")),
+    ("splines", "table"), ("splines alone", "table"),
+])  # fmt: skip
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("name", CASES)
 def test_declared_is_counted(name, batch, comparison):
     build, fraction = CASES[name]
     x = images(batch)
