@@ -1,5 +1,5 @@
-// Splines on a masked wire: which knots a value is beyond, the coefficients of its piece, and the piece's value. What is
-// shared, and why it is right: secure/parties/splines.py.
+// Splines on a masked wire: which knots a value is beyond, the coefficients of its piece, and the piece's value. What
+// is shared, and why it is right: secure/parties/splines.py.
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/vector.h"

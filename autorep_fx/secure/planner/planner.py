@@ -157,9 +157,7 @@ class Planning:
         return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
 
     def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
-        tables = (
-            "table" in self.maker.comparisons and len(self.widths) > 1
-        )  # a checked plan has 32 bits alone, and keys
+        tables = "mixed" in self.maker.comparisons and len(self.widths) > 1  # a checked plan has one, and keys
         return emit(
             Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error, tables)
         )

@@ -23,7 +23,7 @@ _KNOTS = 1 / 3
 _GROWS = 1 / (2 + _KNOTS)
 
 #: A spline is no nearer than this part of what its activation may be off by, nor of a step of its argument.
-_LEAST, _OF_STEP = 2.0**-6, 2.0**-4
+_LEAST, _OF_STEP = 2.0**-4, 2.0**-4
 
 #: Errors are powers of this: the same splines serve many sites and plans.
 _STEP = 2.0**0.5

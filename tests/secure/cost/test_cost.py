@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from native_runs import compiled, planned
+from native_runs import compared, compiled, planned
 from networks import Everything, Fn, images, replace
 from torch import nn
 
@@ -45,7 +45,7 @@ def test_declared_is_counted(name, batch, comparison):
     x = images(batch)
     program = compiled(build(), x, lambda gm: replace(gm, fraction))
     plan, numbers = planned(program, x)
-    plan = plan.with_comparison(comparison)
+    plan = compared(plan, comparison)
     members = connect(plan, numbers)
     result = run(plan, numbers, x.double().numpy(), members=members)[0]
     cost = plan_cost(plan, "lan", batch=batch)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from native_runs import compiled
+from native_runs import compared, compiled
 from networks import Everything, images, replace
 from torch import nn
 
@@ -70,7 +70,7 @@ def drawn(monkeypatch, plan, numbers):
 @pytest.mark.parametrize("comparison", ["fss", "gmw", "table"])
 def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison):
     plan, numbers = program.native
-    plan = plan.with_comparison(comparison)
+    plan = compared(plan, comparison)
     assert comparison in {step.attrs.get("comparison") for step in plan.steps}
     calls = drawn(monkeypatch, plan, numbers)
 

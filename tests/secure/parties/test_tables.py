@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from native_runs import compiled, hold, planned
+from native_runs import compared, compiled, hold, planned
 from networks import images
 from observed import INPUTS, alike, assert_independent, views
 from torch import nn
 
 from autorep_fx.secure.host.threads import connect, run
 from autorep_fx.secure.makers.table import PAIRED
-from autorep_fx.secure.plan import wire
 
 
 def network(seed):
@@ -24,9 +23,8 @@ def spline_of(plan):
 
 @pytest.fixture(scope="module")
 def both():
-    plan, numbers = alike([network(1), network(2)], "table")
-    assert wire.by_table(spline_of(plan))
-    return plan, numbers
+    plan, numbers = alike([network(1), network(2)], "gmw")
+    return compared(plan, "table"), numbers
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 1.5])
@@ -80,8 +78,18 @@ def test_two_planes_together_say_nothing(both):
 def test_a_plan_with_a_grid_is_compared_by_trees_where_there_is_no_dealer(both):
     plan, numbers = planned(network(1), images(2, size=4))
     assert "grid" in spline_of(plan).attrs and PAIRED.comparisons_of(plan) == ("gmw",)
-    with pytest.raises(ValueError, match="'table' needs a dealer"):
-        PAIRED.check_comparison("table")
+    with pytest.raises(ValueError, match="'mixed' needs a dealer"):
+        PAIRED.check_comparison("mixed")
+
+
+def test_a_mixed_plan_compares_few_positions_by_keys_splines_by_tables_and_all_else_by_trees():
+    x = images(2, size=48)
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.GELU(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.AvgPool2d(8), nn.GELU())
+    plan, _ = planned(compiled(model, x), x)
+    mixed = plan.with_comparison("mixed")
+    found = [step.attrs["comparison"] for step in mixed.steps if step.attrs.get("comparison")]
+    assert found == ["table", "gmw", "fss"] and mixed.variant == "mixed"
+    assert plan.with_comparison("gmw").variant == "gmw" and plan.with_comparison("fss").variant == "fss"
 
 
 def test_a_plan_made_without_a_dealer_has_the_fewest_knots():

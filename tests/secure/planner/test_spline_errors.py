@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from autorep_fx.secure.planner.node import Node
+from autorep_fx.secure.planner.operations.activation import _spline
+from autorep_fx.secure.planner.planned import Chosen
 from autorep_fx.secure.planner.site import Site
 from autorep_fx.secure.planner.spline_errors import set_spline_errors, spline_error_at
 
@@ -35,3 +37,11 @@ def test_a_spline_is_no_nearer_than_its_argument_and_its_coefficients(frac_bits,
     assert one.spline_error < 1e-3 < spline_error_at(one, frac_bits, 0.005) <= 0.005
     one.spline_error = None
     assert spline_error_at(one, frac_bits, 0.005) == 0.005
+
+
+def test_what_no_spline_is_near_to_gets_the_nearest_that_there_is():
+    params = {"low": 2.0**-9, "high": 2.0**40}
+    site = Site("root", "rsqrt", 0.0, np.arange(8), np.arange(0), 1, np.zeros((3, 8)), np.ones(8), params)
+    root = Node("root", "activation", ["x"], (8,), site=site, reach_kept=7.0, spline_error=2e-5)
+    found = _spline(root, 14, 21, Chosen({}, {}, None))
+    assert 2e-5 < found["error"] < 2e-4 and len(found["knots"]) <= 64
