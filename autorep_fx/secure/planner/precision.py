@@ -16,6 +16,7 @@ from ..plan.simulate import watch
 from ..program.plaintext import execute, off_by, single, spread, values
 from ..program.program import Program
 from .bias_correction import Centering
+from .divisors import of_divisors
 from .ranges import at_once
 from .seen import Seen, seen
 
@@ -127,8 +128,11 @@ class Look:
         output = own.output.double()
         self.truth = output[: len(self.x)] if truth is fast else execute(truth, self.x).double()
         self.truth_of_others = execute(truth, self.others).double() if len(self.others) else self.truth[:0]
-        self.wanted = own.means_of(len(self.x)) if centers else {}
-        self.wanted_of_few = own.means_of(_GLANCED[0]) if centers else {}
+        left = of_divisors(program) if centers else own.means.keys()
+        self.wanted, self.wanted_of_few = (
+            {name: mean for name, mean in own.means_of(count).items() if name not in left}
+            for count in (len(self.x), _GLANCED[0])
+        )
         self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
