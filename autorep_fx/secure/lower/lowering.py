@@ -21,12 +21,13 @@ from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
 from ..program.step_json import to_json
-from .batch_first import layout_of, with_batch_first
+from .batch_first import with_batch_first
 from .call import Call, Unsupported
 from .hidden import Hidden, carried, reaches_softmax_alone
 from .memory import Memory, tensors
 from .output import form_of
 from .refused import reason
+from .rewriting import layout_of
 from .tail import Tail
 from .tail_table import TABLE as TAIL
 

@@ -29,8 +29,6 @@ Dealt, beside the comparison's: ``a`` and its products, 8 words a position (3 wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..correlations.prepared import Shares
@@ -73,11 +71,9 @@ def _coefficients(step: Step, m: np.ndarray, shares: Shares, party: int, exchang
         )
         own = shares["u"].reshape(len(bits), -1)
         return kernel().spline_sums(bits, own, shares["a"], base=base, rises=rises, party=party)
-    sums = np.zeros((rows, len(m)), ring)
-    sums[0] = base[0].astype(ring) if party == 0 else 0
-    for bit, rise in zip(_by_keys(step, m, shares, party), rises.astype(ring).T):
-        for total, by in zip(sums, rise):
-            total += by * bit
+    sums = rises.astype(ring) @ _by_keys(step, m, shares, party)
+    if party == 0:
+        sums[0] += base[0].astype(ring)
     sums[1:] -= shares["a"]
     return sums
 
@@ -100,17 +96,17 @@ def _by_table(step: Step, m: np.ndarray, shares: Shares, party: int, exchange: E
     return bits
 
 
-def _by_keys(step: Step, m: np.ndarray, shares: Shares, party: int) -> Iterator[np.ndarray]:
-    """This party's share of ``[x >= knot]`` for every knot, in turn."""
-    a, k, ring = step.attrs, kernel(), elements(step.width)
+def _by_keys(step: Step, m: np.ndarray, shares: Shares, party: int) -> np.ndarray:
+    """This party's shares of ``[x >= knot]`` for every knot, (J, n)."""
+    a, k = step.attrs, kernel()
     low = U64((1 << (a["window"] - 1)) - 1)
-    for i, v in enumerate(wire.moved(step, m)):
-        window = k.window(v[None], None, shift=a["shift"], bits=a["window"])[0]
-        if "compared" in shares:
-            found = shares["compared"][i, :, 0]
-        else:
-            found = k.eval_dcf(shares["key"], shares["root"], window & low, party=party)[:, 0]
-        yield _turned(shares["high"] - found, (window <= low).astype(ring), party)
+    windows = k.window(np.stack(wire.moved(step, m)), None, shift=a["shift"], bits=a["window"])
+    if "compared" in shares:
+        found = shares["compared"][..., 0]
+    else:
+        evaluated = (k.eval_dcf(shares["key"], shares["root"], w, party=party)[:, 0] for w in windows & low)
+        found = np.stack([*evaluated])
+    return _turned(shares["high"] - found, (windows <= low).astype(elements(step.width)), party)
 
 
 def _turned(own: np.ndarray, flips: np.ndarray, party: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from ..plan.simulate import watch
 from ..program.plaintext import execute, off_by, single, spread, values
 from ..program.program import Program
 from .bias_correction import Centering
+from .divisors import of_divisors
 from .ranges import at_once
 from .seen import Seen, seen
 
@@ -129,8 +130,11 @@ class Look:
         self.x = examples[chosen]
         self.truth = output[chosen] if truth is fast else execute(truth, self.x).double()
         self.truth_of_others = execute(truth, self.others).double() if len(self.others) else self.truth[:0]
-        self.wanted = own.means_of(chosen) if centers else {}
-        self.wanted_of_few = own.means_of(chosen[: _GLANCED[0]]) if centers else {}
+        left = of_divisors(program) if centers else own.means.keys()
+        self.wanted, self.wanted_of_few = (
+            {name: mean for name, mean in own.means_of(which).items() if name not in left}
+            for which in (chosen, chosen[: _GLANCED[0]])
+        )
         self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
