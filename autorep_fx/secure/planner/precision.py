@@ -20,8 +20,10 @@ from .divisors import of_divisors
 from .ranges import at_once
 from .seen import Seen, seen
 
-#: Samples that are looked at, those of the whole range, and of which margins are known, at most.
-_SAMPLES, OTHERS, _MARGINS = 16, 8, 256
+#: Samples that are looked at, those of the whole range, and of which margins are known, at most; of large networks as
+#: many of the first two as such parts of what may be walked at once.
+_SAMPLES, OTHERS, _MARGINS = 32, 16, 256
+_PART, _PART_OF_OTHERS = 2 / 3, 1 / 3
 
 #: Of the samples and of those of the whole range, those that are glanced at.
 _GLANCED = 6, 3
@@ -81,7 +83,7 @@ class Precision:
 class Look:
     """The examples that are looked at, and what a program gives on them.
 
-    Of many, sixteen are: in turn one on which values get largest, and one of the first.
+    Of many, 32 are, or fewer of a large network: in turn one on which values get largest, and one of the first.
 
     Attributes:
         margins: by how much the largest score of each example exceeds the next one; empty where there are no scores.
@@ -112,8 +114,10 @@ class Look:
         self.program, self.nearest, self.done = program, nearest, done
         self._all: tuple[Plan, tuple[dict[str, Numbers], Precision]] | None = None
         examples = examples.detach().to("cpu", torch.float64)
-        few, count = examples[:_COMPARED], max(min(_SAMPLES, at_once(program)), 2)
-        self.others = examples[:0] if others is None else others[: max(min(OTHERS, at_once(program) // 2), 1)]
+        few, count = examples[:_COMPARED], max(min(_SAMPLES, int(_PART * at_once(program))), 2)
+        self.others = (
+            examples[:0] if others is None else others[: max(min(OTHERS, int(_PART_OF_OTHERS * at_once(program))), 1)]
+        )
         if known is not None and _says(known.output, program, examples[:1], asked):
             truth = single(program) if known.output.dtype == torch.float32 else program
             fast, own = truth, known
