@@ -88,6 +88,16 @@ class Drafts:
             keep[name] = flat.view(known(site.shape))
         return self.of(keep, {name: torch.full_like(mask, line) for name, mask in keep.items()})
 
+    def like(self, gm: fx.GraphModule) -> Plan:
+        """With the masks of ``gm``, the same network.
+
+        Raises:
+            CompileError: as of :meth:`of`.
+        """
+        there = sites(gm)
+        return self.of({name: known(site.keep) for name, site in there.items()},
+                       {name: site.takes_line for name, site in there.items()})  # fmt: skip
+
     def as_it_is(self) -> Plan:
         """With the masks that the network has.
 

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from ..errors import BudgetError
-from ..graph.calibrate import Batches
+from ..graph.batches import Batches
 from ..graph.canonicalize import site_nodes
 from ..graph.several import Batch, joined
 from ..hybrid.activation import HybridActivation, masks_digest
@@ -193,7 +193,11 @@ def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network], d
     Raises:
         CompileError: the native runtime cannot run it.
     """
-    plan = Drafts(gm, x, networks[0], dealer).as_it_is()
+    return costs_on(networks, Drafts(gm, x, networks[0], dealer).as_it_is(), dealer)
+
+
+def costs_on(networks: Sequence[Network], plan: Plan, dealer: bool = True) -> list[Cost]:
+    """Of a draft, on each of these."""
     return [_cheapest(plan, network, dealer) for network in networks]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..program.shapes import Shape
 from .arithmetic import _scale_by, squared
 from .call import Call, Unsupported, lowers
+from .hidden import Hidden
 from .linear import batch_norm
 from .lowering import Lowering
 from .ranged import OPEN, divided, ranged, root, site
@@ -124,8 +125,56 @@ def softmax(low: Lowering, call: Call) -> str:
     shape = low.shape_of(x)
     if dim is None or dim % (len(shape) + 1) == 0:
         raise Unsupported("a softmax along the batch; give it another dim")
+    dim %= len(shape) + 1
     powers = exponentials(low, call, x)
-    return divided(low, call, powers, total_over(low, call, powers, (dim % (len(shape) + 1),), ".total"), shape)
+    if x in low.hidden:
+        powers = without(low, call, powers, seen(low.hidden[x], shape, dim - 1))
+    return divided(low, call, powers, total_over(low, call, powers, (dim,), ".total"), shape)
+
+
+def seen(hidden: Hidden, shape: Shape, axis: int) -> Tensor:
+    """Which scores count, along an axis of the sample; where all have the same number more, none is hidden."""
+    where = hidden.where.expand(shape)
+    whole = where.all(axis, keepdim=True)
+    if hidden.filled and whole.any():
+        raise Unsupported(
+            "hides all scores of some rows, of which no mean is left; leave one in, or cut these rows off"
+        )
+    return ~(where & ~whole)
+
+
+def without(low: Lowering, call: Call, powers: str, kept: Tensor) -> str:
+    """Public zeros; positions of them are dropped before anything is summed."""
+    positions = kept.flatten().nonzero().flatten()
+    return low.emit(call, "keep", (powers,), shape=low.shape_of(powers), suffix=".seen", positions=positions.numpy())
+
+
+@lowers(modules=(nn.LocalResponseNorm,), functions=(F.local_response_norm,))
+def local_response_norm(low: Lowering, call: Call) -> str:
+    """``x v**-beta`` of ``v = k + alpha mean(x**2)`` over neighbouring channels; ``v**-0.75`` is ``r r / sqrt(r)`` of
+    ``r = 1 / sqrt(v)``."""
+    x, size = low.value(call.get(0, "input")), call.option(1, "size")
+    alpha, beta, k = call.option(2, "alpha", 1e-4), call.option(3, "beta", 0.75), call.option(4, "k", 1.0)
+    if beta not in (0.5, 0.75, 1.0):
+        raise Unsupported(f"a power of {beta}; beta of 0.5, 0.75 and 1 are supported, and group norm")
+    shape = low.shape_of(x)
+    rows = (shape[0], math.prod(shape[1:]))
+    x = low.emit(call, "reshape", (x,), shape=rows, suffix=".rows")
+    wide = (rows[0] + size - 1, rows[1])
+    around = low.emit(call, "pad", (squared(low, call, x, ".square"),), shape=wide, suffix=".pad",
+                      pads=(0, 0, size // 2, (size - 1) // 2))  # fmt: skip
+    around = low.emit(call, "avg_pool2d", (around,), shape=rows, suffix=".around", kernel=(size, 1), stride=(1, 1),
+                      padding=(0, 0), divisor=size)  # fmt: skip
+    v = low.emit(call, "scale", (around,), shape=rows, suffix=".alpha", factor=float(alpha))
+    v = low.emit(call, "add_number", (v,), shape=rows, suffix=".positive", number=float(k))
+    least = max(float(k), 0.0)
+    power = ranged(low, call, "reciprocal" if beta == 1 else "rsqrt", v, ".root", least=least)
+    if beta == 0.75:
+        slow = ranged(low, call, "rsqrt", power, ".slow")
+        power = low.emit(call, "mul", (power, power), shape=rows, suffix=".twice")
+        power = low.emit(call, "mul", (power, slow), shape=rows, suffix=".power")
+    y = low.emit(call, "mul", (x, power), shape=rows, suffix=".normalised")
+    return low.emit(call, "reshape", (y,), shape=shape)
 
 
 def exponentials(low: Lowering, call: Call, x: str) -> str:

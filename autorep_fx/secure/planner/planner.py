@@ -51,6 +51,7 @@ from .planned import Chosen
 from .reach import Extremes, Reach
 from .room import NoRoom, give_up
 from .site_form import spline_allowance
+from .spline_errors import set_spline_errors
 from .truncate_at import cut, long_results, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,10 @@ class Planning:
         return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
 
     def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
-        return emit(Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error))
+        tables = "mixed" in self.maker.comparisons and len(self.widths) > 1  # a checked plan has one, and keys
+        return emit(
+            Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error, tables)
+        )
 
     def _precise(self, means: _Means) -> Nodes:
         """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
@@ -245,6 +249,7 @@ def _raised(fitted: Exponents, means: _Means) -> Nodes:
     wanted, firm = (needed(fitted.nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
     raise_bits(fitted, wanted, firm)
     raise_coefficients(fitted)
+    set_spline_errors(fitted.nodes.values(), means.error, means.spline_error)
     return fitted.nodes
 
 

@@ -27,6 +27,11 @@ def at_once(program: Program) -> int:
     return max(_AT_ONCE // sizes, 1)
 
 
+def evenly(program: Program, x: Tensor) -> tuple[Tensor, ...]:
+    """Parts of a batch that may be walked at once, of nearly one size: kernels are made for each size."""
+    return x.chunk(max(-(-len(x) // at_once(program)), 1))
+
+
 def calibrated(program: Program, examples: Tensor) -> Reach:
     """What the examples reach, and what roundings may add. Other inputs reach further; the margin is for them."""
     return together(by_samples(program, examples))
@@ -34,9 +39,9 @@ def calibrated(program: Program, examples: Tensor) -> Reach:
 
 def by_samples(program: Program, examples: Tensor) -> Reach:
     """What each example reaches of every value, (N, C) by name. In float32, where that is large enough."""
-    parts = [_by_samples(single(program), part) for part in examples.split(at_once(program))]
+    parts = [_by_samples(single(program), part) for part in evenly(program, examples)]
     if not all(np.isfinite(found).all() for part in parts for found in part.values()):
-        parts = [_by_samples(program, part) for part in examples.split(at_once(program))]
+        parts = [_by_samples(program, part) for part in evenly(program, examples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -66,16 +71,17 @@ def growth(reach: Reach, found: Reach) -> np.ndarray:
 def worst_case(program: Program, within: InputRange) -> Reach:
     """What no input in the range exceeds in exact arithmetic, by interval arithmetic.
 
-    Of a chain of affine steps it is what an input reaches; behind every other step it is further above that.
+    Of a chain of affine steps it is what an input reaches; behind every other step it is further above that. In float32
+    for a :func:`~..program.plaintext.single` program, which then is off by what float32 rounds.
     """
     middle, radius = _ends(program, within)
     for step in program.steps:
         source, secrets = SOURCES[step.op], program.secrets(step)
         middles, radii = ([found[name] for name in step.inputs] for found in (middle, radius))
         if source.affine:
-            constant = source.bound(step, secrets, *map(torch.zeros_like, radii))
+            bound = source.bound(step, secrets, *(torch.cat([r, torch.zeros_like(r)]) for r in radii))
             middle[step.name] = OPS[step.op](step, secrets, *middles)
-            radius[step.name] = source.bound(step, secrets, *radii) - constant
+            radius[step.name] = bound[:1] - bound[-1:]  # less the constant
         else:
             radius[step.name] = source.bound(step, secrets, *(m.abs() + r for m, r in zip(middles, radii)))
             middle[step.name] = torch.zeros_like(radius[step.name])
@@ -91,4 +97,8 @@ def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict
         middles[name] = torch.from_numpy((own.low + own.high) / 2).reshape(shape).expand(largest.shape)
         half = torch.from_numpy((own.high - own.low) / 2).reshape(shape).expand(largest.shape)
         radii[name] = half + largest - torch.from_numpy(own.largest).reshape(shape).expand(largest.shape)
-    return middles, radii
+    dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
+    return (
+        {name: end.to(dtype) for name, end in middles.items()},
+        {name: end.to(dtype) for name, end in radii.items()},
+    )
