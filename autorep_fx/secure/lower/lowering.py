@@ -207,7 +207,7 @@ class Lowering:
                 secrets: dict[str, Tensor] | None = None, attrs: dict[str, Any] | None = None) -> str:  # fmt: skip
         keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
         for role, key in keys.items():
-            self.secrets[key] = secrets[role].detach().to("cpu", torch.float64).clone()
+            self.secrets[key] = secrets[role].detach().to("cpu", torch.float64, copy=True)
         self.steps.append(Step(name, op, inputs, shape, attrs or {}, keys))
         hidden = carried(op, [(self.shapes[each], self.hidden.get(each)) for each in inputs], shape)
         if hidden is not None:
