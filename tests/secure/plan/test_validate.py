@@ -114,8 +114,8 @@ def test_a_party_takes_no_such_plan(plan, change, message):
 ])  # fmt: skip
 def test_a_spline_has_a_window_and_knots_that_all_parties_can_compare_with(comparison, change, message):
     spline = {"kind": "gelu", "wire": 64, "shift": 0, "align": 12, "powers": 1, "kept": np.arange(2), "linear": None,
-              "comparison": comparison, "window": 10, "grid": 3, "knots": (8,), "c0": (0, 1), "c1": (0, 1), "c2": (0, 0),
-              "error": 0.1}  # fmt: skip
+              "comparison": comparison, "window": 10, "grid": 3, "knots": (8,), "c0": (0, 1), "c1": (0, 1),
+              "c2": (0, 0), "error": 0.1}  # fmt: skip
     attrs = {key: value for key, value in {**spline, **change}.items() if value is not None or key == "linear"}
     step = Step("s", "activation", ("x",), (2,), 22, 64, attrs)
     if message is None:
