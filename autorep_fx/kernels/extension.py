@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 10
+_ABI = 11
 _extension = None
 
 

@@ -111,35 +111,37 @@ struct Extension {
     need_range(k, "k", 1, 8);
     if (k & (k - 1)) bad_value("k", "expected 1, 2, 4 or 8, got " + std::to_string(k));
     keys = exactly(keys_, "keys", {128 / k << k, 22});
-    if (reinterpret_cast<uintptr_t>(keys.data()) % alignof(RoundKeys)) bad_value("keys", "must be aligned to 16 bytes");
     a.purpose = need_word(purpose, "purpose");
     a.leaves = static_cast<const RoundKeys*>(keys.data()), a.k = static_cast<int>(k), a.transposed = transpose;
   }
 
-  void run(int64_t words) {
-    rows = new_array({64 * words, 2}, false, 8);
+  void run(int64_t words, const py::object& out) {
+    rows = output(out, {64 * words, 2}, keys, 8);
+    need_apart({{rows, "out"}}, {{keys, "keys"}, {delta, "delta"}, {message, "message"}});
+    if (reinterpret_cast<uintptr_t>(keys.data()) % alignof(RoundKeys)) bad_value("keys", "must be aligned to 16 bytes");
     a.rows = mutable_data<uint64_t>(rows), a.words = words;
     py::gil_scoped_release release;
     kernels().vole(a, threads_for(words, 64));
   }
 };
 
-py::tuple vole_receive(const py::object& keys, Whole words, Whole k, Whole purpose, bool transpose) {
+py::tuple vole_receive(const py::object& keys, Whole words, Whole k, Whole purpose, bool transpose,
+                       const py::object& out) {
   Extension e(keys, k, purpose, transpose);
   need_range(words, "words", 0, int64_t(1) << 40);
   e.choices = new_array({words}, false, 8), e.message = new_array({words * (128 / k - 1)}, false, 8);
   e.a.choices = mutable_data<uint64_t>(e.choices), e.a.message = mutable_data<uint64_t>(e.message);
-  e.run(words);
+  e.run(words, out);
   return py::make_tuple(e.rows, e.choices, e.message);
 }
 
 py::array vole_send(const py::object& keys, const py::object& delta, const py::object& message, Whole words, Whole k,
-                    Whole purpose, bool transpose) {
+                    Whole purpose, bool transpose, const py::object& out) {
   Extension e(keys, k, purpose, transpose);
   need_range(words, "words", 0, int64_t(1) << 40);
   e.delta = exactly(delta, "delta", {2}), e.message = exactly(message, "message", {words * (128 / k - 1)});
   e.a.delta = data<uint64_t>(e.delta), e.a.message = const_cast<uint64_t*>(data<uint64_t>(e.message));
-  e.run(words);
+  e.run(words, out);
   return e.rows;
 }
 

@@ -184,7 +184,7 @@ std::unique_ptr<Weight> weight(const py::object& values_, const py::object& posi
     for (int64_t i = 0; i < values.size(); ++i) size = std::max(size, std::abs(int64_t(value[i])));
   }
   w->small = w->value_bytes == 4 && most * size <= INT32_MAX;
-  const int64_t tiles = w->groups * ((w->outputs + kRlweTile - 1) / kRlweTile);
+  const int64_t tiles = rlwe_tiles(w->args(t));
   w->stored_tiles = 1;
   w->stored_tiles = std::min<int64_t>(tiles, memory / w->bytes(t));
   if (!w->stored_tiles) return w;
@@ -231,9 +231,11 @@ py::tuple respond(const py::object& high_, const py::object& low_, const Weight&
       expand.scratch = scratch.get(), expand.out = reinterpret_cast<uint32_t*>(ciphertexts.get());
       kernels().rlwe_expand(expand, threads);
     }
-    const int threads = polynomial_threads(w.groups * ((w.outputs + kRlweTile - 1) / kRlweTile));
-    ThreadScratch scratch(threads, rlwe_respond_bytes(t));
-    a.ciphertexts = expand.out, a.scratch = scratch.get();
+    const int64_t tiles = rlwe_tiles(a.weight), of_tile = rlwe_sums_bytes(t, samples);
+    a.pass_tiles = std::min(tiles, std::max<int64_t>(1, kRlweSumsBytes / of_tile));
+    const int threads = polynomial_threads(a.pass_tiles * t.limbs);
+    ThreadScratch scratch(threads, rlwe_respond_bytes(t)), sums(1, a.pass_tiles * of_tile);
+    a.ciphertexts = expand.out, a.scratch = scratch.get(), a.sums = reinterpret_cast<uint32_t*>(sums.get());
     kernels().rlwe_respond(a, threads);
   }
   return py::make_tuple(share, to, to_low);

@@ -47,17 +47,19 @@ def expand_keys(seeds):
     return np.array([_round_keys(seed.tobytes()).reshape(-1) for seed in seeds], np.uint8).reshape(-1, 176).view(U64)
 
 
-def vole_receive(keys, *, words, k, purpose, transpose):
+def vole_receive(keys, *, words, k, purpose, transpose, out=None):
+    need_apart({"out": out}, {"keys": keys})
     sums, rows = _leaf_sums(keys, words, k, purpose)
     message = _chunked(sums[1:] ^ sums[0])
-    return (_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)), sums[0], message
+    return deliver(_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2), out), sums[0], message
 
 
-def vole_send(keys, delta, message, *, words, k, purpose, transpose):
+def vole_send(keys, delta, message, *, words, k, purpose, transpose, out=None):
+    need_apart({"out": out}, {"keys": keys, "delta": delta, "message": message})
     _, rows = _leaf_sums(keys, words, k, purpose, first=1)
     chosen = unpack_bits(delta[None], 128).reshape(-1, k, 1)
     rows[k:] ^= (chosen[1:] * _unchunked(message, 128 // k - 1, words)[:, None]).reshape(128 - k, words)
-    return _blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)
+    return deliver(_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2), out)
 
 
 def vole_fold_(rows, coefficients, choices=None):

@@ -43,7 +43,7 @@ class ServerHalf(TwoPartyHalf):
         self.party.start_counting()
         client, streams, plan = self.party.links["client"], self.streams(count), self.party.plan
         masks: list[dict[str, np.ndarray]] = [{} for _ in streams]
-        groups = maps.in_groups(plan, batch * count)
+        groups = maps.in_groups(plan, batch * count, self.extension.transform_bits)
         self.allow(2 * len(groups))
         found: dict[str, list[np.ndarray]] = {}
         for group in groups:
@@ -79,7 +79,7 @@ class ServerHalf(TwoPartyHalf):
         while asked:  # what was answered is let go
             part, message = asked.popleft()
             weight = self.model.weights[part.step.name]
-            u, answer = maps.respond(part.step, weight, self.key, [message], part.size)
+            u, answer = maps.respond(part.step, weight, self.key, [message], part.size, part.transform_bits)
             client.send(part.number, *answer)
             found.append((part, u))
         for part, u in found:

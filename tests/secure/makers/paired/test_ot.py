@@ -125,7 +125,7 @@ def test_nothing_repeats_within_a_session_or_between_two(session):
     sender, receiver, _ = session
     other = pair(sender.kind)[:2]
     together(other[0].setup, other[1].setup)
-    made = [extend(sender, receiver, 1024), extend(sender, receiver, 1024), extend(*other, 1024)]
+    made = [[a.copy() for a in extend(*two, 1024)] for two in ((sender, receiver), (sender, receiver), other)]
     words = np.concatenate([t[:, half] for _, t, _ in made for half in (0, 1)])
     assert len(np.unique(words)) == len(words)
     planes = np.concatenate([choices for _, _, choices in made])

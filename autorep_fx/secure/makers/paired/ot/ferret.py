@@ -222,6 +222,7 @@ class FerretSender(_Half, SendingHalf):
         self._first.setup()
         used = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] &= ~U64(1)
+        self._first.rest()
         self._used = used
 
     def extend(self, n: int) -> Protocol[np.ndarray]:
@@ -251,6 +252,7 @@ class FerretReceiver(_Half, ReceivingHalf):
         self._first.setup()
         used, choices = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] ^= (used[:, 0] ^ kernel().unpack_bits(choices[None], len(used))) & U64(1)
+        self._first.rest()
         self._used = used
 
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:

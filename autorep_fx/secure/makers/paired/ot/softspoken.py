@@ -116,6 +116,7 @@ class _Half:
         self._direction = f"{sender}>{receiver}".encode()
         self.session, self._extensions = b"", 0
         self._keys: np.ndarray | None = None
+        self._blocks: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
@@ -130,6 +131,16 @@ class _Half:
                 f"{self.channel.me}: oblivious transfers with the {self.channel.peer} are not set up, or failed"
             )
         return dict(words=self.kind.words(n), k=self.kind.k, purpose=self._extensions, transpose=not self.kind.checked)
+
+    def _room(self, n: int) -> np.ndarray:
+        """For blocks: memory that was used before need not be cleared by the system."""
+        blocks = 64 * self.kind.words(n)
+        if self._blocks is None or len(self._blocks) < blocks:
+            self._blocks = np.empty((blocks, 2), U64)
+        return self._blocks[:blocks]
+
+    def rest(self) -> None:
+        self._blocks = None
 
     def _made(self, n: int) -> None:
         self.index += n
@@ -168,7 +179,7 @@ class SoftSender(_Half, SendingHalf):
         if self.kind.checked:
             seed = np.frombuffer(os.urandom(8 * _SEED), U64)
             yield Turn([seed], [])
-        rows = kernel().vole_send(self._keys, self.delta, message, **options)
+        rows = kernel().vole_send(self._keys, self.delta, message, **options, out=self._room(n))
         if self.kind.checked:
             proof = yield Turn([], [_TAG, _DIGEST])
             self._check(rows, seed, *proof)
@@ -201,7 +212,7 @@ class SoftReceiver(_Half, ReceivingHalf):
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
-        rows, choices, message = kernel().vole_receive(self._keys, **self._options(n))
+        rows, choices, message = kernel().vole_receive(self._keys, **self._options(n), out=self._room(n))
         yield Turn([message], [])
         if self.kind.checked:
             (seed,) = yield Turn([], [_SEED])
