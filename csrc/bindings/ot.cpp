@@ -104,7 +104,7 @@ py::array expand_keys(const py::object& seeds_) {
 
 // What both halves of an extension have in common. The arrays are kept here, for what is not contiguous is copied.
 struct Extension {
-  py::array keys, delta, message, choices, rows;
+  py::array keys, delta, message, choices, coefficients, rows;
   VoleArgs a{};
 
   Extension(const py::object& keys_, Whole& k, const Whole& purpose, bool transpose) {
@@ -117,7 +117,8 @@ struct Extension {
 
   void run(int64_t words, const py::object& out) {
     rows = output(out, {64 * words, 2}, keys, 8);
-    need_apart({{rows, "out"}}, {{keys, "keys"}, {delta, "delta"}, {message, "message"}});
+    need_apart({{rows, "out"}},
+               {{keys, "keys"}, {delta, "delta"}, {message, "message"}, {coefficients, "coefficients"}});
     if (reinterpret_cast<uintptr_t>(keys.data()) % alignof(RoundKeys)) bad_value("keys", "must be aligned to 16 bytes");
     a.rows = mutable_data<uint64_t>(rows), a.words = words;
     py::gil_scoped_release release;
@@ -135,14 +136,22 @@ py::tuple vole_receive(const py::object& keys, Whole words, Whole k, Whole purpo
   return py::make_tuple(e.rows, e.choices, e.message);
 }
 
-py::array vole_send(const py::object& keys, const py::object& delta, const py::object& message, Whole words, Whole k,
-                    Whole purpose, bool transpose, const py::object& out) {
+py::object vole_send(const py::object& keys, const py::object& delta, const py::object& message, Whole words, Whole k,
+                     Whole purpose, bool transpose, const py::object& out, const py::object& coefficients_) {
   Extension e(keys, k, purpose, transpose);
   need_range(words, "words", 0, int64_t(1) << 40);
   e.delta = exactly(delta, "delta", {2}), e.message = exactly(message, "message", {words * (128 / k - 1)});
   e.a.delta = data<uint64_t>(e.delta), e.a.message = const_cast<uint64_t*>(data<uint64_t>(e.message));
+  if (coefficients_.is_none()) {
+    e.run(words, out);
+    return e.rows;
+  }
+  if (!transpose) bad_value("transpose", "must be True where there are coefficients");
+  e.coefficients = exactly(coefficients_, "coefficients", {words, 2});
+  py::array tags = new_array({129, 2}, false, 8);
+  e.a.coefficients = data<uint64_t>(e.coefficients), e.a.tags = mutable_data<uint64_t>(tags);
   e.run(words, out);
-  return e.rows;
+  return py::make_tuple(e.rows, tags);
 }
 
 py::array vole_fold(const py::object& rows_, const py::object& coefficients_, const py::object& choices_) {

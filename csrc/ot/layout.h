@@ -29,7 +29,7 @@ enum { kRowWords = sizeof(RowVector) / 8 };
 
 #if defined(AR_AVX512)
 #define AR_UNPACK(bits, x, y) \
-  (RowVector)_mm512_unpacklo_epi##bits((__m512i)x, (__m512i)y), \
+  (RowVector) _mm512_unpacklo_epi##bits((__m512i)x, (__m512i)y), \
       (RowVector)_mm512_unpackhi_epi##bits((__m512i)x, (__m512i)y)
 // x where mask has 0, y where it has 1.
 AR_INLINE RowVector either(RowVector mask, RowVector x, RowVector y) {
@@ -37,7 +37,7 @@ AR_INLINE RowVector either(RowVector mask, RowVector x, RowVector y) {
 }
 #else
 #define AR_UNPACK(bits, x, y) \
-  (RowVector)_mm256_unpacklo_epi##bits((__m256i)x, (__m256i)y), \
+  (RowVector) _mm256_unpacklo_epi##bits((__m256i)x, (__m256i)y), \
       (RowVector)_mm256_unpackhi_epi##bits((__m256i)x, (__m256i)y)
 AR_INLINE RowVector either(RowVector mask, RowVector x, RowVector y) { return x ^ (mask & (x ^ y)); }
 #endif

@@ -69,7 +69,8 @@ struct RlweDecryptArgs {
 // most kRlweChunk, numbers by the run (of vectors in lanes, ntt.h), outputs in tiles of kRlweTile. Of one chunk and
 // prime,
 //   ciphertexts: run, input, c0 and c1, number;    weights: run, input, output, number.
-// A tile's weights of a prime are made once for kRlweSamples samples, and their sums are run, output, c0 and c1, number.
+// A tile's weights of a prime are made once for kRlweSamples samples, and their sums are run, output, c0 and c1,
+// number.
 enum : int64_t { kRlweChunk = 16, kRlweTile = 8, kRlweSamples = 32, kRlweSumsBytes = int64_t(1) << 26 };
 
 // samples x groups x inputs ciphertexts, as they were sent, to out: samples x groups x chunks x L x (a chunk's, above).

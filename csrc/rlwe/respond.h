@@ -145,7 +145,8 @@ static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, int64_t outp
   for (int64_t run = 0; run < n; run += kRlweRun, w += inputs * kRlweTile * kRlweRun)
     for (int64_t s = 0; s < samples; ++s) {
       // From one sample to the next is farther than a processor looks ahead by itself.
-      const uint32_t* next = s + 1 < samples ? c + (s + 1) * c_stride + run * inputs * 2 : c + (run + kRlweRun) * inputs * 2;
+      const uint32_t* next =
+          s + 1 < samples ? c + (s + 1) * c_stride + run * inputs * 2 : c + (run + kRlweRun) * inputs * 2;
       for (int64_t first = 0; first < outputs; first += kRlweOutputs)
         for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes) {
           const uint32_t* x = c + s * c_stride + run * inputs * 2 + lane;

@@ -75,7 +75,7 @@ def arrays_of(name, n=N):
     if name == "vole_receive":
         return dict(keys=LEAVES.copy(), out=words(128, 2))
     if name == "vole_send":
-        return dict(keys=LEAVES.copy(), delta=words(2), message=words(126), out=words(128, 2))
+        return dict(keys=LEAVES.copy(), delta=words(2), message=words(126), coefficients=words(2, 2), out=words(128, 2))
     if name == "vole_fold_":
         return dict(rows=words(128, 2), coefficients=words(2, 2), choices=words(2))
     weight = WEIGHTS[name]

@@ -133,6 +133,17 @@ def test_nothing_repeats_within_a_session_or_between_two(session):
     assert (other[0].delta != sender.delta).all()
 
 
+def test_memory_of_blocks_is_used_again_until_nobody_asks_soon():
+    sender, receiver, _ = pair(SoftSpoken())
+    together(sender.setup, receiver.setup)
+    first, second = (extend(sender, receiver, n)[:2] for n in (1024, 64))
+    for one, other in zip(first, second):
+        assert np.shares_memory(one, other)
+    sender.rest(), receiver.rest()
+    for one, other in zip(second, extend(sender, receiver, 64)):
+        assert not np.shares_memory(one, other)
+
+
 def test_choices_and_blocks_look_uniform(session):
     sender, receiver, _ = session
     _, t, choices = extend(sender, receiver, 2**14)

@@ -157,6 +157,9 @@ class _Half:
     def hash_key(self) -> bytes:
         return self._start.hash_key
 
+    def rest(self) -> None:
+        """What a round has made is kept for whoever asks next."""
+
     def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks; they may be gone when more are taken."""
         parts: list[np.ndarray] = []
