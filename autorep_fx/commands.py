@@ -83,7 +83,7 @@ def add_parsers(commands: _SubParsersAction) -> None:
                      "cost program --network wan --batch 8")  # fmt: skip
     parser.add_argument("folder", type=Path, metavar="DIR", help="of the program")
     parser.add_argument("--network", default="lan", help="loopback, lan or wan")
-    parser.add_argument("--comparison", default="auto", help="fss, gmw or auto")
+    parser.add_argument("--comparison", default="auto", help="fss, gmw, mixed or auto")
     parser.add_argument("--batch", type=int, default=1, help="samples of an inference")
     _add_dealer(parser, "with one, or between client and server alone")
     parser.add_argument("--steps", action="store_true", help="print every step of the plan, too")

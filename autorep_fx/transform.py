@@ -135,15 +135,19 @@ def _within(
     """A copy of a fitted model with the forms of least loss within the limits, fitted again."""
     x = examples(batches)
     square, line = scores_of(gm, batches, ("coeffs", "line_coeffs"), s.progress, loss=loss)
-    prices = budget.prices(gm, x)
+    drafts = budget.drafts(gm, x)
+    prices = budget.prices(drafts, s.progress)
+
+    def sketched(forms: Forms) -> Predicted:
+        return budget.drafted(drafts.of(forms.keep, forms.line))
 
     def planned(forms: Forms) -> tuple[Predicted, fx.GraphModule]:
         found = forms.of(gm)
         refit(found, batches)
-        return budget.predicted(found, x), found
+        return budget.predicted(found, x, s.progress), found
 
     choose = Chooser(line, square, prices, s.granularity)
-    predicted, found = settle(budget, choose, lambda forms: budget.sketched(forms.of(gm), x), planned, s.progress)
+    predicted, found = settle(budget, choose, sketched, planned, s.progress)
     if all(site.kept == site.total for site in sites(found).values()):
         limits = " with ".join(f"{name}={limit:g}" for name, limit in zip(budget.resources, budget.limits))
         log.info("%s is met with everything kept: %s", limits, predicted)

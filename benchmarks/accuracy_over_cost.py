@@ -4,9 +4,10 @@
 
 The folder is that of ``benchmarks/accuracy.py`` and of ``python -m autorep_fx search``. Each network is planned for a
 WAN and a LAN; ``--measure`` runs so many of each curve, spread over it, and the original, privately over both. Rows
-that the file of ``--json`` has already stay in it. ``--html`` writes the report of one of them (``--run``), with what
-other budgets would cost and what all of these reached. ``--no-dealer``: the same for two parties alone, of the runs
-whose limits are theirs (``search --no-dealer``) and of those under a count.
+that the file of ``--json`` has already stay in it; with ``--runs`` those of all other runs do, which are not looked at.
+``--html`` writes the report of one of them (``--run``), with what other budgets would cost and what all of these
+reached. ``--no-dealer``: the same for two parties alone, of the runs whose limits are theirs (``search --no-dealer``)
+and of those under a count.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SHAPES = ("wan", "lan")
 EXAMPLES, REPEATS, AGREE = 256, 5, 200
 FAR = 0.1  # of the best accuracy
 CURVES = {"original": "all ReLUs", "one_shot": "one-shot budget", "snl": "SNL", "autorep": "AutoReP",
-          "one_shot_limit": "one-shot, three forms", "autorep_limit": "three forms"}  # fmt: skip
+          "one_shot_limit": "one-shot, three forms", "autorep_limit": "AutoReP, three forms"}  # fmt: skip
 AXES = {"wan_ms": "milliseconds on the WAN", "lan_ms": "milliseconds on the LAN", "offline_mb": "megabytes offline"}
 ALONE = {"wan_ms": "milliseconds online, on the WAN", "wan_offline_s": "seconds offline, on the WAN",
          "offline_mb": "megabytes offline, on the WAN"}  # fmt: skip
@@ -36,18 +37,31 @@ def curve(outcome: dict) -> str:
     return outcome["method"] if outcome["relu_budget"] is not None else f"{outcome['method']}_limit"
 
 
-def rows(experiment: Experiment, dealer: bool) -> list[dict]:
-    """What each network reached, and where it is; the original first. dealer: whose prices its limits were in."""
-    original, accuracy = experiment.original()
-    found = [{"curve": "original", "run": "original", "accuracy": accuracy, "relus": ar.relu_count(original),
-              "network": original}]  # fmt: skip
+def rows(experiment: Experiment, dealer: bool, runs: list[str] | None = None) -> list[dict]:
+    """What each network reached, and where it is; the original first. dealer: whose prices its limits were in.
+
+    runs: names of those that are wanted, "original" among them; None for all.
+
+    Raises:
+        ValueError: a name of ``runs`` is that of no run there.
+    """
+    found = []
+    if runs is None or "original" in runs:
+        original, accuracy = experiment.original()
+        found.append({"curve": "original", "run": "original", "accuracy": accuracy, "relus": ar.relu_count(original),
+                      "network": original})  # fmt: skip
     for path in sorted(experiment.folder.glob("*/outcome.json")):
+        if runs is not None and path.parent.name not in runs:
+            continue
         outcome = json.loads(path.read_text())
         if outcome["relu_budget"] is None and outcome["options"].get("dealer", True) != dealer:
             continue
         network = ar.load(experiment.untrained(), path.parent / "hybrid.safetensors").eval()
         found.append({"curve": curve(outcome), "run": path.parent.name, "accuracy": outcome["accuracy"],
                       "relus": outcome["relus"], "network": network})  # fmt: skip
+    if missing := {*(runs or ())} - {row["run"] for row in found}:
+        raise ValueError(f"no run in {experiment.folder} is called {', '.join(sorted(missing))}, or its limits were of "
+                         f"parties {'without' if dealer else 'with'} a dealer")  # fmt: skip
     return found
 
 
@@ -68,14 +82,23 @@ def cost(row: dict, x: torch.Tensor, dealer: bool) -> dict[str, ar.SecureProgram
 def measure(row: dict, programs: dict[str, ar.SecureProgram], x: torch.Tensor, dealer: bool) -> None:
     """Adds measured milliseconds of both phases, and how many classes are those of the float network."""
     for shape, program in programs.items():
-        with program.session(network=shape, dealer=dealer) as session:
-            session.run(x[:1])
-            stats = [session.run(x[i : i + 1]).stats for i in range(REPEATS)]
-        row[f"{shape}_measured_ms"] = 1e3 * statistics.median(s.online.seconds for s in stats)
-        row[f"{shape}_measured_offline_s"] = statistics.median(s.offline.seconds for s in stats)
+        row |= timed(program, shape, x, dealer)
+    row["same_class"] = same_class(row["network"], programs["lan"], x, dealer)
+
+
+def timed(program: ar.SecureProgram, shape: str, x: torch.Tensor, dealer: bool) -> dict[str, float]:
+    """Medians of some inferences, behind one that warms the parties up."""
+    with program.session(network=shape, dealer=dealer) as session:
+        session.run(x[:1])
+        stats = [session.run(x[i : i + 1]).stats for i in range(REPEATS)]
+    return {f"{shape}_measured_ms": 1e3 * statistics.median(s.online.seconds for s in stats),
+            f"{shape}_measured_offline_s": statistics.median(s.offline.seconds for s in stats)}  # fmt: skip
+
+
+def same_class(network: torch.nn.Module, program: ar.SecureProgram, x: torch.Tensor, dealer: bool) -> float:
     with torch.no_grad():
-        expected = row["network"](x[:AGREE]).argmax(1)
-    row["same_class"] = float((agreed(programs["lan"], x, dealer).argmax(1) == expected).double().mean())
+        expected = network(x[:AGREE]).argmax(1)
+    return float((agreed(program, x, dealer).argmax(1) == expected).double().mean())
 
 
 def agreed(program: ar.SecureProgram, x: torch.Tensor, dealer: bool) -> torch.Tensor:
@@ -160,6 +183,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="the folder of the runs; out/NAME of the recipe by default")
     parser.add_argument("--measure", type=int, default=0, help="points of each curve that are run privately")
+    parser.add_argument("--runs", nargs="+", metavar="RUN", help="only these, by the names of their folders")
     parser.add_argument("--no-dealer", dest="dealer", action="store_false", help="two parties and nobody else")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -169,7 +193,7 @@ def main() -> None:
     recipe = Recipe.read(args.config)
     experiment = Experiment(recipe, args.out or Path("out") / recipe.name)
     x, test = experiment.train.normalized(slice(EXAMPLES)), experiment.test.normalized(slice(AGREE))
-    found = rows(experiment, args.dealer)
+    found = rows(experiment, args.dealer, args.runs)
     programs = {row["run"]: cost(row, x, args.dealer) for row in found}
     if args.measure:
         torch.set_num_threads(1)

@@ -9,7 +9,9 @@ ResNet-50 of torchvision with random ones.
 
     python benchmarks/no_dealer.py --json docs/no_dealer.json [--repeats 5] [--spu-python /path/to/python]
     python benchmarks/no_dealer.py --only all together --tier avx2
+    python benchmarks/speed_table.py
 
+The last makes the table of docs/performance.md of docs/no_dealer.json.
 What is missing (SPU, torchvision, the weights) is skipped with a word.
 """
 
@@ -72,7 +74,8 @@ def main() -> None:
     }
     wanted = [which for which in makers if which in args.only or which == "all" and {"together", "spu"} & {*args.only}]
     programs = {which: makers[which]() for which in wanted}
-    found = {"machine": machine(), "tier": kernels.tier(), "plain_fp32": plain(model, x, 20)["seconds"], "runs": {}}
+    found = {"machine": machine(), "tier": kernels.tier(), "repeats": args.repeats,
+             "plain_fp32": plain(model, x, 20)["seconds"], "runs": {}}  # fmt: skip
     for which in [which for which in programs if which in args.only]:
         for network in (None, *args.networks):
             row = measured(programs[which], x, network, args.repeats)

@@ -1,9 +1,10 @@
 """The tables of speed in README.md and docs/, made of what one run measured, so that no figure is copied by hand.
 
     python benchmarks/private_inference.py --repeats 7 --json docs/speed.json
+    python benchmarks/no_dealer.py --repeats 3 --json docs/no_dealer.json
     python benchmarks/speed_table.py
 
-The second fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``; the block about starting is made of
+The last fills every block from ``<!-- speed: NAME -->`` to ``<!-- /speed -->``; the block about starting is made of
 docs/startup.json, where there is one. What a run left out is left out: a cell, a row, a column or a whole table.
 tests/test_docs.py holds the pages to the files.
 """
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from tables import table
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEED, STARTUP = "docs/speed.json", "docs/startup.json"
+SPEED, STARTUP, NO_DEALER = "docs/speed.json", "docs/startup.json", "docs/no_dealer.json"
 
 #: The systems of private_inference.py: what each is called here, and its comparison.
 SYSTEMS = {
@@ -37,6 +38,18 @@ SYSTEMS = {
     "native_lines": ("native, lines alone", "fss"),
 }
 BASELINE, PLAIN = "crypten_relu", "plain_fp32"
+
+#: The networks of no_dealer.py.
+ALONE = {
+    "all": "all ReLUs",
+    "squares": "12,900 ReLUs, squares",
+    "6 sites, lines": "ReLUs in 6 layers, lines",
+    "efficientnet_lite0": "EfficientNet-Lite0 at 224x224",
+    "resnet50": "ResNet-50 at 224x224",
+}
+
+#: Where its parties were.
+LINKS = {"loopback": "loopback", "lan": "LAN", "wan": "WAN", "dealer": "with a dealer, loopback"}
 
 #: Rows of the short table; of several names the quickest.
 SHORT = (
@@ -230,6 +243,28 @@ def startup(data: dict) -> Iterator[str]:
     yield from table("", list(columns), rows)
 
 
+def no_dealer(data: dict) -> Iterator[str]:
+    """What two parties alone take, and beside it the same network with a dealer."""
+
+    def cells(row: dict, plain: float) -> dict[str, str]:
+        found = {"s offline": _seconds(row["offline"]), "times plain fp32": _times(row["offline"] / plain),
+                 "MB offline": _megabytes(row["offline_bytes"]), "s online": _seconds(row["online"]),
+                 "MB of memory, a party": _megabytes(max(row["memory"].values()))}  # fmt: skip
+        return found | ({"rounds offline": str(row["offline_rounds"])} if "offline_rounds" in row else {})
+
+    def rows() -> Iterator[tuple[str, dict[str, str]]]:
+        runs = data.get("runs", {})
+        for name, title in ALONE.items():
+            for link, place in LINKS.items():
+                if (key := f"{name}, {link}") in runs:
+                    yield f"{title}, {place}", cells(runs[key], data["plain_fp32"])
+            if isinstance(data.get(name), dict):  # where it was skipped, a word why
+                yield f"{title}, {LINKS['loopback']}", cells(data[name], data[name]["plain_fp32"])
+
+    columns = ("s offline", "times plain fp32", "MB offline", "rounds offline", "s online", "MB of memory, a party")
+    yield from table("one image", columns, rows())
+
+
 def _flat(found: dict, before: str = "") -> Iterator[tuple[str, float]]:
     for name, value in found.items():
         if isinstance(value, dict):
@@ -266,6 +301,7 @@ class Block(NamedTuple):
 BLOCKS = {
     **{make.__name__: Block(SPEED, make) for make in (run, short, long, crypten, offline, batch, networks, precision)},
     "startup": Block(STARTUP, startup),
+    "no_dealer": Block(NO_DEALER, no_dealer),
 }
 
 if __name__ == "__main__":

@@ -168,6 +168,7 @@ def test_every_table_of_speed_is_on_a_page(speed_table):
 
 def test_every_system_of_the_benchmark_has_a_name_in_the_tables(speed_table):
     assert list(importlib.import_module("private_inference").SYSTEMS) == list(speed_table.SYSTEMS)
+    assert {*speed_table.ALONE} < {*importlib.import_module("no_dealer").PARTS}
 
 
 def test_what_a_run_left_out_is_left_out_of_the_tables(speed_table, tmp_path):
@@ -229,6 +230,17 @@ def test_starting_is_told_of_one_version_or_of_several_side_by_side(speed_table)
         "|  | before | after |",
         "| run s | 4 | 0.5 |",
         "| party MB, client |  | 60 |",
+    ]
+
+
+def test_what_was_skipped_without_a_dealer_is_no_row(speed_table):
+    run = {"offline": 5.0, "online": 2.5, "offline_bytes": 60_000_000, "memory": {"client": 2e8, "server": 4e8}}
+    data = {"plain_fp32": 0.01, "runs": {"all, wan": run}, "resnet50": "skipped: no torchvision"}
+    assert list(speed_table.no_dealer(data)) == [
+        "| one image | s offline | times plain fp32 | MB offline | s online | MB of memory, a party |",
+        "|---|---|---|---|---|---|",
+        "| all ReLUs, WAN | 5.00 | 500 | 60 | 2.50 | 400 |",
+        "",
     ]
 
 

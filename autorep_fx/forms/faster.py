@@ -15,7 +15,8 @@ from ..secure.cost.cost import quickest
 from ..secure.link.network import NETWORKS, Network
 from ..secure.makers.table import maker_of
 from ..text import brief, number
-from .prices import sketched_costs, unreplaced_plan
+from .drafts import unreplaced_plan
+from .prices import sketched_costs
 
 #: What takes more than this part of the time is no faster.
 _FASTER = 0.95

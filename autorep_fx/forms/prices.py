@@ -9,47 +9,35 @@ of prices is near what a plan costs and not that itself (search.py).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
-from ..errors import BudgetError, CompileError
+from ..errors import BudgetError
 from ..graph.calibrate import Batches
 from ..graph.canonicalize import site_nodes
-from ..graph.several import Batch, joined, rows
-from ..hybrid.activation import HybridActivation, copy_without_statistics, known, masks_digest, sites
+from ..graph.several import Batch, joined
+from ..hybrid.activation import HybridActivation, masks_digest
+from ..progress import stepwise
 from ..secure.compile import compile
 from ..secure.cost.cost import Cost, StepCost, plan_cost, quicker, quickest
 from ..secure.link.network import Network, network_of
-from ..secure.lower.lowered import lowered
 from ..secure.makers.table import maker_of
-from ..secure.plan.input_ranges import shown
 from ..secure.plan.plan import Plan, node_of
-from ..secure.planner.equalize import equalized
-from ..secure.planner.fold_squares import unit_squares
-from ..secure.planner.known_gains import DRAWN, DRAWN_BY_TWO
 from ..secure.planner.names import CUT
-from ..secure.planner.noise_gains import gains
-from ..secure.planner.planner import Planning
-from ..secure.planner.precise import FIRST_ERROR, finer_with_same_wires
-from ..secure.planner.ranges import calibrated
 from ..secure.rates import Rates
 from .choose import Price, Prices
+from .drafts import Drafts
 from .senders import Sender, senders
 
 log = logging.getLogger(__name__)
 
-#: Samples that plans are made from, and drafts of them.
-_EXAMPLES, _DRAFTED = 256, 64
-
-#: Parts of the examples' size for which drafts are made where they have no room.
-_SMALLER = (1 / 4, 1 / 16, 1 / 64)
+#: Samples that plans are made from.
+_EXAMPLES = 256
 
 #: Parts of the positions that are kept in the drafts of lines beside kept ones.
 _FEW, _MORE = 0.05, 0.15
@@ -156,7 +144,7 @@ class Budget:
         """The largest part of a limit that a plan takes; above 1 it exceeds one."""
         return max(cost / limit for cost, limit in zip(self.costs(found), self.limits))
 
-    def predicted(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+    def predicted(self, gm: fx.GraphModule, x: Tensor, progress: bool | None = False) -> Predicted:
         """By the plan that ``compile(gm, x, network=network, dealer=dealer)`` makes.
 
         Raises:
@@ -164,22 +152,34 @@ class Budget:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about precision: whoever compiles is told
-            program = compile(gm, x, network=self.network, dealer=self.dealer, progress=False)
+            program = compile(gm, x, network=self.network, dealer=self.dealer, progress=progress)
         cost = program.cost(self.network, dealer=self.dealer)
         return _predicted(cost, self.dealer, senders(gm, program.native[0], cost))
 
-    def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
-        """By a draft of that plan, in a fraction of the time."""
-        return _predicted(sketched_costs(gm, x, [self.network], self.dealer)[0], self.dealer)
+    def drafts(self, gm: fx.GraphModule, x: Tensor) -> Drafts:
+        """Of such plans, with whatever masks."""
+        return Drafts(gm, x, self.network, self.dealer)
 
-    def prices(self, gm: fx.GraphModule, x: Tensor) -> list[Prices]:
-        """Of every site, for each limit. The sites have polynomials and lines; their masks do not matter.
+    def sketched(self, gm: fx.GraphModule, x: Tensor) -> Predicted:
+        """By a draft of that plan, in a fraction of the time.
 
         Raises:
             CompileError: the native runtime cannot run it.
         """
-        drafts = _Drafts(gm, x, self.network, self.dealer)
-        return [drafts.prices(resource) for resource in self.resources]
+        return self.drafted(self.drafts(gm, x).as_it_is())
+
+    def drafted(self, plan: Plan) -> Predicted:
+        """What a draft predicts."""
+        return _predicted(_cheapest(plan, self.network, self.dealer), self.dealer)
+
+    def prices(self, drafts: Drafts, progress: bool | None = False) -> list[Prices]:
+        """Of every site, for each limit, by :meth:`drafts` of a network whose sites have polynomials and lines.
+
+        Raises:
+            CompileError: the native runtime cannot run it.
+        """
+        found = _Priced(drafts, self.dealer, progress)
+        return [found.prices(resource) for resource in self.resources]
 
 
 def _predicted(cost: Cost, dealer: bool, found: tuple[Sender, ...] = ()) -> Predicted:
@@ -193,18 +193,16 @@ def sketched_costs(gm: fx.GraphModule, x: Tensor, networks: Sequence[Network], d
     Raises:
         CompileError: the native runtime cannot run it.
     """
-    plan = _draft(gm, x, networks[0], dealer)
-    return [quickest(plan, network, maker=maker_of(dealer, network)) for network in networks]
+    return costs_on(networks, Drafts(gm, x, networks[0], dealer).as_it_is(), dealer)
 
 
-def unreplaced_plan(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool = True) -> Plan:
-    """A draft of the plan that ``gm`` would have with every activation kept.
+def costs_on(networks: Sequence[Network], plan: Plan, dealer: bool = True) -> list[Cost]:
+    """Of a draft, on each of these."""
+    return [_cheapest(plan, network, dealer) for network in networks]
 
-    Raises:
-        CompileError: the native runtime cannot run it.
-    """
-    kept = {name: site.total for name, site in sites(gm).items()}
-    return _draft(_with_kept(gm, kept, line=False), x, network, dealer)
+
+def _cheapest(plan: Plan, network: Network, dealer: bool) -> Cost:
+    return quickest(plan, network, maker=maker_of(dealer, network))
 
 
 def examples(batches: Batches) -> Any:
@@ -217,23 +215,23 @@ def examples(batches: Batches) -> Any:
     return joined(found)
 
 
-class _Drafts:
-    """Plans that nobody looked at how precise they are, and their costs: nearly those of what ``compile`` makes."""
+class _Priced:
+    """The drafts that prices come from, and what they cost."""
 
-    def __init__(self, gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool):
-        self.network, self.rates, self.dealer = network, Rates.measured(), dealer
-        self.names = {node.target: node.name for node in site_nodes(gm, HybridActivation)}
-        self.totals = {name: site.total for name, site in sites(gm).items()}
+    def __init__(self, drafts: Drafts, dealer: bool, progress: bool | None):
+        self.network, self.rates, self.dealer = drafts.network, Rates.measured(), dealer
+        self.names = {node.target: node.name for node in site_nodes(drafts.gm, HybridActivation)}
+        self.totals = {name: site.total for name, site in drafts.sites.items()}
         self.few = {name: max(1, int(_FEW * total)) for name, total in self.totals.items()}
         self.more = {name: min(total, max(self.few[name] + 1, int(_MORE * total)))
                      for name, total in self.totals.items()}  # fmt: skip
         none = dict.fromkeys(self.totals, 0)
         kept = {"all": (self.totals, False), "squares": (none, False), "lines": (none, True), "few": (self.few, True),
                 "more": (self.more, True)}  # fmt: skip
-        plans = {what: _draft(_with_kept(gm, *how), x, network, dealer) for what, how in kept.items()}
-        maker = maker_of(dealer, network)
-        comparison = quicker(plans["more"], network, maker=maker)  # where some positions are kept
-        self.costs = {what: plan_cost(plan.with_comparison(comparison), network, maker=maker)
+        plans = {what: drafts.evenly(*kept[what]) for what in stepwise(log, kept, "prices", progress, "draft")}
+        maker = drafts.maker
+        comparison = quicker(plans["more"], self.network, maker=maker)  # where some positions are kept
+        self.costs = {what: plan_cost(plan.with_comparison(comparison), self.network, maker=maker)
                       for what, plan in plans.items()}  # fmt: skip
         self.kinds = {what: {step.name: step.attrs.get("kind") for step in plan.steps} for what, plan in plans.items()}
 
@@ -291,45 +289,3 @@ def _megabytes(steps: list[StepCost]) -> float:
 
 def _offline_milliseconds(steps: list[StepCost]) -> float:
     return 1e3 * sum(step.offline_seconds + step.offline_link_seconds for step in steps)
-
-
-def _with_kept(gm: fx.GraphModule, kept: dict[str, int], line: bool) -> fx.GraphModule:
-    """A copy whose sites keep so many positions, at even distances."""
-    gm = copy_without_statistics(gm)
-    for name, site in sites(gm).items():
-        keep = torch.zeros(site.total, dtype=torch.bool)
-        keep[torch.arange(kept[name]) * site.total // max(kept[name], 1)] = True
-        keep = keep.view(known(site.shape))
-        site.set_keep(keep)
-        site.set_line(torch.full_like(keep, line))
-    return gm
-
-
-def _draft(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool) -> Plan:
-    """Squares that follow one another run away before any training. What they cost hardly depends on how large numbers
-    get, so where there is no room for what the examples bring, the plan is one for smaller examples.
-
-    Raises:
-        CompileError: there is none for these either.
-    """
-    try:
-        return _drafted(gm, x, network, dealer, 1.0)
-    except CompileError:
-        for times in _SMALLER:
-            with contextlib.suppress(CompileError):
-                return _drafted(gm, x, network, dealer, times)
-        raise
-
-
-def _drafted(gm: fx.GraphModule, x: Tensor, network: Network, dealer: bool, times: float) -> Plan:
-    x, maker = x[:_DRAFTED], maker_of(dealer, network)
-    program, x = lowered(gm, x), times * rows(x.detach().to("cpu", torch.float64))
-    within = shown(program, x)
-    program, reach = equalized(program, calibrated(program, x))
-    program, reach = unit_squares(program, reach)
-    known = gains(program, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
-
-    planning = Planning(program, reach, within, gains=known, network=network, maker=maker)
-    found, _ = planning.made(FIRST_ERROR)
-    finer = finer_with_same_wires(planning.made, found, FIRST_ERROR)
-    return found if finer is None else finer[0]

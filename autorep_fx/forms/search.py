@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ _AIM, _STEP, _EDGE, _NEAR = 0.998, 1.1, 0.15, 0.003
 #: How many places an open site moves at most; what part of the limits prices may be beyond what a plan leaves, for the
 #: next plan may have a truncation less; and from what part on loss counts as less.
 _FAR, _SLACK, _LESS = 2, 0.08, 0.99
+
+#: By what part of the limits prices of the same states may differ for which there is one sketch.
+_ALIKE = 0.1
 
 Choose = Callable[..., Forms]
 
@@ -62,7 +65,7 @@ def settle(
     search = _Search(budget, choose, sketch, plan, progress)
     with search.steps:
         search.look(choose(search.limits, states=None))
-        search.bisect(part_of_limits(budget, choose, sketch))
+        search.bisect(part_of_limits(budget, choose, search.sketch))
         search.climb()
     if search.best is not None:
         return search.best.predicted, search.best.result
@@ -90,6 +93,30 @@ def part_of_limits(budget: Budget, choose: Choose, sketch: Callable[[Forms], Pre
     return part.within or part.at
 
 
+class Sketches:
+    """Sketches of forms. Where the same sites are open as in one that is known, and the limits are met or missed by
+    nearly as much, it is that one and what their prices differ by: a plan's structure is then the same.
+
+    Args:
+        sketch: makes one; made: called behind that.
+    """
+
+    def __init__(self, budget: Budget, sketch: Callable[[Forms], Predicted], made: Callable[[], None] = lambda: None):
+        self.budget, self.sketch, self.made = budget, sketch, made
+        self.known: dict[tuple[int, ...], list[tuple[np.ndarray, Predicted]]] = {}
+
+    def __call__(self, forms: Forms) -> Predicted:
+        costs, alike = np.array(forms.costs), self.known.setdefault(forms.states, [])
+        for known, predicted in alike:
+            more = costs - known
+            if (np.abs(more) <= _ALIKE * np.array(self.budget.limits)).all():
+                spent = zip(self.budget.resources, self.budget.costs(predicted), more.tolist())
+                return replace(predicted, **{name: cost + each for name, cost, each in spent})
+        alike.append((costs, self.sketch(forms)))
+        self.made()
+        return alike[-1][1]
+
+
 @dataclass(frozen=True)
 class _Found:
     """Forms, and what they come to: by a sketch, where that says enough.
@@ -111,11 +138,12 @@ class _Search:
     """What has been looked at, and the best of it by its plan."""
 
     def __init__(self, budget: Budget, choose: Choose, sketch: Callable, plan: Callable, progress: bool | None):
-        self.budget, self.choose, self.sketch, self.plan = budget, choose, sketch, plan
+        self.budget, self.choose, self.plan = budget, choose, plan
         self.limits, self.plans = np.array(budget.limits), 0
         self.found: dict[tuple, _Found] = {}
         self.best: _Found | None = None
         self.steps = Steps(log, "choice of forms", progress, "plan")
+        self.sketch = Sketches(budget, sketch, lambda: self.steps.alive("forms are sketched"))
 
     def bisect(self, start: float) -> None:
         """Choices for parts of the limits; for each one more with its states, and as many positions as there is room

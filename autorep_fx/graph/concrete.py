@@ -82,6 +82,16 @@ class Counted(fx.Proxy):
         return len(self.tracer.values[self.node])
 
 
+class Placed(fx.Proxy):
+    """The device of a tensor of the trace, a node, of which the kind is known."""
+
+    tracer: Any
+
+    @property
+    def type(self) -> str:
+        return self.tracer.values[self.node].type
+
+
 class Shaped(Counted, Recorded):
     """A tensor of the trace whose sizes are known: the first, the batch's, as a node, the others as numbers."""
 
@@ -97,6 +107,13 @@ class Shaped(Counted, Recorded):
     @property
     def dtype(self) -> torch.dtype:
         return self.tracer.values[self.node].dtype
+
+    @property
+    def device(self) -> Placed:
+        node = self.tracer.create_node("call_function", getattr, (self.node, "device"), {})
+        self.tracer.values.add(node)
+        self.tracer.values.asked.add(node)
+        return Placed(node, self.tracer)
 
     def dim(self) -> int:
         return self.ndim

@@ -209,18 +209,20 @@ def _kind(y: Any) -> tuple[str, dict[str, Any]] | None:
     leaky: list[tuple[str, dict[str, Any]]] = []
     if 0 < abs(slope) < 1:
         leaky = [("leaky_relu", {"negative_slope": round(slope, 9)})]
-    known = [values[_SOME] if few else values for values in _values_of_kinds()]
-    known += [Activation(kind, **params)(_FEW if few else _GRID) for kind, params in leaky]
-    for kind, values in zip([*_KINDS, *leaky], known):
-        off = (values - y).abs() / y.abs().clamp(min=1)
-        if off[compared].max() < _SAME:
-            return kind
-    return None
+    known = _values_of_kinds(few)
+    if leaky:
+        values = [Activation(kind, **params)(_FEW if few else _GRID) for kind, params in leaky]
+        known = torch.cat([known, torch.stack(values)])
+    off = ((known - y).abs() / y.abs().clamp(min=1))[:, compared].amax(1)
+    same = (off < _SAME).nonzero().flatten()
+    return [*_KINDS, *leaky][int(same[0])] if len(same) else None
 
 
 @functools.cache
-def _values_of_kinds() -> list[Tensor]:
-    return [Activation(kind, **params)(_GRID) for kind, params in _KINDS]
+def _values_of_kinds(few: bool) -> Tensor:
+    """A row for each."""
+    found = torch.stack([Activation(kind, **params)(_GRID) for kind, params in _KINDS])
+    return found[:, _SOME].clone() if few else found
 
 
 def _extract(gm: fx.GraphModule, piece: list[fx.Node], source: fx.Node) -> fx.GraphModule:

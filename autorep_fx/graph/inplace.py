@@ -54,7 +54,7 @@ def writes_in_place(gm: nn.Module, node: fx.Node) -> bool:
         return bool(getattr(module_of(gm, node), "inplace", False))
     name = _name(node)
     writes = (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
-    return writes or node.target in AUGMENTED or says_inplace_by_position(node)
+    return writes or node.target in AUGMENTED or node.target is operator.setitem or says_inplace_by_position(node)
 
 
 def says_inplace_by_position(node: fx.Node) -> bool:

@@ -1,4 +1,4 @@
-"""Values of a trace that record ``x += y`` in place, where those of torch.fx record a plain sum."""
+"""Values of a trace that record ``x += y`` in place, where those of torch.fx record a plain sum, and ``x[i] = y``."""
 
 from __future__ import annotations
 
@@ -49,6 +49,9 @@ class _Augmented:
 
     def __irshift__(self, other: Any) -> Any:
         return self._record(operator.irshift, other)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
 
     def __getattr__(self, name: str) -> Attribute:
         return _RecordedAttribute(self, name)  # type: ignore[arg-type]

@@ -35,7 +35,9 @@ from .transformers import is_container, straight
 from .unwrap import described, private_copy, refuse_attached, unwrap
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
+    """Records what a model does, or (:meth:`into`) a function of proxies that its caller makes."""
+
     # Nodes read buffers when they run. Otherwise what is computed from buffers alone would be a constant of the trace.
     proxy_buffer_attributes = True
 
@@ -46,6 +48,14 @@ class _Tracer(fx.Tracer):
         self.drew: str | None = None  # the innermost module that first drew a random number
         self.without_gradients: set[fx.Node] = set()
         self.left_out: dict[str, torch.autocast] = {}  # by the module whose forward() has it
+        self._tensors: dict[int, tuple[str, dict, str]] = {}  # by id: the path, and where the model holds it
+
+    def into(self, root: nn.Module) -> fx.Graph:
+        """A graph over the modules of ``root``, for calls that are no forward()."""
+        self.root, self.graph = root, fx.Graph(tracer_cls=type(self))
+        self.tensor_attrs: dict[Any, str] = {}
+        self.submodule_paths = {module: path for path, module in root.named_modules()}
+        return self.graph
 
     def create_node(self, kind: str, *args, **kwargs) -> fx.Node:
         node = super().create_node(kind, *args, **kwargs)
@@ -63,6 +73,23 @@ class _Tracer(fx.Tracer):
                 "graph cannot hold; leave it out of forward() and call the model under it: with torch.autocast(...): "
                 "model(x)"
             )
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """What a module's attribute is in the graph. Of a tensor torch looks for its name among all, every time."""
+        if not isinstance(attr_val, Tensor):
+            return attr_val
+        if not self._tensors:
+            for path, module in self.root.named_modules():
+                for held in (module._parameters, module._buffers):
+                    for name, value in held.items():
+                        own = f"{path}.{name}" if path else name
+                        self._tensors.setdefault(id(value), (own, held, name))
+        known, held, name = self._tensors.get(id(attr_val), ("", {}, ""))
+        if held.get(name) is not attr_val:  # forward() may have put something else there
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if known not in parameter_proxy_cache:
+            parameter_proxy_cache[known] = self.create_proxy("get_attr", known, (), {})
+        return parameter_proxy_cache[known]
 
     def enter_autocast(self, context: torch.autocast) -> None:
         """What no node is refused for."""
@@ -200,7 +227,7 @@ def trace(model: nn.Module, example: Callable[[], Batch] | None = None) -> fx.Gr
         raise
     except Exception as error:
         raise TraceError(f"model cannot be copied (copy.deepcopy: {error}); the copy is what is rewritten") from error
-    if attached(model) and _Tracer().is_leaf_module(model, ""):
+    if attached(model) and Tracer().is_leaf_module(model, ""):
         layer, model = model, nn.Sequential(model)  # a layer alone is kept whole, with its hooks
         model.training = layer.training
     refuse_attached(model, "")
@@ -300,7 +327,7 @@ def _as_outside(model: nn.Module) -> Iterator[None]:
 def _trace_in_mode(model: nn.Module, training: bool, x: Batch | None, functions: KeptFunctions) -> fx.Graph:
     model.train(training)
     values = None if x is None else Values(copy.deepcopy(model), x, model)
-    tracer, before = _Tracer(functions, values), GlobalGenerators()
+    tracer, before = Tracer(functions, values), GlobalGenerators()
     try:
         with (
             _as_outside(model),

@@ -66,6 +66,17 @@ def _decoder(decoder: Any, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None 
     return tgt if decoder.norm is None else decoder.norm(tgt)
 
 
+def _transformer(model: Any, src: Tensor, tgt: Tensor, src_mask: Tensor | None = None, tgt_mask: Tensor | None = None,
+                 memory_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
+                 tgt_key_padding_mask: Tensor | None = None, memory_key_padding_mask: Tensor | None = None,
+                 src_is_causal: bool | None = None, tgt_is_causal: bool | None = None,
+                 memory_is_causal: bool = False) -> Tensor:  # fmt: skip
+    memory = model.encoder(src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal)
+    return model.decoder(tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask,
+                         tgt_key_padding_mask=tgt_key_padding_mask, memory_key_padding_mask=memory_key_padding_mask,
+                         tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal)  # fmt: skip
+
+
 def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
     """By the mask, or, where that is of the trace and has no values yet, as is said."""
     if isinstance(mask, Proxy):
@@ -78,6 +89,7 @@ _FORWARDS: dict[Callable, Callable] = {
     nn.TransformerEncoder.forward: _encoder,
     nn.TransformerDecoderLayer.forward: _decoder_layer,
     nn.TransformerDecoder.forward: _decoder,
+    nn.Transformer.forward: _transformer,
 }
 
 #: What has activations inside.

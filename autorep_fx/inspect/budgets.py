@@ -14,8 +14,9 @@ from torch import Tensor, fx, nn
 
 from ..errors import BudgetError, CalibrationError, CompileError
 from ..forms.choose import choose_forms
+from ..forms.drafts import Drafts
 from ..forms.faster import Times, no_faster
-from ..forms.prices import Budget, examples, sketched_costs
+from ..forms.prices import Budget, costs_on, examples
 from ..graph.calibrate import Batches
 from ..graph.several import input_names
 from ..graph.told import Loss
@@ -27,6 +28,7 @@ from ..hybrid.scores import scores_of
 from ..progress import Steps, stopping
 from ..secure.cost.cost import Cost
 from ..secure.link.network import Network, network_of
+from ..secure.plan.plan import Plan
 from ..settings.kinds import Function
 from ..text import brief
 from ..transform import transform
@@ -145,7 +147,8 @@ class BudgetPlan:
             raise ValueError(f"accuracy must be a fraction from 0 to 1, got {accuracy!r}")
         if self._x is None:
             raise ValueError("this plan has no examples; add networks to what plan_budgets returned")
-        found = Reached(name, accuracy, relu_count(gm), masks_digest(gm), _prices(gm, self._x, self.networks))
+        plan = Drafts(gm, self._x, next(iter(self.networks.values()))).as_it_is()
+        found = Reached(name, accuracy, relu_count(gm), masks_digest(gm), _prices(plan, self.networks))
         self.reached.append(found)
         return found
 
@@ -243,7 +246,7 @@ def _planned(
         forms = ("coeffs", "line_coeffs")
     told = None if loss is None else Loss(loss, CalibrationError)
     square, *line = scores_of(gm, batches, forms, progress, loss=told)
-    plan = BudgetPlan(class_name(gm), total, found, [], _x=x)
+    plan, drafts = BudgetPlan(class_name(gm), total, found, [], _x=x), _drafts(gm, x, found)
     counts = sorted({round(share * total) for share in shares}, reverse=True)
     with Steps(log, "budgets", progress, "budget", len(counts) + _LIMITS * len(line)) as steps:
         for count in counts:
@@ -251,20 +254,20 @@ def _planned(
                 there[name].set_line(None)
                 there[name].set_keep(keep)
             added = sum(float(score[~known(there[name].keep)].sum()) for name, score in square.items())
-            plan.points.append(BudgetPoint(SQUARES, count, 0, added, *_priced(gm, x, found)))
+            plan.points.append(BudgetPoint(SQUARES, count, 0, added, *_priced(gm, drafts, found)))
             steps.done()
-        for point in _with_lines(gm, x, square, line[0], found) if line else ():
+        for point in _with_lines(gm, drafts, square, line[0], found) if line else ():
             plan.points.append(point)
             steps.done()
     return plan
 
 
 def _with_lines(
-    gm: fx.GraphModule, x: Tensor, square: dict[str, Tensor], line: dict[str, Tensor], networks: dict[str, Network]
-) -> Iterable[BudgetPoint]:
+    gm: fx.GraphModule, drafts: dict[bool, Drafts], square: dict[str, Tensor], line: dict[str, Tensor],
+    networks: dict[str, Network],
+) -> Iterable[BudgetPoint]:  # fmt: skip
     """Points of three forms, from most time to least; without those that come to the same."""
-    first = next(iter(networks.values()))
-    (price,) = Budget(1.0, None, first).prices(gm, x)
+    (price,) = Budget(1.0, None, next(iter(networks.values()))).prices(drafts[True])
     most = price.everything({name: site.total for name, site in sites(gm).items()})
     seen = set()
     for limit in torch.linspace(most, price.base, _LIMITS + 1)[1:].tolist():
@@ -274,19 +277,24 @@ def _with_lines(
         seen.add((forms.states, forms.counts))
         forms.apply(gm)
         lines = sum(site.lines for site in sites(gm).values())
-        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, *_priced(gm, x, networks))
+        yield BudgetPoint(THREE, relu_count(gm), lines, forms.loss, *_priced(gm, drafts, networks))
+
+
+def _drafts(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]) -> dict[bool, Drafts]:
+    """With a dealer, and without one."""
+    return {dealer: Drafts(gm, x, next(iter(networks.values())), dealer) for dealer in (True, False)}
 
 
 def _priced(
-    gm: fx.GraphModule, x: Tensor, networks: dict[str, Network]
+    gm: fx.GraphModule, drafts: dict[bool, Drafts], networks: dict[str, Network]
 ) -> tuple[dict[str, Price], str, dict[str, Price]]:
-    """With a dealer; a digest of the masks; without one."""
+    """With a dealer; a digest of the masks; without one. drafts: of this network, with whatever masks."""
     alone: dict[str, Price] = {}
     with contextlib.suppress(CompileError):  # two may not be able to prepare what a dealer can
-        alone = _prices(gm, x, networks, dealer=False)
-    return _prices(gm, x, networks), masks_digest(gm), alone
+        alone = _prices(drafts[False].like(gm), networks, dealer=False)
+    return _prices(drafts[True].like(gm), networks), masks_digest(gm), alone
 
 
-def _prices(gm: fx.GraphModule, x: Tensor, networks: dict[str, Network], dealer: bool = True) -> dict[str, Price]:
-    costs = sketched_costs(gm, x, list(networks.values()), dealer)
+def _prices(plan: Plan, networks: dict[str, Network], dealer: bool = True) -> dict[str, Price]:
+    costs = costs_on(list(networks.values()), plan, dealer)
     return {label: Price.of(cost) for label, cost in zip(networks, costs)}

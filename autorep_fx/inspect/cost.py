@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, fx
 
-from ..forms.prices import unreplaced_plan
+from ..forms.drafts import unreplaced_plan
 from ..graph.canonicalize import site_nodes
 from ..graph.targets import path_of
 from ..hybrid.activation import HybridActivation, sites

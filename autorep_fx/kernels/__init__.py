@@ -60,6 +60,7 @@ from .rlwe import (
     rlwe_uniform,
     rlwe_weight,
 )
+from .splines import cell_bits, spline_close, spline_sums
 from .wire import activation_step, deal_powers_, deal_relu_, relu_checked, relu_fss, window
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "borrow_bits",
     "carry_close",
     "carry_open",
+    "cell_bits",
     "conv2d",
     "dcf_words",
     "deal_and_",
@@ -106,6 +108,8 @@ __all__ = [
     "rlwe_uniform",
     "rlwe_weight",
     "select",
+    "spline_close",
+    "spline_sums",
     "set_num_threads",
     "set_tier",
     "tier",

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from ..errors import BudgetError
 from ..forms.choose import Chooser
 from ..forms.prices import Budget, examples
-from ..forms.search import part_of_limits
+from ..forms.search import Sketches, part_of_limits
 from ..graph.calibrate import Batches
 from ..graph.several import input_names
 from ..hybrid.activation import known, sites
@@ -126,9 +126,11 @@ def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: Se
 
     def priced() -> tuple:
         square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress, loss=loop.task.loss)
-        prices = budget.prices(gm, x)
+        drafts = budget.drafts(gm, x)
+        prices = budget.prices(drafts, s.progress)
         choose = Chooser(line, square, prices, s.granularity)
-        return square, line, prices, part_of_limits(budget, choose, lambda forms: budget.sketched(forms.of(gm), x))
+        sketch = Sketches(budget, lambda forms: budget.drafted(drafts.of(forms.keep, forms.line)))
+        return square, line, prices, part_of_limits(budget, choose, sketch)
 
     square, line, prices, part = shared(priced)
     start = _start(gm, s, lambda: line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +36,8 @@ from .planner.planner import Planning
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
-from .planner.ranges import Reach, by_samples, calibrated, growth, larger, together, worst_case
+from .planner.ranges import Reach, by_samples, growth, larger, together, worst_case
+from .planner.seen import seen_in_single
 from .program.program import Program
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
@@ -179,25 +181,31 @@ def compile(
         x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))
+            saw = None
             margins, limits = Margins(0, 0), _WORST
         else:
-            program, reach = equalized(original, calibrated(original, x))
-            reach, within = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            saw = seen_in_single(original, x)
+            program, reach = equalized(original, before := together(saw.largest))
+            saw = saw.scaled(before, reach)
+            reach, within, pictures = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         if clamp:
             limits = replace(limits, fraction=most_bits(within))
         steps.done("ranges are known")
 
         unit, reached = unit_squares(program, reach)  # its values are the plan's
+        if saw is not None and not all(map(operator.is_, unit.steps, program.steps)):
+            saw = None  # of other values
         # A bound for all inputs is one for the constants that it was made with.
         asked = min(max_error, precision or STANDARD_ERROR)
         look = Look(unit, original, x, of_range(within, x), nearest=maker.nearest, centers=not worst, asked=asked,
-                    done=lambda: steps.alive("plans are looked at"))  # fmt: skip
+                    known=saw, done=lambda: steps.alive("plans are looked at"))  # fmt: skip
         known = gains(unit, x, DRAWN_BY_TWO if maker.nearest else DRAWN)
         steps.done("roundings are known")
         extreme = None
         if not worst:
-            extreme = extremes(unit, reached, within, x, margins, lambda: steps.alive("extreme inputs are looked for"))
+            extreme = extremes(unit, reached, within, x, margins, pictures,
+                               lambda: steps.alive("extreme inputs are looked for"))  # fmt: skip
             steps.done("extreme inputs are known")
 
         finer = [_Finer(limits, spline_error)]  # the first is what plans are made with, until it is not precise enough
@@ -357,8 +365,9 @@ def _without_outliers(program: Program, x: Tensor) -> Tensor:
 
 def _with_probes(
     program: Program, reach: Reach, within: InputRange, x: Tensor, margin: int
-) -> tuple[Reach, InputRange]:
-    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
+) -> tuple[Reach, InputRange, tuple[Tensor, Reach]]:
+    """What artificial pictures reach as well, and the pictures, each with its own; where that is too much for some,
+    statistics that tell them apart.
 
     The pictures are extremes: they need room, and no margin beyond it.
     """
@@ -368,8 +377,8 @@ def _with_probes(
     if fit.any():
         reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
     if fit.all():
-        return reach, within
-    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy())
+        return reach, within, (pictures, seen)
+    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy()), (pictures, seen)
 
 
 def _check_precision(

@@ -22,7 +22,7 @@ from .link.network import Network, network_of
 from .makers.maker import Maker
 from .makers.table import maker_of
 from .plan.input_ranges import range_of
-from .plan.plan import COMPARISONS, Plan
+from .plan.plan import VARIANTS, Plan
 from .plan.server_numbers import Numbers
 from .planner.clamp import is_clamped
 from .planner.fold_squares import unit_squares
@@ -89,8 +89,8 @@ class SecureProgram(Program):
             x: floating-point batch (N, ...); N may differ from that of the example inputs.
             more: of a model of several inputs, the others, in the order of its arguments: as many samples of each.
             backend: "native": client, server and dealer (docs/security.md); "crypten": two parties running CrypTen.
-            comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), or "auto", whichever is quicker
-                online on the network.
+            comparison: native: "fss" (fewest rounds), "gmw" (fewest bytes offline), "mixed" (each activation as it
+                takes least where messages are quick), or "auto", whichever is quickest online on the network.
             network: native: slow the link between client and server down to this while online, and without a dealer
                 while they prepare: a :class:`~autorep_fx.Network`, "lan" or "wan". None: as fast as it is.
             provider: crypten: who makes the correlations. "TFP": party 0, the server, which can then undo every mask:
@@ -161,7 +161,7 @@ class SecureProgram(Program):
 
         Args:
             network: a :class:`~autorep_fx.Network`, "loopback", "lan" (0.2 ms, 10 Gbit/s) or "wan" (40 ms, 100 Mbit/s).
-            comparison: "fss", "gmw" or "auto".
+            comparison: "fss", "gmw", "mixed" or "auto".
             batch: samples of the run.
             dealer: whether one makes the correlations, or client and server by themselves; the plan is the same, and
                 where it was made for the other way the cost says what that means.
@@ -177,7 +177,7 @@ class SecureProgram(Program):
         return self._plan(comparison, network, 1, maker_of(dealer, network))
 
     def _plan(self, comparison: str, network: Network, batch: int, maker: Maker) -> Plan:
-        allowed = (*COMPARISONS, "auto")
+        allowed = (*VARIANTS, "auto")
         if comparison not in allowed:
             raise ValueError(f"comparison must be one of {', '.join(map(repr, allowed))}, got {comparison!r}")
         if comparison != "auto":

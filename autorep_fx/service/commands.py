@@ -28,7 +28,7 @@ from ..secure.host.memory import keep_memory
 from ..secure.link.network import network_of
 from ..secure.makers.table import maker_of
 from ..secure.parties.weights import Weights
-from ..secure.plan.plan import COMPARISONS, node_of
+from ..secure.plan.plan import VARIANTS, node_of
 from .addresses import address_of
 from .certificates import make_certificates
 from .client import Client
@@ -115,8 +115,8 @@ def serve(args: Namespace) -> int:
     network = network_of(s.network)
     maker = maker_of(s.dealer is not None, network)
     comparison = quicker(plan, network, 1, maker) if s.comparison == "auto" else s.comparison
-    if comparison not in COMPARISONS:
-        raise ValueError(f"comparison must be fss, gmw or auto, got {comparison!r}")
+    if comparison not in VARIANTS:
+        raise ValueError(f"comparison must be fss, gmw, mixed or auto, got {comparison!r}")
     maker.check_comparison(comparison)
     maker.comparisons_of(plan)  # of a checked plan not every maker has any
     metrics, weights = Metrics("server"), Weights(plan.with_comparison(comparison), numbers)

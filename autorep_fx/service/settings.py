@@ -77,7 +77,7 @@ class Serve(Listening):
 
     dealer: str | None = Field(None, description="HOST:PORT of the dealer; without one, server and client do its work")
     advertise: str | None = Field(None, description="HOST:PORT of this replica itself, where it is behind a balancer")
-    comparison: str = Field("auto", description="fss, gmw, or auto: the quicker one online on the network")
+    comparison: str = Field("auto", description="fss, gmw, mixed, or auto: the quickest one online on the network")
     network: str = Field("wan", description="what auto goes by, and transfers without a dealer: loopback, lan or wan")
     depth: int = Field(4, ge=0, description="prepared inferences that a session may have waiting")
     disk: bool = Field(False, description="keep them in files under state, encrypted, instead of in memory")

@@ -27,4 +27,5 @@ PYBIND11_MODULE(_C, m) {
   bind_prg(m);
   bind_ring(m);
   bind_rlwe(m);
+  bind_splines(m);
 }

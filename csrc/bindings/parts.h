@@ -11,4 +11,5 @@ void bind_ot(pybind11::module_& m);
 void bind_prg(pybind11::module_& m);
 void bind_ring(pybind11::module_& m);
 void bind_rlwe(pybind11::module_& m);
+void bind_splines(pybind11::module_& m);
 }  // namespace autorep

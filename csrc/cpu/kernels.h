@@ -213,6 +213,35 @@ struct DealSelectArgs {
   int shift, r_bytes, share_bytes, beta_bytes;
 };
 
+// See compare/spline.h. v: ceil(n / 64) words; cells: 2 x n words; places: of each knot, 0 to 63; planes: knots x
+// ceil(n / 64). 0 <= shift <= the wire's bits - 6.
+struct CellBitsArgs {
+  const void* m;
+  const uint64_t *v, *cells, *places;
+  uint64_t* planes;
+  int64_t n, knots;
+  int shift, m_bytes;
+};
+
+// v: knots x ceil(n / 64); u: knots x n; a: rows - 1 x n; base: rows; rises: rows x knots; out: rows x n. Two or three
+// rows; u, a and out have out_bytes a number.
+struct SplineSumsArgs {
+  const uint64_t *v, *base, *rises;
+  const void *u, *a;
+  void* out;
+  int64_t n, knots;
+  int rows, party, out_bytes;
+};
+
+// sums: rows x n; theirs, a, a_alpha, a_beta: rows - 1 x n; all else n, out_bytes a number. Two rows where alpha2, ab,
+// a_alpha2 and a_ab are null, else three. sub may be null.
+struct SplineCloseArgs {
+  const void *m, *sums, *theirs, *a, *alpha, *beta, *alpha2, *ab, *a_alpha, *a_beta, *a_alpha2, *a_ab, *sub;
+  void* out;
+  int64_t n;
+  int shift, m_bytes, out_bytes;
+};
+
 // See ot/hash.h and ot/strings.h. n is a multiple of 64; blocks are n x 2 words, delta 2 (or null where it says so), a
 // plane n bits. values and share have 4 bytes a number where bits <= 32, else 8; message n bits / 64 words.
 struct OtBitsArgs {
@@ -322,6 +351,9 @@ struct BlockFoldArgs {
   X(deal_and, DealAndArgs) \
   X(select, SelectArgs) \
   X(deal_select, DealSelectArgs) \
+  X(cell_bits, CellBitsArgs) \
+  X(spline_sums, SplineSumsArgs) \
+  X(spline_close, SplineCloseArgs) \
   X(rlwe_sample, RlweSampleArgs) \
   X(rlwe_ntt, RlweNttArgs) \
   X(rlwe_public, RlwePublicArgs) \

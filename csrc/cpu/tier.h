@@ -13,6 +13,7 @@
 #include "compare/planes.h"
 #include "compare/relu.h"
 #include "compare/select.h"
+#include "compare/spline.h"
 #include "cpu/kernels.h"
 #include "ot/fold.h"
 #include "ot/hash.h"

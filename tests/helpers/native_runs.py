@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from networks import compile
 
@@ -22,6 +24,15 @@ def planned(program, x, useful=10, **options):
     return make_plan(unit, reach, InputRange.of_examples(x.numpy()), useful=useful, **options)
 
 
+def compared(plan, comparison):
+    """The plan in a variant, or with ``"table"`` wherever there may be one, and trees elsewhere."""
+    if comparison != "table":
+        return plan.with_comparison(comparison)
+    steps = (replace(s, attrs={**s.attrs, "comparison": "table"}) if "grid" in s.attrs else s
+             for s in plan.with_comparison("gmw").steps)  # fmt: skip
+    return replace(plan, steps=tuple(steps))
+
+
 def make_plan(program, reach, within, *, error=0.02, **options):
     """The plan for one error, and what the server alone has of it. options: of ``Planning``."""
     return Planning(program, reach, within, **options).made(error)
@@ -30,7 +41,7 @@ def make_plan(program, reach, within, *, error=0.02, **options):
 def hold(program, x, *, comparison="fss", examples=None, maker=DEALT, **options):
     """Run in threads; the output must be within the bound of the fixed-point model. Returns the run."""
     plan, numbers = planned(program, x if examples is None else examples, **options)
-    plan = plan.with_comparison(comparison)
+    plan = compared(plan, comparison)
     values = x.double().numpy()
     result = run(plan, numbers, values, maker=maker)[0]
     model = expected(plan, numbers, values, nearest=maker is not DEALT)

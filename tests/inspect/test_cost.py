@@ -156,9 +156,10 @@ def test_faster_or_not_is_said_as_it_is(report, seconds, said):
     )
 
 
-def test_one_thing_has_one_number_on_a_page(model, tmp_path):
+def test_one_thing_has_one_number_on_a_page(model, tmp_path, monkeypatch):
     """Limits are met by a plan of the calibration, budgets are drafts, the report's plan is of its own examples."""
-    limited = ar.transform(model, calibration=PIXELS, offline_mb=0.5, network="wan", progress=False)
+    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "_LIMITS", 2)
+    limited = ar.transform(model, calibration=PIXELS, latency_ms=150, network="wan", progress=False)
     x = 1.5 * torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(7))
     plan = ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
     plan.reach("all", ar.transform(model, example_inputs=PIXELS), 0.98)
@@ -265,7 +266,7 @@ def test_a_long_plan_of_budgets_prints_a_line_a_budget_and_can_be_stopped(model,
     def stopped(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "sketched_costs", stopped)
+    monkeypatch.setattr(sys.modules[ar.plan_budgets.__module__], "costs_on", stopped)
     with pytest.raises(KeyboardInterrupt, match="^plan_budgets was stopped; .* begins anew$"):
         ar.plan_budgets(model, PIXELS, shares=(1, 0), progress=False)
 

@@ -10,7 +10,7 @@ import autorep_fx as ar
 from autorep_fx.errors import BudgetError, CompileError, FormatError
 from autorep_fx.forms.choose import LINES, SQUARES, Price, Prices, choose_forms
 from autorep_fx.forms.prices import Budget, Predicted
-from autorep_fx.forms.search import settle
+from autorep_fx.forms.search import Sketches, settle
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search.forms import ThreeForms
 from autorep_fx.search.loop import Loop
@@ -139,6 +139,19 @@ def test_plans_that_cost_other_than_their_prices(off, limit):
     assert predicted.latency_ms <= limit and plan.made <= 25
     if limit >= 40:  # room for sites that send anything, whatever they cost more
         assert predicted.latency_ms >= 0.8 * limit or forms.all_kept
+
+
+def test_forms_that_differ_in_few_positions_are_sketched_once():
+    choose, plan, made = _case(), _Planned(lambda forms: 3.0), []
+    budget = Budget(40.0, None, network_of("wan"))
+    sketches = Sketches(budget, lambda forms: made.append(forms) or plan.sketch(forms))
+    states = choose([40.0], states=None).states
+    for room in (40.0, 39.0, 37.0, 36.5, 30.0, 36.5):
+        forms = choose([room], states=states)
+        assert sketches(forms).latency_ms == pytest.approx(forms.costs[0] + 1.5)
+    assert len(made) == 2  # at 40 and at 30
+    sketches(choose([40.0], states=[0] * 4))
+    assert len(made) == 3
 
 
 def test_a_choice_that_cannot_be_run_is_passed_over():

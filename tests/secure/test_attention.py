@@ -152,6 +152,9 @@ ATTENTION = {
     "a mask that is added": lambda x: F.scaled_dot_product_attention(
         x / 2, x, x, attn_mask=torch.zeros(6, 6).masked_fill(torch.ones(6, 6).triu(1) > 0, -torch.inf)
     ),
+    "scores that are filled": lambda x: (
+        (x @ x.transpose(1, 2) / 4).masked_fill(torch.ones(6, 6).triu(1) > 0, -1e9).softmax(-1) @ x
+    ),
     "a scale of its own": lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.2),
 }
 
@@ -232,13 +235,6 @@ def test_an_operation_that_two_do_not_make_is_an_error_that_names_it(monkeypatch
     monkeypatch.delitem(MAKING, "matmul")
     with pytest.raises(ValueError, match="'matmul' is a matmul, and nobody .*dealer=True"):
         program.run(torch.randn(1, 4, 4), dealer=False)
-
-
-def test_crypten_says_that_it_does_not_run_it():
-    torch.manual_seed(9)
-    program = compiled(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)), torch.randn(8, 3, 4))
-    with pytest.raises(ar.CompileError, match="backend='native'"):
-        program.run(torch.randn(1, 3, 4), backend="crypten")
 
 
 def test_a_root_of_what_is_negative_is_an_error_that_names_it():

@@ -123,9 +123,8 @@ def plan_cost(
         step.offline, step.offline_seconds, step.offline_link_seconds = own.sent, own.seconds, own.link_seconds
         step.total_seconds = step.online_seconds + rounds * (network.delay + rates.message) + network.seconds(step.sent)
     hello = (HEADER_BYTES + HELLO_BODY.size) * (len(maker.roles) - 1)
-    variants = {s.attrs["comparison"] for s in plan.steps if s.attrs.get("comparison")}
     return Cost(
-        comparison=" and ".join(sorted(variants)) or "none",
+        comparison=plan.variant or "none",
         network=network,
         maker=maker.name,
         offline_rounds=offline.rounds,
@@ -188,7 +187,7 @@ def _on_masked_wire(step: Step, batch: int, size: int, cost: StepCost, rates: Ra
             rate = rates.eval_blocks if step.width == 64 else rates.eval_blocks32
             cost.online_seconds += n * (step.attrs["window"] - 1) / rate
         else:
-            cost.online_seconds += n / rates.gmw
+            cost.online_seconds += wire.tree_compared(step, batch) / rates.gmw
     exchanged = exchanged_bytes(step, batch)
     cost.online = {party: sent + exchanged for party, sent in cost.online.items()}
 
@@ -216,8 +215,10 @@ def exchanged_bytes(step: Step, batch: int) -> int:
     if not wire.exchanges(step):
         return 0
     sent, a = 0, step.attrs
-    if a["comparison"] == "gmw":
-        sent += 8 * wire.planes(step, batch) * (wire.masks(a["window"]) + 1)
+    if a["comparison"] != "fss":
+        sent += 8 * wire.tree_words(step, batch) * (wire.masks(wire.tree_window(step)) + 1)
+    if wire.by_table(step):
+        sent += 8 * wire.planes(step, batch)
     if "knots" in a:
         sent += step.width // 8 * math.prod(wire.openings(step, batch))
     return sent + HEADER_BYTES * wire.exchanges(step)

@@ -38,15 +38,6 @@ from ..program.spline import BITS, SPLINE_ERROR, allowed, spline
 from .fixed_point import FixedProgram, FixedPublic
 
 
-def _refuse(program: Program) -> None:
-    for step in program.steps:
-        if step.op == "hybrid" and step.attrs["kind"] in RANGED:
-            raise CompileError(
-                f"'{step.name}' divides by private values, or raises e to them, and CrypTen's tensors of so few bits "
-                "have no room for either here; use backend='native'"
-            )
-
-
 def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarray]) -> FixedProgram:
     """The program with a form for every polynomial.
 
@@ -60,8 +51,8 @@ def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarr
         CompileError: a step that CrypTen does not run here, or a number of the server that leaves no room for a product
             in the ring.
     """
-    _refuse(program)
     server, steps = dict(program.server), []
+    program, reach = _balanced(program, reach)
     for step in program.steps:
         steps.append(_formed(step, program, server, frac_bits, reach) if step.op == "hybrid" else step)
     used = {key for step in steps for key in step.secrets.values()}
@@ -71,6 +62,28 @@ def fixed_program(program: Program, frac_bits: int, reach: Mapping[str, np.ndarr
     made = FixedProgram(FixedPublic(**public, frac_bits=frac_bits), server)
     _check_room(made)
     return made
+
+
+def _balanced(program: Program, reach: Mapping[str, np.ndarray]) -> tuple[Program, Mapping[str, np.ndarray]]:
+    """Arguments of roots and reciprocals, which are at most around 1, so much larger that they have as many
+    significant bits where they are least as the result has where that is least."""
+    steps, reach = {step.name: step for step in program.steps}, dict(reach)
+    for site in program.steps:
+        power = RANGED[site.attrs["kind"]].power if site.op == "hybrid" and site.attrs["kind"] in RANGED else None
+        if power is None:
+            continue
+        params, (name,) = site.attrs["params"], site.inputs
+        factor = 4.0 ** max(round(math.log(params["low"], 4) / (power - 1)), 0)
+        behind = next(step for step in program.steps if site.name in step.inputs)
+        steps[site.name] = _with(site, params={**params, "low": params["low"] * factor})
+        steps[name] = _with(steps[name], factor=steps[name].attrs["factor"] * factor)
+        steps[behind.name] = _with(steps[behind.name], factor=steps[behind.name].attrs["factor"] * factor**-power)
+        reach[name] = reach[name] * factor
+    return Program(dataclasses.replace(program.public, steps=tuple(steps.values())), program.server), reach
+
+
+def _with(step: Step, **attrs: object) -> Step:
+    return dataclasses.replace(step, attrs={**step.attrs, **attrs})
 
 
 def check_input(program: FixedProgram, x: Tensor) -> None:
@@ -142,7 +155,10 @@ def _spline(step: Step, frac_bits: int, reach: Mapping[str, np.ndarray]) -> dict
     limit = 2.0 ** (math.ceil(math.log2(max(largest, 8.0))) + 3)
     bits = min(frac_bits, 12)  # a grid of knots finer than that gains nothing
     error = allowed(step.attrs["kind"], SPLINE_ERROR, 4 * max(largest, 2.0**-2))
-    found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, error)
+    try:
+        found = spline(step.attrs["kind"], step.attrs["params"], limit, bits, error)
+    except ValueError as refused:
+        raise CompileError(f"'{step.name}' has no spline on CrypTen: {refused}; use backend='native'") from refused
     rows = {}
     for k in range(3):
         real = found.pieces[:, k].astype(np.float64) * 2.0 ** -(BITS + (2 - k) * bits)

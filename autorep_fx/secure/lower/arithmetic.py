@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .call import Call, Unsupported, lowers
+from .hidden import LOWEST, Hidden
 from .lowering import Lowering
 from .ranged import ranged
 
@@ -41,11 +42,28 @@ def _sum(low: Lowering, call: Call, a: Any, b: Any, alpha: float) -> str:
             alpha = 1
         return low.emit(call, "add", (x, y), sign=int(alpha))
     if isinstance(a, fx.Node):
-        return add_constant(low, call, low.value(a), b, alpha)
+        return _with_mask(low, call, low.value(a), b, alpha)
     x = low.value(b)
     if alpha != 1:
         x = low.emit(call, "scale", (x,), shape=low.shape_of(x), suffix=".alpha", factor=float(alpha))
-    return add_constant(low, call, x, a, 1)
+    return _with_mask(low, call, x, a, 1)
+
+
+def _with_mask(low: Lowering, call: Call, x: str, constant: Any, factor: float) -> str:
+    """A sum with a constant, which may be a mask of -inf or -1e9 for a softmax."""
+    if not isinstance(constant, Tensor) or not low.reaches_softmax_alone(call.node):
+        return add_constant(low, call, x, constant, factor)
+    left_out = constant * factor <= LOWEST
+    added = constant.masked_fill(left_out, 0.0)
+    if added.any() or low.shape_of(x) != low.sample_shape(call.node):
+        y = add_constant(low, call, x, added, factor)
+    else:
+        y = low.emit(call, "reshape", (x,))
+    if left_out.any():
+        before = low.hidden.get(y)
+        left_out = left_out[0] if left_out.dim() > len(low.shape_of(y)) else left_out
+        low.hidden[y] = Hidden(left_out if before is None else left_out | before.where, filled=False)
+    return y
 
 
 def add_constant(low: Lowering, call: Call, x: str, constant: Any, factor: float, suffix: str = "",

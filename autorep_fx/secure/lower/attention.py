@@ -11,9 +11,10 @@ from torch import Tensor, fx
 from .arithmetic import add_constant
 from .call import Call, Unsupported, lowers
 from .contract import Indices, contract, contract_private
+from .hidden import LOWEST
 from .lowering import Lowering
 from .matmul import _of_matmul
-from .norm import exponentials, total_over
+from .norm import exponentials, total_over, without
 from .ranged import divided
 
 
@@ -61,7 +62,8 @@ class Attention:
         scores, hidden = _masked(low, call, scores, mask, bool(is_causal))
         self.powers = exponentials(low, call, scores)
         if hidden is not None:
-            self.powers = _hidden(low, call, self.powers, hidden)
+            shape = low.shape_of(self.powers)
+            self.powers = without(low, call, self.powers, _of_sample(hidden, len(shape)).expand(shape))
         self.total = total_over(low, call, self.powers, (axes - 1,), ".total")
 
     def of(self, v: str, suffix: str) -> str:
@@ -91,17 +93,15 @@ def _masked(low: Lowering, call: Call, scores: str, mask: Any, is_causal: bool) 
         raise Unsupported("a mask that depends on the input; a constant one is supported")
     if mask.dtype == torch.bool:
         return scores, mask.double()
-    left_out = torch.isinf(mask)
-    scores = add_constant(low, call, scores, mask.masked_fill(left_out, 0.0), 1.0, ".biased", shape)
+    left_out = mask <= LOWEST
+    added = mask.masked_fill(left_out, 0.0)
+    if added.any():
+        scores = add_constant(low, call, scores, added, 1.0, ".biased", shape)
     return scores, (~left_out).double() if left_out.any() else None
 
 
-def _hidden(low: Lowering, call: Call, powers: str, factor: Tensor) -> str:
-    """Public zeros; positions of them are dropped before anything is summed."""
-    shape = low.shape_of(powers)
-    factor = factor.reshape(factor.shape[-len(shape) :] if factor.dim() > len(shape) else factor.shape)
-    kept = factor.expand(shape).flatten().nonzero().flatten()
-    return low.emit(call, "keep", (powers,), shape=shape, suffix=".seen", positions=kept.numpy())
+def _of_sample(factor: Tensor, axes: int) -> Tensor:
+    return factor.reshape(factor.shape[-axes:] if factor.dim() > axes else factor.shape)
 
 
 def split_heads(low: Lowering, call: Call, x: str, count: int, heads: int, suffix: str) -> list[str]:

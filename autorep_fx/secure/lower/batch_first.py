@@ -92,6 +92,7 @@ class Rewriting:
                  private: Container[fx.Node]):  # fmt: skip
         self.gm, self.small, self.large, self.private = gm, small, large, private
         self.graph = fx.Graph()
+        self.input = next(n for n in gm.graph.nodes if n.op == "placeholder" and n in private)
         self.same: dict[fx.Node, Any] = {}  # with the value that the model has there; of a size the number
         self.split: dict[fx.Node, fx.Node] = {}  # with the batch in front
         self.samples: fx.Node | None = None  # how many
@@ -102,6 +103,9 @@ class Rewriting:
             size = None if node.op == "placeholder" else self.size(self.small.get(node), self.large.get(node))
             if size is not None:
                 self.same[node] = size
+                continue
+            if node.target in _NEW and node.args and node.args[0] in self.split:
+                self.same[node] = self.again(node, (self.input, *node.args[1:]))
                 continue
             layouts = [self.layout(n) for n in [node, *node.all_input_nodes] if n in self.private]
             changes = any(layout is None or not layout.plain for layout in layouts) and node.op != "output"
@@ -123,8 +127,7 @@ class Rewriting:
         if small % 2 or 3 * small != 2 * large:
             return None
         if self.samples is None:
-            x = next(self.same[n] for n in self.gm.graph.nodes if n.op == "placeholder" and n in self.private)
-            self.samples = self.graph.create_node("call_method", "size", (x, 0), {}, "samples")
+            self.samples = self.graph.create_node("call_method", "size", (self.same[self.input], 0), {}, "samples")
         return self.samples if small == 2 else self.call(operator.mul, (self.samples, small // 2), "samples")
 
     # --- for rules ---------------------------------------------------------------------------------------------------
@@ -223,6 +226,9 @@ def _rule(gm: fx.GraphModule, node: fx.Node) -> Rule | None:
 
 
 _TORCH = ("torch", "_operator")
+
+#: What takes the type of a tensor, and its shape from elsewhere.
+_NEW = ("new_zeros", "new_ones", "new_full", "new_tensor")
 
 
 def _first(node: fx.Node) -> Any:
@@ -523,7 +529,8 @@ _NAMES: dict[str, Rule] = {
     **dict.fromkeys(("neg", "negative", "sqrt", "rsqrt", "reciprocal", "square", "pow", "abs", "contiguous", "clone",
                      "float", "to", "type_as", "dropout", "detach", "exp"), _alone),
     **dict.fromkeys(("add", "iadd", "add_", "sub", "isub", "sub_", "mul", "imul", "mul_", "multiply", "div", "div_",
-                     "truediv", "itruediv", "true_divide", "divide", "maximum", "minimum"), _together),
+                     "truediv", "itruediv", "true_divide", "divide", "maximum", "minimum", "masked_fill",
+                     "masked_fill_", "where"), _together),
     **dict.fromkeys(("matmul", "bmm", "__matmul__", "scaled_dot_product_attention"), _matrices),
     "linear": _LINEAR,
     **dict.fromkeys(("layer_norm", "rms_norm"), _NORM),

@@ -13,7 +13,9 @@ from ...graph.settle import SettleWeights
 from ...graph.several import Batch
 from ...graph.unwrap import private_copy
 from ..program.program import Program
+from .inside import look_inside
 from .shapes import note_shapes
+from .spellings import in_one_spelling
 from .table import lower
 
 
@@ -25,6 +27,7 @@ def lowered(gm: fx.GraphModule, example_inputs: Batch) -> Program:
     EvalPath()(gm)
     x = example_inputs[:2].to(device_of(gm))
     note_shapes(gm, x, "example_inputs")
+    gm = in_one_spelling(look_inside(gm, x))
     program = lower(FoldBatchNorm()(gm), x)
     if not program.steps:
         raise CompileError("the model returns its input; there is nothing to compute")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..program.shapes import Shape
 from ..program.step_json import to_json
 from .batch_first import layout_of, with_batch_first
 from .call import Call, Unsupported
+from .hidden import Hidden, carried, reaches_softmax_alone
 from .memory import Memory, tensors
 from .output import form_of
 from .refused import reason
@@ -121,6 +123,7 @@ class Lowering:
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.secrets: dict[str, Tensor] = {}
+        self.hidden: dict[str, Hidden] = {}  # of scores for a softmax
         self.broken: set[fx.Node] = set()  # what cannot be lowered
         self.names: dict[fx.Node, str] = {}
         self.parts: dict[fx.Node, Sequence[Part]] = {}
@@ -190,6 +193,9 @@ class Lowering:
             self.sample_shape(argument)
         return self.names[argument]
 
+    def reaches_softmax_alone(self, node: fx.Node) -> bool:
+        return reaches_softmax_alone(self.gm, node, self.values, {*self.finishes, *self.tail})
+
     def emit(self, call: Call, op: str, inputs: tuple[str, ...], *, shape: tuple[int, ...] | None = None,
              secrets: dict[str, Tensor] | None = None, suffix: str = "", **attrs: Any) -> str:  # fmt: skip
         """Append a step; ``shape`` is that of the node's result by default."""
@@ -202,6 +208,9 @@ class Lowering:
         for role, key in keys.items():
             self.secrets[key] = secrets[role].detach().to("cpu", torch.float64).clone()
         self.steps.append(Step(name, op, inputs, shape, attrs or {}, keys))
+        hidden = carried(op, [(self.shapes[each], self.hidden.get(each)) for each in inputs], shape)
+        if hidden is not None:
+            self.hidden[name] = hidden
         self.shapes[name] = shape
         return name
 
@@ -210,7 +219,7 @@ class Lowering:
     def run(self) -> Program:
         nodes = list(self.gm.graph.nodes)
         inputs = [n for n in nodes if n.op == "placeholder" and n in self.private]
-        problems: list[str] = []
+        problems = self._assignments()
         output, form = "", None
         for node in nodes:
             if node not in self.private or node in self.finishes or node.op != "placeholder" and node not in self.read:
@@ -246,6 +255,15 @@ class Lowering:
         if unread := [each for each in public.inputs if more and not public.readers()[each]]:
             raise CompileError(f"the model does not read its input '{unread[0]}'; leave it out of forward()")
         return Program(public, server)
+
+    def _assignments(self) -> list[str]:
+        """What is wrong with those that graph/augmented.py left in place."""
+        left = [node for node in self.gm.graph.nodes if node.target is operator.setitem and node in self.read]
+        return [
+            f"node '{node.name}' (x[i] = y): writes into '{node.all_input_nodes[0].name}', which is read later by "
+            "another name; assign to the whole tensor (y[:, 0, 2] = a for z = y[:, 0]; z[:, 2] = a)"
+            for node in left if not self.private.isdisjoint(node.all_input_nodes)
+        ]  # fmt: skip
 
     def _lower(self, node: fx.Node) -> str:
         module = self.gm.get_submodule(node.target) if node.op == "call_module" else None

@@ -22,7 +22,7 @@ def expand(low: Lowering, call: Call) -> str:
     shape = low.sample_shape(call.node)
     if all(_expands_itself(low, user, call.node, shape) for user in call.node.users):
         return x
-    return _times(low, call, x, [to // n for n, to in zip(low.shape_of(x), shape)])
+    return times(low, call, x, [to // n for n, to in zip(low.shape_of(x), shape)])
 
 
 def _expands_itself(low: Lowering, user: fx.Node, expanded: fx.Node, shape: tuple[int, ...]) -> bool:
@@ -37,15 +37,15 @@ def repeat(low: Lowering, call: Call) -> str:
     shape = (*(1,) * (len(wanted) - len(shape)), *shape)
     if shape != low.shape_of(x):
         raise Unsupported("adds axes before the batch; unsqueeze behind it and repeat there")
-    return _times(low, call, x, [to // n for n, to in zip(shape, wanted)])
+    return times(low, call, x, [to // n for n, to in zip(shape, wanted)])
 
 
-def _times(low: Lowering, call: Call, x: str, counts: list[int]) -> str:
-    """So many copies side by side along each axis of the sample; the last step is the node's."""
+def times(low: Lowering, call: Call, x: str, counts: list[int], last: str = "") -> str:
+    """So many copies side by side along each axis of the sample; the last step is the node's, or has this suffix."""
     axes, shape = [axis for axis, count in enumerate(counts) if count > 1], list(low.shape_of(x))
     for axis in axes:
         shape[axis] *= counts[axis]
-        suffix = "" if axis == axes[-1] else f".axis{axis + 1}"
+        suffix = last if axis == axes[-1] else f"{last}.axis{axis + 1}"
         x = low.emit(call, "cat", (x,) * counts[axis], shape=tuple(shape), suffix=suffix, dim=axis + 1)
     return x
 

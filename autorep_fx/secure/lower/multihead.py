@@ -35,19 +35,18 @@ class _Own:
 @lowers(modules=(nn.MultiheadAttention,))
 def multihead_attention(low: Lowering, call: Call) -> str:
     own = call.module
-    _refuse(own.bias_k is not None or own.bias_v is not None, own.add_zero_attn, call.get(3, "key_padding_mask"))
+    _refuse(own.bias_k is not None or own.bias_v is not None, own.add_zero_attn)
     separate = None if own._qkv_same_embed_dim else [own.q_proj_weight, own.k_proj_weight, own.v_proj_weight]
     weights, biases = _in(own.in_proj_weight, separate, own.in_proj_bias)
     found = _Own(own.num_heads, 0 if own.batch_first else 1, weights, biases, (own.out_proj.weight, own.out_proj.bias))
     average = call.get(6, "average_attn_weights", True)
-    return _attended(low, call, found, call.get(5, "attn_mask"), average)
+    return _attended(low, call, found, call.get(5, "attn_mask"), call.get(3, "key_padding_mask"), average)
 
 
 @lowers(functions=(F.multi_head_attention_forward,))
 def multihead_attention_function(low: Lowering, call: Call) -> str:
     """Axes are (T, N, E) here."""
-    _refuse(call.get(7, "bias_k") is not None or call.get(8, "bias_v") is not None, call.get(9, "add_zero_attn"),
-            call.get(14, "key_padding_mask"))  # fmt: skip
+    _refuse(call.get(7, "bias_k") is not None or call.get(8, "bias_v") is not None, call.get(9, "add_zero_attn"))
     if call.get(13, "training", True) and call.get(10, "dropout_p"):
         raise Unsupported("drops out in eval mode, too; give training=self.training")
     if call.get(21, "static_k") is not None or call.get(22, "static_v") is not None:
@@ -57,17 +56,32 @@ def multihead_attention_function(low: Lowering, call: Call) -> str:
     weights, biases = _in(call.get(5, "in_proj_weight"), own if separate else None, call.get(6, "in_proj_bias"))
     out = call.get(11, "out_proj_weight"), call.get(12, "out_proj_bias")
     found = _Own(call.get(4, "num_heads"), 1, weights, biases, out)
-    return _attended(low, call, found, call.get(16, "attn_mask"), call.get(23, "average_attn_weights", True))
+    masks = call.get(16, "attn_mask"), call.get(14, "key_padding_mask")
+    return _attended(low, call, found, *masks, call.get(23, "average_attn_weights", True))
 
 
-def _refuse(has_rows: bool, adds_zeros: bool, padding: Any) -> None:
+def _refuse(has_rows: bool, adds_zeros: bool) -> None:
     if has_rows or adds_zeros:
         raise Unsupported("appends a row to keys and values (add_bias_kv, add_zero_attn); leave it off")
+
+
+def _added(mask: Any, padding: Any, heads: int) -> Tensor | None:
+    """What is added to the scores, (T, S) or (heads, T, S), of masks that are True, or -inf, where a key is hidden."""
+    for each in (mask, padding):
+        if isinstance(each, fx.Node):
+            raise Unsupported(
+                "hides keys by what depends on the input; which are hidden is public and one for all samples here: "
+                "give attn_mask or key_padding_mask of the model's own, or inputs of one length"
+            )
+    if mask is not None and mask.dim() == 3 and len(mask) not in (1, heads):
+        raise Unsupported("a mask for each sample; one for all, (T, S), is supported")
     if padding is not None:
-        raise Unsupported(
-            "hides the padding of each sample (key_padding_mask); which keys are hidden is public and one for all "
-            "samples here: give attn_mask, or inputs of one length"
-        )
+        if padding.dim() > 1 and len(padding) != 1:
+            raise Unsupported("a padding for each sample; one for all, (1, S) expanded to the batch, is supported")
+        padding = padding.reshape(1, -1)
+    numbers = [torch.zeros(each.shape).masked_fill(each, -torch.inf) if each.dtype == torch.bool else each.double()
+               for each in (mask, padding) if each is not None]  # fmt: skip
+    return sum(numbers[1:], numbers[0]) if numbers else None
 
 
 def _in(whole: Tensor | None, separate: list[Tensor] | None, bias: Tensor | None) -> tuple[list, list]:
@@ -75,7 +89,7 @@ def _in(whole: Tensor | None, separate: list[Tensor] | None, bias: Tensor | None
     return weights, [None] * 3 if bias is None else list(bias.chunk(3))
 
 
-def _attended(low: Lowering, call: Call, own: _Own, mask: Any, average: bool) -> str:
+def _attended(low: Lowering, call: Call, own: _Own, mask: Any, padding: Any, average: bool) -> str:
     given = [call.get(i, name) for i, name in enumerate(("query", "key", "value"))]
     for x in given:
         if isinstance(x, fx.Node) and (low.values[x].dim() != 3 or low.batch_axis(x) != own.batch_axis):
@@ -84,12 +98,7 @@ def _attended(low: Lowering, call: Call, own: _Own, mask: Any, average: bool) ->
                 "batch_first=True where axis 0 is the batch"
             )
     q, k, v = _projected(low, call, given, own)
-    if isinstance(mask, Tensor):
-        mask = ~mask if mask.dtype == torch.bool else mask  # True is hidden here
-        heads = low.shape_of(k)[0]
-        if mask.dim() == 3 and len(mask) not in (1, heads):
-            raise Unsupported("a mask for each sample; one for all, (T, S), is supported")
-    seen = Attention(low, call, q, k, None, mask)
+    seen = Attention(low, call, q, k, None, _added(mask, padding, low.shape_of(k)[0]))
     y = join_heads(low, call, seen.of(v, ".seen_values"), ".values")
     weight, bias = own.out
     y = low.emit(call, "linear", (y,), shape=(*low.shape_of(y)[:-1], len(weight)),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..program.shapes import Shape
 from .arithmetic import _scale_by, squared
 from .call import Call, Unsupported, lowers
+from .hidden import Hidden
 from .linear import batch_norm
 from .lowering import Lowering
 from .ranged import OPEN, divided, ranged, root, site
@@ -124,8 +125,28 @@ def softmax(low: Lowering, call: Call) -> str:
     shape = low.shape_of(x)
     if dim is None or dim % (len(shape) + 1) == 0:
         raise Unsupported("a softmax along the batch; give it another dim")
+    dim %= len(shape) + 1
     powers = exponentials(low, call, x)
-    return divided(low, call, powers, total_over(low, call, powers, (dim % (len(shape) + 1),), ".total"), shape)
+    if x in low.hidden:
+        powers = without(low, call, powers, seen(low.hidden[x], shape, dim - 1))
+    return divided(low, call, powers, total_over(low, call, powers, (dim,), ".total"), shape)
+
+
+def seen(hidden: Hidden, shape: Shape, axis: int) -> Tensor:
+    """Which scores count, along an axis of the sample; where all have the same number more, none is hidden."""
+    where = hidden.where.expand(shape)
+    whole = where.all(axis, keepdim=True)
+    if hidden.filled and whole.any():
+        raise Unsupported(
+            "hides all scores of some rows, of which no mean is left; leave one in, or cut these rows off"
+        )
+    return ~(where & ~whole)
+
+
+def without(low: Lowering, call: Call, powers: str, kept: Tensor) -> str:
+    """Public zeros; positions of them are dropped before anything is summed."""
+    positions = kept.flatten().nonzero().flatten()
+    return low.emit(call, "keep", (powers,), shape=low.shape_of(powers), suffix=".seen", positions=positions.numpy())
 
 
 def exponentials(low: Lowering, call: Call, x: str) -> str:

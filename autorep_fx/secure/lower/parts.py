@@ -66,8 +66,8 @@ def getitem(low: Lowering, call: Call) -> str:
     if isinstance(low.values[source], (tuple, list)):
         return _of_parts(low, call, source, index)
     x = low.value(source, anywhere=True)
-    index = [*_whole(index if isinstance(index, tuple) else (index,), low.values[source].dim())]
-    at = _place_of(index, low.batch_axis(source))
+    index = [*whole(index if isinstance(index, tuple) else (index,), low.values[source].dim())]
+    at = place_of(index, low.batch_axis(source))
     if index.pop(at) != slice(None):
         raise Unsupported(f"selects samples; leave axis {at} as ':'")
     chosen = [i for i, each in enumerate(index) if isinstance(each, (list, tuple, Tensor))]
@@ -81,7 +81,7 @@ def getitem(low: Lowering, call: Call) -> str:
     return low.emit(call, "index", (x,), shape=shape, index=(slice(None), *index))
 
 
-def _whole(index: tuple, axes: int) -> Iterator[Any]:
+def whole(index: tuple, axes: int) -> Iterator[Any]:
     """An index that names every axis."""
     if not all(i is None or i is Ellipsis or isinstance(i, (int, slice, list, tuple, Tensor)) for i in index):
         raise Unsupported("indexes by what depends on the input; numbers and slices are supported")
@@ -92,7 +92,7 @@ def _whole(index: tuple, axes: int) -> Iterator[Any]:
         yield from (slice(None),) * rest if each is Ellipsis else (each,)
 
 
-def _place_of(index: list, axis: int) -> int:
+def place_of(index: list, axis: int) -> int:
     """Where an index speaks of an axis: new axes are among its entries."""
     return [i for i, each in enumerate(index) if each is not None][axis]
 
@@ -112,5 +112,5 @@ def attribute(low: Lowering, call: Call) -> str:
     """``x.max(1).values``."""
     source, name = call.args
     if source not in low.parts or name not in ("values", "indices"):
-        raise Unsupported("takes an attribute of a tensor; write x.transpose(-2, -1) for x.mT, and shapes as x.shape")
+        raise Unsupported("takes an attribute of a tensor; write x.transpose(-2, -1) for x.T, and shapes as x.shape")
     return low.parts[source][("values", "indices").index(name)](call, "")

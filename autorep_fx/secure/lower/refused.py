@@ -29,7 +29,7 @@ _EXPONENTIAL = (
     "softplus, elu or a square (x * x) in its place"
 )
 _WAVE = "is no activation that can be compared or replaced; train with tanh, gelu or a square (x * x) in its place"
-_COMPARISON = (
+COMPARISON = (
     "makes a 0 or 1 of a private comparison; relu(x) is x where x > 0 and 0 elsewhere, leaky_relu(x, a) is a * x "
     "there, and hardsigmoid(x) goes from 0 to 1 with a slope"
 )
@@ -84,7 +84,6 @@ _OWN_GRADIENT = (
     "is a torch.autograd.Function, which is kept whole for its gradient; for a private run write what its forward does "
     "into forward() of a module"
 )
-_KEPT = "is kept whole by torch.fx.wrap; leave that off, and what it does is looked into"
 _NO_SITE = "is no site; give the model to autorep_fx.transform first, and compile what it returns"
 _OTHER = "no two-party form; replace it by supported layers or move it outside the model"
 
@@ -114,8 +113,8 @@ _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
     (_NORM, _modules("CosineSimilarity PairwiseDistance LPPool1d LPPool2d LPPool3d")),
     (_EXPONENTIAL, _functions("exp exp2 expm1 log log1p log2 log10 logit xlogy sinh cosh")),
     (_WAVE, _functions("sin cos tan asin acos atan atan2 erf erfc sinc erfinv")),
-    (_COMPARISON, _functions("gt ge lt le eq ne greater less sign sgn heaviside where masked_fill")),
-    (_COMPARISON, _functions("logical_and logical_or logical_not bitwise_and bitwise_or")),
+    (COMPARISON, _functions("gt ge lt le eq ne greater less sign sgn heaviside")),
+    (COMPARISON, _functions("logical_and logical_or logical_not bitwise_and bitwise_or")),
     (_ROUNDING, _functions("round floor ceil trunc fix frac fmod remainder floordiv mod floor_divide")),
     (_ROUNDING, _functions("int long bool half")),
     (_INDEX, _functions("argmax argmin topk sort argsort kthvalue median mode unique nonzero bincount multinomial")),
@@ -155,11 +154,4 @@ REASONS: dict[tuple[str, Any], str] = {key: reason for reason, keys in _TABLE fo
 
 def reason(node: fx.Node, key: tuple[str, Any]) -> str:
     """Why a node without a lowering has none, and what would do instead. ``key``: of the table of lowerings."""
-    if key in REASONS:
-        return REASONS[key]
-    module = getattr(node.target, "__module__", None) or "torch"
-    return _KEPT if node.op == "call_function" and module.partition(".")[0] not in _KNOWN else _OTHER
-
-
-#: Packages whose functions torch.fx records by itself.
-_KNOWN = ("torch", "_operator", "math", "builtins")
+    return REASONS.get(key, _OTHER)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.passes.shape_prop import _extract_tensor_metadata
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from ...graph.several import Batch, parts_of
 from ...hybrid.activation import HybridActivation
@@ -22,7 +22,9 @@ class _Shapes(fx.Interpreter):
         self.node = node
         value = super().run_node(node)
         if isinstance(value, Tensor):
-            node.meta["tensor_meta"] = _extract_tensor_metadata(value)
+            # torch's own way to make one imports sympy, which takes longer than many a network.
+            node.meta["tensor_meta"] = TensorMetadata(value.shape, value.dtype, value.requires_grad, value.stride(),
+                                                      None, False, {})  # fmt: skip
         return value
 
     def call_module(self, target: Any, args: tuple, kwargs: dict) -> Any:

@@ -9,10 +9,12 @@ from ..program.program import Program
 from . import (
     activation,
     arithmetic,
+    assigned,
     attention,
     convolution,
     join,
     linear,
+    masked,
     matmul,
     moves,
     multihead,
@@ -30,8 +32,8 @@ from .fold import fold_affine
 from .lowering import Lowering, Table
 
 FAMILIES = (
-    activation, arithmetic, attention, convolution, join, linear, matmul, moves, multihead, norm, parts, pooling,
-    ranged, reduce, resample, shape, transposed, unfold,
+    activation, arithmetic, assigned, attention, convolution, join, linear, masked, matmul, moves, multihead, norm,
+    parts, pooling, ranged, reduce, resample, shape, transposed, unfold,
 )  # fmt: skip
 
 TABLE: Table = {

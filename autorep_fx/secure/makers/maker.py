@@ -109,7 +109,7 @@ class Maker(ABC):
     Attributes:
         name: what it is called in messages.
         helpers: roles beside "client" and "server".
-        comparisons: which variants of a comparison it has correlations for.
+        comparisons: which variants of a plan's comparisons it has correlations for.
         together: whether inferences that are prepared at once cost less than one after the other.
         nearest: whether a truncated value is rounded to the nearest of what is near it (plan/rounding.py).
     """

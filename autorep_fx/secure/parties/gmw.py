@@ -44,15 +44,34 @@ def open_drelu(points: list[np.ndarray], shift: int, window: int, shares: dict[s
     k, r = kernel(), shares["bits"]
     packed = [k.pack_bits(m, shift=shift, bits=window) for m in points]
     planes = packed[0] if len(packed) == 1 else np.concatenate(packed, 1)
-    g, p = k.borrow_bits(planes[: window - 1], r[: window - 1], party=party)
-    for a, b, c in triples(window, shares["mask"], shares["product"]):
-        message = k.carry_open(g, p, a, b)
-        g, p = k.carry_close(g, p, message, exchange(message), a, b, c, party=party)
-    v = g[0] ^ r[window - 1] ^ r[window]
+    v = _borrow(planes[: window - 1], r[: window - 1], shares, party, exchange) ^ r[window - 1] ^ r[window]
     if party == 0:
         v ^= ~planes[-1]
     v ^= exchange(v[None])[0]
     return v
+
+
+def open_borrow(m: np.ndarray, shift: int, bits: int, shares: dict[str, np.ndarray], party: int,
+                exchange: Exchange) -> np.ndarray:  # fmt: skip
+    """The plane ``borrow xor t``, public, of ``bits`` bits of m from ``shift`` on and those of its mask.
+
+    m: (n,) masked values. shares: ``low`` (bits + 1, words), XOR shares of the mask's planes and of t; ``mask``,
+    ``product``: this party's part of the triples.
+    """
+    r = shares["low"]
+    v = _borrow(kernel().pack_bits(m, shift=shift, bits=bits), r[:bits], shares, party, exchange) ^ r[bits]
+    v ^= exchange(v[None])[0]
+    return v
+
+
+def _borrow(m: np.ndarray, r: np.ndarray, shares: dict[str, np.ndarray], party: int, exchange: Exchange) -> np.ndarray:
+    """This party's share of the plane ``[m < r]``, of public planes and shared ones, as many."""
+    k = kernel()
+    g, p = k.borrow_bits(m, r, party=party)
+    for a, b, c in triples(len(m) + 1, shares["mask"], shares["product"]):
+        message = k.carry_open(g, p, a, b)
+        g, p = k.carry_close(g, p, message, exchange(message), a, b, c, party=party)
+    return g[0]
 
 
 def relu(m: np.ndarray, v: np.ndarray, part: int, shares: dict[str, np.ndarray], alpha: np.ndarray, beta: np.ndarray,

@@ -85,9 +85,11 @@ class Server(Party):
             else:
                 if wire.exchanges(step) and waiting:
                     value(waiting[-1][1])  # its exchanges come after the client's earlier answers
-                wires = [narrowed(x, step.attrs["wire"]) for x in inputs]
-                wire_of = wires[0] if len(wires) == 1 else np.concatenate([x.reshape(batch, -1) for x in wires], 1)
-                masked = (wire_of + masks.pop(step.name)).reshape(batch, -1)
+                masked, at = masks.pop(step.name).reshape(batch, -1), 0  # each is used once, so what it masks is added
+                for x in inputs:
+                    part = narrowed(x, step.attrs["wire"]).reshape(batch, -1)
+                    masked[:, at : at + part.shape[1]] += part
+                    at += part.shape[1]
                 if not step.answered and heard is not None:
                     if waiting:
                         value(waiting[-1][1])  # a challenge comes after all that it is about, used or not

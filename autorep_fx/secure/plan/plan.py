@@ -15,8 +15,16 @@ from ..program.step_json import digest, to_json
 #: Changes whenever a plan means something else or a message looks different.
 VERSION = 5
 
-#: How kept activations may be compared: by keys, or by a tree of AND gates.
-COMPARISONS = ("fss", "gmw")
+#: How a step's kept activations may be compared: by keys; by a tree of AND gates; splines whose knots lie on a grid by
+#: a tree of the bits below it and tables.
+COMPARISONS = ("fss", "gmw", "table")
+
+#: How those of a plan may be: all by keys, all by trees, or each as it takes least where messages are quick.
+VARIANTS = ("fss", "gmw", "mixed")
+
+#: Positions up to which keys take less than the messages of a tree, where they are not evaluated at more levels of all
+#: knots than that.
+_FEW, _FEW_LEVELS = 1 << 10, 1 << 17
 
 #: How they are where the client's messages are checked: by what a dealer can put its key into.
 CHECKED = "fss"
@@ -168,7 +176,8 @@ class Plan:
         return gone
 
     def with_comparison(self, comparison: str) -> Plan:
-        """The same plan with every kept activation compared by ``fss`` or by ``gmw``.
+        """The same plan in a variant: every kept activation compared by ``fss``, by ``gmw``, or ``mixed``: few
+        positions by keys, splines by tables where they can be, and all else by trees.
 
         Raises:
             ValueError: the plan is checked, and this cannot be.
@@ -178,11 +187,22 @@ class Plan:
                 f"comparison={comparison!r}: a checked program compares by {CHECKED!r}, by keys into which the dealer "
                 "puts what the client's messages are checked with"
             )
+
         steps = (
-            replace(s, attrs={**s.attrs, "comparison": comparison}) if s.attrs.get("comparison") else s
+            replace(s, attrs={**s.attrs, "comparison": _mixed(s) if comparison == "mixed" else comparison})
+            if s.attrs.get("comparison")
+            else s
             for s in self.steps
         )
         return replace(self, steps=tuple(steps))
+
+    @property
+    def variant(self) -> str | None:
+        """In which one it is; None where nothing is compared."""
+        found = {step.attrs["comparison"] for step in self.steps if step.attrs.get("comparison")}
+        if not found:
+            return None
+        return found.pop() if len(found) == 1 and "table" not in found else "mixed"
 
     def digest(self) -> bytes:
         """16 bytes that two parties compare before they start: of the one text that says everything in the plan."""
@@ -205,6 +225,13 @@ class Plan:
         return table(rows)
 
 
+def _mixed(step: Step) -> str:
+    a, kept = step.attrs, len(step.attrs["kept"])
+    if kept <= _FEW and kept * len(a.get("knots", (0,))) * a["window"] <= _FEW_LEVELS:
+        return "fss"
+    return "table" if "grid" in a else "gmw"
+
+
 def node_of(step: str) -> str:
     """The node of the graph that a step is of: what is made of one node bears its name, and more behind a dot."""
     return step.partition(".")[0]
@@ -216,7 +243,8 @@ def _wire(step: Step) -> tuple[str, str]:
     if not step.answered:
         return "masked > client", "S>C"
     wires = f"{len(step.wires)} masked" if len(step.wires) > 1 else "masked"
-    extra = " + borrow tree" if step.attrs.get("comparison") == "gmw" else ""
+    trees = {"gmw": " + borrow tree", "table": " + borrow tree + tables"}
+    extra = trees.get(step.attrs.get("comparison"), "")
     extra += " + opening" if "knots" in step.attrs else ""
     return f"{wires} > shared > blinded", f"S>C{extra}, C>S"
 

@@ -29,10 +29,13 @@ class Rounding:
     Attributes:
         nearest: the second way, of two without a dealer.
         rng: where draws come from. None: the floor, the nearest.
+        single: layers' sums in float32, off by 2**-24 of their size, where sums of a ring are exact: of what a
+            truncation leaves that is little where the network itself is computed in float32.
     """
 
     nearest: bool = False
     rng: np.random.Generator | None = None
+    single: bool = False
 
     __repr__ = brief
 

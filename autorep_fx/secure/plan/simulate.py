@@ -56,10 +56,20 @@ def simulate(
 
 
 def watch(
-    plan: Plan, numbers: dict[str, Numbers], x: np.ndarray, rng: np.random.Generator, see: See, *, nearest: bool = False
+    plan: Plan,
+    numbers: dict[str, Numbers],
+    x: np.ndarray,
+    rng: np.random.Generator,
+    see: See,
+    *,
+    nearest: bool = False,
+    single: bool = False,
 ) -> None:
-    """:func:`simulate`, and show ``see`` the value of every step, once it is there; it may add to it."""
-    _walk(plan, numbers, x, Rounding(nearest, rng), see)
+    """:func:`simulate`, and show ``see`` the value of every step, once it is there; it may add to it.
+
+    single: as of :class:`~.rounding.Rounding`.
+    """
+    _walk(plan, numbers, x, Rounding(nearest, rng, single), see)
 
 
 def _walk(

@@ -9,6 +9,13 @@ from .operation import Arrays
 from .plan import Step
 from .ring import elements
 
+#: Cells of a table: what a spline's argument may be, a half of its window, in steps of the grid.
+CELLS = 64
+CELL_BITS = 6
+
+#: As how many comparisons of a tree the tables of a position take, and the tree below their grid.
+_TABLE = 2
+
 
 def compared(step: Step, batch: int) -> int:
     """Comparisons of one kind in a run; ReLU6 takes two at each position, with one key."""
@@ -89,6 +96,37 @@ def planes(step: Step, batch: int) -> int:
     return plane_words(compared(step, batch)) * len(points(step))
 
 
+def by_table(step: Step) -> bool:
+    """Whether a spline's knots are looked up."""
+    return step.attrs.get("comparison") == "table"
+
+
+def tree_window(step: Step) -> int:
+    """Bits of what the borrow tree compares: the window, or the bits below the grid and one."""
+    return step.attrs["grid"] + 1 if by_table(step) else step.attrs["window"]
+
+
+def tree_words(step: Step, batch: int) -> int:
+    """Words of a plane in the tree: of all comparisons, or of the positions, whose low bits all knots share."""
+    return plane_words(compared(step, batch)) if by_table(step) else planes(step, batch)
+
+
+def tree_compared(step: Step, batch: int) -> int:
+    """For predictions: how many comparisons of a tree a step takes as long as."""
+    n = compared(step, batch)
+    return n * _TABLE if by_table(step) else n * len(points(step))
+
+
+def cell_shift(step: Step) -> int:
+    """Where a masked value's cell begins."""
+    return step.attrs["shift"] + step.attrs["grid"]
+
+
+def place(step: Step, knot: int) -> int:
+    """The first cell beyond a knot, counted from the lowest."""
+    return (knot >> step.attrs["grid"]) + CELLS // 2
+
+
 def plane_words(n: int) -> int:
     """Words of a plane of n elements."""
     return -(-n // 64)
@@ -105,10 +143,10 @@ def levels(window: int) -> list[int]:
 
 def exchanges(step: Step) -> int:
     """Messages each way between the two of an activation: with gmw one for each level of the tree and one for the
-    opening; one more for a spline."""
+    opening, with tables one more; and one more for a spline."""
     if not len(step.attrs.get("kept", ())):
         return 0
-    tree = len(levels(step.attrs["window"])) + 1 if step.attrs["comparison"] == "gmw" else 0
+    tree = len(levels(tree_window(step))) + 1 + by_table(step) if step.attrs["comparison"] != "fss" else 0
     return tree + ("knots" in step.attrs)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..program.program import Program, Step
+from ..program.ranged import RANGED
 from .known_gains import UNKNOWN, Gains
 from .node import LEAST, Limits, Margins, Node, Nodes, whole_bits
 from .reach import Extremes, Reach
@@ -92,9 +93,13 @@ class Builder:
 
     def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float, extreme: float,
                    extreme_kept: float, gain: np.ndarray | None) -> str:  # fmt: skip
+        results, scale = self.results(name, site), whole_bits(reach)
+        if results and not len(site.replaced) and site.kind not in RANGED:
+            # A sigmoid of next to nothing is a half: what of its argument is below that one's bits is of no use.
+            scale = max(scale, whole_bits(results["result"]))
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
-                             scale=whole_bits(reach), reach=reach, reach_kept=reach_kept, extreme=extreme,
-                             extreme_kept=extreme_kept, gain=gain, **self.results(name, site)))  # fmt: skip
+                             scale=scale, reach=reach, reach_kept=reach_kept, extreme=extreme,
+                             extreme_kept=extreme_kept, gain=gain, **results))  # fmt: skip
 
     def results(self, name: str, site: Site | None = None) -> dict[str, float]:
         """What is known of a long result; of a site one that has splines."""

@@ -21,6 +21,7 @@ from ..makers.maker import Maker
 from ..plan import wire
 from ..plan.input_range import InputRange
 from ..plan.plan import SPARE, Plan
+from ..program.plaintext import single
 from ..program.program import Program
 from ..rates import Rates
 from .ascents import ascents
@@ -49,13 +50,20 @@ _SHARE = 0.04
 Allowed = Callable[[Plan], bool]
 
 
-def extremes(program: Program, reach: Reach, within: InputRange, examples: Tensor, margins: Margins,
-             done: Callable[[], None] = lambda: None) -> Extremes:  # fmt: skip
+def extremes(
+    program: Program,
+    reach: Reach,
+    within: InputRange,
+    examples: Tensor,
+    margins: Margins,
+    known: tuple[Tensor, Reach] | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> Extremes:
     """What ascents on ``program`` find, where ``reach`` is what plain inputs reach; no more than no input exceeds.
 
-    done: as of :func:`~.ascents.ascents`.
+    known, done: as of :func:`~.ascents.ascents`.
     """
-    found, bounds = ascents(program, within, examples, done), worst_case(program, within)
+    found, bounds = ascents(program, within, examples, known, done), worst_case(single(program), within)
     rings, windows = {}, {}
     for name, plain in reach.items():
         most, bound = found[name] * ROUNDED, bounds[name] * ROUNDED

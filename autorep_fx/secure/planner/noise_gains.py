@@ -13,6 +13,7 @@ the random signs are Hutchinson's ("A Stochastic Estimator of the Trace", 1990).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ from .known_gains import DRAWN, Gains
 from .ranges import at_once
 from .table import SOURCES
 
-#: Samples that are looked at, and backward passes of each, at most.
-_SAMPLES, _DRAWS = 8, 2
+#: Samples that are looked at, at most; and random sums of each, where all have fewer outputs than are enough for one.
+_SAMPLES, _DRAWS, _ENOUGH = 8, 2, 64
 
 #: Roles of what is rounded to bits that are chosen, and no constant.
 _ROUNDED = ("weight", "scale", "coeffs", "slope")
@@ -42,20 +43,23 @@ def gains(program: Program, x: Tensor, drawn: float = DRAWN) -> Gains:
 
 
 def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
-    parts = x.split(max(at_once(program) // 8, 1))
-    means = _means(program, parts)
+    parts = x.split(max(at_once(program) // 2, 1))
+    unbiased = (len(x) / max(len(x) - 1, 1)) ** 0.5
+    means = _means(program, (values(program, part) for part in parts), len(x)) if len(parts) > 1 else None
     draw = torch.Generator().manual_seed(0)
     sums: dict[tuple, Tensor | float] = defaultdict(float)
-    outputs = []
+    outputs, draws = [], 1
     for part in parts:
-        walk = _Walk(program, part, means, (len(x) / max(len(x) - 1, 1)) ** 0.5)
+        walk = _Walk(program, part)
         outputs.append(walk.values[program.public.output].detach())
-        for _ in range(_DRAWS):
-            for key, square in walk.backward(draw):
+        draws = 1 if len(x) * outputs[0][0].numel() >= _ENOUGH else _DRAWS
+        means = means or _means(program, [walk.values], len(x))
+        for _ in range(draws):
+            for key, square in walk.backward(draw, means, unbiased):
                 sums[key] = sums[key] + square
     y = torch.cat(outputs)
     variance = float((y - y.mean(0)).square().mean()) or float(y.square().mean()) or 1.0
-    scale = 1 / (variance * y.numel() * _DRAWS)
+    scale = 1 / (variance * y.numel() * draws)
 
     def of(what: str) -> dict:
         return {key[1] if len(key) == 2 else key[1:]: value * scale for key, value in sums.items() if key[0] == what}
@@ -73,29 +77,25 @@ def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
     )
 
 
-def _means(program: Program, parts: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def _means(program: Program, parts: Iterable[Mapping[str, Tensor]], count: int) -> dict[str, Tensor]:
     """Mean of every channel of what the centred steps read, shaped to broadcast; zero where one sample has to do."""
     found: dict[str, Tensor | float] = defaultdict(float)
-    for part in parts:
-        known = values(program, part)
-        for name in {step.inputs[0] for step in program.steps if SOURCES[step.op].centred}:
-            x = known[name]
-            found[name] = found[name] + x.mean((0, *range(2, x.dim())), keepdim=True) * len(part)
-    count = sum(map(len, parts))
+    for known in parts:
+        for name in {step.inputs[0] for step in program.steps if SOURCES[step.op].slope is not None}:
+            x = known[name].detach()
+            found[name] = found[name] + x.mean((0, *range(2, x.dim())), keepdim=True) * len(x)
     return {name: total / count * (count > 1) for name, total in found.items()}
 
 
 class _Walk:
-    """The program with a graph of derivatives, for one part of the batch.
+    """The program with a graph of derivatives, for one part of the batch."""
 
-    means: of the channels. unbiased: what makes deviations from them those from the means of all inputs.
-    """
-
-    def __init__(self, program: Program, x: Tensor, means: dict[str, Tensor], unbiased: float):
-        self.program, self.means, self.unbiased = program, means, unbiased
+    def __init__(self, program: Program, x: Tensor):
+        self.program = program
         given = program.public.given(x.detach())
         self.values = {name: part.clone().requires_grad_() for name, part in given.items()}
         self.wanted: dict[tuple, Tensor] = {}
+        self.centred: list[Step] = []
         self.scales = {step.name: SOURCES[step.op].scales for step in program.steps}
         for step in program.steps:
             self.values[step.name] = self._step(step)
@@ -105,39 +105,50 @@ class _Walk:
         if SOURCES[step.op].truncated:  # something else may read the same
             inputs = [x.view_as(x) for x in inputs]
             self.wanted.update({("input", step.name, i): x for i, x in enumerate(inputs)})
+        if SOURCES[step.op].slope is not None:
+            self.centred.append(step)
+            return OPS[step.op](step, secrets, *inputs)
         own = {role: secret.clone().requires_grad_() for role, secret in secrets.items() if role in _ROUNDED}
         self.wanted.update({("secret", step.name, role): secret for role, secret in own.items()})
-        if not SOURCES[step.op].centred:
-            return OPS[step.op](step, {**secrets, **own}, *inputs)
-        # What the weights multiply, about its mean: nothing is added, and the derivatives are those.
-        (x,), weight = inputs, own["weight"]
-        around = (x.detach() - self.means[step.inputs[0]]) * self.unbiased
-        return OPS[step.op](step, secrets, x) + OPS[step.op](step, {"weight": weight - weight.detach()}, around)
+        return OPS[step.op](step, {**secrets, **own}, *inputs)
 
-    def backward(self, draw: torch.Generator) -> list[tuple[tuple, Tensor | float]]:
-        """Squares of the derivatives of one random sum of the outputs, by what they are of."""
+    def backward(
+        self, draw: torch.Generator, means: Mapping[str, Tensor], unbiased: float
+    ) -> Iterator[tuple[tuple, Tensor | float]]:
+        """Squares of the derivatives of one random sum of the outputs, by what they are of.
+
+        means: of the channels. unbiased: what makes deviations from them those from the means of all inputs.
+        """
         y = self.values[self.program.public.output]
         signs = torch.randint(0, 2, y.shape, generator=draw).to(y) * 2 - 1
         wanted = {**{("value", name): value for name, value in self.values.items()}, **self.wanted}
         wanted = {key: tensor for key, tensor in wanted.items() if tensor.requires_grad}
-        found = torch.autograd.grad(y, list(wanted.values()), signs, retain_graph=True, allow_unused=True)
-        result: list[tuple[tuple, Tensor | float]] = []
-        for (key, tensor), g in zip(wanted.items(), found):
-            g = torch.zeros_like(tensor) if g is None else g
-            if key[-1] == "weight" and key[0] == "secret":  # millions, of which the sums of the channels are asked for
-                result.append((key, torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64).square()))
-                continue
-            # Derivatives may be so small that float32 has no squares of them.
-            g = g.double()
+        # Of a number: for the derivative of anything else torch imports sympy.
+        found = torch.autograd.grad((y * signs).sum(), list(wanted.values()), retain_graph=True, allow_unused=True)
+        slopes = {key: torch.zeros_like(tensor) if g is None else g
+                  for (key, tensor), g in zip(wanted.items(), found)}  # fmt: skip
+        for step in self.centred:
+            # What the weights multiply, about its mean.
+            around = (self.values[step.inputs[0]].detach() - means[step.inputs[0]]) * unbiased
+            of_weights = SOURCES[step.op].slope(step, self.program.secrets(step)["weight"], around,
+                                                slopes["value", step.name])  # fmt: skip
+            # Millions, of which the sums of the channels are asked for.
+            yield ("secret", step.name, "weight"), _norm(of_weights.flatten(1), dim=1)
+        # Derivatives may be so small that float32 has no squares of them.
+        for key, g in slopes.items():
             if key[0] == "value":
-                result.append((key, g.square().sum()))
-                along = g * tensor.detach()
-                if self.scales.get(key[1]) == "position":
-                    result.append((("relative", key[1]), along.square().sum(0).flatten()))
-                elif self.scales.get(key[1]) == "wholly":
-                    result.append((("relative", key[1]), along.sum().square()))
+                yield key, _norm(g)
+                scales = self.scales.get(key[1])
+                along = g.double() * wanted[key].detach() if scales else g
+                if scales == "position":
+                    yield ("relative", key[1]), along.square().sum(0).flatten()
+                elif scales == "wholly":
+                    yield ("relative", key[1]), along.sum().square()
             elif key[0] == "input":
-                result.append((key, g.square().sum(0).flatten()))
+                yield key, g.double().square().sum(0).flatten()
             else:
-                result.append((key, g.square()))
-        return result
+                yield key, g.double().square()
+
+
+def _norm(g: Tensor, dim: int | None = None) -> Tensor:
+    return torch.linalg.vector_norm(g, dim=dim, dtype=torch.float64).square()

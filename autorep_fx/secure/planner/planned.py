@@ -27,6 +27,7 @@ class Chosen:
         within: the inputs that the plan is for, which it publishes.
         margin: bits by which compared values may exceed their reach.
         spline_error: of activations that are kept as splines.
+        tables: whether there may be tables for their knots.
     """
 
     nodes: Nodes
@@ -34,6 +35,7 @@ class Chosen:
     within: InputRange
     margin: int = 0
     spline_error: float = SPLINE_ERROR
+    tables: bool = False
 
     __repr__ = brief
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -123,22 +124,42 @@ class Planning:
         Raises:
             CompileError: an operation or site that this runtime does not have, or a layer without room.
         """
+        return self._made(error, self._precise)
+
+    def drafted(self, error: float, finer: float) -> Plan:
+        """The plan, with the bits for a part ``finer`` of the error where its own wires have room for them.
+
+        Raises:
+            CompileError: as of :meth:`made`.
+        """
+
+        def nodes(means: _Means) -> Nodes:
+            found = self._precise(means)
+            more = _raised(Exponents(copied(found), means.margins), replace(means, error=finer * means.error))
+            return more if added(more) <= finer * means.error else found
+
+        return self._made(error, nodes)[0]
+
+    def _made(self, error: float, nodes_for: Callable[[_Means], Nodes]) -> tuple[Plan, dict[str, Numbers]]:
         means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
                        self.spline_error)  # fmt: skip
-        found = [self._emitted(self._precise(means))]
+        found = [self._emitted(nodes_for(means))]
         if self.maker.helpers:
             return found[0]
         # Wide rings are dear to two who make correlations themselves, and what leads into one wide wire is wide, too:
         # place by place a truncation may save nothing, and all of them together half.
         if any(step.width > self.widths[0] for step in found[0][0].steps):
             with contextlib.suppress(CompileError):
-                nodes = self._precise(replace(means, widths=self.widths[:1]))
+                nodes = nodes_for(replace(means, widths=self.widths[:1]))
                 if added(nodes) <= error:
                     found.append(self._emitted(nodes))
         return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
 
     def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
-        return emit(Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error))
+        tables = "mixed" in self.maker.comparisons and len(self.widths) > 1  # a checked plan has one, and keys
+        return emit(
+            Chosen(nodes, exponents(nodes, self.margins), self.within, self.margins.window, self.spline_error, tables)
+        )
 
     def _precise(self, means: _Means) -> Nodes:
         """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
@@ -303,7 +324,9 @@ def _best_place(fitted: Exponents, means: _Means, sink: Node, wire: int | None =
         return None
     as_wide = nodes
     if wire is not None:
-        as_wide = {name: replace(node, wire=wire) for name, node in nodes.items()}
+        as_wide = copied(nodes)
+        for node in as_wide.values():
+            node.wire = wire
 
     # Nothing changes up to the first of the places.
     known = dict(islice(fitted.found.items(), min(map(order.__getitem__, places)) + 1))

@@ -22,7 +22,7 @@ _UNSURE = 2.0
 _IN_VAIN, _LOOKED = 6, 3
 
 #: How much more precise a plan is taken where it costs no wider wire and no truncation, and nobody asked for it.
-_FINER = 2.0**-3
+FINER = 2.0**-3
 
 #: A plan and the server's numbers for it; and how far off it is.
 Planned = tuple[Plan, dict[str, Numbers]]
@@ -80,7 +80,8 @@ def precise(
             skipped = min(_vain(off / _UNSURE), max(_TRIES - 2 - k, 0))
             k += 1 + skipped
             continue
-        if standard_error is None and glanced.holds(max_error, None, 1 / _UNSURE):
+        finer = None
+        if standard_error is None and glanced.holds(max_error, None):
             finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
             if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
                 return finer
@@ -88,7 +89,7 @@ def precise(
         if found[2].holds(max_error, standard_error):
             if standard_error is not None:
                 return found
-            finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
+            finer = finer or _finer(planned, look, plan, asked * _STEP**k, lacks)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
     if not tried:
@@ -126,7 +127,7 @@ def _no_worse(finer: Precision, found: Precision) -> bool:
 def finer_with_same_wires(planned: Callable[[float], Planned], found: Plan, error: float) -> Planned | None:
     """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
     try:
-        finer = planned(error * _FINER)
+        finer = planned(error * FINER)
     except CompileError:
         return None
     wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer[0], found))

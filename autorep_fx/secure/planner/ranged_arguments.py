@@ -113,10 +113,11 @@ class _Rows:
         return self.by_the_largest(server, 2 * self._beyond + _BELOW_ALL)
 
     def _by_numbers(self, server: dict[str, Tensor], largest: Tensor, spread: float) -> list[Step]:
-        name, top = f"{self.site.name}.shifted", spread / 2
+        # Ends that are multiples of a half lie on the grid of a table; what is taken off may be any number.
+        name, top = f"{self.site.name}.shifted", math.ceil(spread) / 2
         server[f"{name}.constant"] = top - largest
         shift = Step(name, "add_private", self.site.inputs, self.site.shape, {}, {"constant": f"{name}.constant"})
-        return [shift, self._behind(name, top - spread - _DOWN, top + _ABOVE)]
+        return [shift, self._behind(name, math.floor(2 * (top - spread - _DOWN)) / 2, top + _ABOVE)]
 
     def by_the_largest(self, server: dict[str, Tensor], lowered: float) -> list[Step]:
         """lowered: what is taken off scores that are left out, before they are compared. server: gets what is added."""

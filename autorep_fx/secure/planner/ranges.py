@@ -66,16 +66,17 @@ def growth(reach: Reach, found: Reach) -> np.ndarray:
 def worst_case(program: Program, within: InputRange) -> Reach:
     """What no input in the range exceeds in exact arithmetic, by interval arithmetic.
 
-    Of a chain of affine steps it is what an input reaches; behind every other step it is further above that.
+    Of a chain of affine steps it is what an input reaches; behind every other step it is further above that. In float32
+    for a :func:`~..program.plaintext.single` program, which then is off by what float32 rounds.
     """
     middle, radius = _ends(program, within)
     for step in program.steps:
         source, secrets = SOURCES[step.op], program.secrets(step)
         middles, radii = ([found[name] for name in step.inputs] for found in (middle, radius))
         if source.affine:
-            constant = source.bound(step, secrets, *map(torch.zeros_like, radii))
+            bound = source.bound(step, secrets, *(torch.cat([r, torch.zeros_like(r)]) for r in radii))
             middle[step.name] = OPS[step.op](step, secrets, *middles)
-            radius[step.name] = source.bound(step, secrets, *radii) - constant
+            radius[step.name] = bound[:1] - bound[-1:]  # less the constant
         else:
             radius[step.name] = source.bound(step, secrets, *(m.abs() + r for m, r in zip(middles, radii)))
             middle[step.name] = torch.zeros_like(radius[step.name])
@@ -91,4 +92,5 @@ def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict
         middles[name] = torch.from_numpy((own.low + own.high) / 2).reshape(shape).expand(largest.shape)
         half = torch.from_numpy((own.high - own.low) / 2).reshape(shape).expand(largest.shape)
         radii[name] = half + largest - torch.from_numpy(own.largest).reshape(shape).expand(largest.shape)
-    return middles, radii
+    dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
+    return tuple({name: end.to(dtype) for name, end in ends.items()} for ends in (middles, radii))

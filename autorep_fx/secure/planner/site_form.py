@@ -36,8 +36,8 @@ def _used(site: Site, rounded: Rounded) -> tuple[bool, float]:
 
 def spline_allowance(node: Node, error: float) -> float:
     """How far off the spline of a kept activation may be. Room for other inputs makes nothing less precise for those
-    that reach no further."""
-    return allowed(node.site.kind, error, math.ldexp(1.0, whole_bits(node.reach_kept)))
+    that reach no further; and what is larger than its argument may be off by as much more."""
+    return allowed(node.site.kind, error, math.ldexp(1.0, max(whole_bits(node.reach_kept), node.scale)))
 
 
 def align(node: Node, f: int, square: bool) -> int:

@@ -39,6 +39,9 @@ _FEW = 9
 #: What part of a step of the argument a relative error may always be: the steps themselves err by more.
 _OF_STEP = 2.0**-4
 
+#: To what part of the range the end of a piece is looked for; of no more than ``WIDE``.
+_NEAR_ENOUGH = 2.0**-9
+
 #: Points at which the error of a piece is taken, all arguments where there are no more; and knots of a spline.
 _SAMPLES, _MOST_KNOTS = 65, 64
 
@@ -89,8 +92,9 @@ def narrow_bits(kind: str, error: float) -> int:
 
 
 def spline(
-    kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float, bits: int = BITS
-) -> Spline:
+    kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float, bits: int = BITS,
+    grid: int = 1,
+) -> Spline:  # fmt: skip
     """The spline of an activation for ``|x| < limit`` that is nowhere off by more than ``error``.
 
     Args:
@@ -99,32 +103,37 @@ def spline(
         frac_bits: exponent of the argument; with few bits the steps of the argument count as well, and what counts in
             proportion need not be much nearer than these.
         bits: fractional ones of the coefficients of x**2.
+        grid: units of the argument of which every knot is a multiple.
 
     Raises:
         ValueError: no spline of at most 64 knots is that near, or its coefficients have no room in 64 bits.
     """
-    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits)
+    return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits, grid)
 
 
 @lru_cache(_KNOWN)
 def _spline(
-    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int
-) -> Spline:
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int,
+    grid: int,
+) -> Spline:  # fmt: skip
     """Plans are made again and again, and most of their sites are what they were."""
-    f = _Wanted(kind, dict(params), bits)
+    f = _Wanted(kind, dict(params), limit, bits)
     unit = 2.0**-frac_bits
     if kind in RANGED:
         error = max(error, unit * _OF_STEP)
     low, high = round(-limit * 2.0**frac_bits), round(limit * 2.0**frac_bits)
     kinks = [round(k / unit) for k in _kinks(kind, dict(params)) if low < round(k / unit) < high]
+    if any(k % grid for k in kinks):
+        raise ValueError(f"{kind} has a kink that is no multiple of {grid} units of its argument")
     knots: list[int] = []
     first, at = _first(f, low, [*kinks, high], unit, error)
+    at -= at % grid
     pieces = [first]
     if at >= high:  # so little happens here that a constant would do
         at = (low + high) // 2
     while at < high:
         end = min(k for k in [*kinks, high] if k > at)
-        piece, stop = _longest(f, at, end, unit, error)
+        piece, stop = _longest(f, at, end, unit, error, grid)
         if len(knots) == _MOST_KNOTS:
             raise ValueError(
                 f"no spline of {_MOST_KNOTS} knots is within {error:g} of {kind} for |x| < {limit:g}; replace this "
@@ -146,9 +155,9 @@ class _Wanted:
     """A function, what its errors are relative to, the bits of its coefficients, and to how many units the end of a
     piece is looked for."""
 
-    def __init__(self, kind: str, params: Mapping[str, float | str], bits: int):
+    def __init__(self, kind: str, params: Mapping[str, float | str], limit: float, bits: int):
         self._of, self._ranged, self._params = function(kind, params), RANGED.get(kind), params
-        self.bits = bits
+        self.limit, self.bits = limit, bits
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self._of(x)
@@ -161,7 +170,7 @@ class _Wanted:
         return float((np.abs(y - exact) / np.maximum(np.abs(exact), self._ranged.floor(**self._params))).max())
 
     def units(self, unit: float) -> int:
-        return 1 if self._ranged else max(1, round(2.0**-6 / unit))
+        return 1 if self._ranged else max(1, round(_NEAR_ENOUGH * min(self.limit, WIDE) / unit))
 
 
 def largest(kind: str, params: Mapping[str, float | str], bound: np.ndarray) -> np.ndarray:
@@ -188,7 +197,7 @@ def evaluate(knots: np.ndarray, pieces: np.ndarray, x: np.ndarray) -> np.ndarray
 
 def _kinks(kind: str, params: Mapping[str, float | str]) -> tuple[float, ...]:
     if kind == "hardtanh" or kind in RANGED:
-        return params["low"], params["high"]
+        return (params["high"],) if kind == "exp" else (params["low"], params["high"])  # it goes on below
     return _KINKS.get(kind, ())
 
 
@@ -206,11 +215,12 @@ def _first(f: _Wanted, low: int, ends: list[int], unit: float, error: float) -> 
     return constant, good
 
 
-def _longest(f: _Wanted, start: int, end: int, unit: float, error: float) -> tuple[list[int], int]:
-    """The longest piece from ``start`` on, at most to ``end``, and where it stops."""
+def _longest(f: _Wanted, start: int, end: int, unit: float, error: float, grid: int) -> tuple[list[int], int]:
+    """The longest piece from ``start`` on, at most to ``end``, and where it stops; all are multiples of ``grid``."""
     best, good, bad = None, start, end + 1
-    while bad - good > f.units(unit):
+    while bad - good > max(1 if best is None else f.units(unit), grid):
         middle = end if best is None and bad == end + 1 and good == start else (good + bad) // 2
+        middle = max(middle - middle % grid, good + grid)
         piece = _piece(f, start, middle, unit)
         if _deviation(f, piece, start, middle, unit) <= error:
             best, good = piece, middle
@@ -219,8 +229,10 @@ def _longest(f: _Wanted, start: int, end: int, unit: float, error: float) -> tup
         else:
             bad = middle
     if best is None:  # one step of the argument
-        good = start + 1
+        good = start + grid
         best = _piece(f, start, good, unit)
+        if grid > 1 and _deviation(f, best, start, good, unit) > error:
+            raise ValueError(f"a piece of {grid} units of the argument is off by more than {error:g}")
     return best, good
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from native_runs import compiled, planned
+from native_runs import compared, compiled, planned
 from networks import Everything, Fn, images, replace
 from torch import nn
 
@@ -35,15 +35,17 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+@pytest.mark.parametrize("name, comparison", [
+    *((name, comparison) for name in CASES for comparison in ("fss", "gmw")),
+    ("splines", "table"), ("splines alone", "table"),
+])  # fmt: skip
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("name", CASES)
 def test_declared_is_counted(name, batch, comparison):
     build, fraction = CASES[name]
     x = images(batch)
     program = compiled(build(), x, lambda gm: replace(gm, fraction))
     plan, numbers = planned(program, x)
-    plan = plan.with_comparison(comparison)
+    plan = compared(plan, comparison)
     members = connect(plan, numbers)
     result = run(plan, numbers, x.double().numpy(), members=members)[0]
     cost = plan_cost(plan, "lan", batch=batch)

@@ -12,7 +12,7 @@ import torch
 from declared_cost import online
 from error_bound import error_bound
 from faults import Fault
-from networks import Everything, images, lower, replace
+from networks import Attends, Everything, images, lower, replace
 from observed import attends
 from torch import nn
 
@@ -21,6 +21,8 @@ from autorep_fx import kernels as extension
 from autorep_fx.errors import MissingDependency, PartyError
 from autorep_fx.secure.compile import compile
 from autorep_fx.secure.crypten import compat, launch, party
+from autorep_fx.secure.crypten.simulate import execute as simulate
+from autorep_fx.secure.crypten.simulate import simulated
 from autorep_fx.secure.program.program import Step
 
 try:
@@ -82,6 +84,44 @@ def test_products_of_two_private_matrices_within_the_rigorous_bound(kernels, for
     error = error_bound(program.crypten, x)
     assert ((result.output.double() - error.output).abs() <= error.total + error.output.abs() * 2.0**-24).all()
     _check_cost(program, result, 3, kernels)
+
+
+@pytest.fixture(scope="module")
+def block():
+    torch.manual_seed(4)
+    x, model = torch.randn(32, 6, 8), Attends().eval()
+    return compile(ar.transform(model, example_inputs=x), x), model, x
+
+
+@both_kernels
+def test_a_block_of_a_transformer_runs(block, kernels, forked):
+    program, model, x = block
+    result = program.run(x[:3], backend="crypten", kernels=kernels, timeout=60)
+    cuts = [simulated(program.frac_bits, torch.Generator().manual_seed(seed)) for seed in range(2)]
+    drawn = [simulate(program.crypten, x[:3], rounded=True, cut=cut) for cut in cuts]
+    assert (result.output - drawn[0]).abs().max() < 4 * (drawn[0] - drawn[1]).abs().max()
+    with torch.no_grad():
+        wanted = model(x[:3])
+    assert (result.output - wanted).abs().max() < 0.03 * wanted.std()
+    _check_cost(program, result, 3, kernels)
+
+
+def _of_octaves(low):
+    """How far a layer norm is off whose inputs lie between ``2**low`` and 4, of the outputs' deviation."""
+    torch.manual_seed(5)
+    x = torch.randn(64, 6, 16) * 2.0 ** torch.randint(low, 3, (64, 6, 1))
+    model = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 5)).eval()
+    program = compile(ar.transform(model, example_inputs=x), x)
+    found = simulate(program.crypten, x[:16], rounded=True, cut=simulated(16, torch.Generator().manual_seed(0)))
+    wanted = model(x[:16]).detach()
+    return ((found - wanted) / wanted.std()).square().mean().sqrt()
+
+
+@pytest.mark.filterwarnings("ignore:no activation was found")
+def test_a_root_of_many_octaves_is_as_precise_at_either_end_or_an_error_that_names_it():
+    assert _of_octaves(-2) < 0.02
+    with pytest.raises(ar.CompileError, match=r"'_0\.root\.rsqrt' has no spline on CrypTen.*backend='native'"):
+        _of_octaves(-5)
 
 
 @both_kernels

@@ -46,7 +46,7 @@ class Doubles(torch.autograd.Function):
 
 
 def _wrapped(x):
-    return x * 2
+    return x * 2 if x.sum() > -1e9 else x
 
 
 torch.fx.wrap("_wrapped")
@@ -111,7 +111,7 @@ SAME = {
     "tanhshrink": (nn.Tanhshrink(), "x - torch.tanh(x)", fn(lambda x: x - torch.tanh(x))),
     "logsigmoid": (fn(lambda x: F.logsigmoid(x) * 2), "-F.softplus(-x)", fn(lambda x: -F.softplus(-x) * 2)),
     "rrelu": (nn.RReLU(0.1, 0.3), "leaky_relu(x, (lower + upper) / 2)", nn.LeakyReLU(0.2)),
-    "attribute": (fn(lambda x: x.mT + 0.0), "x.transpose(-2, -1)", fn(lambda x: x.transpose(-2, -1) + 0.0)),
+    "attribute": (fn(lambda x: x[:, :, 0, 0].T.T + 0.0), "x.transpose(-2, -1)", fn(lambda x: x[:, :, 0, 0] + 0.0)),
     "own gradient": (fn(lambda x: Doubles.apply(x)), "what its forward does into forward()", fn(lambda x: x * 2)),
     "wrapped": (fn(lambda x: _wrapped(x)), "leave that off", fn(lambda x: x * 2)),
     "written": (

@@ -14,6 +14,7 @@ from autorep_fx.secure.program.plaintext import execute
 
 X = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(1))
 CAUSAL = torch.ones(6, 6).triu(1) > 0
+PADDED = torch.tensor([[False] * 4 + [True] * 2])
 
 
 class Attending(nn.Module):
@@ -89,6 +90,18 @@ ATTENTION = {
     "causal": lambda: Attending(
         lambda x, a: same(x, a, attn_mask=CAUSAL, is_causal=True, need_weights=False), attention(batch_first=True)
     ),
+    "padding": lambda: Attending(
+        lambda x, a: same(x, a, key_padding_mask=PADDED.expand(len(x), -1), need_weights=False),
+        attention(batch_first=True),
+    ),
+    "padding and a mask": lambda: Attending(
+        lambda x, a: same(x, a, key_padding_mask=PADDED.repeat(len(x), 1), attn_mask=CAUSAL),
+        attention(batch_first=True),
+    ),
+    "padding that is added": lambda: Attending(
+        lambda x, a: same(x, a, key_padding_mask=(PADDED.to(x) * -1e9).expand(len(x), -1)),
+        attention(batch_first=True),
+    ),
     "another key and value": lambda: Attending(
         lambda x, a: a(x, x[:, :, :5], x[:, :, 1:])[0], attention(batch_first=True, kdim=5, vdim=7)
     ),
@@ -160,6 +173,13 @@ def test_a_decoder_sees_what_is_encoded():
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 12, batch_first=True), 1)
     agree(Attending(lambda x, m: m(x[:, :4], x, tgt_mask=torch.zeros(4, 4).masked_fill(CAUSAL[:4, :4], -torch.inf)),
                     decoder))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_a_whole_transformer_runs_privately():
+    torch.manual_seed(6)
+    whole = nn.Transformer(8, 2, 1, 1, 12, batch_first=True)
+    agree(Attending(lambda x, m: m(x, x[:, :4], tgt_mask=m.generate_square_subsequent_mask(4)), whole))
 
 
 REFUSED = {

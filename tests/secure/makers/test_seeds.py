@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from native_runs import compiled
+from native_runs import compared, compiled
 from networks import Everything, images, replace
 from torch import nn
 
@@ -67,10 +67,11 @@ def drawn(monkeypatch, plan, numbers):
     return [(who[thread], owners[seed], purpose, size) for thread, seed, purpose, size in calls]
 
 
-@pytest.mark.parametrize("comparison", ["fss", "gmw"])
+@pytest.mark.parametrize("comparison", ["fss", "gmw", "table"])
 def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison):
     plan, numbers = program.native
-    plan = plan.with_comparison(comparison)
+    plan = compared(plan, comparison)
+    assert comparison in {step.attrs.get("comparison") for step in plan.steps}
     calls = drawn(monkeypatch, plan, numbers)
 
     repeated = [call for call, n in Counter((party, owner, name) for party, owner, name, _ in calls).items() if n > 1]
@@ -98,7 +99,7 @@ def test_names_are_distinct_and_mean_one_thing(monkeypatch, program, comparison)
     common = {"roots"} if comparison == "fss" else {"triples"}
     assert kinds["client"] == {"blinding", "t", "shares", "opening"} | common
     assert kinds["model"] == {"A"} and kinds["dealer"] == ({"hash key"} if comparison == "fss" else set())
-    assert kinds["server"] == {"wire mask", "opening"} | common | ({"half of u"} if comparison == "gmw" else set())
+    assert kinds["server"] == {"wire mask", "opening"} | common | ({"half of u"} if comparison != "fss" else set())
 
 
 def test_names_of_a_checked_run_are_distinct(monkeypatch):

@@ -19,6 +19,8 @@ from autorep_fx.secure.parties.table import evaluate as share_of
 from autorep_fx.secure.plan import linear, wire
 from autorep_fx.secure.plan.plan import Step
 from autorep_fx.secure.plan.ring import U64, decode, elements, encode, signed
+from autorep_fx.secure.program.spline import evaluate as spline_at
+from autorep_fx.secure.program.spline import spline
 
 CLIENT, SERVER, PUBLIC = (Stream(f"{who}s 16 byte".encode(), 1) for who in ("client'", "server'", "dealer'"))
 
@@ -267,3 +269,19 @@ def test_a_correlation_is_used_once():
     assert once.take() == 3
     with pytest.raises(PartyError, match="the mask was used already; run the offline phase again"):
         once.take()
+
+
+@WIDTHS
+@pytest.mark.parametrize("comparison", ["table", "gmw"])
+def test_a_spline_is_that_of_whole_numbers_for_every_value_of_its_window(widths, comparison):
+    f, window, shift, grid = 4, 10, 12, 3
+    found = spline("gelu", {"approximate": "none"}, 2.0 ** (window - 2 - f), f, 0.01, 4, 1 << grid)
+    x = np.arange(-(2 ** (window - 2)), 2 ** (window - 2))
+    rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
+    s = step(len(x), f=f, shift=shift, kind="gelu", kept=np.arange(len(x)), powers=2, align=f + 4, window=window,
+             comparison=comparison, widths=widths)  # fmt: skip
+    s.attrs.update(rows, knots=tuple(found.knots.tolist()), grid=grid, slope=None)
+    y = np.tile(x << shift, (40, 1))
+    z = evaluate(s, y, masks(y.shape, 5, widths[0]))
+    want = spline_at(found.knots, found.pieces, x)
+    np.testing.assert_array_equal(z, np.tile(wrapped(want, widths), (40, 1)))

@@ -90,7 +90,9 @@ def test_the_digest_covers_shape_and_type_of_arrays():
     ({"kind": "gelu"}, "keeps gelu, which cannot be compared"),
     ({"powers": 0}, "needs truncated values|has lines among squares"),
     ({"linear": np.zeros(3, bool)}, "'linear' of step '.*' must be a boolean mask"),
-    ({"comparison": "guess"}, "'comparison' of step '.*' must be one of fss, gmw, None"),
+    ({"comparison": "guess"}, "'comparison' of step '.*' must be one of fss, gmw, table, None"),
+    ({"comparison": "table"}, "has tables and no grid"),
+    ({"grid": 3}, "has a grid of other cells than its window's"),
     ({"align": 1}, r"'frac_bits' of step '.*' must be \d+|no room for 6"),
 ])  # fmt: skip
 def test_a_party_takes_no_such_plan(plan, change, message):

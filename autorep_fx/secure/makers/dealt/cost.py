@@ -65,7 +65,7 @@ def _step(step: Step, batch: int, rates: Rates) -> StepOffline:
     if key:
         seconds += n * (step.attrs["window"] - 1) / (rates.gen_blocks if step.width == 64 else rates.gen_blocks32)
     elif n:
-        seconds += _DEALING * n * len(wire.points(step)) / rates.gmw
+        seconds += _DEALING * wire.tree_compared(step, batch) / rates.gmw
     return StepOffline({"dealer": sent}, seconds)
 
 

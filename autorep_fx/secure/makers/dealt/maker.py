@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ...link.network import Network
 from ...parties.party import Party
 from ...parties.server import Server
-from ...plan.plan import COMPARISONS, Plan
+from ...plan.plan import VARIANTS, Plan
 from ...plan.server_numbers import Numbers
 from ...rates import Rates
 from ..maker import Helper, Maker, Offline
@@ -25,7 +25,7 @@ class Dealt(Maker):
 
     name = "dealt"
     helpers = ("dealer",)
-    comparisons = COMPARISONS
+    comparisons = VARIANTS
 
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> BlindedWeights:
         return BlindedWeights(plan, numbers)

@@ -57,10 +57,11 @@ def _with_spline(
     wires = {name: wire.kept_of(step, shares[name]) for name in _POWERS if name in shares}
     for name in {"beta", "ab"} & {*wires}:
         wires[name] = full(wires[name], elements(step.width))
-    value = splines.evaluate(step, wire.kept_of(step, m), {**shares, **wires}, party=party, exchange=exchange)
-    value = value.reshape(len(m), -1)
+    of_kept, kept = {**shares, **wires}, wire.kept_of(step, m)
     if wire.keep(step) is None:
-        return value if sub is None else value - sub
+        flat = None if sub is None else sub.reshape(-1)
+        return splines.evaluate(step, kept, of_kept, party=party, exchange=exchange, sub=flat).reshape(m.shape)
+    value = splines.evaluate(step, kept, of_kept, party=party, exchange=exchange).reshape(len(m), -1)
     powers = {name: shares[name] for name in _POWERS if name in shares}
     lift = wire.spline_bits(step)
     out = k.activation_step(m, shift=a["shift"], align=a["align"] - lift, party=party, linear=a["linear"], **powers)

@@ -2,7 +2,8 @@
 
 The protocol is parties/operations/activation.py. Arrays that are shared for a site of P positions (K of them compared)
 and a batch of N, with F the wire's exponent, f that of the truncated value and k the window's bits; each one additively
-in the ring of the result (``bits``, ``product``: by XOR). The wire is in a ring of w bits and has the mask r:
+in the ring of the result (``bits``, ``product``, ``low``, ``cells``, ``flips``: by XOR). The wire is in a ring of w
+bits and has the mask r:
 
     array     shape           content                                                  when
     alpha     (N, P)          r >> (F - f)                                             a truncated value is needed
@@ -11,7 +12,7 @@ in the ring of the result (``bits``, ``product``: by XOR). The wire is in a ring
     alpha2    (N, P)          alpha^2                                                  squares
     ab        (N, P)          2 alpha beta - beta^2, stored like beta                  squares
     relu      (N K, 3)        rh, rl, rh rl                                            fss, no spline
-    u         (J N K,)        a random bit a comparison, J at each position            gmw
+    u         (J N K,)        a random bit a comparison, J at each position            gmw, table
     u_alpha   (J N K,)        u alpha                                                  gmw, no spline
     u_beta    (J N K,)        u beta, stored like beta                                 gmw, no spline
     high      (N K,)          rh                                                       fss, a spline
@@ -20,11 +21,16 @@ in the ring of the result (``bits``, ``product``: by XOR). The wire is in a ring
     a_alpha2  (N K,)          a alpha2 of the second a                                 a spline that bends
     a_ab      (N K,)          a ab of the second a                                     a spline that bends
     bits      (k + 1, words)  planes of the mask's window and of u                     gmw
-    product   (ANDs, words)   products of the AND triples                              gmw
+    product   (ANDs, words)   products of the AND triples                              gmw, table
+    low       (q + 1, words)  planes of the mask's q bits below the grid, and of the   table
+                              bit that hides their borrow
+    cells     (2, N K)        the cells that the mask's bits above the grid make 32,   table
+                              with and without a borrow, as words with one bit set
+    flips     (J, words)      planes of u                                              table
 
-Beside these each party has, of its own: ``mask``, its half of the masks under which the tree opens its planes (gmw);
-``a``, of those of a spline's opening; ``key`` and ``root``, the comparison key (the same for both) and its half of the
-keys' roots (fss).
+Beside these each party has, of its own: ``mask``, its half of the masks under which the tree opens its planes (gmw,
+table); ``a``, of those of a spline's opening; ``key`` and ``root``, the comparison key (the same for both) and its half
+of the keys' roots (fss).
 """
 
 from __future__ import annotations
@@ -73,6 +79,12 @@ def _shape(step: Step, x: Shape) -> Shape:
         need(all(abs(p) <= 2 ** (a["window"] - 2) for p in knots), "has a knot beyond its window")
         need(all(len(a[f"c{k}"]) == len(knots) + 1 for k in range(3)), "needs a piece between any two knots")
         need(a["c1"][0] == a["c2"][0] == 0, "must start with a constant")
+    if "grid" in a:
+        fits = "knots" in a and a["window"] == a["grid"] + wire.CELL_BITS + 1
+        need(fits, "has a grid of other cells than its window's")
+        places = ((p % 2 ** a["grid"], wire.place(step, p)) for p in a["knots"])
+        need(all(off == 0 <= place < wire.CELLS for off, place in places), "has a knot off its grid")
+    need("grid" in a or not wire.by_table(step), "has tables and no grid")
     need(a["powers"] > 0 or kept == step.size and not sloped, "needs truncated values")
     return x
 
@@ -138,6 +150,11 @@ def _arrays(step: Step, batch: int) -> Arrays:
             found.update(a_alpha2=((n,), ring), a_ab=((n,), ring))
     if comparison == "fss":
         found.update(high=((n,), ring)) if is_spline else found.update(relu=((n, 3), ring))
+    elif comparison == "table":
+        bits, width = a["grid"], wire.tree_words(step, batch)
+        found.update(low=((bits + 1, width), U64), product=((wire.products(bits + 1), width), U64))
+        found.update(cells=((2, n), U64), flips=((len(wire.points(step)), width), U64))
+        found["u"] = ((n * len(wire.points(step)),), ring)
     elif comparison == "gmw":
         n, width = n * len(wire.points(step)), wire.planes(step, batch)
         found["u"] = ((n,), ring)
@@ -168,7 +185,7 @@ OPERATION = Operation(
              "powers": whole(0, 2), "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
             {"window": whole(2, 63), "slope": FACTOR, "knots": several(FACTOR, 0, _PIECES - 1),
              **{f"c{k}": several(FACTOR, 1, _PIECES) for k in range(3)}, "error": checks.NUMBER,
-             "lifts": several(whole(0, 31), 1, shapes.MOST)},
+             "grid": whole(1, 56), "lifts": several(whole(0, 31), 1, shapes.MOST)},
         )
     },
     _simulate,

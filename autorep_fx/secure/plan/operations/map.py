@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ...program import checks, shapes
@@ -11,9 +13,12 @@ from .. import linear
 from ..attributes import EXPONENT, KEPT, WEIGHT
 from ..operation import Operation, Simulated
 from ..plan import Step
-from ..ring import narrowed
+from ..ring import elements, narrowed
 from ..rounding import Rounding, no_bound
 from ..server_numbers import Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _position(step: Step, x: Shape) -> Shape:
@@ -42,23 +47,45 @@ def _exponent(step: Step, given: list[int]) -> int:
 def _simulate(
     step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
-    y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0])
+    y = _in_single(step, own.weight, given[0]) if rounding.single else None
+    y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0]) if y is None else y
     y = y if own.constant is None else y + narrowed(own.constant, step.width)
     # A draw is no bound, and the convolution of one would be half of the work.
     return y, _bound(step, own.weight, errors[0]) if rounding.rng is None else no_bound(y)
 
 
-def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
-    a = step.attrs
-    size = np.abs(weight.view(np.int64)).astype(np.float64)
-    if a["kind"] == "conv2d":
-        import torch  # here: who runs a plan has no bound of it, and no torch
-        import torch.nn.functional as F
+def _in_single(step: Step, weight: np.ndarray, given: np.ndarray) -> np.ndarray | None:
+    """The map with its sums in float32, in a fraction of the time; None where it sums nothing, or leaves the ring."""
+    if step.attrs["kind"] not in ("conv2d", "linear"):
+        return None
+    import torch  # here: who runs a plan has none
 
-        error, size = (torch.from_numpy(np.ascontiguousarray(v)) for v in (error, size))
-        return F.conv2d(error, size, None, a["stride"], a["padding"], a["dilation"], a["groups"]).numpy()
+    x, w = (torch.from_numpy(_signed(narrowed(v, step.width))).float() for v in (given, weight))
+    y = _summed(step, x, w).round_()
+    if y.numel() and not max(y.max().item(), -y.min().item()) < 2.0 ** (step.width - 1):
+        return None
+    return y.to(torch.int32 if step.width == 32 else torch.int64).numpy().view(elements(step.width))
+
+
+def _signed(ring: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(ring).view(f"i{ring.itemsize}")
+
+
+def _summed(step: Step, x: Tensor, weight: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
+    a = step.attrs
     if a["kind"] == "linear":
-        return error @ size.T
+        return F.linear(x, weight)
+    return F.conv2d(x, weight, None, a["stride"], a["padding"], a["dilation"], a["groups"])
+
+
+def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
+    size = np.abs(weight.view(np.int64)).astype(np.float64)
+    if step.attrs["kind"] in ("conv2d", "linear"):
+        import torch  # here: who runs a plan has no bound of it, and no torch
+
+        return _summed(step, *(torch.from_numpy(np.ascontiguousarray(v)) for v in (error, size))).numpy()
     packed = linear.pack(step, np.abs(weight.view(np.int64)).view(weight.dtype), public=True)
     return error * packed.astype(np.float64)
 

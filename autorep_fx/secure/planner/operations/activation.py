@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -27,6 +28,9 @@ from ..room import check_room
 from ..rooms import of_activation
 from ..site_form import align, factor_of, site_form, spline_allowance
 from ..source import Source
+
+#: Of fewer knots a tree takes less offline than a table; and how many times as many a grid may take, which costs keys.
+_FEW_KNOTS, _MORE_KNOTS = 4, 1.25
 
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
@@ -81,7 +85,7 @@ def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers | None]:
         if site.sloped:
             attrs["slope"] = round(math.ldexp(site.slope, attrs["align"]))
         if site.params is not None:
-            attrs.update(_spline(node, f, attrs["window"], chosen.spline_error))
+            attrs.update(_spline(node, f, attrs["window"], chosen))
             attrs["powers"] = max(attrs["powers"], 1)
             if wire.bends_of(attrs["c2"]):
                 attrs["powers"] = 2
@@ -114,15 +118,22 @@ def _mask(positions: np.ndarray, size: int) -> np.ndarray:
     return mask
 
 
-def _spline(node: Node, f: int, window: int, error: float) -> dict[str, Any]:
+def _spline(node: Node, f: int, window: int, chosen: Chosen) -> dict[str, Any]:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
+    allowance, grid = spline_allowance(node, chosen.spline_error), window - 1 - wire.CELL_BITS
+    given = (site.kind, site.params, limit, f, allowance, node.coefficient_bits)
     try:
-        found = spline(site.kind, site.params, limit, f, spline_allowance(node, error), node.coefficient_bits)
+        found, public = spline(*given), {}
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
+    if chosen.tables and grid > 0 and len(found.knots) >= _FEW_KNOTS:
+        with contextlib.suppress(ValueError):  # no spline of such knots is as near
+            on_grid = spline(*given, grid=1 << grid)
+            if len(on_grid.knots) <= _MORE_KNOTS * len(found.knots) + 1:
+                found, public = on_grid, {"grid": grid}
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
-    return {"knots": tuple(found.knots.tolist()), **rows, "error": found.error}
+    return {"knots": tuple(found.knots.tolist()), **rows, "error": found.error, **public}
 
 
 def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -131,7 +142,8 @@ def _hybrid(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     if len(a["kept"]) and a["kind"] in EXACT:
         out[:, a["kept"]] = EXACT[a["kind"]].bound(flat[:, a["kept"]], torch.as_tensor(slope_of(step, secrets)))
     elif len(a["kept"]):
-        out[:, a["kept"]] = torch.from_numpy(largest(a["kind"], a["params"], flat[:, a["kept"]].numpy()))
+        bound = largest(a["kind"], a["params"], flat[:, a["kept"]].double().numpy())
+        out[:, a["kept"]] = torch.from_numpy(bound).to(out)
     if len(a["replaced"]):
         z = flat[:, a["replaced"]]
         coeffs = tensor_ops.by_position(step, secrets["coeffs"], "replaced")

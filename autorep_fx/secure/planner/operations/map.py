@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from ...plan.ring import encode
 from ...plan.server_numbers import Numbers
@@ -70,10 +71,21 @@ def _affine(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     return y + tensor_ops.channels(secrets["shift"].abs(), x.dim()) if "shift" in secrets else y
 
 
+def _conv2d_slope(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
+    a = step.attrs
+    return conv2d_weight(x, weight.shape, of_result, a["stride"], a["padding"], a["dilation"], a["groups"])
+
+
+def _linear_slope(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
+    return of_result.reshape(-1, len(weight)).T @ x.reshape(-1, x.shape[-1])
+
+
 PLANNED = Planned(_bound, _exponent, _emit, order=0, multiplies=True)
 
 SOURCES = {
-    "conv2d": Source(lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, centred=True, affine=True),
-    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, centred=True, affine=True),
+    "conv2d": Source(
+        lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, slope=_conv2d_slope, affine=True
+    ),
+    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, slope=_linear_slope, affine=True),
     "affine": Source(lambda b, s: b.map("channel", s, "scale", "shift"), _affine, affine=True),
 }

@@ -1,0 +1,72 @@
+"""What one walk over examples shows of a program's values: how large they are, where they lie, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...text import brief
+from ..program.plaintext import single, values
+from ..program.program import Program
+from .ranges import at_once
+from .reach import Reach, by_sample
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of N samples.
+
+    Attributes:
+        largest: of every value, by channel, (N, C).
+        means: likewise, in shapes (N, C, 1, ...) that broadcast to the value's.
+        output: (N, ...).
+    """
+
+    largest: Reach
+    means: Mapping[str, Tensor]
+    output: Tensor
+
+    __repr__ = brief
+
+    def means_of(self, count: int) -> dict[str, np.ndarray]:
+        """Of the first samples together, in shapes that broadcast to a sample."""
+        return {name: mean[:count].mean(0, dtype=torch.float64).numpy() for name, mean in self.means.items()}
+
+    def scaled(self, before: Reach, after: Reach) -> Seen:
+        """What is seen where channels are multiplied so that what they reached ``before`` is ``after``."""
+        factors = {name: np.divide(after[name], reached, out=np.ones_like(reached), where=reached > 0)
+                   for name, reached in before.items()}  # fmt: skip
+        means = {}
+        for name, mean in self.means.items():
+            shape = (-1, *(1,) * (mean.dim() - 2)) if mean.dim() > 1 else ()
+            means[name] = mean.double() * torch.from_numpy(factors[name]).reshape(shape)
+        return Seen({name: found * factors[name] for name, found in self.largest.items()}, means, self.output)
+
+
+def seen(program: Program, x: Tensor) -> Seen:
+    """Of one walk over (N, ...)."""
+    parts = [_of_part(program, part) for part in x.split(at_once(program))]
+    names = parts[0].largest
+    return Seen({name: np.concatenate([part.largest[name] for part in parts]) for name in names},
+                {name: torch.cat([part.means[name] for part in parts]) for name in names},
+                torch.cat([part.output for part in parts]))  # fmt: skip
+
+
+def seen_in_single(program: Program, x: Tensor) -> Seen:
+    """The same in float32, where that is large enough."""
+    found = seen(single(program), x)
+    return found if all(np.isfinite(each).all() for each in found.largest.values()) else seen(program, x)
+
+
+def _of_part(program: Program, part: Tensor) -> Seen:
+    known = values(program, part)
+    return Seen({name: by_sample(value) for name, value in known.items()},
+                {name: _mean(value) for name, value in known.items()}, known[program.public.output])  # fmt: skip
+
+
+def _mean(value: Tensor) -> Tensor:
+    return value.mean([*range(2, value.dim())], keepdim=True) if value.dim() > 2 else value
