@@ -153,7 +153,7 @@ def test_the_last_bit_is_wrong_as_often_as_stated(width, stated, key, public):
 
 
 @pytest.mark.skipif(not kernels.available(), reason="NumPy keeps nothing at the roots")
-@pytest.mark.parametrize("memory", [0, 4_000_000, 10**9])
+@pytest.mark.parametrize("memory", [0, 8_000_000, 10**9])
 def test_the_server_keeps_at_the_roots_what_its_memory_allows(memory, key, public):
     step, shape = conv(64, 64, 16, 3, padding=1)
     numbers, blinding = drawn(step, shape, 1, np.random.default_rng(3))
