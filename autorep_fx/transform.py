@@ -16,7 +16,8 @@ from .forms.choose import Chooser, Forms
 from .forms.faster import has_squares, no_faster, planned_times
 from .forms.prices import Budget, Predicted, examples
 from .forms.search import settle
-from .graph.calibrate import Batches, SiteWalk, evaluating
+from .graph.batches import Batches
+from .graph.calibrate import SiteWalk, evaluating
 from .graph.canonicalize import Canonicalize
 from .graph.devices import usable
 from .graph.leftover import leftover

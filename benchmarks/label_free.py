@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 import autorep_fx as ar
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.hybrid import scores as one_shot
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
 from autorep_fx.hybrid.positions import choose

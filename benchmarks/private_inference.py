@@ -26,7 +26,7 @@ import torch
 
 import autorep_fx as ar
 from autorep_fx import kernels
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.hybrid import scores as one_shot
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
 from autorep_fx.hybrid.positions import choose

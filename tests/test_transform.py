@@ -289,7 +289,7 @@ def test_a_choice_prints_a_line_a_plan_where_there_is_no_terminal(capsys, monkey
 
 
 def test_a_choice_that_is_stopped_says_that_nothing_is_kept(monkeypatch):
-    def stopped(self, gm, x):
+    def stopped(*given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Budget, "predicted", stopped)

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from ..errors import BudgetError
-from ..graph.calibrate import Batches
+from ..graph.batches import Batches
 from ..graph.canonicalize import site_nodes
 from ..graph.several import Batch, joined
 from ..hybrid.activation import HybridActivation, masks_digest

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, fx
 
 from ..errors import CalibrationError
-from ..graph.calibrate import Batches, calibrate, calibrate_in_order
+from ..graph.batches import Batches
+from ..graph.calibrate import calibrate, calibrate_in_order
 from ..graph.several import input_names
 from ..graph.statistics import SiteStatistics
 from ..graph.told import Loss

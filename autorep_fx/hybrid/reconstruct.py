@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..graph.attached import attached
-from ..graph.calibrate import Batches, InOrder, add, evaluating
+from ..graph.batches import Batches
+from ..graph.calibrate import InOrder, add, evaluating
 from ..graph.statistics import SiteStatistics
 from ..graph.targets import module_of, path_of
 from ..progress import stepwise

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from ..errors import CalibrationError
-from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.batches import Batches
+from ..graph.calibrate import SiteWalk, evaluating
 from ..graph.devices import device_of
 from ..graph.gradients import detached
 from ..graph.labels import fault_of_classes, fault_of_labels

@@ -17,7 +17,7 @@ from ..forms.choose import choose_forms
 from ..forms.drafts import Drafts
 from ..forms.faster import Times, no_faster
 from ..forms.prices import Budget, costs_on, examples
-from ..graph.calibrate import Batches
+from ..graph.batches import Batches
 from ..graph.several import input_names
 from ..graph.told import Loss
 from ..graph.trace import class_name

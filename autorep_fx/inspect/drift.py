@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from ..errors import CalibrationError
-from ..graph.calibrate import Batches, calibrate
+from ..graph.batches import Batches
+from ..graph.calibrate import calibrate
 from ..graph.canonicalize import site_nodes
 from ..graph.several import input_names, parts_of
 from ..graph.statistics import SiteStatistics, StreamingHistogram

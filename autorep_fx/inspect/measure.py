@@ -12,7 +12,8 @@ from torch import Tensor, fx
 
 from ..errors import CalibrationError
 from ..graph.activations import Activation
-from ..graph.calibrate import Batches, SiteWalk, evaluating
+from ..graph.batches import Batches
+from ..graph.calibrate import SiteWalk, evaluating
 from ..graph.several import input_names
 from ..graph.statistics import SiteStatistics, StreamingHistogram
 from ..hybrid import dapa

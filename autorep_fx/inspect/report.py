@@ -13,7 +13,7 @@ import numpy as np
 from torch import fx, nn
 
 from ..forms.prices import examples
-from ..graph.calibrate import Batches
+from ..graph.batches import Batches
 from ..graph.several import input_names
 from ..graph.trace import class_name
 from ..hybrid.activation import HybridActivation, masks_digest

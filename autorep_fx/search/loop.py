@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import AutorepError, FormatError, MissingDependency
-from ..graph.calibrate import Batches, evaluating
+from ..errors import FormatError, MissingDependency
+from ..graph.batches import Batches
+from ..graph.calibrate import evaluating
 from ..graph.devices import autocast, copy_at, device_of, usable
 from ..graph.frozen import train_unfrozen
 from ..graph.nested import moved
@@ -24,11 +25,11 @@ from ..hybrid.activation import known, relu_count
 from ..hybrid.fitting import Fitting, fit_replaced
 from ..progress import progress_bar, say
 from ..settings import FinetuneSettings, SearchSettings
-from ..text import brief
 from . import checkpoint
 from .evaluation import accuracy, correct, evaluated, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
 from .forms import shared
+from .history import History, OnEpoch, SearchError
 from .loaders import Loader
 from .methods import Method
 from .ranges import RangeWatch, with_excess
@@ -37,41 +38,6 @@ from .task import Task
 log = logging.getLogger(__name__)
 
 _BN_BATCHES = 32
-
-#: What is called after an epoch, with what it came to.
-OnEpoch = Callable[[dict[str, Any]], object]
-
-
-class SearchError(AutorepError, RuntimeError):
-    """A run stopped because its loss is no longer finite."""
-
-
-@dataclass
-class History:
-    """What a run did, an entry an epoch.
-
-    Attributes:
-        loss, accuracy: of the training batches (accuracy as a fraction, empty with a ``loss`` that was told).
-        val_accuracy: fraction, empty without a validation loader.
-        metric, val_metric: what ``metric`` says, or the ``loss`` that was told; empty where nothing was.
-        best: with ``keep_best``, the epoch (from 1) whose weights are the result.
-        relus: kept elements per sample at the end of the epoch.
-        missed: how many positions above the budget the schedule ended, before the last ones were settled.
-        predicted: of a search under limits, what the plan of its result predicts
-            (:class:`~autorep_fx.forms.prices.Predicted`).
-    """
-
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    relus: list[int] = field(default_factory=list)
-    missed: int = 0
-    predicted: dict | None = None
-    metric: list[float] = field(default_factory=list)
-    val_metric: list[float] = field(default_factory=list)
-    best: int | None = None
-
-    __repr__ = brief
 
 
 class Loop:

@@ -26,7 +26,7 @@ from ..text import brief
 from ..transform import transform
 from . import checkpoint, tables
 from .evaluation import accuracy
-from .loop import OnEpoch
+from .history import OnEpoch
 from .search import finetune, search
 from .tables import BATCHES, LOADING, ONE_SHOT, READERS
 

@@ -14,7 +14,7 @@ from ..errors import BudgetError
 from ..forms.choose import Chooser
 from ..forms.prices import Budget, examples
 from ..forms.search import Sketches, part_of_limits
-from ..graph.calibrate import Batches
+from ..graph.batches import Batches
 from ..graph.several import input_names
 from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
@@ -24,7 +24,8 @@ from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
 from ..settings.options import takes
 from .forms import ThreeForms, shared
-from .loop import History, Loop, OnEpoch
+from .history import History, OnEpoch
+from .loop import Loop
 from .methods import METHODS, Method
 
 log = logging.getLogger(__name__)

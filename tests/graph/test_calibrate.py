@@ -9,7 +9,8 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CalibrationError, CalibrationWarning
-from autorep_fx.graph.calibrate import Batches, SiteWalk, calibrate, calibrate_in_order, evaluating
+from autorep_fx.graph.batches import Batches
+from autorep_fx.graph.calibrate import SiteWalk, calibrate, calibrate_in_order, evaluating
 
 
 def _net():

@@ -11,6 +11,7 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.errors import TraceError
 from autorep_fx.graph.concrete import shape_held
+from autorep_fx.graph.trace import trace
 
 
 class SamePadded(nn.Conv2d):
@@ -185,3 +186,17 @@ def test_a_path_by_a_weight_or_a_buffer_that_changes_is_refused():
         ar.transform(Deciding(), example_inputs=x_of(2))
     with pytest.raises(TraceError, match="looks at the buffer 'steps' to choose its path, and changes it"):
         ar.transform(Counting(), example_inputs=x_of(2))
+
+
+def test_a_path_that_asks_for_the_kind_of_device_is_traced_and_the_device_stays_open():
+    class Asks(nn.Module):
+        def forward(self, x):
+            y = torch.zeros(x.shape[1], device=x.device)
+            return F.relu(x + y) if x.device.type != "meta" else x
+
+    x = torch.randn(2, 3)
+    gm = trace(Asks(), lambda: x)
+    assert torch.equal(gm(x), F.relu(x))
+    zeros = next(node for node in gm.graph.nodes if node.target is torch.zeros)
+    assert zeros.kwargs["device"].args[1] == "device"
+    assert sum(node.target is getattr for node in gm.graph.nodes) == 1  # what the path alone asked for is gone

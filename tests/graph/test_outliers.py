@@ -9,7 +9,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CalibrationWarning
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.graph.outliers import limit, outlying
 
 

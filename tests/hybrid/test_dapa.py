@@ -7,7 +7,8 @@ from scipy import integrate, stats
 
 import autorep_fx as ar
 from autorep_fx.graph.activations import Activation
-from autorep_fx.graph.calibrate import Batches, calibrate
+from autorep_fx.graph.batches import Batches
+from autorep_fx.graph.calibrate import calibrate
 from autorep_fx.graph.statistics import SiteStatistics
 from autorep_fx.hybrid import dapa
 

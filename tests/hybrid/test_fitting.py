@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import autorep_fx as ar
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.hybrid.fitting import Fitting, fit_replaced
 
 

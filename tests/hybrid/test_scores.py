@@ -4,7 +4,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CalibrationError
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.hybrid.positions import choose
 from autorep_fx.hybrid.scores import scores
 from autorep_fx.search.evaluation import accuracy

@@ -9,7 +9,7 @@ from torch import nn
 
 import autorep_fx as ar
 from autorep_fx.errors import CalibrationError, FormatError
-from autorep_fx.graph.calibrate import Batches
+from autorep_fx.graph.batches import Batches
 from autorep_fx.graph.nested import floats
 from autorep_fx.graph.told import Loss
 from autorep_fx.hybrid.scores import scores

@@ -96,6 +96,7 @@ NORMS = {
     "by its variance": lambda: Fn(lambda x: x * torch.rsqrt(x.var(-1, correction=0, keepdim=True) + 1e-5)),
     "unit length": lambda: Fn(lambda x: F.normalize(x, dim=1) + 0),
     "global response norm": lambda: Fn(response),
+    "local response norm": lambda: nn.LocalResponseNorm(3, alpha=0.5, k=2),
 }
 
 

@@ -21,12 +21,13 @@ from ..program.outputs import Form
 from ..program.program import Program, PublicProgram, Step
 from ..program.shapes import Shape
 from ..program.step_json import to_json
-from .batch_first import layout_of, with_batch_first
+from .batch_first import with_batch_first
 from .call import Call, Unsupported
 from .hidden import Hidden, carried, reaches_softmax_alone
 from .memory import Memory, tensors
 from .output import form_of
 from .refused import reason
+from .rewriting import layout_of
 from .tail import Tail
 from .tail_table import TABLE as TAIL
 
@@ -206,7 +207,7 @@ class Lowering:
                 secrets: dict[str, Tensor] | None = None, attrs: dict[str, Any] | None = None) -> str:  # fmt: skip
         keys = {role: f"{name}.{role}" for role, tensor in (secrets or {}).items() if tensor is not None}
         for role, key in keys.items():
-            self.secrets[key] = secrets[role].detach().to("cpu", torch.float64).clone()
+            self.secrets[key] = secrets[role].detach().to("cpu", torch.float64, copy=True)
         self.steps.append(Step(name, op, inputs, shape, attrs or {}, keys))
         hidden = carried(op, [(self.shapes[each], self.hidden.get(each)) for each in inputs], shape)
         if hidden is not None:

@@ -149,6 +149,34 @@ def without(low: Lowering, call: Call, powers: str, kept: Tensor) -> str:
     return low.emit(call, "keep", (powers,), shape=low.shape_of(powers), suffix=".seen", positions=positions.numpy())
 
 
+@lowers(modules=(nn.LocalResponseNorm,), functions=(F.local_response_norm,))
+def local_response_norm(low: Lowering, call: Call) -> str:
+    """``x v**-beta`` of ``v = k + alpha mean(x**2)`` over neighbouring channels; ``v**-0.75`` is ``r r / sqrt(r)`` of
+    ``r = 1 / sqrt(v)``."""
+    x, size = low.value(call.get(0, "input")), call.option(1, "size")
+    alpha, beta, k = call.option(2, "alpha", 1e-4), call.option(3, "beta", 0.75), call.option(4, "k", 1.0)
+    if beta not in (0.5, 0.75, 1.0):
+        raise Unsupported(f"a power of {beta}; beta of 0.5, 0.75 and 1 are supported, and group norm")
+    shape = low.shape_of(x)
+    rows = (shape[0], math.prod(shape[1:]))
+    x = low.emit(call, "reshape", (x,), shape=rows, suffix=".rows")
+    wide = (rows[0] + size - 1, rows[1])
+    around = low.emit(call, "pad", (squared(low, call, x, ".square"),), shape=wide, suffix=".pad",
+                      pads=(0, 0, size // 2, (size - 1) // 2))  # fmt: skip
+    around = low.emit(call, "avg_pool2d", (around,), shape=rows, suffix=".around", kernel=(size, 1), stride=(1, 1),
+                      padding=(0, 0), divisor=size)  # fmt: skip
+    v = low.emit(call, "scale", (around,), shape=rows, suffix=".alpha", factor=float(alpha))
+    v = low.emit(call, "add_number", (v,), shape=rows, suffix=".positive", number=float(k))
+    least = max(float(k), 0.0)
+    power = ranged(low, call, "reciprocal" if beta == 1 else "rsqrt", v, ".root", least=least)
+    if beta == 0.75:
+        slow = ranged(low, call, "rsqrt", power, ".slow")
+        power = low.emit(call, "mul", (power, power), shape=rows, suffix=".twice")
+        power = low.emit(call, "mul", (power, slow), shape=rows, suffix=".power")
+    y = low.emit(call, "mul", (x, power), shape=rows, suffix=".normalised")
+    return low.emit(call, "reshape", (y,), shape=shape)
+
+
 def exponentials(low: Lowering, call: Call, x: str) -> str:
     """``exp(x - c)``; c comes in when examples are looked at."""
     return site(low, call, "exp", x, ".powers", low=-OPEN, high=OPEN)

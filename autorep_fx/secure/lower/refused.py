@@ -12,8 +12,8 @@ from torch import fx, nn
 from ...graph.functions import KeptFunction
 
 _NEIGHBOURS = (
-    "divides by a power of what is around each element; train with group norm or batch norm in its place, which are "
-    "supported"
+    "divides by a power of what is around each element; train with group norm or nn.LocalResponseNorm in its place, "
+    "which are supported"
 )
 _SOFTMAX = (
     "takes logarithms or signs of what a softmax is of; F.softmax is supported anywhere, and the client does any of "
@@ -104,7 +104,7 @@ _FOURIER = [("call_function", getattr(torch.fft, name)) for name in torch.fft.__
 
 #: Reasons, and what they are of.
 _TABLE: list[tuple[str, list[tuple[str, Any]]]] = [
-    (_NEIGHBOURS, _modules("LocalResponseNorm CrossMapLRN2d") + _functions("local_response_norm")),
+    (_NEIGHBOURS, _modules("CrossMapLRN2d")),
     (_SOFTMAX, _modules("LogSoftmax Softmin Softmax2d")),
     (_SOFTMAX, _functions("log_softmax softmin logsumexp gumbel_softmax")),
     (_DEVIATION, _functions("std_mean var_mean")),

@@ -18,6 +18,9 @@ WIDTHS = (32, 64)
 #: Products of numbers in a product of matrices for which a call of a kernel is not worth it.
 _SMALL = 1 << 13
 
+#: Powers of two up to this are numbers, and so are their products with such as there are.
+_EXACT = 512
+
 log = logging.getLogger(__name__)
 
 
@@ -49,8 +52,11 @@ def signed(ring: np.ndarray) -> np.ndarray:
 
 def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
     """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64."""
-    scaled = np.rint(np.ldexp(np.asarray(value, np.float64), frac_bits))
-    if np.abs(scaled).max(initial=0) < 2.0**62:
+    scaled = np.asarray(value, np.float64)
+    # A product by a power of two is exact, and much quicker than ldexp.
+    scaled = scaled * 2.0**frac_bits if abs(frac_bits) < _EXACT else np.ldexp(scaled, frac_bits)
+    scaled = np.rint(scaled, out=scaled) if scaled.ndim else np.rint(scaled)
+    if max(scaled.max(initial=0), -scaled.min(initial=0)) < 2.0**62:
         return scaled.astype(np.int64).view(U64)
     # A constant may leave the ring's range on its own: only the sum that it is part of must not.
     wrapped = np.fmod(scaled, 2.0**64)

@@ -124,7 +124,8 @@ class _Climb:
         onward = torch.zeros_like(x)
         for k in range(steps + 1):
             x = self._let_in(x, home)
-            found, largest, at = self._seen(x, [groups[i] for i in sooner], count)
+            with torch.set_grad_enabled(k < steps):
+                found, largest, at = self._seen(x, [groups[i] for i in sooner], count)
             yield found
             if k == steps:
                 return
@@ -183,19 +184,18 @@ class _Climb:
             if done:
                 values.update({name: value[done:] for name, value in values.items()})
 
-        with torch.enable_grad():
-            given = x.clone().requires_grad_()
-            for name, part in program.public.given(given).items():
-                values[name] = part
-            for name in [*values]:
-                see(name, values[name])
-            for step in program.steps:
-                if not waiting:
-                    break
-                inputs = [values[name] for name in step.inputs]
-                for name in self.gone.get(step.name, ()):
-                    del values[name]
-                see(step.name, OPS[step.op](step, program.secrets(step), *inputs))
+        given = x.clone().requires_grad_()
+        for name, part in program.public.given(given).items():
+            values[name] = part
+        for name in [*values]:
+            see(name, values[name])
+        for step in program.steps:
+            if not waiting:
+                break
+            inputs = [values[name] for name in step.inputs]
+            for name in self.gone.get(step.name, ()):
+                del values[name]
+            see(step.name, OPS[step.op](step, program.secrets(step), *inputs))
         most = float(torch.finfo(torch.float32).max)
         return {name: np.minimum(value, most) for name, value in reach.items()}, largest, given
 

@@ -4,6 +4,9 @@ A weight that is rounded errs by the same in every run, and behind an activation
 is off by ``(W' - W) E[x]``, a constant that the layers behind pass on. The server's constants take it out again:
 layer after layer the fixed-point model is compared with the program on examples, and each channel's mean is put right.
 
+Not so of what a normalisation divides by. Where its input is a little too large, so is that, and the quotient is right:
+a number that is added to the divisor, because the mean of all squares is too large, would make it wrong.
+
 Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.2;
 there from the batch norms' statistics.
 """

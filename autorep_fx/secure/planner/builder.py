@@ -9,7 +9,9 @@ import numpy as np
 
 from ..program.program import Program, Step
 from ..program.ranged import RANGED
+from .divisors import least_bits
 from .known_gains import UNKNOWN, Gains
+from .names import OWN
 from .node import LEAST, Limits, Margins, Node, Nodes, whole_bits
 from .reach import Extremes, Reach
 from .site import Site
@@ -33,6 +35,7 @@ class Builder:
         self.floor = _LEAST * (max(self.known.values(), default=0.0) or 1.0)
         self.nodes: Nodes = {}
         self.readers = program.public.readers()
+        self.least = least_bits(program, self.known)
 
     def add(self, node: Node) -> str:
         if node.name in self.nodes:
@@ -93,13 +96,16 @@ class Builder:
 
     def activation(self, name: str, x: str, site: Site, reach: float, reach_kept: float, extreme: float,
                    extreme_kept: float, gain: np.ndarray | None) -> str:  # fmt: skip
-        results, scale = self.results(name, site), whole_bits(reach)
+        results, scale, spline = self.results(name, site), whole_bits(reach), None
         if results and not len(site.replaced) and site.kind not in RANGED:
             # A sigmoid of next to nothing is a half: what of its argument is below that one's bits is of no use.
             scale = max(scale, whole_bits(results["result"]))
+        if site.params is not None and len(site.kept):
+            spline = self.gains.spline(site.name.removesuffix(OWN), site.kind in RANGED)
         return self.add(Node(name, "activation", [x], self.nodes[x].shape, bits=0, most=self.limits.value, site=site,
                              scale=scale, reach=reach, reach_kept=reach_kept, extreme=extreme,
-                             extreme_kept=extreme_kept, gain=gain, **results))  # fmt: skip
+                             extreme_kept=extreme_kept, gain=gain, spline_gain=spline,
+                             least=self.least.get(site.name, LEAST), **results))  # fmt: skip
 
     def results(self, name: str, site: Site | None = None) -> dict[str, float]:
         """What is known of a long result; of a site one that has splines."""

@@ -31,15 +31,18 @@ def probes(within: InputRange, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(np.stack(patterns), within.high.reshape(by_channel), within.low.reshape(by_channel))
 
 
-def of_range(within: InputRange, examples: Tensor) -> Tensor:
-    """Noise of the whole range and some of the pictures, in turn, those of which a client would send: (M, *shape)."""
+def of_range(within: InputRange, examples: Tensor, most: int) -> Tensor:
+    """Noise of the whole range and some of the pictures, in turn, those of which a client would send: (M, *shape), M at
+    most so many."""
     shape = tuple(examples.shape[1:])
     by_channel = (-1, *(1,) * (len(shape) - 1)) if shape else ()
     low, high = (end.reshape(by_channel) for end in (within.low, within.high))
     pictures = probes(within, shape)
+    if not within.statistics:  # then it would send them all
+        pictures = pictures[: (most + 1) // 2]
     noise = low + (high - low) * np.random.default_rng(0).random(pictures.shape)
     both = np.stack([noise, pictures], 1).reshape(-1, *shape)
-    return torch.from_numpy(both[within.typical(both)])
+    return torch.from_numpy((both[within.typical(both)] if within.statistics else both)[:most])
 
 
 def _constants(shape: tuple[int, ...]) -> list[np.ndarray]:

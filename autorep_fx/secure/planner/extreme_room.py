@@ -112,6 +112,11 @@ def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float
     return plain
 
 
+def hardly_longer(plan: Plan, other: Plan, network: Network | str, maker: Maker) -> bool:
+    """Whether a plan takes as long as another one, or little more."""
+    return _seconds(plan, network, maker) <= (1 + _SHARE) * _seconds(other, network, maker)
+
+
 def up_to(reach: Reach, extremes: Extremes, bits: int = _MOST) -> Reach:
     """What extreme inputs reach in the rings, and at most so many bits more than the others."""
     return {name: np.minimum(extremes.rings[name], value * 2.0**bits) for name, value in reach.items()}

@@ -79,6 +79,12 @@ class Gains:
         factor's as a whole."""
         return ROUNDED * self._relative[name] if name in self._relative else None
 
+    def spline(self, name: str, relative: bool) -> float | None:
+        """Of an error of a site's results that is of one size everywhere, squared; or of one in proportion to them."""
+        if relative:
+            return float(self._relative[name].sum()) if name in self._relative else None
+        return self._values.get(name)
+
 
 #: Of a program that nobody looked at.
 UNKNOWN = Gains({}, {}, {}, {}, None)

@@ -44,6 +44,9 @@ class Node:
             truncated once more; None: it may not.
         extreme_result: what ``result`` is on inputs that are made for it.
         coefficient_bits: fractional bits of a spline's coefficients.
+        spline_gain: what an error of 1 at all that is kept as a spline, squared, adds to the output's variance; of
+            what is relative, of all of it (program/ranged.py).
+        spline_error: how far off the spline may be; None: as far as its activation.
         forms: what rounding the site's factors to so many bits gives, see exponents.py.
     """
 
@@ -69,6 +72,8 @@ class Node:
     result: float | None = None
     extreme_result: float = 0.0
     coefficient_bits: int = SPLINE_BITS
+    spline_gain: float | None = None
+    spline_error: float | None = None
     forms: dict[int, tuple[bool, float]] = field(default_factory=dict)
 
     __repr__ = brief

@@ -51,6 +51,7 @@ from .planned import Chosen
 from .reach import Extremes, Reach
 from .room import NoRoom, give_up
 from .site_form import spline_allowance
+from .spline_errors import set_spline_errors
 from .truncate_at import cut, long_results, places_to_cut, travels_in_part
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,7 @@ def _raised(fitted: Exponents, means: _Means) -> Nodes:
     wanted, firm = (needed(fitted.nodes, part * means.error, means.useful) for part in (1.0, _FIRM))
     raise_bits(fitted, wanted, firm)
     raise_coefficients(fitted)
+    set_spline_errors(fitted.nodes.values(), means.error, means.spline_error)
     return fitted.nodes
 
 

@@ -36,10 +36,11 @@ def precise(
     standard_error: float | None,
     lacks: Callable[[Plan], float] = lambda plan: 0.0,
     coarse: set[int] | None = None,
+    as_cheap: Callable[[Plan, Plan], bool] | None = None,
 ) -> Found:
     """The first plan that is precise enough, with as few bits and truncations as that takes; the most precise one, if
-    none is. Where nothing says how precise it must be, a finer one that has the same wires and ``lacks`` no more room
-    for extreme inputs.
+    none is. Where nothing says how precise it must be, a finer one that has the same wires, or is ``as_cheap``, and
+    ``lacks`` no more room for extreme inputs.
 
     coarse: tries that are known to be far off, as they are with less room, and are not made; those that are found so
         are added, and where none is precise enough all but the best one.
@@ -82,14 +83,14 @@ def precise(
             continue
         finer = None
         if standard_error is None and glanced.holds(max_error, None):
-            finer = _finer(planned, look, plan, asked * _STEP**k, lacks)
+            finer = _finer(planned, look, plan, asked * _STEP**k, lacks, as_cheap)
             if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
                 return finer
         found = walked[k] = plan, *look.centered(plan, numbers)
         if found[2].holds(max_error, standard_error):
             if standard_error is not None:
                 return found
-            finer = finer or _finer(planned, look, plan, asked * _STEP**k, lacks)
+            finer = finer or _finer(planned, look, plan, asked * _STEP**k, lacks, as_cheap)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
     if not tried:
@@ -110,10 +111,9 @@ def _vain(times: float) -> int:
     return max(math.floor(math.log2(times)) - 1, 0) if 1 < times < math.inf else 0
 
 
-def _finer(
-    planned: Callable[[float], Planned], look: Look, found: Plan, error: float, lacks: Callable[[Plan], float]
-) -> Found | None:
-    finer = finer_with_same_wires(planned, found, error)
+def _finer(planned: Callable[[float], Planned], look: Look, found: Plan, error: float, lacks: Callable[[Plan], float],
+           as_cheap: Callable[[Plan, Plan], bool] | None) -> Found | None:  # fmt: skip
+    finer = finer_with_same_wires(planned, found, error, as_cheap)
     if finer is None or lacks(finer[0]) > lacks(found):
         return None
     return finer[0], *look.centered(*finer)
@@ -124,11 +124,15 @@ def _no_worse(finer: Precision, found: Precision) -> bool:
     return finer.standard_error <= found.standard_error
 
 
-def finer_with_same_wires(planned: Callable[[float], Planned], found: Plan, error: float) -> Planned | None:
-    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has."""
+def finer_with_same_wires(
+    planned: Callable[[float], Planned], found: Plan, error: float, as_cheap: Callable[[Plan, Plan], bool] | None = None
+) -> Planned | None:
+    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has, or if it is
+    ``as_cheap``."""
     try:
         finer = planned(error * FINER)
     except CompileError:
         return None
     wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer[0], found))
-    return finer if next(wires) == next(wires) else None
+    same = next(wires) == next(wires) or (as_cheap is not None and as_cheap(finer[0], found))
+    return finer if same else None

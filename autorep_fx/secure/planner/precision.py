@@ -16,11 +16,14 @@ from ..plan.simulate import watch
 from ..program.plaintext import execute, off_by, single, spread, values
 from ..program.program import Program
 from .bias_correction import Centering
+from .divisors import of_divisors
 from .ranges import at_once
 from .seen import Seen, seen
 
-#: Samples that are looked at, those of the whole range, and of which margins are known, at most.
-_SAMPLES, _OTHERS, _MARGINS = 32, 16, 256
+#: Samples that are looked at, those of the whole range, and of which margins are known, at most; of large networks as
+#: many of the first two as such parts of what may be walked at once.
+_SAMPLES, OTHERS, _MARGINS = 32, 16, 256
+_PART, _PART_OF_OTHERS = 2 / 3, 1 / 3
 
 #: Of the samples and of those of the whole range, those that are glanced at.
 _GLANCED = 6, 3
@@ -80,6 +83,8 @@ class Precision:
 class Look:
     """The examples that are looked at, and what a program gives on them.
 
+    Of many, 32 are, or fewer of a large network: in turn one on which values get largest, and one of the first.
+
     Attributes:
         margins: by how much the largest score of each example exceeds the next one; empty where there are no scores.
 
@@ -109,26 +114,31 @@ class Look:
         self.program, self.nearest, self.done = program, nearest, done
         self._all: tuple[Plan, tuple[dict[str, Numbers], Precision]] | None = None
         examples = examples.detach().to("cpu", torch.float64)
-        self.x = examples[: max(min(_SAMPLES, at_once(program)), 2)]
-        self.others = self.x[:0] if others is None else others[: max(min(_OTHERS, at_once(program) // 2), 1)]
-        if known is not None and _says(known.output, program, self.x, asked):
+        few, count = examples[:_COMPARED], max(min(_SAMPLES, int(_PART * at_once(program))), 2)
+        self.others = (
+            examples[:0] if others is None else others[: max(min(OTHERS, int(_PART_OF_OTHERS * at_once(program))), 1)]
+        )
+        if known is not None and _says(known.output, program, examples[:1], asked):
             truth = single(program) if known.output.dtype == torch.float32 else program
             fast, own = truth, known
         else:
-            fast = _in_single(program, self.x, asked)
+            fast = _in_single(program, few, asked)
             own = seen(fast, examples[:_MARGINS])
             truth = fast
             if original is not None:
                 truth = single(original) if fast is not program else original
-                few = self.x[:_COMPARED]
                 if off_by(execute(truth, few).double(), own.output[:_COMPARED].double()) <= _EXACT * asked:
                     truth = fast  # what it was made from says the same
         self.single = fast is not program
-        output = own.output.double()
-        self.truth = output[: len(self.x)] if truth is fast else execute(truth, self.x).double()
+        output, chosen = own.output.double(), _chosen(own, count)
+        self.x = examples[chosen]
+        self.truth = output[chosen] if truth is fast else execute(truth, self.x).double()
         self.truth_of_others = execute(truth, self.others).double() if len(self.others) else self.truth[:0]
-        self.wanted = own.means_of(len(self.x)) if centers else {}
-        self.wanted_of_few = own.means_of(_GLANCED[0]) if centers else {}
+        left = of_divisors(program) if centers else own.means.keys()
+        self.wanted, self.wanted_of_few = (
+            {name: mean for name, mean in own.means_of(which).items() if name not in left}
+            for which in (chosen, chosen[: _GLANCED[0]])
+        )
         self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
@@ -211,17 +221,31 @@ def measured(program: Program, plan: Plan, numbers: dict[str, Numbers], examples
     return Look(program, None, examples).at(plan, numbers)
 
 
+def _chosen(known: Seen, count: int) -> list[int]:
+    """So many of the samples: in turn one on which values are largest, each as a part of what all reach, and a first
+    one.
+
+    What is rounded errs in proportion to what it multiplies.
+    """
+    size = np.zeros(len(known.output))
+    for value in known.largest.values():
+        largest = value.max(1, initial=0.0)
+        size += largest / (largest.max() or 1.0)
+    turns = zip(np.argsort(-size, kind="stable").tolist(), range(len(size)))
+    return list(dict.fromkeys(each for turn in turns for each in turn))[:count]
+
+
 def _says(output: Tensor, program: Program, x: Tensor, asked: float) -> bool:
-    """Whether this, for all samples, is what the program says of the first in float64."""
-    exact = execute(program, x[:_COMPARED])
+    """Whether this, for all samples, is what the program says of ``x``, the first, in float64."""
+    exact = execute(program, x)
     off = (output[: len(exact)].double() - exact).abs().max() if exact.numel() else 0.0
     return float(off) <= _EXACT * asked * spread(output.double())
 
 
 def _in_single(program: Program, x: Tensor, asked: float) -> Program:
     """The program in float32, where that says of some samples what it says in float64."""
-    few, fast = x[:_COMPARED], single(program)
-    return fast if off_by(execute(fast, few).double(), execute(program, few)) <= _EXACT * asked else program
+    fast = single(program)
+    return fast if off_by(execute(fast, x).double(), execute(program, x)) <= _EXACT * asked else program
 
 
 def _deviation(exact: Tensor) -> float:

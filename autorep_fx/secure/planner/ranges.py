@@ -27,6 +27,11 @@ def at_once(program: Program) -> int:
     return max(_AT_ONCE // sizes, 1)
 
 
+def evenly(program: Program, x: Tensor) -> tuple[Tensor, ...]:
+    """Parts of a batch that may be walked at once, of nearly one size: kernels are made for each size."""
+    return x.chunk(max(-(-len(x) // at_once(program)), 1))
+
+
 def calibrated(program: Program, examples: Tensor) -> Reach:
     """What the examples reach, and what roundings may add. Other inputs reach further; the margin is for them."""
     return together(by_samples(program, examples))
@@ -34,9 +39,9 @@ def calibrated(program: Program, examples: Tensor) -> Reach:
 
 def by_samples(program: Program, examples: Tensor) -> Reach:
     """What each example reaches of every value, (N, C) by name. In float32, where that is large enough."""
-    parts = [_by_samples(single(program), part) for part in examples.split(at_once(program))]
+    parts = [_by_samples(single(program), part) for part in evenly(program, examples)]
     if not all(np.isfinite(found).all() for part in parts for found in part.values()):
-        parts = [_by_samples(program, part) for part in examples.split(at_once(program))]
+        parts = [_by_samples(program, part) for part in evenly(program, examples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -93,4 +98,7 @@ def _ends(program: Program, within: InputRange) -> tuple[dict[str, Tensor], dict
         half = torch.from_numpy((own.high - own.low) / 2).reshape(shape).expand(largest.shape)
         radii[name] = half + largest - torch.from_numpy(own.largest).reshape(shape).expand(largest.shape)
     dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
-    return tuple({name: end.to(dtype) for name, end in ends.items()} for ends in (middles, radii))
+    return (
+        {name: end.to(dtype) for name, end in middles.items()},
+        {name: end.to(dtype) for name, end in radii.items()},
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...text import brief
 from ..program.plaintext import single, values
 from ..program.program import Program
-from .ranges import at_once
+from .ranges import evenly
 from .reach import Reach, by_sample
 
 
@@ -32,9 +32,9 @@ class Seen:
 
     __repr__ = brief
 
-    def means_of(self, count: int) -> dict[str, np.ndarray]:
-        """Of the first samples together, in shapes that broadcast to a sample."""
-        return {name: mean[:count].mean(0, dtype=torch.float64).numpy() for name, mean in self.means.items()}
+    def means_of(self, which: list[int]) -> dict[str, np.ndarray]:
+        """Of these samples together, in shapes that broadcast to a sample."""
+        return {name: mean[which].mean(0, dtype=torch.float64).numpy() for name, mean in self.means.items()}
 
     def scaled(self, before: Reach, after: Reach) -> Seen:
         """What is seen where channels are multiplied so that what they reached ``before`` is ``after``."""
@@ -49,7 +49,7 @@ class Seen:
 
 def seen(program: Program, x: Tensor) -> Seen:
     """Of one walk over (N, ...)."""
-    parts = [_of_part(program, part) for part in x.split(at_once(program))]
+    parts = [_of_part(program, part) for part in evenly(program, x)]
     names = parts[0].largest
     return Seen({name: np.concatenate([part.largest[name] for part in parts]) for name in names},
                 {name: torch.cat([part.means[name] for part in parts]) for name in names},

@@ -111,6 +111,32 @@ def spline(
     return _spline(kind, tuple(params.items()), limit, frac_bits, error, bits, grid)
 
 
+def possible(
+    kind: str, params: Mapping[str, float | str], limit: float, frac_bits: int, error: float, most: float, bits: int
+) -> float:
+    """How far off a spline has to be: by ``error``, or twice that, and so on, until there is one.
+
+    Raises:
+        ValueError: there is none by ``most``.
+    """
+    return _possible(kind, tuple(params.items()), limit, frac_bits, error, most, bits)
+
+
+@lru_cache(_KNOWN)
+def _possible(
+    kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, most: float,
+    bits: int,
+) -> float:  # fmt: skip
+    while True:
+        try:
+            _spline(kind, params, limit, frac_bits, error, bits, 1)
+            return error
+        except ValueError:
+            if error >= most:
+                raise
+            error = min(2 * error, most)
+
+
 @lru_cache(_KNOWN)
 def _spline(
     kind: str, params: tuple[tuple[str, float | str], ...], limit: float, frac_bits: int, error: float, bits: int,

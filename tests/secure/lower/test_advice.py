@@ -121,7 +121,7 @@ SAME = {
 
 #: The same where what is advised is another function: a network that is trained with it, or a result for the client.
 OTHER = {
-    "response norm": (nn.LocalResponseNorm(2), "group norm", nn.GroupNorm(1, 3)),
+    "response norm": (nn.CrossMapLRN2d(2), "nn.LocalResponseNorm", nn.LocalResponseNorm(2)),
     "logarithm of a softmax inside": (
         fn(lambda x: x.log_softmax(1) + 1), "the last thing", nn.Sequential(nn.Conv2d(3, 4, 3), nn.LogSoftmax(1)),
     ),

@@ -13,7 +13,7 @@ def test_every_unsupported_node_is_listed_with_a_way_out():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm, self.scale = nn.LocalResponseNorm(8), nn.Parameter(torch.ones(8))
+            self.norm, self.scale = nn.CrossMapLRN2d(8), nn.Parameter(torch.ones(8))
 
         def forward(self, x):
             return torch.log_softmax(self.norm(x).cumsum(1) + x, 1) * self.scale
@@ -21,7 +21,7 @@ def test_every_unsupported_node_is_listed_with_a_way_out():
     with pytest.raises(CompileError) as error:
         lower(Model(), images())
     text = str(error.value)
-    for part in ("'norm' (LocalResponseNorm at 'norm')", "'cumsum' (.cumsum())", "'log_softmax' (log_softmax)"):
+    for part in ("'norm' (CrossMapLRN2d at 'norm')", "'cumsum' (.cumsum())", "'log_softmax' (log_softmax)"):
         assert part in text
     assert text.count("move it outside the model") == 1 and "add" not in text
     assert "train with group norm" in text and "where it is the last thing" in text

@@ -19,7 +19,7 @@ from ...program import tensor_ops
 from ...program.kept import slope_of
 from ...program.kinds import EXACT
 from ...program.program import Step
-from ...program.spline import largest, spline
+from ...program.spline import largest, possible, spline
 from ..hybrid import build_hybrid
 from ..max_pool import build_max_pool
 from ..node import Margins, Node, Nodes, whole_bits
@@ -28,6 +28,7 @@ from ..room import check_room
 from ..rooms import of_activation
 from ..site_form import align, factor_of, site_form, spline_allowance
 from ..source import Source
+from ..spline_errors import spline_error_at
 
 #: Of fewer knots a tree takes less offline than a table; and how many times as many a grid may take, which costs keys.
 _FEW_KNOTS, _MORE_KNOTS = 4, 1.25
@@ -121,10 +122,12 @@ def _mask(positions: np.ndarray, size: int) -> np.ndarray:
 def _spline(node: Node, f: int, window: int, chosen: Chosen) -> dict[str, Any]:
     """Knots and pieces, and how far off they are. Half of the window is for values, half for what a knot takes off."""
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
-    allowance, grid = spline_allowance(node, chosen.spline_error), window - 1 - wire.CELL_BITS
-    given = (site.kind, site.params, limit, f, allowance, node.coefficient_bits)
+    error, grid = spline_error_at(node, f, chosen.spline_error), window - 1 - wire.CELL_BITS
+    most, public = spline_allowance(node, chosen.spline_error), {}
     try:
-        found, public = spline(*given), {}
+        error = possible(site.kind, site.params, limit, f, error, most, node.coefficient_bits)
+        given = (site.kind, site.params, limit, f, error, node.coefficient_bits)
+        found = spline(*given)
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     if chosen.tables and grid > 0 and len(found.knots) >= _FEW_KNOTS:

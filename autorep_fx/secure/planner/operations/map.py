@@ -50,7 +50,8 @@ def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers]:
     else:
         weight = encode(polynomials.rounded(chosen, node).factor, node.frac_bits)
         constant = encode(polynomials.constants(chosen, node), out)
-    largest = int(np.abs(weight.view(np.int64)).max(initial=0))
+    whole = weight.view(np.int64)
+    largest = int(max(whole.max(initial=0), -whole.min(initial=0)))
     bits = 16 if largest < 2**15 else 32 if largest < 2**31 else 64
     return {"weight_bits": node.frac_bits}, Numbers(weight, constant, bits)
 
