@@ -28,7 +28,7 @@ import autorep_fx as ar
 from autorep_fx.models import digits, resnet_cifar
 from autorep_fx.secure.cost.cost import plan_cost
 from autorep_fx.secure.plan.input_range import InputRange
-from autorep_fx.secure.plan.plan import COMPARISONS
+from autorep_fx.secure.plan.plan import VARIANTS
 from autorep_fx.secure.rates import Rates
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
@@ -95,8 +95,8 @@ def of_random_networks(first: int, last: int) -> list[dict]:
             x = hard_inputs(case.gm, case.filters, InputRange.of_plan(program.base_plan), (3, 8, 8), seed)
             row["compiled"] += 1
             row["answered"] += len(x)
-            row["beyond"] += int(beyond(program, x, COMPARISONS[seed % 2]).sum())
-            costs = (plan_cost(program.base_plan.with_comparison(c), "lan", rates=Rates()) for c in COMPARISONS)
+            row["beyond"] += int(beyond(program, x, VARIANTS[seed % len(VARIANTS)]).sum())
+            costs = (plan_cost(program.base_plan.with_comparison(c), "lan", rates=Rates()) for c in VARIANTS)
             cost = min(costs, key=lambda cost: cost.online_seconds)
             row["online_ms"] += 1e3 * cost.online_seconds
             row["offline_MB"] += sum(cost.offline.values()) / 1e6

@@ -9,7 +9,7 @@ import os
 
 from ..errors import MissingDependency
 
-_ABI = 11
+_ABI = 12
 _extension = None
 
 

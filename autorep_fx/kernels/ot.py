@@ -58,7 +58,7 @@ def expand_keys(seeds):
     return load().expand_keys(seeds)
 
 
-def vole_receive(keys, *, words, k, purpose, transpose):
+def vole_receive(keys, *, words, k, purpose, transpose, out=None):
     """The receiver's half of 64 * words correlated OTs, from its trees: returns (blocks, choices, message).
 
     1. Leaf x of tree t is a stream s_x, `prg_words` of its seed and `purpose`. u_t: the sum (XOR) of a tree's streams.
@@ -66,20 +66,22 @@ def vole_receive(keys, *, words, k, purpose, transpose):
     3. choices: u_0. message: u_t ^ u_0 for t >= 1.
 
     keys: `expand_keys` of the leaves, tree after tree, 128 / k trees of 2**k, k 1, 2, 4 or 8. purpose: never twice
-    with the same keys. blocks: (64 * words, 2); where `transpose` is False, they are rows still, for `vole_fold_`.
-    Rows of `words` words are kept eight words at a time: words 0 to 7 of every row, then 8 to 15, and so on. Source:
-    SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), with the repetition code. (128 / k - 1) / 8 bytes an OT.
+    with the same keys. blocks: (64 * words, 2), `out` where given; where `transpose` is False, they are rows still, for
+    `vole_fold_`. Rows of `words` words are kept eight words at a time: words 0 to 7 of every row, then 8 to 15, and so
+    on. (128 / k - 1) / 8 bytes an OT. Source: SoftSpokenOT (Roy, CRYPTO 2022, ePrint 2022/192), with the repetition
+    code.
     """
-    return load().vole_receive(keys, words, k, purpose, transpose)
+    return load().vole_receive(keys, words, k, purpose, transpose, out)
 
 
-def vole_send(keys, delta, message, *, words, k, purpose, transpose):
+def vole_send(keys, delta, message, *, words, k, purpose, transpose, out=None, coefficients=None):
     """The sender's half: blocks q with `q = t ^ c * delta`, from the trees that lack one leaf each.
 
     keys: as of `vole_receive`, but leaf x of tree t at place `x ^ delta_t`, delta_t being bits k t and up of delta; at
-    place 0, where nothing is known, a key that is not used.
+    place 0, where nothing is known, a key that is not used. out: for the blocks. With coefficients, and `transpose`,
+    the rows are hashed as by `vole_fold_` on the way: returns (blocks, tags).
     """
-    return load().vole_send(keys, delta, message, words, k, purpose, transpose)
+    return load().vole_send(keys, delta, message, words, k, purpose, transpose, out, coefficients)
 
 
 def vole_fold_(rows, coefficients, choices=None):

@@ -97,17 +97,23 @@ def rlwe_weight(values, positions, *, width, memory=0):
     return load().rlwe_weight(values, positions, width, memory)
 
 
-def rlwe_respond(high, low, weight, public, *, public_seed, seed):
+def rlwe_room(weight, samples):
+    """Bytes that :func:`rlwe_respond` works in for so many samples, beside what it returns."""
+    return load().rlwe_room(weight, samples)
+
+
+def rlwe_respond(high, low, weight, public, *, public_seed, seed, room=None):
     """The server's share of ``sum over inputs of W B``, and what it answers, for each sample, group and output.
 
     high: (samples, groups, inputs, degree), low: (..., low_words, degree), public_seed: from :func:`rlwe_encrypt`.
-    public: residues (2, primes, degree), the client's public key. seed: secret.
+    public: residues (2, primes, degree), the client's public key. seed: secret. room: uint8 (bytes,) of
+    :func:`rlwe_room`, memory that was used before, for fresh memory takes its time; with less it takes its own.
 
     Returns the share (samples, groups, outputs, degree), and the answer, which is c1 / q: the bits that a ring element
     has, of the same shape, and 8 more, uint8. Raises ValueError where the public key has a number that is not below its
     prime; no other number that a client may send is wrong.
     """
-    return load().rlwe_respond(high, low, weight, public, public_seed, seed)
+    return load().rlwe_respond(high, low, weight, public, public_seed, seed, room)
 
 
 def rlwe_decrypt(high, low, secret):

@@ -10,7 +10,7 @@
 PYBIND11_MODULE(_C, m) {
   using namespace autorep;
   m.doc() = "Compiled kernels of autorep_fx; use autorep_fx.kernels.";
-  m.attr("abi") = 11;
+  m.attr("abi") = 12;
   m.def("available_tiers", &available_tiers);
   m.def("tier", [] { return std::string(kernels().tier); });
   m.def("set_tier", &set_tier, py::arg("name"));

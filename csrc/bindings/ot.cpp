@@ -104,43 +104,54 @@ py::array expand_keys(const py::object& seeds_) {
 
 // What both halves of an extension have in common. The arrays are kept here, for what is not contiguous is copied.
 struct Extension {
-  py::array keys, delta, message, choices, rows;
+  py::array keys, delta, message, choices, coefficients, rows;
   VoleArgs a{};
 
   Extension(const py::object& keys_, Whole& k, const Whole& purpose, bool transpose) {
     need_range(k, "k", 1, 8);
     if (k & (k - 1)) bad_value("k", "expected 1, 2, 4 or 8, got " + std::to_string(k));
     keys = exactly(keys_, "keys", {128 / k << k, 22});
-    if (reinterpret_cast<uintptr_t>(keys.data()) % alignof(RoundKeys)) bad_value("keys", "must be aligned to 16 bytes");
     a.purpose = need_word(purpose, "purpose");
     a.leaves = static_cast<const RoundKeys*>(keys.data()), a.k = static_cast<int>(k), a.transposed = transpose;
   }
 
-  void run(int64_t words) {
-    rows = new_array({64 * words, 2}, false, 8);
+  void run(int64_t words, const py::object& out) {
+    rows = output(out, {64 * words, 2}, keys, 8);
+    need_apart({{rows, "out"}},
+               {{keys, "keys"}, {delta, "delta"}, {message, "message"}, {coefficients, "coefficients"}});
+    if (reinterpret_cast<uintptr_t>(keys.data()) % alignof(RoundKeys)) bad_value("keys", "must be aligned to 16 bytes");
     a.rows = mutable_data<uint64_t>(rows), a.words = words;
     py::gil_scoped_release release;
     kernels().vole(a, threads_for(words, 64));
   }
 };
 
-py::tuple vole_receive(const py::object& keys, Whole words, Whole k, Whole purpose, bool transpose) {
+py::tuple vole_receive(const py::object& keys, Whole words, Whole k, Whole purpose, bool transpose,
+                       const py::object& out) {
   Extension e(keys, k, purpose, transpose);
   need_range(words, "words", 0, int64_t(1) << 40);
   e.choices = new_array({words}, false, 8), e.message = new_array({words * (128 / k - 1)}, false, 8);
   e.a.choices = mutable_data<uint64_t>(e.choices), e.a.message = mutable_data<uint64_t>(e.message);
-  e.run(words);
+  e.run(words, out);
   return py::make_tuple(e.rows, e.choices, e.message);
 }
 
-py::array vole_send(const py::object& keys, const py::object& delta, const py::object& message, Whole words, Whole k,
-                    Whole purpose, bool transpose) {
+py::object vole_send(const py::object& keys, const py::object& delta, const py::object& message, Whole words, Whole k,
+                     Whole purpose, bool transpose, const py::object& out, const py::object& coefficients_) {
   Extension e(keys, k, purpose, transpose);
   need_range(words, "words", 0, int64_t(1) << 40);
   e.delta = exactly(delta, "delta", {2}), e.message = exactly(message, "message", {words * (128 / k - 1)});
   e.a.delta = data<uint64_t>(e.delta), e.a.message = const_cast<uint64_t*>(data<uint64_t>(e.message));
-  e.run(words);
-  return e.rows;
+  if (coefficients_.is_none()) {
+    e.run(words, out);
+    return e.rows;
+  }
+  if (!transpose) bad_value("transpose", "must be True where there are coefficients");
+  e.coefficients = exactly(coefficients_, "coefficients", {words, 2});
+  py::array tags = new_array({129, 2}, false, 8);
+  e.a.coefficients = data<uint64_t>(e.coefficients), e.a.tags = mutable_data<uint64_t>(tags);
+  e.run(words, out);
+  return py::make_tuple(e.rows, tags);
 }
 
 py::array vole_fold(const py::object& rows_, const py::object& coefficients_, const py::object& choices_) {

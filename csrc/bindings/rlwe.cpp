@@ -184,7 +184,7 @@ std::unique_ptr<Weight> weight(const py::object& values_, const py::object& posi
     for (int64_t i = 0; i < values.size(); ++i) size = std::max(size, std::abs(int64_t(value[i])));
   }
   w->small = w->value_bytes == 4 && most * size <= INT32_MAX;
-  const int64_t tiles = w->groups * ((w->outputs + kRlweTile - 1) / kRlweTile);
+  const int64_t tiles = rlwe_tiles(w->args(t));
   w->stored_tiles = 1;
   w->stored_tiles = std::min<int64_t>(tiles, memory / w->bytes(t));
   if (!w->stored_tiles) return w;
@@ -195,8 +195,27 @@ std::unique_ptr<Weight> weight(const py::object& values_, const py::object& posi
   return w;
 }
 
+// What respond works in beside what a thread has: ciphertexts at the roots, and sums.
+struct Room {
+  int64_t ciphertexts, pass_tiles, sums;
+
+  Room(const Weight& w, int64_t samples) {
+    const RlweTables& t = tables_of(w.width);
+    const int64_t of_tile = rlwe_sums_bytes(t, samples);
+    ciphertexts = samples * w.groups * w.inputs * 2 * t.limbs * t.degree * 4;
+    pass_tiles = std::min(rlwe_tiles(w.args(t)), std::max<int64_t>(1, kRlweSumsBytes / std::max<int64_t>(1, of_tile)));
+    sums = pass_tiles * of_tile;
+  }
+  int64_t bytes() const { return ciphertexts + sums + 64; }
+};
+
+int64_t room_of(const Weight& w, Whole samples) {
+  need_range(samples, "samples", 0, kMostPolynomials);
+  return Room(w, samples).bytes();
+}
+
 py::tuple respond(const py::object& high_, const py::object& low_, const Weight& w, const py::object& public_,
-                  const py::bytes& public_seed, const py::bytes& seed) {
+                  const py::bytes& public_seed, const py::bytes& seed, const py::object& room_) {
   const RlweTables& t = tables_of(w.width);
   const py::array high = integers(high_, "high", w.width / 8), low = integers(low_, "low", 4);
   if (high.ndim() != 4)
@@ -221,19 +240,26 @@ py::tuple respond(const py::object& high_, const py::object& low_, const Weight&
   a.weight = w.args(t), a.public_key = data<uint32_t>(key), a.stored = w.stored.get(), a.seed = &hidden;
   a.share = share.mutable_data(), a.high = to.mutable_data(), a.low = mutable_data<uint8_t>(to_low);
   a.samples = samples, a.stored_tiles = w.stored_tiles;
+  const Room size(w, samples);
+  py::array room = room_.is_none() ? py::array() : in_place(room_, "room", shape_of(integers(room_, "room", 1)), 1);
+  need_apart({{room, "room"}}, {{high, "high"}, {low, "low"}, {key, "public"}});
   if (samples) {
+    char* given = room.nbytes() < size.bytes() ? nullptr : static_cast<char*>(room.mutable_data());
     py::gil_scoped_release release;
-    const int64_t polynomials = samples * w.groups * w.inputs, words = polynomials * 2 * t.limbs * t.degree;
-    ThreadScratch ciphertexts(1, words * 4);
+    const int64_t polynomials = samples * w.groups * w.inputs;
+    std::unique_ptr<char[]> own(given ? nullptr : new char[static_cast<size_t>(size.bytes())]);
+    char* memory = given ? given : own.get();
+    memory += (64 - reinterpret_cast<uintptr_t>(memory) % 64) % 64;
     {
       const int threads = polynomial_threads(polynomials);
       ThreadScratch scratch(threads, kRlweEncryptBytes);
-      expand.scratch = scratch.get(), expand.out = reinterpret_cast<uint32_t*>(ciphertexts.get());
+      expand.scratch = scratch.get(), expand.out = reinterpret_cast<uint32_t*>(memory);
       kernels().rlwe_expand(expand, threads);
     }
-    const int threads = polynomial_threads(w.groups * ((w.outputs + kRlweTile - 1) / kRlweTile));
+    const int threads = polynomial_threads(size.pass_tiles * t.limbs);
     ThreadScratch scratch(threads, rlwe_respond_bytes(t));
-    a.ciphertexts = expand.out, a.scratch = scratch.get();
+    a.ciphertexts = expand.out, a.scratch = scratch.get(), a.pass_tiles = size.pass_tiles;
+    a.sums = reinterpret_cast<uint32_t*>(memory + size.ciphertexts);
     kernels().rlwe_respond(a, threads);
   }
   return py::make_tuple(share, to, to_low);
@@ -259,6 +285,7 @@ void bind_rlwe(py::module_& m) {
   m.def("rlwe_encrypt", &encrypt);
   m.def("rlwe_decrypt", &decrypt);
   m.def("rlwe_weight", &weight);
+  m.def("rlwe_room", &room_of);
   m.def("rlwe_respond", &respond);
 }
 

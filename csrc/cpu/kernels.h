@@ -286,6 +286,8 @@ struct VoleArgs {
   int64_t words;
   int k;
   bool transposed;
+  const uint64_t* coefficients;
+  uint64_t* tags;
 };
 
 // See ot/fold.h. rows become blocks. coefficients: 2 x words; choices: words, or null; tags: 129 x 2 words.

@@ -42,35 +42,40 @@ static inline void reduce_row(const Folded& f, uint64_t* tag) {
   tag[0] ^= t[0], tag[1] ^= t[1];
 }
 
+enum { kFoldRows = kOtRows + 1 };  // the choices are one more, where there are any
+
+// A chunk's rows, and words of the choices, if any, are hashed; and it becomes blocks.
+static inline void fold_chunk(uint64_t* chunk, int64_t words, const uint64_t* coefficients, const uint64_t* choices,
+                              Folded* folded) {
+  alignas(64) uint64_t low[kChunkWords], high[kChunkWords], row[kChunkWords] = {};
+  split_coefficients(coefficients, words, low, high);
+  for (int r = 0; r < kOtRows; ++r) {
+    if (words == kChunkWords) {
+      fold_row(chunk + r * kChunkWords, low, high, folded[r]);
+    } else {
+      memcpy(row, chunk + r * words, size_t(words) * 8);
+      fold_row(row, low, high, folded[r]);
+    }
+  }
+  if (choices) {
+    memcpy(row, choices, size_t(words) * 8);
+    fold_row(row, low, high, folded[kOtRows]);
+  }
+  transpose_chunk(chunk, words);
+}
+
 static void vole_fold(const FoldArgs& a, int threads) {
-  enum { kRows = kOtRows + 1 };  // the choices are one more, where there are any
-  memset(a.tags, 0, kRows * 16);
+  memset(a.tags, 0, kFoldRows * 16);
 #pragma omp parallel num_threads(threads)
   {
-    Folded folded[kRows];
+    Folded folded[kFoldRows];
     memset(folded, 0, sizeof folded);
 #pragma omp for schedule(static)
-    for (int64_t first = 0; first < a.words; first += kChunkWords) {
-      const int64_t words = min64(kChunkWords, a.words - first);
-      uint64_t* chunk = a.rows + first * kOtRows;
-      alignas(64) uint64_t low[kChunkWords], high[kChunkWords], row[kChunkWords] = {};
-      split_coefficients(a.coefficients + 2 * first, words, low, high);
-      for (int r = 0; r < kOtRows; ++r) {
-        if (words == kChunkWords) {
-          fold_row(chunk + r * kChunkWords, low, high, folded[r]);
-        } else {
-          memcpy(row, chunk + r * words, size_t(words) * 8);
-          fold_row(row, low, high, folded[r]);
-        }
-      }
-      if (a.choices) {
-        memcpy(row, a.choices + first, size_t(words) * 8);
-        fold_row(row, low, high, folded[kOtRows]);
-      }
-      transpose_chunk(chunk, words);
-    }
+    for (int64_t first = 0; first < a.words; first += kChunkWords)
+      fold_chunk(a.rows + first * kOtRows, min64(kChunkWords, a.words - first), a.coefficients + 2 * first,
+                 a.choices ? a.choices + first : nullptr, folded);
 #pragma omp critical(autorep_vole_fold)
-    for (int r = 0; r < kRows; ++r) reduce_row(folded[r], a.tags + 2 * r);
+    for (int r = 0; r < kFoldRows; ++r) reduce_row(folded[r], a.tags + 2 * r);
   }
 }
 

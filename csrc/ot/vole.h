@@ -7,7 +7,7 @@
 // same sums give rows that differ by bit b of delta_t times u_t, and with the message by that times u_0.
 #pragma once
 #include "cpu/kernels.h"
-#include "ot/layout.h"
+#include "ot/fold.h"
 #include "prg/aes.h"
 
 namespace autorep {
@@ -71,37 +71,57 @@ AR_INLINE void sum_leaves(const RoundKeys* leaves, const Blocks* counter, Blocks
   memcpy(v, low, sizeof low);
 }
 
+// Words `first` and up of all rows.
+template <int k, bool kSender>
+static inline void vole_batch(const VoleArgs& a, int64_t first) {
+  enum { kTrees = kOtRows / k };
+  uint64_t counters[2 * kAesBlocks];
+  for (int b = 0; b < kAesBlocks; ++b) counters[2 * b] = uint64_t(first / 2 + b), counters[2 * b + 1] = a.purpose;
+  Blocks counter[kAesVectors], choices[kAesVectors] = {}, sum[kAesVectors], v[k][kAesVectors];
+  memcpy(counter, counters, sizeof counter);
+  for (int t = 0; t < kTrees; ++t) {
+    sum_leaves<k, !kSender>(a.leaves + (int64_t(t) << k), counter, sum, v);
+    if (!kSender && t == 0) {
+      memcpy(choices, sum, sizeof sum);
+      memcpy(a.choices + first, sum, size_t(min64(kBatchWords, a.words - first)) * 8);
+    } else if (!kSender) {
+      for (int i = 0; i < kAesVectors; ++i) sum[i] ^= choices[i];
+      put_row((const uint64_t*)sum, a.message, kTrees - 1, t - 1, first, a.words);
+    } else if (t > 0) {
+      if (a.words - first < kBatchWords) memset(sum, 0, sizeof sum);
+      get_row((uint64_t*)sum, a.message, kTrees - 1, t - 1, first, a.words);
+      for (int b = 0; b < k; ++b) {
+        const int r = k * t + b;
+        const Blocks chosen = Blocks{} - (Blocks{} + (a.delta[r / 64] >> (r % 64) & 1));
+        for (int i = 0; i < kAesVectors; ++i) v[b][i] ^= sum[i] & chosen;
+      }
+    }
+    for (int b = 0; b < k; ++b) put_row((const uint64_t*)v[b], a.rows, kOtRows, k * t + b, first, a.words);
+  }
+}
+
 template <int k, bool kSender>
 static void vole_sized(const VoleArgs& a, int threads) {
-  enum { kTrees = kOtRows / k };
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t first = 0; first < a.words; first += kBatchWords) {
-    uint64_t counters[2 * kAesBlocks];
-    for (int b = 0; b < kAesBlocks; ++b) counters[2 * b] = uint64_t(first / 2 + b), counters[2 * b + 1] = a.purpose;
-    Blocks counter[kAesVectors], choices[kAesVectors] = {}, sum[kAesVectors], v[k][kAesVectors];
-    memcpy(counter, counters, sizeof counter);
-    for (int t = 0; t < kTrees; ++t) {
-      sum_leaves<k, !kSender>(a.leaves + (int64_t(t) << k), counter, sum, v);
-      if (!kSender && t == 0) {
-        memcpy(choices, sum, sizeof sum);
-        memcpy(a.choices + first, sum, size_t(min64(kBatchWords, a.words - first)) * 8);
-      } else if (!kSender) {
-        for (int i = 0; i < kAesVectors; ++i) sum[i] ^= choices[i];
-        put_row((const uint64_t*)sum, a.message, kTrees - 1, t - 1, first, a.words);
-      } else if (t > 0) {
-        if (a.words - first < kBatchWords) memset(sum, 0, sizeof sum);
-        get_row((uint64_t*)sum, a.message, kTrees - 1, t - 1, first, a.words);
-        for (int b = 0; b < k; ++b) {
-          const int r = k * t + b;
-          const Blocks chosen = Blocks{} - (Blocks{} + (a.delta[r / 64] >> (r % 64) & 1));
-          for (int i = 0; i < kAesVectors; ++i) v[b][i] ^= sum[i] & chosen;
-        }
+  if (a.tags) memset(a.tags, 0, kFoldRows * 16);
+#pragma omp parallel num_threads(threads)
+  {
+    Folded folded[kFoldRows];
+    if (a.tags) memset(folded, 0, sizeof folded);
+#pragma omp for schedule(static)
+    for (int64_t first = 0; first < a.words; first += kBatchWords) {
+      vole_batch<k, kSender>(a, first);
+      if (!a.transposed) continue;
+      for (int64_t w = first; w < a.words && w < first + kBatchWords; w += kChunkWords) {
+        uint64_t* chunk = a.rows + w * kOtRows;
+        const int64_t words = min64(kChunkWords, a.words - w);
+        if (a.tags) fold_chunk(chunk, words, a.coefficients + 2 * w, nullptr, folded);
+        else transpose_chunk(chunk, words);
       }
-      for (int b = 0; b < k; ++b) put_row((const uint64_t*)v[b], a.rows, kOtRows, k * t + b, first, a.words);
     }
-    if (a.transposed)
-      for (int64_t w = first; w < a.words && w < first + kBatchWords; w += kChunkWords)
-        transpose_chunk(a.rows + w * kOtRows, min64(kChunkWords, a.words - w));
+    if (a.tags) {
+#pragma omp critical(autorep_vole_fold)
+      for (int r = 0; r < kFoldRows; ++r) reduce_row(folded[r], a.tags + 2 * r);
+    }
   }
 }
 

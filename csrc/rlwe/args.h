@@ -66,9 +66,12 @@ struct RlweDecryptArgs {
 };
 
 // How what the server multiplies lies in memory, so that it is read in the order of its use: inputs in chunks of at
-// most kRlweChunk, numbers by the vector (in lanes, ntt.h), outputs in tiles of kRlweTile. Of one chunk and prime,
-//   ciphertexts: vector, input, c0 and c1, number;    weights: vector, input, output, number.
-enum : int64_t { kRlweChunk = 8, kRlweTile = 4, kRlweSamples = 16 };
+// most kRlweChunk, numbers by the run (of vectors in lanes, ntt.h), outputs in tiles of kRlweTile. Of one chunk and
+// prime,
+//   ciphertexts: run, input, c0 and c1, number;    weights: run, input, output, number.
+// A tile's weights of a prime are made once for kRlweSamples samples, and their sums are run, output, c0 and c1,
+// number.
+enum : int64_t { kRlweChunk = 16, kRlweTile = 8, kRlweSamples = 32, kRlweSumsBytes = int64_t(1) << 26 };
 
 // samples x groups x inputs ciphertexts, as they were sent, to out: samples x groups x chunks x L x (a chunk's, above).
 struct RlweExpandArgs {
@@ -102,7 +105,8 @@ struct RlweWeightArgs {
 };
 
 // share, high (ring elements) and low (bytes): samples x groups x outputs x n. stored: the first stored_tiles tiles of
-// the weight. public_key: 2 x L x n. scratch: rlwe_respond_bytes(tables) a thread.
+// the weight. public_key: 2 x L x n. scratch: rlwe_respond_bytes(tables) a thread. sums: pass_tiles times
+// rlwe_sums_bytes(tables, samples), for so many tiles at once.
 struct RlweRespondArgs {
   RlweWeight weight;
   const uint32_t *ciphertexts, *public_key, *stored;
@@ -110,12 +114,19 @@ struct RlweRespondArgs {
   void *share, *high;
   uint8_t* low;
   char* scratch;
-  int64_t samples, stored_tiles;
+  uint32_t* sums;
+  int64_t samples, stored_tiles, pass_tiles;
 };
 
+inline int64_t rlwe_tiles(const RlweWeight& w) { return w.groups * ((w.outputs + kRlweTile - 1) / kRlweTile); }
+
 inline int64_t rlwe_respond_bytes(const RlweTables& t) {
-  const int64_t sums = kRlweSamples * kRlweTile * 2 * t.limbs, weights = kRlweChunk * kRlweTile;
-  return (sums + weights + 2 * t.limbs + 1) * t.degree * 4 + 2 * t.degree;
+  return (kRlweChunk * kRlweTile + 2 * t.limbs + 1) * t.degree * 4 + 2 * t.degree;
+}
+
+// Of a tile.
+inline int64_t rlwe_sums_bytes(const RlweTables& t, int64_t samples) {
+  return (samples < kRlweSamples ? samples : kRlweSamples) * kRlweTile * 2 * t.limbs * t.degree * 4;
 }
 
 }  // namespace autorep

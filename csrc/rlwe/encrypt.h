@@ -82,8 +82,9 @@ static void encrypt_typed(const RlweEncryptArgs& a, int threads) {
     Ring* high = (Ring*)a.high + i * n;
     uint32_t* low = a.low + i * n * a.low_words;
     if (sizeof(Ring) == 4 && a.low_words == 1) {
+      const Torus64 torus64(t);
       for (int64_t j = 0; j < n; ++j) {
-        const uint64_t v = torus64(t, y, j);
+        const uint64_t v = torus64(y, j);
         high[j] = Ring(v >> 32) + plain[j], low[j] = uint32_t(v);
       }
       continue;

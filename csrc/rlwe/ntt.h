@@ -208,8 +208,12 @@ static void inverse(const RlwePrime& r, int64_t n, RlweScale scale, uint32_t* a)
 }
 
 // In lanes: lane i of vector c is number c of part i of n / L. Values at the roots that are only multiplied by others
-// lie so: all stages behind the first log2 L then have a vector of powers each, and no lane goes to another.
-enum : int64_t { kRlweRun = kRlweLanes };
+// lie so: all stages behind the first log2 L then have a vector of powers each, and no lane goes to another. A run is
+// so many vectors one behind the other; from one to the next is a stride.
+enum : int64_t { kRlweRun = 4 * kRlweLanes };
+AR_INLINE int64_t in_runs(int64_t vector, int64_t stride) {
+  return vector * kRlweLanes / kRlweRun * stride + vector * kRlweLanes % kRlweRun;
+}
 
 // L vectors: lane l of vector i becomes lane i of vector l.
 AR_INLINE void transpose(U32* x) {
@@ -220,7 +224,6 @@ AR_INLINE void transpose(U32* x) {
       if (!(i & t)) exchange(x[i], x[i + t], t);
 }
 
-// Vector c at lanes + c * stride.
 static void to_lanes(int64_t n, const uint32_t* a, uint32_t* lanes, int64_t stride) {
   const int64_t L = kRlweLanes;
   for (int64_t c = 0; c < n / L; c += L) {
@@ -229,16 +232,16 @@ static void to_lanes(int64_t n, const uint32_t* a, uint32_t* lanes, int64_t stri
     for (int64_t i = 0; i < L; ++i) x[i] = load<U32>(a + i * (n / L) + c);
     transpose(x);
 #pragma GCC unroll 16
-    for (int64_t i = 0; i < L; ++i) store(lanes + (c + i) * stride, x[i]);
+    for (int64_t i = 0; i < L; ++i) store(lanes + in_runs(c + i, stride), x[i]);
   }
 }
 
-static void from_lanes(int64_t n, const uint32_t* lanes, uint32_t* a) {
+static void from_lanes(int64_t n, const uint32_t* lanes, int64_t stride, uint32_t* a) {
   const int64_t L = kRlweLanes;
   for (int64_t c = 0; c < n / L; c += L) {
     U32 x[L];
 #pragma GCC unroll 16
-    for (int64_t i = 0; i < L; ++i) x[i] = load<U32>(lanes + (c + i) * L);
+    for (int64_t i = 0; i < L; ++i) x[i] = load<U32>(lanes + in_runs(c + i, stride));
     transpose(x);
 #pragma GCC unroll 16
     for (int64_t i = 0; i < L; ++i) store(a + i * (n / L) + c, x[i]);
@@ -249,8 +252,7 @@ AR_INLINE Power lanes_power(const uint32_t* powers, int64_t i) {
   return {load<U32>(powers + 2 * i * kRlweLanes), load<U32>(powers + (2 * i + 1) * kRlweLanes)};
 }
 
-// The other stages of a polynomial in lanes, whose numbers are below 8 p; to numbers below p, vector c at out + c *
-// stride. x is changed.
+// The other stages of a polynomial in lanes, whose numbers are below 8 p; to numbers below p, in runs. x is changed.
 static void last_stages_in_lanes(const RlwePrime& r, int64_t n, uint32_t* x, uint32_t* out, int64_t stride) {
   const U32 p = splat(r.p);
   const int64_t L = kRlweLanes;
@@ -279,7 +281,7 @@ static void last_stages_in_lanes(const RlwePrime& r, int64_t n, uint32_t* x, uin
         combine(v[0], v[1], w1, p), combine(v[2], v[3], w2, p);
 #pragma GCC unroll 4
         for (int64_t k = 0; k < 4; ++k) {
-          if (last) store(out + (4 * i + k) * stride, reduced(v[k], r));
+          if (last) store(out + in_runs(4 * i + k, stride), reduced(v[k], r));
           else store(b + j + k * q, v[k]);
         }
       }

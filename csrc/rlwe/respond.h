@@ -15,6 +15,9 @@
 namespace autorep {
 namespace AR_TIER {
 
+// Outputs whose sums are kept in registers at once.
+enum : int64_t { kRlweOutputs = kRlweLanes == 16 ? 4 : 2 };
+
 AR_INLINE int64_t chunks_of(int64_t inputs) { return (inputs + kRlweChunk - 1) / kRlweChunk; }
 
 static void rlwe_expand(const RlweExpandArgs& a, int threads) {
@@ -95,7 +98,7 @@ static void polynomial_in_lanes(const RlweWeight& w, int64_t row, const RlwePrim
     }
   }
   first_stages(r, n, n / kRlweLanes, a);
-  to_lanes(n, a, x, kRlweLanes);
+  to_lanes(n, a, x, kRlweRun);
 }
 
 // The weights of a tile, one chunk and one prime. work: 2 x n numbers.
@@ -103,12 +106,13 @@ static void weight_block(const RlweWeight& w, int64_t group, int64_t tile, int64
                          uint32_t* out) {
   const RlwePrime& r = w.tables->prime[limb];
   const int64_t n = w.tables->degree, in_chunk = min64(kRlweChunk, w.inputs - chunk);
-  const int64_t stride = in_chunk * kRlweTile * kRlweRun, few = n / kRlweRun;
+  const int64_t stride = in_chunk * kRlweTile * kRlweRun, few = n / kRlweLanes;
+  const int64_t outputs = min64(kRlweTile, w.outputs - tile * kRlweTile);
   for (int64_t i = 0; i < in_chunk; ++i)
-    for (int64_t o = 0; o < kRlweTile; ++o) {
+    for (int64_t o = 0; o < (outputs + kRlweOutputs - 1) / kRlweOutputs * kRlweOutputs; ++o) {
       const int64_t output = tile * kRlweTile + o, row = (group * w.outputs + output) * w.inputs + chunk + i;
       uint32_t* to = out + (i * kRlweTile + o) * kRlweRun;
-      if (output >= w.outputs) {
+      if (o >= outputs) {
         for (int64_t c = 0; c < n / kRlweRun; ++c) memset(to + c * stride, 0, kRlweRun * 4);
         continue;
       }
@@ -133,36 +137,48 @@ static void rlwe_weight(const RlweWeightArgs& a, int threads) {
   }
 }
 
-// sums (output x c0 and c1 x limbs x n, in lanes) = ciphertexts times weights, or are added to.
-static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, const uint32_t* c, const uint32_t* w, bool fresh,
-                     int64_t limb_stride, uint32_t* sums) {
-  enum { kOutputs = kRlweLanes == 16 ? 4 : 2 };
+// The sums of some samples, from one to the next `sums_stride`, = ciphertexts (`c_stride`) times the weights of a tile
+// with so many outputs, of one chunk and prime; or are added to. A run of the weights is read once for all samples.
+static void multiply(const RlwePrime& r, int64_t n, int64_t inputs, int64_t outputs, int64_t samples, const uint32_t* c,
+                     int64_t c_stride, const uint32_t* w, bool fresh, uint32_t* sums, int64_t sums_stride) {
   const U32 p = splat(r.p);
-  for (int64_t run = 0; run < n; run += kRlweRun, c += inputs * 2 * kRlweRun, w += inputs * kRlweTile * kRlweRun)
-    for (int64_t first = 0; first < kRlweTile; first += kOutputs) {
-      Wide sum[kOutputs][2] = {};
-      for (int64_t i = 0; i < inputs; ++i) {
-        const Split c0 = split(load<U32>(c + 2 * i * kRlweRun)), c1 = split(load<U32>(c + (2 * i + 1) * kRlweRun));
+  for (int64_t run = 0; run < n; run += kRlweRun, w += inputs * kRlweTile * kRlweRun)
+    for (int64_t s = 0; s < samples; ++s) {
+      // From one sample to the next is farther than a processor looks ahead by itself.
+      const uint32_t* next =
+          s + 1 < samples ? c + (s + 1) * c_stride + run * inputs * 2 : c + (run + kRlweRun) * inputs * 2;
+      for (int64_t first = 0; first < outputs; first += kRlweOutputs)
+        for (int64_t lane = 0; lane < kRlweRun; lane += kRlweLanes) {
+          const uint32_t* x = c + s * c_stride + run * inputs * 2 + lane;
+          const uint32_t* y = w + first * kRlweRun + lane;
+          Wide sum[kRlweOutputs][2] = {};
+          for (int64_t i = 0; i < inputs; ++i, x += 2 * kRlweRun, y += kRlweTile * kRlweRun) {
+            if (first == 0) {
+              __builtin_prefetch(next), __builtin_prefetch(next + kRlweLanes);
+              next += 2 * kRlweLanes;
+            }
+            const Split c0 = split(load<U32>(x)), c1 = split(load<U32>(x + kRlweRun));
 #pragma GCC unroll 4
-        for (int o = 0; o < kOutputs; ++o) {
-          const Split factor = split(load<U32>(w + (i * kRlweTile + first + o) * kRlweRun));
-          add(sum[o][0], wide_product(c0, factor)), add(sum[o][1], wide_product(c1, factor));
-        }
-      }
-#pragma GCC unroll 4
-      for (int o = 0; o < kOutputs; ++o)
-        for (int part = 0; part < 2; ++part) {
-          uint32_t* to = sums + ((first + o) * 2 + part) * limb_stride + run;
-          const U32 value = reduced(sum[o][part], r);
-          store(to, fresh ? value : reduced2(load<U32>(to) + value, p));
+            for (int o = 0; o < kRlweOutputs; ++o) {
+              const Split factor = split(load<U32>(y + o * kRlweRun));
+              add(sum[o][0], wide_product(c0, factor)), add(sum[o][1], wide_product(c1, factor));
+            }
+          }
+          uint32_t* to = sums + s * sums_stride + (run * kRlweTile + first * kRlweRun) * 2 + lane;
+#pragma GCC unroll 8
+          for (int o = 0; o < 2 * kRlweOutputs; ++o, to += kRlweRun) {
+            const U32 value = reduced(sum[o / 2][o % 2], r);
+            store(to, fresh ? value : reduced2(load<U32>(to) + value, p));
+          }
         }
     }
 }
 
-// From the sums of one answer to what is kept and what is sent. y: 2 x limbs x n; x: n; e: 2 x n.
+// From the sums of one answer, from one prime to the next `limb_stride`, to what is kept and what is sent.
+// y: 2 x limbs x n; x: n; e: 2 x n.
 template <class Ring>
-static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sums, uint32_t* y, uint32_t* x,
-                   int8_t* e) {
+static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sums, int64_t limb_stride, uint32_t* y,
+                   uint32_t* x, int8_t* e) {
   const RlweTables& t = *a.weight.tables;
   const int64_t n = t.degree, size = t.limbs * n;
   int8_t* u = e + n;
@@ -175,7 +191,7 @@ static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sum
     for (int part = 0; part < 2; ++part) {
       uint32_t* to = y + part * size + l * n;
       const uint32_t* key = a.public_key + part * size + l * n;
-      from_lanes(n, sums + part * size + l * n, to);
+      from_lanes(n, sums + l * limb_stride + part * kRlweRun, 2 * kRlweTile * kRlweRun, to);
       for (int64_t j = 0; j < n; j += kRlweLanes)
         store(to + j, load<U32>(to + j) + reduced(wide_product(split(load<U32>(x + j)), split(load<U32>(key + j))), r));
       inverse(r, n, kScaleCrt, to);
@@ -185,9 +201,10 @@ static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sum
   Ring *share = (Ring*)a.share + answer * n, *high = (Ring*)a.high + answer * n;
   uint8_t* low = a.low + answer * n;
   if (sizeof(Ring) == 4) {
-    for (int64_t j = 0; j < n; ++j) share[j] = Ring((torus64(t, y, j) + (uint64_t(1) << 31)) >> 32);
+    const Torus64 torus64(t);
+    for (int64_t j = 0; j < n; ++j) share[j] = Ring((torus64(y, j) + (uint64_t(1) << 31)) >> 32);
     for (int64_t j = 0; j < n; ++j) {
-      const uint64_t v = torus64(t, y + size, j) + (uint64_t(1) << 23);
+      const uint64_t v = torus64(y + size, j) + (uint64_t(1) << 23);
       high[j] = Ring(v >> 32), low[j] = uint8_t(v >> 24);
     }
     return;
@@ -199,42 +216,49 @@ static void finish(const RlweRespondArgs& a, int64_t answer, const uint32_t* sum
   }
 }
 
+// Tiles, prime after prime, so that the ciphertexts of a prime stay in a cache while all tiles read them; and then
+// answers, of as many tiles as there is room for sums.
 static void rlwe_respond(const RlweRespondArgs& a, int threads) {
   const RlweWeight& w = a.weight;
   const RlweTables& t = *w.tables;
   const int64_t n = t.degree, tiles = (w.outputs + kRlweTile - 1) / kRlweTile, size = t.limbs * n;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (int64_t tile = 0; tile < w.groups * tiles; ++tile) {
-    uint32_t* sums = (uint32_t*)(a.scratch + omp_get_thread_num() * rlwe_respond_bytes(t));
-    uint32_t* scratch = sums + kRlweSamples * kRlweTile * 2 * size;
-    uint32_t *y = scratch + kRlweChunk * kRlweTile * n, *x = y + 2 * size;
-    int8_t* e = (int8_t*)(x + n);
-    const int64_t group = tile / tiles, first = tile % tiles * kRlweTile;
-    for (int64_t sample = 0; sample < a.samples; sample += kRlweSamples) {
-      const int64_t together = min64(kRlweSamples, a.samples - sample);
-      for (int64_t chunk = 0; chunk < w.inputs; chunk += kRlweChunk) {
-        const int64_t in_chunk = min64(kRlweChunk, w.inputs - chunk);
-        for (int l = 0; l < t.limbs; ++l) {
-          const uint32_t* weights = scratch;
-          if (tile < a.stored_tiles)
-            weights = a.stored + ((tile * w.inputs + chunk) * t.limbs + l * in_chunk) * kRlweTile * n;
-          else weight_block(w, group, tile % tiles, chunk, l, y, scratch);
-          for (int64_t s = 0; s < together; ++s) {
-            const int64_t before = ((sample + s) * w.groups + group) * w.inputs + chunk;
-            const uint32_t* c = a.ciphertexts + before * 2 * size + l * n * in_chunk * 2;
-            multiply(t.prime[l], n, in_chunk, c, weights, chunk == 0, size, sums + s * kRlweTile * 2 * size + l * n);
+  const int64_t of_sample = 2 * kRlweTile * n;
+  for (int64_t sample = 0; sample < a.samples; sample += kRlweSamples)
+    for (int64_t first = 0; first < w.groups * tiles; first += a.pass_tiles) {
+      const int64_t together = min64(kRlweSamples, a.samples - sample), of_limb = together * of_sample;
+      const int64_t pass = min64(a.pass_tiles, w.groups * tiles - first);
+#pragma omp parallel num_threads(threads)
+      {
+        uint32_t* scratch = (uint32_t*)(a.scratch + omp_get_thread_num() * rlwe_respond_bytes(t));
+        uint32_t *y = scratch + kRlweChunk * kRlweTile * n, *x = y + 2 * size;
+        int8_t* e = (int8_t*)(x + n);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < t.limbs * pass; ++task) {
+          const int64_t l = task / pass, tile = first + task % pass, group = tile / tiles;
+          uint32_t* sums = a.sums + (task % pass * t.limbs + l) * of_limb;
+          for (int64_t chunk = 0; chunk < w.inputs; chunk += kRlweChunk) {
+            const int64_t in_chunk = min64(kRlweChunk, w.inputs - chunk);
+            const uint32_t* weights = scratch;
+            if (tile < a.stored_tiles)
+              weights = a.stored + ((tile * w.inputs + chunk) * t.limbs + l * in_chunk) * kRlweTile * n;
+            else weight_block(w, group, tile % tiles, chunk, int(l), y, scratch);
+            const uint32_t* c = a.ciphertexts + ((sample * w.groups + group) * w.inputs + chunk) * 2 * size;
+            multiply(t.prime[l], n, in_chunk, min64(kRlweTile, w.outputs - tile % tiles * kRlweTile), together,
+                     c + l * n * in_chunk * 2, w.groups * w.inputs * 2 * size, weights, chunk == 0, sums, of_sample);
           }
         }
-      }
-      for (int64_t s = 0; s < together; ++s)
-        for (int64_t o = 0; o < min64(kRlweTile, w.outputs - first); ++o) {
-          const int64_t answer = ((sample + s) * w.groups + group) * w.outputs + first + o;
-          const uint32_t* own = sums + (s * kRlweTile + o) * 2 * size;
-          if (t.width == 32) finish<uint32_t>(a, answer, own, y, x, e);
-          else finish<uint64_t>(a, answer, own, y, x, e);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < pass * together * kRlweTile; ++task) {
+          const int64_t o = task % kRlweTile, s = task / kRlweTile % together, i = task / kRlweTile / together;
+          const int64_t group = (first + i) / tiles, output = (first + i) % tiles * kRlweTile + o;
+          if (output >= w.outputs) continue;
+          const int64_t answer = ((sample + s) * w.groups + group) * w.outputs + output;
+          const uint32_t* sums = a.sums + i * t.limbs * of_limb + s * of_sample + o * 2 * kRlweRun;
+          if (t.width == 32) finish<uint32_t>(a, answer, sums, of_limb, y, x, e);
+          else finish<uint64_t>(a, answer, sums, of_limb, y, x, e);
         }
+      }
     }
-  }
 }
 
 }  // namespace AR_TIER

@@ -9,16 +9,22 @@ namespace AR_TIER {
 
 typedef unsigned __int128 U128;
 
-// X / q in units of 2^-64, off by less than 0.6: the quotients 2^64 / p_j have 32 more bits.
-AR_INLINE uint64_t torus64(const RlweTables& t, const uint32_t* y, int64_t j) {
-  uint64_t whole = 0, part = uint64_t(1) << 31;
-#pragma GCC unroll 3
-  for (int k = 0; k < 3; ++k) {
-    whole += y[k * t.degree + j] * t.prime[k].whole;
-    part += y[k * t.degree + j] * t.prime[k].part;
+// X / q in units of 2^-64, off by less than 0.6: the quotients 2^64 / p_j have 32 more bits. They are copied out of the
+// tables: a compiler cannot know that what is written meanwhile is none of them.
+struct Torus64 {
+  uint64_t whole[3], part[3];
+  int64_t n;
+
+  AR_INLINE_MEMBER explicit Torus64(const RlweTables& t) : n(t.degree) {
+    for (int k = 0; k < 3; ++k) whole[k] = t.prime[k].whole, part[k] = t.prime[k].part;
   }
-  return whole + (part >> 32);
-}
+  AR_INLINE_MEMBER uint64_t operator()(const uint32_t* y, int64_t j) const {
+    uint64_t sum = 0, below = uint64_t(1) << 31;
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; ++k) sum += y[k * n + j] * whole[k], below += y[k * n + j] * part[k];
+    return sum + (below >> 32);
+  }
+};
 
 // The same in units of 2^-128.
 AR_INLINE U128 torus128(const RlweTables& t, const uint32_t* y, int64_t j) {
@@ -48,25 +54,35 @@ struct Message {
   int low_words;
 };
 
+// Digit d, 32 bits, of as many ring elements as a vector has lanes.
+AR_INLINE U32 ring_digit(const uint32_t* high, int) { return load<U32>(high); }
+AR_INLINE U32 ring_digit(const uint64_t* high, int d) {
+  uint32_t digits[kRlweLanes];
+  for (int64_t j = 0; j < kRlweLanes; ++j) digits[j] = uint32_t(high[j] >> 32 * d);
+  return load<U32>(digits);
+}
+
 // round(X) modulo one prime, below 2 p, for coefficient j of polynomial i: sum over the 32-bit digits v_d of X / q of
 // floor(v_d q / 2^(32 (digits - d))), which is below q X by less than twice the number of digits.
 template <class Ring>
 static void from_torus(const RlweTables& t, const Message& m, int64_t i, int limb, uint32_t* out) {
   const RlwePrime& r = t.prime[limb];
+  const U32 p = splat(r.p);
   const int64_t n = t.degree;
   const int extra = m.low_words - 1, ring_words = int(sizeof(Ring) / 4);
   const Ring* high = (const Ring*)m.high + i * n;
   const uint32_t* low = m.low + i * n * m.low_words;
-  for (int64_t j = 0; j < n; ++j) {
-    uint32_t sum = 0;
+  for (int64_t j = 0; j < n; j += kRlweLanes) {
+    U32 sum = {};
     for (int d = 0; d < m.low_words + ring_words; ++d) {
-      const uint32_t digit =
-          d < m.low_words ? low[(m.low_words - 1 - d) * n + j] : uint32_t(uint64_t(high[j]) >> 32 * (d - m.low_words));
-      const uint32_t carry = uint32_t(uint64_t(digit) * t.fraction[extra][d] >> 32);
-      sum += times1(digit, r.digit[extra][d], r.p);
-      sum += times1(carry, r.one, r.p);  // together below 4 p for a digit, of which there are at most 4
+      U32 digit;
+      if (d < m.low_words) digit = load<U32>(low + (m.low_words - 1 - d) * n + j);
+      else digit = ring_digit(high + j, d - m.low_words);
+      const U32 carry = high_product(digit, splat(t.fraction[extra][d]));
+      sum += times(digit, r.digit[extra][d], p);
+      sum += times(carry, r.one, p);  // together below 4 p for a digit, of which there are at most 4
     }
-    out[j] = times1(sum, r.one, r.p);
+    store(out + j, times(sum, r.one, p));
   }
 }
 

@@ -145,6 +145,21 @@ def test_extension_equals_reference(tier, k, words, transpose):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.parametrize("words", [2, 8, 33])
+def test_rows_are_hashed_on_the_way_as_afterwards(tier, words, ring):
+    _, punctured, delta = trees(4)
+    coefficients, options = ring((words, 2)), dict(words=words, k=4, purpose=7)
+    message = ring((words * 31,))
+    want = kernels.vole_send(punctured, delta, message, **options, transpose=False)
+    tags = kernels.vole_fold_(want, coefficients)
+    for module in (kernels, reference):
+        got = module.vole_send(punctured, delta, message, **options, transpose=True, coefficients=coefficients)
+        for x, y in zip(got, (want, tags), strict=True):
+            np.testing.assert_array_equal(x, y)
+        with pytest.raises(ValueError, match="transpose"):
+            module.vole_send(punctured, delta, message, **options, transpose=False, coefficients=coefficients)
+
+
 @pytest.mark.parametrize("words", [9, 300])
 def test_large_trees_give_the_same_on_every_tier(tier, words):
     """256 leaves take the reference seconds."""

@@ -25,6 +25,8 @@ WRITTEN = {
     "trees_full": ({"out"}, set()),
     "trees_lacking": ({"out"}, set()),
     "vole_fold_": ({"rows"}, set()),
+    "vole_receive": ({"out"}, set()),
+    "vole_send": ({"out"}, set()),
 }
 WEIGHTS = {
     "conv2d": dict(shape=(5, 4, 3, 3)),
@@ -37,6 +39,10 @@ WEIGHTS = {
 def words(*shape, width="u8"):
     rng = np.random.default_rng(sum(shape))
     return rng.integers(0, 2 ** (8 * int(width[1])), shape, dtype=width)
+
+
+#: Of trees of four leaves.
+LEAVES = reference.expand_keys(words(256, 2))
 
 
 def arrays_of(name, n=N):
@@ -66,6 +72,10 @@ def arrays_of(name, n=N):
         return dict(roots=words(3, 2), delta=words(2), out=words(48, 2))
     if name == "trees_lacking":
         return dict(sums=words(3, 4, 2), missing=words(3) % np.uint64(16), out=words(48, 2))
+    if name == "vole_receive":
+        return dict(keys=LEAVES.copy(), out=words(128, 2))
+    if name == "vole_send":
+        return dict(keys=LEAVES.copy(), delta=words(2), message=words(126), coefficients=words(2, 2), out=words(128, 2))
     if name == "vole_fold_":
         return dict(rows=words(128, 2), coefficients=words(2, 2), choices=words(2))
     weight = WEIGHTS[name]
@@ -93,6 +103,8 @@ def call(module, name, arrays):
         "trees_full": dict(key=bytes(range(16)), depth=4),
         "trees_lacking": dict(key=bytes(range(16))),
         "vole_fold_": {},
+        "vole_receive": dict(words=2, k=2, purpose=3, transpose=True),
+        "vole_send": dict(words=2, k=2, purpose=3, transpose=True),
     }
     return getattr(module, name)(**arrays, **options[name])
 

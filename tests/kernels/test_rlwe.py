@@ -275,7 +275,7 @@ def test_wide_weights_of_either_sign_are_exact(tier):
 
 
 @pytest.mark.parametrize(
-    "outputs, inputs, groups, samples", [(1, 1, 1, 1), (4, 17, 1, 1), (5, 16, 2, 5), (9, 33, 1, 2)]
+    "outputs, inputs, groups, samples", [(1, 1, 1, 1), (8, 17, 1, 1), (5, 16, 2, 5), (9, 33, 1, 2), (17, 1, 1, 33)]
 )
 def test_tiles_chunks_groups_and_samples_are_the_same_sums(outputs, inputs, groups, samples):
     n = kernels.rlwe_primes(32)[0]
@@ -287,11 +287,11 @@ def test_tiles_chunks_groups_and_samples_are_the_same_sums(outputs, inputs, grou
     high, low = kernels.rlwe_encrypt(plain.reshape(-1, n), secret, public_seed=SEEDS[3], noise_seed=SEEDS[4])
     given = high.reshape(plain.shape), low.reshape(samples, groups, inputs, 1, n)
     found = []
-    one = 4 * inputs * 3 * n * 4  # a tile of weights at the roots
+    one = 8 * inputs * 3 * n * 4  # a tile of weights at the roots
     for memory, threads in ((0, 1), (one, 2), (10**9, 2)):
         with kernels.use(threads=threads):
             weight = kernels.rlwe_weight(values, positions, width=32, memory=memory)
-            tiles = groups * -(-outputs // 4)
+            tiles = groups * -(-outputs // 8)
             assert weight.stored_bytes == one * min(tiles, memory // one)
             found.append(kernels.rlwe_respond(*given, weight, public, public_seed=SEEDS[3], seed=SEEDS[0]))
     for other in found[1:]:

@@ -47,26 +47,31 @@ def expand_keys(seeds):
     return np.array([_round_keys(seed.tobytes()).reshape(-1) for seed in seeds], np.uint8).reshape(-1, 176).view(U64)
 
 
-def vole_receive(keys, *, words, k, purpose, transpose):
+def vole_receive(keys, *, words, k, purpose, transpose, out=None):
+    need_apart({"out": out}, {"keys": keys})
     sums, rows = _leaf_sums(keys, words, k, purpose)
     message = _chunked(sums[1:] ^ sums[0])
-    return (_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)), sums[0], message
+    return deliver(_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2), out), sums[0], message
 
 
-def vole_send(keys, delta, message, *, words, k, purpose, transpose):
+def vole_send(keys, delta, message, *, words, k, purpose, transpose, out=None, coefficients=None):
+    need_apart({"out": out}, {"keys": keys, "delta": delta, "message": message, "coefficients": coefficients})
     _, rows = _leaf_sums(keys, words, k, purpose, first=1)
     chosen = unpack_bits(delta[None], 128).reshape(-1, k, 1)
     rows[k:] ^= (chosen[1:] * _unchunked(message, 128 // k - 1, words)[:, None]).reshape(128 - k, words)
-    return _blocks(rows) if transpose else _chunked(rows).reshape(-1, 2)
+    blocks = deliver(_blocks(rows) if transpose else _chunked(rows).reshape(-1, 2), out)
+    if coefficients is None:
+        return blocks
+    if not transpose:
+        raise ValueError("transpose: must be True where there are coefficients")
+    return blocks, _tags(rows, coefficients, None)
 
 
 def vole_fold_(rows, coefficients, choices=None):
     need_apart({"rows": rows}, {"coefficients": coefficients, "choices": choices})
-    words = len(rows) // 64
-    each = _unchunked(rows.ravel(), 128, words)
+    each = _unchunked(rows.ravel(), 128, len(rows) // 64)
     rows[...] = _blocks(each)
-    last = np.zeros((1, words), U64) if choices is None else choices[None]
-    return np.stack([_folded(row, coefficients) for row in [*each, *last]])
+    return _tags(each, coefficients, choices)
 
 
 def trees_full(roots, delta, *, key, depth, out=None):
@@ -144,6 +149,11 @@ def _blocks(rows):
     """Column j of 128 rows is block j, row i its bit i."""
     bits = np.stack([unpack_bits(row[None], 64 * len(row)) for row in rows], 1)
     return pack_bits(bits.ravel(), bits=1).reshape(-1, 2)
+
+
+def _tags(rows, coefficients, choices):
+    last = np.zeros((1, rows.shape[1]), U64) if choices is None else choices[None]
+    return np.stack([_folded(row, coefficients) for row in [*rows, *last]])
 
 
 def _folded(row, coefficients):

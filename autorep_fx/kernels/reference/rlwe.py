@@ -11,6 +11,7 @@ import numpy as np
 from ...text import brief
 from ..masked import U64
 from ..rlwe import rlwe_primes
+from .common import need_apart
 from .prg import prg_words
 
 _NOISE_BITS = 21
@@ -232,7 +233,12 @@ def answered(high, low, weight, public, *, public_seed, seed):
     return parts[0], (parts[1] + e) % column
 
 
-def rlwe_respond(high, low, weight, public, *, public_seed, seed):
+def rlwe_room(weight, samples):
+    return 0
+
+
+def rlwe_respond(high, low, weight, public, *, public_seed, seed, room=None):
+    need_apart({"room": room}, {"high": high, "low": low, "public": public})
     width, ring = weight.width, np.dtype(f"u{weight.width // 8}")
     high, low = np.asarray(high).view(ring), np.asarray(low).view(np.uint32)
     x, y = answered(high, low, weight, np.asarray(public), public_seed=public_seed, seed=seed)

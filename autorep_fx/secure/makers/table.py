@@ -13,7 +13,7 @@ from .paired.ot import Ferret, SoftSpoken
 DEALT: Maker = Dealt()
 
 #: Without one: the quicker one where bytes cost little, and the one that sends less, in fewer messages.
-PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**20))
+PAIRED: Maker = Paired("paired", Extension(SoftSpoken(), 2**20, transform_bits=12_000))
 PAIRED_SMALL: Maker = Paired("paired-ferret", Extension(Ferret(), 2**17, 3 * 2**25))
 
 MAKERS: dict[str, Maker] = {maker.name: maker for maker in (DEALT, PAIRED, PAIRED_SMALL)}

@@ -153,13 +153,13 @@ def test_the_last_bit_is_wrong_as_often_as_stated(width, stated, key, public):
 
 
 @pytest.mark.skipif(not kernels.available(), reason="NumPy keeps nothing at the roots")
-@pytest.mark.parametrize("memory", [0, 4_000_000, 10**9])
+@pytest.mark.parametrize("memory", [0, 8_000_000, 10**9])
 def test_the_server_keeps_at_the_roots_what_its_memory_allows(memory, key, public):
     step, shape = conv(64, 64, 16, 3, padding=1)
     numbers, blinding = drawn(step, shape, 1, np.random.default_rng(3))
     weight = maps.prepare_weight(step, numbers, memory=memory)
     packing = field(step, 1).packing
-    every = 4 * 3 * 4096 * packing.input_sets * -(-packing.output_sets // 4) * 4
+    every = 4 * 3 * 4096 * packing.input_sets * -(-packing.output_sets // 8) * 8
     assert weight.stored_bytes <= memory and (memory == 10**9) == (weight.stored_bytes == every)
     assert (memory == 0) == (weight.stored_bytes == 0)
     error = off(step, numbers, blinding, shared(step, key, public, numbers, blinding, memory=memory))
@@ -181,6 +181,22 @@ def test_samples_share_polynomials():
     step, _ = conv(256, 256, 4, 3, padding=1)
     one, sixteen = (sum(maps.sizes(step, batch)) for batch in (1, 16))
     assert sixteen < 0.5 * 16 * one
+
+
+def test_bits_that_are_worth_a_transform_are_sent_and_the_result_is_the_same():
+    step, shape = dense(40, 128)
+    numbers, blinding = drawn(step, shape, 16, np.random.default_rng(4))
+    (least, few), (quick, many) = (
+        ((p := field(step, 16, worth).packing).groups * p.input_sets * p.output_sets, sum(maps.sizes(step, 16, worth)))
+        for worth in (0, 10**6)
+    )
+    assert quick < least and many > few
+    key = maps.ClientKey([step.width])
+    public, weight = maps.PublicKey.of(key.public, [step.width]), maps.prepare_weight(step, numbers)
+    message = maps.encrypt(step, key, blinding, 10**6)
+    share, answer = maps.respond(step, weight, public, message, 16, 10**6)
+    total = share + maps.decrypt(step, key, answer, blinding, 10**6)
+    assert abs(off(step, numbers, blinding, total)).max() <= 1
 
 
 def test_parameters_are_within_the_tables_for_128_bits():

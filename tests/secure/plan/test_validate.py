@@ -19,6 +19,7 @@ from autorep_fx.secure.plan.local import LOCAL
 from autorep_fx.secure.plan.plan import Plan, Step
 from autorep_fx.secure.plan.validate import RULES, check_plan
 from autorep_fx.secure.planner.table import PLANNED, SOURCES
+from autorep_fx.secure.program.checks import check_step
 from autorep_fx.secure.program.table import OPERATIONS
 
 
@@ -100,6 +101,28 @@ def test_a_party_takes_no_such_plan(plan, change, message):
     bad = Plan((*plan.steps[:i], replace(step, attrs={**step.attrs, **change}), *plan.steps[i + 1 :]))
     with pytest.raises(FormatError, match=message):
         Client(bad)
+
+
+@pytest.mark.parametrize("comparison", ["fss", "gmw", "table"])
+@pytest.mark.parametrize("change, message", [
+    ({"window": None}, "compares without a window"),
+    ({"knots": (), "c0": (5,), "c1": (0,), "c2": (0,)}, "'knots' of step 's' must be 1 to 64 times"),
+    ({"knots": (0, 64), "c0": (1, 2, 3), "c1": (0, 0, 0), "c2": (0, 0, 0)}, None),
+    ({"knots": (0, 256), "c0": (1, 2, 3), "c1": (0, 0, 0), "c2": (0, 0, 0)}, "a knot off its grid"),
+    ({"knots": (-256,)}, None),
+    ({"knots": (4,)}, "a knot off its grid"),
+])  # fmt: skip
+def test_a_spline_has_a_window_and_knots_that_all_parties_can_compare_with(comparison, change, message):
+    spline = {"kind": "gelu", "wire": 64, "shift": 0, "align": 12, "powers": 1, "kept": np.arange(2), "linear": None,
+              "comparison": comparison, "window": 10, "grid": 3, "knots": (8,), "c0": (0, 1), "c1": (0, 1),
+              "c2": (0, 0), "error": 0.1}  # fmt: skip
+    attrs = {key: value for key, value in {**spline, **change}.items() if value is not None or key == "linear"}
+    step = Step("s", "activation", ("x",), (2,), 22, 64, attrs)
+    if message is None:
+        check_step(step, RULES["activation", None], {"x": (2,)})
+        return
+    with pytest.raises(FormatError, match=message):
+        check_step(step, RULES["activation", None], {"x": (2,)})
 
 
 @pytest.mark.filterwarnings("ignore:no activation was found")

@@ -41,7 +41,7 @@ class ClientHalf(TwoPartyHalf):
         values: dict[str, np.ndarray] = {}
         blindings: list[dict[str, np.ndarray]] = [{} for _ in streams]
         jobs: list[Job] = []
-        asking = Asking(server, self.key, maps.in_groups(self.party.plan, batch * count))
+        asking = Asking(server, self.key, maps.in_groups(self.party.plan, batch * count, self.extension.transform_bits))
         self.allow(2 * len(asking.groups))
         for index, step, inputs in visited(self.party.plan, values):
             if step.op == "constant":
@@ -84,7 +84,7 @@ class Asking:
         ``blinding``."""
         while self._left and self._left[0][0].number == number:
             part = self._left[0].popleft()
-            self._server.send(number, *maps.encrypt(part.step, self._key, given[part.samples]))
+            self._server.send(number, *maps.encrypt(part.step, self._key, given[part.samples], part.transform_bits))
             self._asked.append((part, given[part.samples], blinding[part.samples]))
             if not self._left[0]:
                 self._left.popleft()
@@ -96,7 +96,8 @@ class Asking:
         for part, given, blinding in self._asked:
             answer = np.empty(part.words[1], U64)
             self._server.receive(part.number, answer)
-            hidden.append((part.number, maps.decrypt(part.step, self._key, [answer], given) - blinding))
+            share = maps.decrypt(part.step, self._key, [answer], given, part.transform_bits)
+            hidden.append((part.number, share - blinding))
         self._asked = []
         for number, h in hidden:
             self._server.send(number, h)

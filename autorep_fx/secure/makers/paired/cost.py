@@ -28,7 +28,7 @@ def offline(plan: Plan, batch: int, network: Network, rates: Rates, extension: E
     """See :meth:`~..maker.Maker.offline`. A step has its part of what the extension of transfers takes."""
     steps = {step.name: StepOffline() for step in plan.steps}
     beside = {"server": Said(1), "client": Said()}  # "ready"
-    groups = maps.in_groups(plan, batch)
+    groups = maps.in_groups(plan, batch, extension.transform_bits)
     said: Words = _MAP_TURNS * len(groups)
     made, shared = 0, dict.fromkeys(beside, 0)
     for part_of_map in itertools.chain(*groups):
@@ -84,7 +84,7 @@ def _map(part: maps.Part, network: Network, rates: Rates) -> StepOffline:
     up, down = (_WORD * words for words in part.words)
     h = step.width // 8 * batch * step.size
     sent = {"client": up + h + 2 * HEADER_BYTES, "server": down + HEADER_BYTES}
-    seconds = rates.step + maps.products(step, batch) / _rate(step, rates)
+    seconds = rates.step + maps.products(step, batch, part.transform_bits) / _rate(step, rates)
     return StepOffline(sent, seconds, network.seconds(sum(sent.values())))
 
 

@@ -32,18 +32,21 @@ _PIECES = 4
 
 
 class Extension(NamedTuple):
-    """How oblivious transfers are extended.
+    """How oblivious transfers are extended, and maps encrypted.
 
     Attributes:
         at_once: how many, in either direction, are made in one go, and let go but for what is kept of them: 32 bytes
             each at a party. Fewer fit caches, more make fewer messages that wait for one another.
         held: bytes that a party keeps of transfers whose protocols go on side by side (stock.py); more make fewer
             messages that wait for one another.
+        transform_bits: how many bits of encrypted maps one would rather send than transform a polynomial of weights:
+            what a link carries in the time that this takes (maps/packing.py).
     """
 
     kind: Kind
     at_once: int
     held: int = 2**26
+    transform_bits: int = 0
 
     def __repr__(self) -> str:
         return brief(self)
@@ -147,6 +150,8 @@ class TwoPartyHalf(Half):
                     del made[job.inference, job.step.name]
                     found[job.inference][job.step.name] = MAKING[job.step.op].joined(job.step, batch, pieces, shares)
             del protocols
+        self._sender.rest()
+        self._receiver.rest()
         return found
 
     def _transfers(self, needs: list[Need]) -> Transfers:

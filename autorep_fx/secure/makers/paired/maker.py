@@ -40,7 +40,7 @@ class Paired(Maker):
         return 2 * self.extension.kind.kept_bytes  # transfers both ways
 
     def model(self, plan: Plan, numbers: Mapping[str, Numbers]) -> EncryptedMaps:
-        return EncryptedMaps(plan, numbers)
+        return EncryptedMaps(plan, numbers, self.extension.transform_bits)
 
     def client(self, party: Party) -> ClientHalf:
         check_made(party.plan)

@@ -12,11 +12,14 @@ from .table import encrypted
 
 
 class EncryptedMaps:
-    """Weights by step, as :func:`~.maps.respond` takes them."""
+    """Weights by step, as :func:`~.maps.respond` takes them, laid out for one sample; ``transform_bits`` as of
+    half.py's ``Extension``."""
 
-    def __init__(self, plan: Plan, numbers: Mapping[str, Numbers]):
+    def __init__(self, plan: Plan, numbers: Mapping[str, Numbers], transform_bits: int = 0):
         self.weights: dict[str, Any] = {
-            step.name: maps.prepare_weight(step, numbers[step.name]) for step in plan.steps if step.op == "map"
+            step.name: maps.prepare_weight(step, numbers[step.name], transform_bits=transform_bits)
+            for step in plan.steps
+            if step.op == "map"
         }
 
     def __repr__(self) -> str:

@@ -43,12 +43,14 @@ class ServerHalf(TwoPartyHalf):
         self.party.start_counting()
         client, streams, plan = self.party.links["client"], self.streams(count), self.party.plan
         masks: list[dict[str, np.ndarray]] = [{} for _ in streams]
-        groups = maps.in_groups(plan, batch * count)
+        groups = maps.in_groups(plan, batch * count, self.extension.transform_bits)
         self.allow(2 * len(groups))
         found: dict[str, list[np.ndarray]] = {}
+        room = maps.Room()
         for group in groups:
-            for part, v in self._answer(group):
+            for part, v in self._answer(group, room):
                 found.setdefault(part.step.name, []).append(v)
+        del room
         for name, parts in found.items():
             whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
             for own, v in zip(masks, whole.reshape(count, batch, *whole.shape[1:])):
@@ -68,7 +70,7 @@ class ServerHalf(TwoPartyHalf):
             for stream, own, share in zip(streams, masks, shares)
         ]
 
-    def _answer(self, group: list[maps.Part]) -> list[tuple[maps.Part, np.ndarray]]:
+    def _answer(self, group: list[maps.Part], room: maps.Room) -> list[tuple[maps.Part, np.ndarray]]:
         """V of all maps of a group."""
         client, asked = self.party.links["client"], deque[tuple[maps.Part, np.ndarray]]()
         for part in group:
@@ -79,7 +81,7 @@ class ServerHalf(TwoPartyHalf):
         while asked:  # what was answered is let go
             part, message = asked.popleft()
             weight = self.model.weights[part.step.name]
-            u, answer = maps.respond(part.step, weight, self.key, [message], part.size)
+            u, answer = maps.respond(part.step, weight, self.key, [message], part.size, part.transform_bits, room)
             client.send(part.number, *answer)
             found.append((part, u))
         for part, u in found:

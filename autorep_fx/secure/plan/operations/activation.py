@@ -63,7 +63,8 @@ def _shape(step: Step, x: Shape) -> Shape:
     a, kept = step.attrs, len(step.attrs["kept"])
     need((a["comparison"] is not None) == (kept > 0), "compares without kept positions, or keeps some uncompared")
     need(not kept or a["kind"] in COMPARED or "knots" in a, f"keeps {a['kind']}, which cannot be compared")
-    need(not kept or a["shift"] + a.get("window", 64) <= a["wire"], "needs a window that lies within the ring")
+    need(not kept or "window" in a, "compares without a window")
+    need(not kept or a["shift"] + a["window"] <= a["wire"], "needs a window that lies within the ring")
     own = EXACT.get(a["kind"]) if kept and "knots" not in a else None
     sloped, top = (own is not None and own.slope is not None), (own and own.top)
     need(not sloped or "slope" in a, "lacks 'slope'")
@@ -183,8 +184,8 @@ OPERATION = Operation(
             _shape,
             {"kind": one_of("truncate", *KINDS, *RANGED), "wire": WIDTH, "shift": SHIFT, "align": BITS,
              "powers": whole(0, 2), "kept": KEPT, "linear": MASK, "comparison": one_of(*COMPARISONS, None)},
-            {"window": whole(2, 63), "slope": FACTOR, "knots": several(FACTOR, 0, _PIECES - 1),
-             **{f"c{k}": several(FACTOR, 1, _PIECES) for k in range(3)}, "error": checks.NUMBER,
+            {"window": whole(2, 63), "slope": FACTOR, "knots": several(FACTOR, 1, _PIECES - 1),
+             **{f"c{k}": several(FACTOR, 2, _PIECES) for k in range(3)}, "error": checks.NUMBER,
              "grid": whole(1, 56), "lifts": several(whole(0, 31), 1, shapes.MOST)},
         )
     },

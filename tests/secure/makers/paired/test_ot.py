@@ -125,12 +125,23 @@ def test_nothing_repeats_within_a_session_or_between_two(session):
     sender, receiver, _ = session
     other = pair(sender.kind)[:2]
     together(other[0].setup, other[1].setup)
-    made = [extend(sender, receiver, 1024), extend(sender, receiver, 1024), extend(*other, 1024)]
+    made = [[a.copy() for a in extend(*two, 1024)] for two in ((sender, receiver), (sender, receiver), other)]
     words = np.concatenate([t[:, half] for _, t, _ in made for half in (0, 1)])
     assert len(np.unique(words)) == len(words)
     planes = np.concatenate([choices for _, _, choices in made])
     assert len(np.unique(planes)) == len(planes)
     assert (other[0].delta != sender.delta).all()
+
+
+def test_memory_of_blocks_is_used_again_until_nobody_asks_soon():
+    sender, receiver, _ = pair(SoftSpoken())
+    together(sender.setup, receiver.setup)
+    first, second = (extend(sender, receiver, n)[:2] for n in (1024, 64))
+    for one, other in zip(first, second):
+        assert np.shares_memory(one, other)
+    sender.rest(), receiver.rest()
+    for one, other in zip(second, extend(sender, receiver, 64)):
+        assert not np.shares_memory(one, other)
 
 
 def test_choices_and_blocks_look_uniform(session):

@@ -18,12 +18,13 @@ from .client import decrypt, encrypt
 from .groups import Part, in_groups
 from .keys import ClientKey, PublicKey, public_words
 from .messages import products, sizes
-from .server import Weight, prepare_weight, respond
+from .server import Room, Weight, prepare_weight, respond
 
 __all__ = [
     "ClientKey",
     "Part",
     "PublicKey",
+    "Room",
     "Weight",
     "decrypt",
     "encrypt",

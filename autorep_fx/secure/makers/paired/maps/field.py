@@ -108,8 +108,8 @@ class Field:
         return narrowed(x, self.step.width) * factor.reshape(self.step.shape)
 
 
-def field(step: Step, batch: int) -> Field:
-    """How a map of so many samples is computed.
+def field(step: Step, batch: int, transform_bits: int = 0) -> Field:
+    """How a map of so many samples is computed; ``transform_bits`` as of :func:`~.packing.choose`.
 
     Raises:
         ValueError: a kernel that is larger than a polynomial.
@@ -130,7 +130,8 @@ def field(step: Step, batch: int) -> Field:
         places = _places(a["replaced"], a["per_channel"])
         groups, across = len(places), Axes(places.shape[1])
     try:
-        packing = choose(step.width, down, across, groups, channels, results, batch * repeats, low_words(step))
+        packing = choose(step.width, down, across, groups, channels, results, batch * repeats, low_words(step),
+                         transform_bits)  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{step.name}: {error}") from error
     return Field(step, batch, repeats, groups, channels, results, packing, places)

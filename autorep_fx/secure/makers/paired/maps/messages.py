@@ -18,17 +18,17 @@ from .keys import SEED_WORDS
 from .parameters import RINGS, low_words
 
 
-def sizes(step: Step, batch: int) -> tuple[int, int]:
-    """Words of the client's message and of the server's."""
-    of = field(step, batch)
+def sizes(step: Step, batch: int, transform_bits: int = 0) -> tuple[int, int]:
+    """Words of the client's message and of the server's; ``transform_bits`` as of :func:`~.packing.choose`."""
+    of = field(step, batch, transform_bits)
     degree = RINGS[step.width].degree
     sent, answered = (count(batch * of.repeats) * degree for count in (of.packing.sent, of.packing.answered))
     return SEED_WORDS + _words(sent, step.width + 32 * low_words(step)), _words(answered, step.width + 8)
 
 
-def products(step: Step, batch: int) -> int:
+def products(step: Step, batch: int, transform_bits: int = 0) -> int:
     """Polynomials that the server multiplies by each other: what a map takes it, more or less."""
-    of = field(step, batch)
+    of = field(step, batch, transform_bits)
     p = of.packing
     return p.sets(batch * of.repeats) * p.groups * p.input_sets * p.output_sets
 

@@ -182,8 +182,12 @@ class Axes:
 
 @functools.lru_cache(maxsize=4096)
 def choose(width: int, down: Axes, across: Axes, groups: int, channels: int, results: int, batch: int,
-           low_words: int) -> Packing:  # fmt: skip
+           low_words: int, transform_bits: int = 0) -> Packing:  # fmt: skip
     """The packing of a convolution that sends least, for ``batch`` samples; channels and results of a group.
+
+    Args:
+        transform_bits: how many bits one would rather send than transform a polynomial of weights. More samples in a
+            polynomial are fewer polynomials, but more of weights, each of which is then of use to fewer.
 
     Raises:
         ValueError: no tile of it fits a polynomial.
@@ -192,17 +196,21 @@ def choose(width: int, down: Axes, across: Axes, groups: int, channels: int, res
     up, back = width + 32 * low_words, width + GUARD_BITS
     best, least = None, math.inf
     for rows, columns in _cuts(down, across, degree):
-        fits = degree // (rows.pitch * columns.pitch)
+        fits, tiles = degree // (rows.pitch * columns.pitch), rows.tiles * columns.tiles
         phases = len(rows.phases) * len(columns.phases)
         for together, inputs, outputs in _shares(fits, groups, channels * phases, results):
-            side_by_side = -(-groups // together)
-            packing = Packing(degree, rows, columns, side_by_side, together, channels * phases * together,
-                              results * together, fits // (inputs * outputs), inputs, outputs)  # fmt: skip
-            bits = up * packing.sent(batch) + back * packing.answered(batch)
-            if bits < least:
-                best, least = packing, bits
+            # What Packing says, without one for each of thousands.
+            side_by_side, samples = -(-groups // together), fits // (inputs * outputs)
+            input_sets, output_sets = -(-channels * phases * together // inputs), -(-results * together // outputs)
+            sets = -(-batch * tiles // samples)
+            bits = sets * degree * (up * input_sets + back * output_sets) + transform_bits * input_sets * output_sets
+            if bits * side_by_side < least:
+                best, least = (rows, columns, together, samples, inputs, outputs), bits * side_by_side
     assert best is not None, "every axis has a tile that fits"
-    return best
+    rows, columns, together, samples, inputs, outputs = best
+    phases = len(rows.phases) * len(columns.phases)
+    return Packing(degree, rows, columns, -(-groups // together), together, channels * phases * together,
+                   results * together, samples, inputs, outputs)  # fmt: skip
 
 
 def _cuts(down: Axes, across: Axes, degree: int) -> Iterator[tuple[Axis, Axis]]:

@@ -86,8 +86,9 @@ def check_weights(step: Step, values: np.ndarray) -> None:
     Raises:
         ValueError: they would be off by more than the last bit.
     """
-    sizes = np.abs(values.astype(np.float64))
-    total, norm = sizes.sum((2, 3)).max(initial=0), math.sqrt((sizes**2).sum((2, 3)).max(initial=0))
+    sizes = values.astype(np.float64)
+    norm = math.sqrt(np.einsum("goit,goit->go", sizes, sizes).max(initial=0))
+    total = np.abs(sizes, out=sizes).sum((2, 3)).max(initial=0)
     error = RINGS[step.width].error(total, norm, low_words(step))
     if error > MOST_ERROR:
         raise ValueError(

@@ -57,32 +57,57 @@ class Weight:
         return f"Weight({self.step.name})"
 
 
-def prepare_weight(step: Step, numbers: Numbers, *, memory: int = 0, batch: int = 1) -> Weight:
+def prepare_weight(step: Step, numbers: Numbers, *, memory: int = 0, batch: int = 1, transform_bits: int = 0) -> Weight:
     """What the server keeps of a map's weights, once per model: laid out for this size of batch.
 
     Raises:
         ValueError: the weights are too large for encrypted maps, or a kernel is.
     """
     weight = Weight(step, numbers.of_map.astype(f"i{numbers.bits // 8}"), memory)  # kept: no wider than it has to be
-    of = field(step, batch)
+    of = field(step, batch, transform_bits)
     if of.groups:
         weight.laid(of)
     return weight
 
 
+class Room:
+    """Memory that the kernels work in, from one map to the next."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def of(self, size: int) -> np.ndarray:
+        if self._bytes.size < size:
+            self._bytes = self._bytes[:0].copy()  # let go before there is more
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes
+
+    def __repr__(self) -> str:
+        return f"Room({self._bytes.size} bytes)"
+
+
 def respond(
-    step: Step, weight: Weight, public: PublicKey, message: Sequence[np.ndarray], batch: int
+    step: Step,
+    weight: Weight,
+    public: PublicKey,
+    message: Sequence[np.ndarray],
+    batch: int,
+    transform_bits: int = 0,
+    room: Room | None = None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """The server's share of the map of what the client encrypted, (N, *step.shape), and its answer.
 
     Raises:
         PartyError: the message has another length than one for ``batch`` samples.
     """
-    of = field(step, batch)
-    words = messages.whole(step, message, messages.sizes(step, batch)[0], "server", "the client")
+    of = field(step, batch, transform_bits)
+    expected = messages.sizes(step, batch, transform_bits)[0]
+    words = messages.whole(step, message, expected, "server", "the client")
     seed, high, low = messages.sent(of, words)
     if not of.groups:
         return np.zeros((batch, *step.shape), elements(step.width)), messages.join(words[:0])
-    share, high, low = kernel().rlwe_respond(high, low, weight.laid(of), public.values[step.width],
-                                             public_seed=generator("c1", seed), seed=fresh().tobytes())  # fmt: skip
+    laid, key = weight.laid(of), public.values[step.width]
+    memory = room.of(kernel().rlwe_room(laid, len(high))) if room else None
+    share, high, low = kernel().rlwe_respond(high, low, laid, key, public_seed=generator("c1", seed),
+                                             seed=fresh().tobytes(), room=memory)  # fmt: skip
     return of.result(share), messages.join(high, low)

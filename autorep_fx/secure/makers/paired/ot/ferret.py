@@ -157,6 +157,9 @@ class _Half:
     def hash_key(self) -> bytes:
         return self._start.hash_key
 
+    def rest(self) -> None:
+        """What a round has made is kept for whoever asks next."""
+
     def _take(self, n: int) -> Protocol[np.ndarray]:
         """The next n blocks; they may be gone when more are taken."""
         parts: list[np.ndarray] = []
@@ -222,6 +225,7 @@ class FerretSender(_Half, SendingHalf):
         self._first.setup()
         used = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] &= ~U64(1)
+        self._first.rest()
         self._used = used
 
     def extend(self, n: int) -> Protocol[np.ndarray]:
@@ -251,6 +255,7 @@ class FerretReceiver(_Half, ReceivingHalf):
         self._first.setup()
         used, choices = run(self._first.extend(self.kind.noise.used), self.channel, self.step)
         used[:, 0] ^= (used[:, 0] ^ kernel().unpack_bits(choices[None], len(used))) & U64(1)
+        self._first.rest()
         self._used = used
 
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:

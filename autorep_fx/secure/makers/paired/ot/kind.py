@@ -40,6 +40,10 @@ class SendingHalf(ABC):
         """For blocks (n, 2) of the next n transfers, a multiple of 64, when the receiver extends by as many. They are
         good until the next ones are asked for."""
 
+    @abstractmethod
+    def rest(self) -> None:
+        """Let go of the blocks: the next ones are not asked for soon."""
+
 
 class ReceivingHalf(ABC):
     """The receiver's: blocks `t = q ^ c * delta`, for random choices c.
@@ -62,6 +66,10 @@ class ReceivingHalf(ABC):
     @abstractmethod
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
         """For blocks (n, 2), good until the next ones are asked for, and the choices as a plane."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """As of :class:`SendingHalf`."""
 
 
 class Kind(ABC):

@@ -72,6 +72,10 @@ class Sender:
         """:meth:`extend` as a protocol, for more of them side by side."""
         return self._half.extend(n)
 
+    def rest(self) -> None:
+        """Let go of the blocks that were made last."""
+        self._half.rest()
+
 
 class Receiver:
     """Has one string of each transfer: blocks `t = q ^ c * delta`. Arguments as of :class:`Sender`."""
@@ -108,3 +112,7 @@ class Receiver:
     def extending(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
         """As of :class:`Sender`."""
         return self._half.extend(n)
+
+    def rest(self) -> None:
+        """As of :class:`Sender`."""
+        self._half.rest()

@@ -116,6 +116,7 @@ class _Half:
         self._direction = f"{sender}>{receiver}".encode()
         self.session, self._extensions = b"", 0
         self._keys: np.ndarray | None = None
+        self._blocks: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.index} transfers>"
@@ -129,17 +130,27 @@ class _Half:
             raise PartyError(
                 f"{self.channel.me}: oblivious transfers with the {self.channel.peer} are not set up, or failed"
             )
-        return dict(words=self.kind.words(n), k=self.kind.k, purpose=self._extensions, transpose=not self.kind.checked)
+        return dict(words=self.kind.words(n), k=self.kind.k, purpose=self._extensions)
+
+    def _room(self, n: int) -> np.ndarray:
+        """For blocks: memory that was used before need not be cleared by the system."""
+        blocks = 64 * self.kind.words(n)
+        if self._blocks is None or len(self._blocks) < blocks:
+            self._blocks = np.empty((blocks, 2), U64)
+        return self._blocks[:blocks]
+
+    def rest(self) -> None:
+        self._blocks = None
 
     def _made(self, n: int) -> None:
         self.index += n
         self._extensions += 1
 
-    def _tags(self, rows: np.ndarray, seed: np.ndarray, choices: np.ndarray | None) -> np.ndarray:
-        """Hashes of all rows, which become blocks."""
-        coefficients = kernel().prg_words(seed.tobytes(), self._extensions, (len(rows) // 64, 2))
+    def _coefficients(self, n: int, seed: np.ndarray) -> np.ndarray:
+        """Of the hashes of all rows."""
+        coefficients = kernel().prg_words(seed.tobytes(), self._extensions, (self.kind.words(n), 2))
         coefficients[-_HIDING:] = [[1, 0], [0, 1]]
-        return kernel().vole_fold_(rows, coefficients, choices)
+        return coefficients
 
     def _digest(self, tags: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(tags.tobytes(), digest_size=8 * _DIGEST, key=self.session)
@@ -163,20 +174,21 @@ class SoftSender(_Half, SendingHalf):
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
     def extend(self, n: int) -> Protocol[np.ndarray]:
-        options = self._options(n)
+        options = dict(self._options(n), transpose=True, out=self._room(n))
         (message,) = yield Turn([], [self.kind.correction_words(n)])
-        if self.kind.checked:
+        if not self.kind.checked:
+            blocks = kernel().vole_send(self._keys, self.delta, message, **options)
+        else:
             seed = np.frombuffer(os.urandom(8 * _SEED), U64)
             yield Turn([seed], [])
-        rows = kernel().vole_send(self._keys, self.delta, message, **options)
-        if self.kind.checked:
+            options["coefficients"] = self._coefficients(n, seed)
+            blocks, tags = kernel().vole_send(self._keys, self.delta, message, **options)
             proof = yield Turn([], [_TAG, _DIGEST])
-            self._check(rows, seed, *proof)
+            self._check(tags[:128], *proof)
         self._made(n)
-        return rows[:n]
+        return blocks[:n]
 
-    def _check(self, rows: np.ndarray, seed: np.ndarray, tag: np.ndarray, digest: np.ndarray) -> None:
-        tags = self._tags(rows, seed, None)[:128]
+    def _check(self, tags: np.ndarray, tag: np.ndarray, digest: np.ndarray) -> None:
         chosen = U64(0) - kernel().unpack_bits(self.delta[None], 128)
         if not hmac.compare_digest(self._digest(tags ^ tag & chosen[:, None]).tobytes(), digest.tobytes()):
             self._keys = None
@@ -201,11 +213,12 @@ class SoftReceiver(_Half, ReceivingHalf):
         self._keys = kernel().expand_keys(seeds.reshape(-1, 2))
 
     def extend(self, n: int) -> Protocol[tuple[np.ndarray, np.ndarray]]:
-        rows, choices, message = kernel().vole_receive(self._keys, **self._options(n))
+        options = dict(self._options(n), transpose=not self.kind.checked, out=self._room(n))
+        rows, choices, message = kernel().vole_receive(self._keys, **options)
         yield Turn([message], [])
         if self.kind.checked:
             (seed,) = yield Turn([], [_SEED])
-            tags = self._tags(rows, seed, choices)
+            tags = kernel().vole_fold_(rows, self._coefficients(n, seed), choices)
             yield Turn([tags[128], self._digest(tags[:128])], [])
         self._made(n)
         return rows[:n], choices[: n // 64]
