@@ -85,7 +85,8 @@ def _bound(step: Step, weight: np.ndarray, error: np.ndarray) -> np.ndarray:
     if step.attrs["kind"] in ("conv2d", "linear"):
         import torch  # here: who runs a plan has no bound of it, and no torch
 
-        return _summed(step, *(torch.from_numpy(np.ascontiguousarray(v)) for v in (error, size))).numpy()
+        given = (torch.from_numpy(np.require(v, requirements=("C", "W"))) for v in (error, size))
+        return _summed(step, *given).numpy()
     packed = linear.pack(step, np.abs(weight.view(np.int64)).view(weight.dtype), public=True)
     return error * packed.astype(np.float64)
 
