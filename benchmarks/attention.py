@@ -2,6 +2,7 @@
 
     python benchmarks/attention.py                                    # all, about a minute each; needs timm
     python benchmarks/attention.py vit_tiny_patch16_224 resnet50_gn
+    python benchmarks/attention.py vit_tiny_patch16_224 --precision 0.008
     python benchmarks/attention.py vit_tiny_patch16_224 --steps       # what each kind of step sends; nothing is run
 
 Random weights, all activations kept, one image of noise, one thread a party. Errors are the largest of an output, as a
@@ -33,7 +34,7 @@ STEPS = ("", "steps", "elements", "bits of its wire", "rounds", "MB online", "MB
 _PATIENCE = 900.0
 
 
-def compiled(name: str) -> tuple[torch.nn.Module, torch.Tensor, ar.SecureProgram, float]:
+def compiled(name: str, precision: float | None) -> tuple[torch.nn.Module, torch.Tensor, ar.SecureProgram, float]:
     """A network, its examples, its program, and how many seconds that took."""
     import timm
 
@@ -41,7 +42,7 @@ def compiled(name: str) -> tuple[torch.nn.Module, torch.Tensor, ar.SecureProgram
     model, x = timm.create_model(name, pretrained=False).eval(), torch.randn(2, 3, 224, 224)
     gm = ar.transform(model, example_inputs=x[:1])
     start = time.perf_counter()
-    program = ar.compile(gm, x)
+    program = ar.compile(gm, x, precision=precision)
     return model, x, program, time.perf_counter() - start
 
 
@@ -74,8 +75,8 @@ def by_kind(program: ar.SecureProgram) -> list[tuple[str, ...]]:
     return [(*row[:-2], *(f"{size:,.1f}" for size in row[-2:])) for row in rows]
 
 
-def measured(name: str) -> tuple[str, ...]:
-    model, x, program, took = compiled(name)
+def measured(name: str, precision: float | None) -> tuple[str, ...]:
+    model, x, program, took = compiled(name, precision)
     with program.session(timeout=_PATIENCE) as session:
         results = [session.run(x[:1]) for _ in range(2)]
     with torch.no_grad():
@@ -84,7 +85,8 @@ def measured(name: str) -> tuple[str, ...]:
     error = max(float((r.output - expected).abs().max() / expected.std()) for r in results)
     sent = {phase: sum(getattr(stats, phase).bytes_sent.values()) / 1e6 for phase in ("online", "offline")}
     seconds = min(s for s, _ in plain)
-    return (name, f"{took:.0f}", f"{stats.online.rounds}", f"{sent['online']:,.0f}", f"{sent['offline']:,.0f}",
+    called = name if precision is None else f"{name}, precision={precision:g}"
+    return (called, f"{took:.0f}", f"{stats.online.rounds}", f"{sent['online']:,.0f}", f"{sent['offline']:,.0f}",
             f"{stats.online.seconds:.2f}", f"{stats.online.seconds / seconds:.1f}",
             f"{max(stats.memory.values()) / 1e6:,.0f}", f"{error:.1%}")  # fmt: skip
 
@@ -99,13 +101,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME", help="of timm")
     parser.add_argument("--steps", action="store_true", help="print what each kind of step sends, and run nothing")
+    parser.add_argument("--precision", type=float, help="standard error that compile is asked for")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.steps:
         for name in args.names:
-            print_table((name, *STEPS[1:]), by_kind(compiled(name)[2]))
+            print_table((name, *STEPS[1:]), by_kind(compiled(name, args.precision)[2]))
         return
-    print_table(HEAD, map(measured, args.names))
+    print_table(HEAD, (measured(name, args.precision) for name in args.names))
 
 
 def print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

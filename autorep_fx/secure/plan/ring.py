@@ -21,6 +21,9 @@ _SMALL = 1 << 13
 #: Powers of two up to this are numbers, and so are their products with such as there are.
 _EXACT = 512
 
+#: Elements that are made whole at once, in a memory that stays in cache.
+_AT_ONCE = 1 << 14
+
 log = logging.getLogger(__name__)
 
 
@@ -57,11 +60,21 @@ def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
     scaled = scaled * 2.0**frac_bits if abs(frac_bits) < _EXACT else np.ldexp(scaled, frac_bits)
     scaled = np.rint(scaled, out=scaled) if scaled.ndim else np.rint(scaled)
     if max(scaled.max(initial=0), -scaled.min(initial=0)) < 2.0**62:
-        return scaled.astype(np.int64).view(U64)
+        return (_whole(np.ascontiguousarray(scaled)) if scaled.ndim else scaled.astype(np.int64)).view(U64)
     # A constant may leave the ring's range on its own: only the sum that it is part of must not.
     wrapped = np.fmod(scaled, 2.0**64)
     wrapped = np.where(wrapped < 0, wrapped + 2.0**64, wrapped)
     return np.where(wrapped >= 2.0**63, (wrapped - 2.0**63).astype(U64) + U64(1 << 63), wrapped.astype(U64))
+
+
+def _whole(scaled: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64, in the memory of the float64 that they were: weights are large, and new memory slow."""
+    flat, whole = scaled.reshape(-1), scaled.view(np.int64)
+    out = whole.reshape(-1)
+    for start in range(0, len(flat), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        out[part] = flat[part].astype(np.int64)
+    return whole
 
 
 def decode(ring: np.ndarray, frac_bits: int) -> np.ndarray:

@@ -47,20 +47,21 @@ def _exponent(step: Step, given: list[int]) -> int:
 def _simulate(
     step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
-    y = _in_single(step, own.weight, given[0]) if rounding.single else None
+    y = _in_single(step, own, given[0]) if rounding.single else None
     y = linear.apply(step, linear.pack(step, own.weight, public=True), given[0]) if y is None else y
     y = y if own.constant is None else y + narrowed(own.constant, step.width)
     # A draw is no bound, and the convolution of one would be half of the work.
     return y, _bound(step, own.weight, errors[0]) if rounding.rng is None else no_bound(y)
 
 
-def _in_single(step: Step, weight: np.ndarray, given: np.ndarray) -> np.ndarray | None:
+def _in_single(step: Step, own: Numbers, given: np.ndarray) -> np.ndarray | None:
     """The map with its sums in float32, in a fraction of the time; None where it sums nothing, or leaves the ring."""
     if step.attrs["kind"] not in ("conv2d", "linear"):
         return None
     import torch  # here: who runs a plan has none
 
-    x, w = (torch.from_numpy(_signed(narrowed(v, step.width))).float() for v in (given, weight))
+    weight = own.weight if own.bits <= step.width else narrowed(own.weight, step.width)  # the same numbers
+    x, w = (torch.from_numpy(_signed(v)).float() for v in (narrowed(given, step.width), weight))
     y = _summed(step, x, w).round_()
     if y.numel() and not max(y.max().item(), -y.min().item()) < 2.0 ** (step.width - 1):
         return None
