@@ -113,26 +113,19 @@ def _vain(times: float) -> int:
 
 def _finer(planned: Callable[[float], Planned], look: Look, found: Plan, error: float, lacks: Callable[[Plan], float],
            as_cheap: Callable[[Plan, Plan], bool] | None) -> Found | None:  # fmt: skip
-    finer = finer_with_same_wires(planned, found, error, as_cheap)
-    if finer is None or lacks(finer[0]) > lacks(found):
+    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has, or if it is
+    ``as_cheap``; and looked at."""
+    try:
+        finer, numbers = planned(error * FINER)
+    except CompileError:
         return None
-    return finer[0], *look.centered(*finer)
+    wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer, found))
+    same = next(wires) == next(wires) or (as_cheap is not None and as_cheap(finer, found))
+    if not same or lacks(finer) > lacks(found):
+        return None
+    return finer, *look.centered(finer, numbers)
 
 
 def _no_worse(finer: Precision, found: Precision) -> bool:
     """Of equals the finer one: few examples, or round numbers, show no rounding that others will."""
     return finer.standard_error <= found.standard_error
-
-
-def finer_with_same_wires(
-    planned: Callable[[float], Planned], found: Plan, error: float, as_cheap: Callable[[Plan, Plan], bool] | None = None
-) -> Planned | None:
-    """What is planned for a fraction of ``error``, if there is room for it in the wires that ``found`` has, or if it is
-    ``as_cheap``."""
-    try:
-        finer = planned(error * FINER)
-    except CompileError:
-        return None
-    wires = ([step.attrs.get("wire") for step in plan.steps] for plan in (finer[0], found))
-    same = next(wires) == next(wires) or (as_cheap is not None and as_cheap(finer[0], found))
-    return finer if same else None
