@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,9 @@ from typing import ClassVar
 from ..errors import FormatError, PartyError
 from ..secure.owner import Owner
 from .private import make_private, private_file, private_folder
+
+#: Seconds until a file that others use is given up, and between two tries where SQLite does not wait by itself.
+_PATIENCE, _AGAIN = 10.0, 0.01
 
 
 class Rows:
@@ -43,10 +47,10 @@ class Rows:
         try:
             if path is not None:
                 _make(Path(path))
-            self._base = sqlite3.connect(":memory:" if path is None else path, timeout=10, check_same_thread=False,
-                                         isolation_level=None)  # fmt: skip
+            self._base = sqlite3.connect(":memory:" if path is None else path, timeout=_PATIENCE,
+                                         check_same_thread=False, isolation_level=None)  # fmt: skip
             # A commit is in the file when the process is killed.
-            self._base.execute("pragma journal_mode=wal")
+            _write_ahead(self._base)
             self._base.execute("pragma synchronous=normal")
             self._base.execute(self.create)
             self._check_whole()
@@ -100,6 +104,20 @@ class Rows:
         return FormatError(
             f"{self._path} is no {self.called}, or is damaged: {why}; move it away, and a new one is begun; {self.lost}"
         )
+
+
+def _write_ahead(base: sqlite3.Connection) -> None:
+    """Keep a log ahead of the file. Of two that begin one at the same time SQLite lets one fail at once, for neither
+    could wait for the other."""
+    last = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            base.execute("pragma journal_mode=wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > last:
+                raise
+        time.sleep(_AGAIN)
 
 
 def _make(path: Path) -> None:

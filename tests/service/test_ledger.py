@@ -57,6 +57,27 @@ def test_a_number_is_used_once(kept, tmp_path):
     assert states(ledger)[1] in ("done", "prepared") and ledger.lines()[1][3] == "done", "what is done stays done"
 
 
+def test_several_begin_one_at_once(tmp_path):
+    """SQLite does not wait for the other where both of two change the kind of log that a new file has."""
+
+    def begin():
+        together.wait(10)
+        try:
+            Ledger(path, "client", many=True).close()
+        except FormatError as error:
+            refused.append(str(error))
+
+    refused: list[str] = []
+    for i in range(20):
+        path, together = tmp_path / f"ledger{i}", threading.Barrier(4)
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not refused
+
+
 def test_what_is_open_is_burned(tmp_path):
     ledger = Ledger(tmp_path / "ledger", "server")
     for number in (1, 2, 3, 4):
