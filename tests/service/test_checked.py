@@ -326,7 +326,15 @@ def test_who_leaves_while_something_is_prepared_is_not_refused(how, checked, ser
     assert "heidi" not in table(services, "server")
 
 
-def test_who_interrupts_a_run_is_not_refused(checked, services):
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_who_interrupts_a_run_is_not_refused(checked, services, interruptible):
     """In the middle of the check, where it would be silence."""
     x = checked[2]
     with services.connect("ivan") as client:
