@@ -156,7 +156,7 @@ def connect(address: tuple[str, int], identity: Identity | None, expected: str, 
         connection = socket.create_connection(address, timeout=timeout)
     except OSError as error:
         raise PeerLost(f"{where} cannot be reached: {error}") from error
-    if context is None:
+    if identity is None or context is None:
         return connection
     try:
         secured = context.wrap_socket(connection, server_hostname=address[0])
