@@ -7,6 +7,7 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -239,6 +240,9 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
         raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
+    for name, value in (("spline_error", spline_error), ("max_error", max_error), ("precision", precision)):
+        if not (isinstance(value, Real) or name == "precision" and value is None):
+            raise ValueError(f"{name} must be a number, got {value!r}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
     if ranges not in RANGES:
