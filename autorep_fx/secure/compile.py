@@ -110,8 +110,8 @@ def compile(
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
             part of their own output. What is looked at is one run of 32 examples, half of them those on which values
             get largest, and of 16 others; of large networks fewer (of a ResNet-18 at 32 x 32, 15 and 7; two and one at
-            least). Where nothing is enough there is a warning that names the step; beyond ten times that, on the
-            examples, the program is refused.
+            least), and what is said is about others like them. Where nothing is enough there is a warning that names
+            the step; beyond ten times that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
