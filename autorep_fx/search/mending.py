@@ -1,0 +1,169 @@
+"""Limits of a network that is trained: what its plan takes now, and the smallest change that brings it back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ..errors import CompileError
+from ..forms.choose import Chooser, Forms, Prices
+from ..forms.least_change import Masks, least_change
+from ..forms.prices import Budget, Predicted, examples
+from ..forms.search import settle
+from ..graph.batches import Batches
+from ..graph.calibrate import calibrate_in_order
+from ..graph.statistics import SiteStatistics
+from ..graph.told import Loss
+from ..hybrid.activation import HybridActivation, copy_without_statistics, sites
+from ..hybrid.fitting import Fitting, fit_where_replaced
+from ..hybrid.scores import scores_of
+from .evaluation import refresh_batch_norm
+from .shared import shared
+
+log = logging.getLogger(__name__)
+
+#: Samples of a batch whose statistics a network has that is planned.
+_BATCH = 64
+
+#: Part of the limits that is left to what training moves the plan by.
+RESERVE = 0.02
+
+
+class Mending:
+    """Plans of one network under limits, and changes of its forms in place.
+
+    Args:
+        gm: a network whose sites have lines.
+        head: batches, with labels or targets, that scores and fits are made from, and plans from their inputs.
+        fitting: how polynomials are fitted.
+        granularity: of what is kept.
+        loss: of outputs and targets, where one was told.
+        progress: show progress bars; None shows them on a terminal only.
+        prices: of each limit, where they are known.
+    """
+
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        budget: Budget,
+        head: Batches,
+        fitting: Fitting,
+        granularity: str = "element",
+        loss: Loss | None = None,
+        progress: bool | None = None,
+        prices: list[Prices] | None = None,
+    ):
+        self.gm, self.budget, self.head, self.fitting, self.granularity = gm, budget, head, fitting, granularity
+        self.loss, self.progress, self.prices, self.x = loss, progress, prices, examples(head)
+
+    def within(self, predicted: Predicted | None) -> bool:
+        return predicted is not None and self.budget.used(predicted) <= 1
+
+    def predicted(self) -> Predicted | None:
+        """Of the network as it is; None where fixed point cannot run these weights."""
+
+        def planned() -> Predicted | None:
+            try:
+                return self.budget.predicted(self.gm, self.x, self.progress)
+            except CompileError as error:
+                log.info("%s", error)
+                return None
+
+        return shared(planned)
+
+    def mend(self, predicted: Predicted | None, reserve: float = 0.0) -> Predicted:
+        """Change the forms of fewest positions, so that the plan is within the limits, and fit what most positions of a
+        site take anew. Where fixed point cannot run the network as it is, or no small change does, all forms are chosen
+        anew.
+
+        Args:
+            predicted: of the network as it is.
+            reserve: part of the limits to leave free, where that is possible.
+
+        Returns:
+            What the plan predicts now.
+
+        Raises:
+            BudgetError: lines alone exceed a limit.
+            CompileError: fixed point can run no choice within the limits.
+        """
+        before = Masks.of(self.gm)
+        found, masks, fits = shared(lambda: self._mended(before, predicted, reserve))
+        changed = masks.differs(before)
+        log.info("%d positions of %s have other forms: %s", sum(int(where.sum()) for where in changed.values()),
+                 ", ".join(changed), found)  # fmt: skip
+        masks.apply(self.gm)
+        there = sites(self.gm)
+        with torch.no_grad():
+            for name, (coeffs, lines) in fits.items():
+                there[name].set_coeffs(coeffs)
+                there[name].set_line_coeffs(lines)
+        self.refresh(self.gm)
+        return found
+
+    def _mended(self, before: Masks, predicted: Predicted | None, reserve: float) -> tuple[Predicted, Masks, dict]:
+        square, line = scores_of(self.gm, self.head, ("coeffs", "line_coeffs"), self.progress, loss=self.loss,
+                                 as_it_is=True)  # fmt: skip
+        drafts = self.budget.drafts(self.gm, self.x)
+        if self.prices is None:
+            self.prices = self.budget.prices(drafts, self.progress)
+
+        def plan(masks: Masks) -> tuple[Predicted, Any]:
+            network, fits = self._fitted(masks, before)
+            return self.budget.predicted(network, self.x, self.progress), (masks, fits)
+
+        found = None
+        if predicted is not None:
+            found = least_change(self.budget, before, predicted, line, square, self.prices, plan, self.granularity,
+                                 reserve, self.progress)  # fmt: skip
+        if found is None:
+            choose = Chooser(line, square, self.prices, self.granularity)
+
+            def sketch(forms: Forms) -> Predicted:
+                return self.budget.drafted(drafts.of(forms.keep, forms.line))
+
+            found = settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line)),
+                           self.progress)  # fmt: skip
+        return found[0], *found[1]
+
+    def _fitted(self, masks: Masks, before: Masks) -> tuple[fx.GraphModule, dict[str, tuple[Tensor, Tensor]]]:
+        """A copy with these masks, and the polynomials that it has got for them. Those that were trained with the
+        weights stay where most of their positions are those that they were trained with."""
+        found = copy_without_statistics(self.gm)
+        masks.apply(found)
+        self.refresh(found)
+        new = {
+            name for name, where in masks.differs(before).items()
+            if 2 * (where & ~masks.keep[name]).sum() > (~masks.keep[name]).sum()
+        }  # fmt: skip
+
+        def fit(name: str, site: HybridActivation, statistics: SiteStatistics) -> None:
+            if name in new:
+                fit_where_replaced(site, statistics, self.fitting)
+
+        if new:
+            degree = max(site.degree for site in sites(found).values())
+            calibrate_in_order(found, self.head, HybridActivation, fit, degree, progress=self.progress)
+            self.refresh(found)
+        there = sites(found)
+        return found, {name: (there[name].coeffs.detach().cpu(), there[name].line_coeffs.detach().cpu())
+                       for name in new}  # fmt: skip
+
+    def refresh(self, network: fx.GraphModule) -> None:
+        """Give a network the batch statistics of its own forms: with those that other forms had it would hardly be
+        one."""
+        refresh_batch_norm(network, [(part, None) for part in self.x.split(_BATCH)])
+
+
+def say_beyond(log: logging.Logger, predicted: Predicted | None, trains: bool) -> None:
+    """That training ended beyond the limits, and what becomes of it."""
+    what = "fixed point cannot run it" if predicted is None else str(predicted)
+    if trains:
+        log.info("training has moved the plan beyond the limits (%s); forms change, and a short training learns them",
+                 what)  # fmt: skip
+    else:
+        log.warning("training has moved the plan beyond the limits (%s); forms were changed behind it, and nothing was "
+                    "trained with them. A fine-tuning may help", what)  # fmt: skip
