@@ -28,8 +28,9 @@ from .prices import Budget, Predicted
 
 log = logging.getLogger(__name__)
 
-#: Plans at most; by how much more than it lacks a change saves that follows one which saved too little.
-_PLANS, _MORE = 16, 1.5
+#: Plans at most; by how much more than it lacks a change saves that follows one which saved too little; and what part
+#: of the positions that are no lines a change may take: beyond that forms are better chosen anew.
+_PLANS, _MORE, _MOST = 16, 1.5, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def least_change(
     reserve: float = 0.0,
     progress: bool | None = None,
 ) -> tuple[Predicted, Any] | None:
-    """What ``plan`` returned of the change of fewest positions that was found; None where there is none in few plans.
+    """What ``plan`` returned of the change of fewest positions that was found; None where there is none in few plans,
+    or of few positions.
 
     Args:
         masks, predicted: of the network as it is, which is beyond the limits.
@@ -89,15 +91,17 @@ def least_change(
     check_granularity(granularity)
     found = [_Site(name, masks, line, square, [p.sites[name] for p in prices], granularity) for name in masks.keep]
     limits = np.array(budget.limits) * (1 - reserve)
+    most = _MOST * sum(site.positions(_CLOSED) for site in found)
     waiting: list[tuple[int, int, _Change]] = []
     known_ones: set[tuple] = set()
     best: tuple[Predicted, Any] | None = None
 
     def follow(change: _Change, costs: Sequence[float], more: float) -> None:
         for each in _following(found, change, (np.array(costs) - limits) * more, limits):
-            if each.given not in known_ones:
+            positions = each.positions(found)
+            if positions <= most and each.given not in known_ones:
                 known_ones.add(each.given)
-                heapq.heappush(waiting, (each.positions(found), len(known_ones), each))
+                heapq.heappush(waiting, (positions, len(known_ones), each))
 
     with Steps(log, "smallest change", progress, "plan") as steps:
         follow(_Change(tuple(0 for _ in found)), budget.costs(predicted), 1.0)

@@ -21,9 +21,10 @@ from .shared import shared
 
 log = logging.getLogger(__name__)
 
-#: In this part of a run forms change where training has moved the plan beyond the limits: before it weights, and plans,
-#: are far from those of the end, and behind it too little would be trained with them.
-_MENDS = (0.6, 0.9)
+#: In this part of a run few forms change where training has moved the plan beyond the limits: before it weights, and
+#: plans, are far from those of the end, and behind it too little would be trained with them. Where few are not enough,
+#: all are chosen anew, until then and so much of the run behind the first choice.
+_MENDS, _ANEW, _BEHIND = (0.6, 0.9), 0.75, 0.1
 
 #: Weights of an epoch from this part of the run on are as good as those of the end.
 _LATE = 0.8
@@ -132,9 +133,9 @@ class ThreeForms(Gated):
             self.late = done >= _LATE
             self.remembered = {name: value.detach().clone() for name, value in self.gm.state_dict().items()}
         elif _MENDS[0] <= done <= _MENDS[1] and not (self.remembered and self.late):
-            log.info("training has moved the plan beyond the limits (%s); forms change", self.predicted)
+            log.info("training has moved the plan beyond the limits (%s)", self.predicted)
             try:
-                self._mend(RESERVE)
+                self._mend(RESERVE, self.settled + _BEHIND <= done <= _ANEW)
             except (BudgetError, CompileError) as error:  # of these weights; those of the end may do
                 log.info("%s", error)
 
@@ -156,9 +157,10 @@ class ThreeForms(Gated):
         self._mend(RESERVE if trains else 0.0)
         return trains
 
-    def _mend(self, reserve: float) -> None:
-        self.predicted = self.mending.mend(self.predicted, reserve)
-        self.remembered = None
+    def _mend(self, reserve: float, anew: bool = True) -> None:
+        found = self.mending.mend(self.predicted, reserve, anew)
+        if found is not None:
+            self.predicted, self.remembered = found, None
 
     def state(self) -> dict[str, Any]:
         more = {"losses": self.losses, "remembered": self.remembered, "late": self.late or None}

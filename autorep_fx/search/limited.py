@@ -34,9 +34,9 @@ class Limited(Method):
         self.predicted = self.mending.predicted()
         self.looked = self.mending.within(self.predicted)
         if not self.looked:
-            log.info("training has moved the plan beyond the limits (%s); forms change", self.predicted)
+            log.info("training has moved the plan beyond the limits (%s)", self.predicted)
             try:
-                self.predicted = self.mending.mend(self.predicted, RESERVE)
+                self.mending.mend(self.predicted, RESERVE, anew=False)
             except (BudgetError, CompileError) as error:  # of these weights; those of the end may do
                 log.info("%s", error)
 

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 #: Samples of a batch whose statistics a network has that is planned.
 _BATCH = 64
 
-#: Part of the limits that is left to what training moves the plan by.
-RESERVE = 0.02
+#: Part of the limits that is left to what training moves the plan by, at most.
+RESERVE = 0.01
 
 
 class Mending:
@@ -74,24 +74,29 @@ class Mending:
 
         return shared(planned)
 
-    def mend(self, predicted: Predicted | None, reserve: float = 0.0) -> Predicted:
+    def mend(self, predicted: Predicted | None, reserve: float = 0.0, anew: bool = True) -> Predicted | None:
         """Change the forms of fewest positions, so that the plan is within the limits, and fit what most positions of a
         site take anew. Where fixed point cannot run the network as it is, or no small change does, all forms are chosen
-        anew.
+        anew, or nothing changes.
 
         Args:
             predicted: of the network as it is.
-            reserve: part of the limits to leave free, where that is possible.
+            reserve: part of the limits to leave free, where that is possible, if the plan is beyond them by as much;
+                else as much as that.
+            anew: whether forms may be chosen anew.
 
         Returns:
-            What the plan predicts now.
+            What the plan predicts now; None where nothing has changed.
 
         Raises:
             BudgetError: lines alone exceed a limit.
             CompileError: fixed point can run no choice within the limits.
         """
         before = Masks.of(self.gm)
-        found, masks, fits = shared(lambda: self._mended(before, predicted, reserve))
+        mended = shared(lambda: self._mended(before, predicted, reserve, anew))
+        if mended is None:
+            return None
+        found, masks, fits = mended
         changed = masks.differs(before)
         log.info("%d positions of %s have other forms: %s", sum(int(where.sum()) for where in changed.values()),
                  ", ".join(changed), found)  # fmt: skip
@@ -104,7 +109,9 @@ class Mending:
         self.refresh(self.gm)
         return found
 
-    def _mended(self, before: Masks, predicted: Predicted | None, reserve: float) -> tuple[Predicted, Masks, dict]:
+    def _mended(
+        self, before: Masks, predicted: Predicted | None, reserve: float, anew: bool
+    ) -> tuple[Predicted, Masks, dict] | None:
         square, line = scores_of(self.gm, self.head, ("coeffs", "line_coeffs"), self.progress, loss=self.loss,
                                  as_it_is=True)  # fmt: skip
         drafts = self.budget.drafts(self.gm, self.x)
@@ -117,9 +124,10 @@ class Mending:
 
         found = None
         if predicted is not None:
+            reserve = min(reserve, self.budget.used(predicted) - 1)  # as much again as it has moved
             found = least_change(self.budget, before, predicted, line, square, self.prices, plan, self.granularity,
                                  reserve, self.progress)  # fmt: skip
-        if found is None:
+        if found is None and anew:
             choose = Chooser(line, square, self.prices, self.granularity)
 
             def sketch(forms: Forms) -> Predicted:
@@ -127,7 +135,7 @@ class Mending:
 
             found = settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line)),
                            self.progress)  # fmt: skip
-        return found[0], *found[1]
+        return None if found is None else (found[0], *found[1])
 
     def _fitted(self, masks: Masks, before: Masks) -> tuple[fx.GraphModule, dict[str, tuple[Tensor, Tensor]]]:
         """A copy with these masks, and the polynomials that it has got for them. Those that were trained with the

@@ -60,10 +60,9 @@ def test_a_site_closes_where_that_is_fewer_positions():
     assert not found.keep["few"].any() and found.keep["all"].all() and planned == [27.0]
 
 
-def test_squares_close_only_where_nothing_smaller_is_enough():
-    found, planned, _ = changed(18.0)
-    assert not found.keep["all"].any() and found.line["all"].all() and found.keep["few"].sum() == 20 - 0
-    assert planned == [17.0]
+def test_a_change_of_most_positions_is_none():
+    found, planned, _ = changed(18.0)  # 120 positions send something; the 100 squares would have to close
+    assert found is None and not planned
 
 
 def test_channels_are_given_up_whole():
@@ -87,16 +86,16 @@ def test_a_reserve_is_left_where_it_can_be():
 
 def test_there_may_be_no_such_change():
     def refused(found):
-        if not found.keep["all"].all():
+        if not torch.equal(found.keep["few"], masks().keep["few"]):
             raise CompileError("fixed point is off")
         return price(found)
 
     assert changed(9.0)[0] is None  # less than lines alone
-    found, planned, _ = changed(20.0, refused)
-    assert found is None and all(cost > 20 for cost in planned)
+    found, planned, _ = changed(30.0, refused)
+    assert found is None and not planned
 
 
-@pytest.mark.parametrize("limit", [33.9, 31.0, 28.0, 25.0, 20.0, 16.0, 10.0])
-def test_every_limit_above_lines_alone_is_met(limit):
+@pytest.mark.parametrize("limit", [33.9, 33.0, 31.0, 29.0, 28.0, 27.0, 26.6])
+def test_limits_that_few_positions_make_are_met(limit):
     found, planned, _ = changed(limit)
     assert found is not None and planned[-1] <= limit and len(planned) <= 3

@@ -225,8 +225,8 @@ def settled(monkeypatch):
     object.__setattr__(budget, "costs_of_plans", costs)
     chosen_anew(monkeypatch, lambda budget, choose, sketch, plan, progress:
                 plan(choose(budget.limits, states=None)))  # fmt: skip
-    method = ThreeForms(gm, mending(gm, budget, prices), "element", None,
-                        {name: score.float() for name, score in scores.items()}, scores, scores, prices, 1.0)  # fmt: skip
+    initial = {name: score.float() for name, score in scores.items()}
+    method = ThreeForms(gm, mending(gm, budget, prices), "element", None, initial, scores, scores, prices, 1.0)
     method.start()
     method.settle()
     method.settled = 0.5
