@@ -1,14 +1,23 @@
-"""A plan with as few bits and truncations as precision takes."""
+"""A plan with as few bits and truncations as precision takes.
+
+:func:`precise` goes through the errors that a plan may be made for. :class:`Search` does that with coarse weights and
+splines, and with finer ones where those are not enough.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from ...errors import CompileError
+from ...text import brief
 from ..plan.plan import Plan
 from ..plan.server_numbers import Numbers
+from .node import Limits
+from .planner import Planning
 from .precision import STANDARD_ERROR, Look, Precision
+from .reach import Reach
 
 #: The error that a plan is made for at first, in proportion to what it may have, for gains mostly say too much; and in
 #: what steps it gets smaller, how often, until what the plan shows on the examples is small enough.
@@ -27,6 +36,100 @@ FINER = 2.0**-3
 #: A plan and the server's numbers for it; and how far off it is.
 Planned = tuple[Plan, dict[str, Numbers]]
 Found = tuple[Plan, dict[str, Numbers], Precision]
+
+#: Whether a plan may be taken.
+Allowed = Callable[[Plan], bool]
+
+#: Significant bits of weights where those that fit 16 bits of storage are not precise enough.
+_LONG = 22
+
+#: Part of their error that splines may have where they are not precise enough otherwise.
+_SPLINES = 0.04
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """What a plan is made with: the most bits of each kind, and how far off splines may be."""
+
+    limits: Limits
+    spline_error: float
+
+    __repr__ = brief
+
+    def finer(self, weights: bool, splines: bool) -> Fineness:
+        """The same with longer weights, with finer splines, or both."""
+        limits = replace(self.limits, weight=_LONG) if weights else self.limits
+        return Fineness(limits, self.spline_error * (_SPLINES if splines else 1.0))
+
+
+class Search:
+    """Of one program, plans that are precise enough.
+
+    What is found not to be, for less room, is not tried again for more.
+
+    Args:
+        planning: plans with room for what is reached, as fine as that.
+        fineness: in turn, until one is precise enough.
+        look, max_error, standard_error, lacks, as_cheap: as of :func:`precise`.
+        done: is called after every plan that is made.
+    """
+
+    def __init__(
+        self,
+        planning: Callable[[Reach, Fineness], Planning],
+        fineness: Sequence[Fineness],
+        look: Look,
+        max_error: float,
+        standard_error: float | None,
+        *,
+        lacks: Callable[[Plan], float] = lambda plan: 0.0,
+        as_cheap: Callable[[Plan, Plan], bool] | None = None,
+        done: Callable[[], None] = lambda: None,
+    ):
+        self.planning, self.fineness, self.look = planning, [*fineness], look
+        self.max_error, self.standard_error = max_error, standard_error
+        self.lacks, self.as_cheap, self.done = lacks, as_cheap, done
+        self._coarse: set[int] | None = None  # tries that are so with the least room, which comes first
+
+    def found(self, reach: Reach, allowed: Allowed = lambda plan: True) -> Found:
+        """The first plan that is precise enough and ``allowed``; the most precise one, if none is.
+
+        Raises:
+            CompileError: there is no plan; or one takes longer than it may.
+        """
+        best: Found | None = None
+        while True:
+            try:
+                found = self._as_fine(self.fineness[0], reach, allowed)
+            except CompileError:
+                if best is None:
+                    raise
+                return best
+            best = found if best is None else min(best, found, key=lambda each: each[2].beyond(self.max_error))
+            if found[2].holds(self.max_error, self.standard_error) or len(self.fineness) == 1:
+                return best
+            self.fineness.pop(0)
+            self._coarse = None
+
+    def easily(self, found: Precision) -> bool:
+        """Whether it is precise enough twice over."""
+        wanted = self.standard_error or STANDARD_ERROR
+        return found.holds(self.max_error, self.standard_error) and found.holds(self.max_error / 2, wanted / 2)
+
+    def _as_fine(self, fineness: Fineness, reach: Reach, allowed: Allowed) -> Found:
+        planning = self.planning(reach, fineness)
+
+        def planned(error: float) -> Planned:
+            plan, numbers = planning.made(error)
+            if not allowed(plan):
+                raise CompileError("it takes longer than it may")
+            self.done()
+            return plan, numbers
+
+        coarse = set(self._coarse or ())
+        if self._coarse is None:
+            self._coarse = coarse
+        return precise(planned, self.look, self.max_error, self.standard_error, self.lacks, coarse, self.as_cheap)
 
 
 def precise(
