@@ -136,7 +136,8 @@ class _Site:
         loss = np.where(takes_line, *(np.asarray(each[name].double().cpu()).reshape(units, -1)
                                       for each in (line, square)))  # fmt: skip
         order = np.argsort((loss * kept).sum(1), kind="stable")
-        self.order = order[kept.any(1)[order]]
+        some = np.asarray(kept.any(1))
+        self.order = order[some[order]]
         self.size = kept.shape[1]
         self.others = int((~kept & ~takes_line).sum())  # squares
         squares = not takes_line.all()

@@ -140,7 +140,10 @@ class Budget:
 
     def part(self, of: float) -> Budget:
         """So much of every limit."""
-        return replace(self, **{name: of * limit for name, limit in zip(self.resources, self.limits)})
+        latency_ms, offline_mb, total_ms = (
+            None if limit is None else of * limit for limit in (self.latency_ms, self.offline_mb, self.total_ms)
+        )
+        return replace(self, latency_ms=latency_ms, offline_mb=offline_mb, total_ms=total_ms)
 
     @staticmethod
     def noted(gm: fx.GraphModule) -> Budget | None:

@@ -17,7 +17,7 @@ from ..graph.batches import Batches
 from ..graph.calibrate import calibrate_in_order
 from ..graph.statistics import SiteStatistics
 from ..graph.told import Loss
-from ..hybrid.activation import HybridActivation, copy_without_statistics, sites
+from ..hybrid.activation import HybridActivation, copy_without_statistics, known, sites
 from ..hybrid.fitting import Fitting, fit_where_replaced
 from ..hybrid.scores import scores_of
 from .evaluation import refresh_batch_norm
@@ -107,6 +107,7 @@ class Mending:
                 there[name].set_coeffs(coeffs)
                 there[name].set_line_coeffs(lines)
         self.refresh(self.gm)
+        found.note(self.gm, self.budget, self.granularity)  # also of a run that is stopped
         return found
 
     def _mended(
@@ -157,7 +158,7 @@ class Mending:
             calibrate_in_order(found, self.head, HybridActivation, fit, degree, progress=self.progress)
             self.refresh(found)
         there = sites(found)
-        return found, {name: (there[name].coeffs.detach().cpu(), there[name].line_coeffs.detach().cpu())
+        return found, {name: (known(there[name].coeffs).detach().cpu(), known(there[name].line_coeffs).detach().cpu())
                        for name in new}  # fmt: skip
 
     def refresh(self, network: fx.GraphModule) -> None:

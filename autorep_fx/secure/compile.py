@@ -235,8 +235,9 @@ def compile(
     plan = replace(plan, checked=checked)
     made = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
     if "predicted" in gm.meta:  # of a network that was made within limits
-        if text := beyond_noted(gm, made.cost(network, dealer=dealer), network_of(network), dealer):
-            warnings.warn(text, CompileWarning, 2)
+        beyond = beyond_noted(gm, made.cost(network, dealer=dealer), network_of(network), dealer)
+        if beyond is not None:
+            warnings.warn(beyond, CompileWarning, 2)
     return made
 
 
