@@ -3,8 +3,8 @@
 A network that has been trained with its forms is hardly another one where few of them change, and one whose forms are
 chosen anew is. So what stays is not looked at: kept positions are given up, those of least loss at the sites where one
 costs most, and sites are closed, which then have lines alone. Of all such changes that come to enough by their prices
-the one of fewest positions is planned first; one whose plan is beyond the limits still is followed by those that change
-more behind it.
+and take few positions the one of least loss is planned first; one whose plan is beyond the limits still is followed by
+those that change more behind it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,11 @@ def least_change(
     granularity: str = "element",
     reserve: float = 0.0,
     progress: bool | None = None,
+    most: float = _MOST,
+    plans: int = _PLANS,
 ) -> tuple[Predicted, Any] | None:
-    """What ``plan`` returned of the change of fewest positions that was found; None where there is none in few plans,
-    or of few positions.
+    """What ``plan`` returned of the change of least loss that was found; None where there is none in few plans, or of
+    few positions.
 
     Args:
         masks, predicted: of the network as it is, which is beyond the limits.
@@ -87,28 +89,30 @@ def least_change(
         granularity: what is given up as one.
         reserve: part of the limits that is left free, if there is such a change.
         progress: show a progress bar; None shows it on a terminal only.
+        most: part of the positions that are no lines that may change.
+        plans: that are made at most.
     """
     check_granularity(granularity)
     found = [_Site(name, masks, line, square, [p.sites[name] for p in prices], granularity) for name in masks.keep]
     limits = np.array(budget.limits) * (1 - reserve)
-    most = _MOST * sum(site.positions(_CLOSED) for site in found)
-    waiting: list[tuple[int, int, _Change]] = []
+    room = most * sum(site.positions(_CLOSED) for site in found)
+    waiting: list[tuple[float, int, _Change]] = []
     known_ones: set[tuple] = set()
     best: tuple[Predicted, Any] | None = None
 
     def follow(change: _Change, costs: Sequence[float], more: float) -> None:
         for each in _following(found, change, (np.array(costs) - limits) * more, limits):
-            positions = each.positions(found)
-            if positions <= most and each.given not in known_ones:
+            if each.positions(found) <= room and each.given not in known_ones:
                 known_ones.add(each.given)
-                heapq.heappush(waiting, (positions, len(known_ones), each))
+                heapq.heappush(waiting, (each.loss(found), len(known_ones), each))
 
     with Steps(log, "smallest change", progress, "plan") as steps:
         follow(_Change(tuple(0 for _ in found)), budget.costs(predicted), 1.0)
-        for _ in range(_PLANS):
+        for _ in range(plans):
             if not waiting:
                 break
-            positions, _, change = heapq.heappop(waiting)
+            change = heapq.heappop(waiting)[-1]
+            positions = change.positions(found)
             try:
                 predicted, result = plan(change.applied(found, masks))
             except CompileError as error:  # these weights with these forms; others may do
@@ -133,11 +137,12 @@ class _Site:
         self.name = name
         units = {"element": keep.numel(), "channel": len(keep), "layer": 1}[granularity]
         kept, takes_line = np.asarray(keep).reshape(units, -1), np.asarray(lines).reshape(units, -1)
-        loss = np.where(takes_line, *(np.asarray(each[name].double().cpu()).reshape(units, -1)
-                                      for each in (line, square)))  # fmt: skip
-        order = np.argsort((loss * kept).sum(1), kind="stable")
-        some = np.asarray(kept.any(1))
+        as_line, as_square = (np.asarray(each[name].double().cpu()).reshape(units, -1) for each in (line, square))
+        of_units = (np.where(takes_line, as_line, as_square) * kept).sum(1)
+        some, order = np.asarray(kept.any(1)), np.argsort(of_units, kind="stable")
         self.order = order[some[order]]
+        self.losses = np.concatenate([[0.0], np.cumsum(of_units[self.order])])
+        self.closed = float((as_line * (kept | ~takes_line)).sum())
         self.size = kept.shape[1]
         self.others = int((~kept & ~takes_line).sum())  # squares
         squares = not takes_line.all()
@@ -160,11 +165,14 @@ class _Site:
         ends = given == self.kept and not self.squares
         return given * self.each + (self.fixed if ends and given else 0.0)
 
+    def loss(self, given: int) -> float:
+        return self.closed if given == _CLOSED else float(self.losses[given])
+
     def positions(self, given: int) -> int:
         return self.kept * self.size + self.others if given == _CLOSED else given * self.size
 
 
-#: What is given up of a site: so many of its kept units, or with this all, and its squares are lines.
+#: What is given up of a site: so many of its kept units; with this, all of them and its squares.
 _CLOSED = -1
 
 
@@ -178,6 +186,9 @@ class _Change:
 
     def positions(self, found: list[_Site]) -> int:
         return sum(site.positions(given) for site, given in zip(found, self.given))
+
+    def loss(self, found: list[_Site]) -> float:
+        return sum(site.loss(given) for site, given in zip(found, self.given))
 
     def at(self, i: int, given: int) -> _Change:
         return replace(self, given=(*self.given[:i], given, *self.given[i + 1 :]))
@@ -207,7 +218,7 @@ def _following(found: list[_Site], change: _Change, beyond: np.ndarray, limits: 
 
 
 def _given_up(found: list[_Site], change: _Change, beyond: np.ndarray, limits: np.ndarray) -> _Change | None:
-    """With the fewest kept units more that save ``beyond``: where each saves most; None where all are too few."""
+    """With few kept units more that save ``beyond``: where each saves most; None where all are too few."""
     weight = np.maximum(beyond, 0) / limits
     each = [float(site.each @ weight) / site.size for site in found]
     for i in sorted(range(len(found)), key=lambda i: -each[i]):

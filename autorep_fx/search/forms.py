@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..errors import BudgetError, CompileError
 from ..forms.choose import Chooser, Forms, Prices
-from ..forms.prices import Budget, Predicted
+from ..forms.prices import Predicted
 from ..forms.search import settle
 from ..hybrid.activation import known
 from ..hybrid.gate import Gate, HysteresisGate
@@ -45,8 +45,8 @@ class ThreeForms(Gated):
 
     Once the forms are fixed, training goes on and the plan with it: one that needs more precision has more truncations.
     So a part of the limits is left to that, and each epoch is planned. Where one exceeds them that is not among the
-    last, the forms of fewest positions change that bring it back (:class:`~autorep_fx.search.mending.Mending`), and
-    training goes on with them. At the end a late epoch within the limits is the result where the last one is not; where
+    last, few forms change that bring it back (:class:`~autorep_fx.search.mending.Mending`), and training goes on with
+    them. At the end a late epoch within the limits is the result where the last one is not; where
     there is none, forms change again, and a short training learns them.
 
     The sites have lines.
@@ -106,19 +106,20 @@ class ThreeForms(Gated):
         return self.weight * torch.clamp(torch.stack(terms).max() - 1, min=0)
 
     def settle(self) -> int:
-        """Fix the forms where their plan is within the limits, with a reserve if that is possible; where there is none,
-        which training may change, a sketch of it, which says nothing of how precise a plan must be."""
+        """Fix the forms where their plan is within the limits, with a reserve if that takes little; where there is
+        none, which training may change, a sketch of it, which says nothing of how precise a plan must be."""
         self.losses = self._losses(0.0)
         for site in self.sites.values():
             site.gate = None
         try:
-            try:
-                self._settle(self.budget.part(1 - RESERVE))
-            except BudgetError:
-                self._settle(self.budget)
+            self._settle()
         except (BudgetError, CompileError) as error:
             log.info("%s; forms are trained whose sketch is within the limits", error)
-            self._settle(self.budget, by_sketches=True)
+            self._settle(by_sketches=True)
+            return 0
+        line = known(self.losses)
+        if self.predicted is not None:
+            self.predicted = self.mending.spare(self.predicted, line, self._squares(line))
         return 0
 
     def after_epoch(self, done: float, refresh: Callable[[], None]) -> None:
@@ -154,11 +155,11 @@ class ThreeForms(Gated):
             if self.mending.within(self.predicted):
                 return False
         say_beyond(log, self.predicted, trains)
-        self._mend(RESERVE if trains else 0.0)
+        self._mend(RESERVE if trains else 0.0, both=True)
         return trains
 
-    def _mend(self, reserve: float, anew: bool = True) -> None:
-        found = self.mending.mend(self.predicted, reserve, anew)
+    def _mend(self, reserve: float, anew: bool = True, both: bool = False) -> None:
+        found = self.mending.mend(self.predicted, reserve, anew, both)
         if found is not None:
             self.predicted, self.remembered = found, None
 
@@ -171,9 +172,9 @@ class ThreeForms(Gated):
         self.losses, self.remembered = state.get("losses"), state.get("remembered")
         self.late = state.get("late", False)
 
-    def _settle(self, budget: Budget, by_sketches: bool = False) -> None:
+    def _settle(self, by_sketches: bool = False) -> None:
         """Forms for the weights as they are now and the losses as they were; an error leaves those there are."""
-        mending = self.mending
+        mending, budget = self.mending, self.budget
 
         def of(forms: Forms) -> fx.GraphModule:
             found = forms.of(self.gm)
@@ -202,8 +203,11 @@ class ThreeForms(Gated):
 
     def _choosing(self, line: dict[str, Tensor]) -> Callable[..., Forms]:
         """The choice of forms, but for limits. line: what lines add to the loss."""
-        square = {name: loss * self.share[name] for name, loss in line.items()}
-        return Chooser(line, square, self.prices, self.granularity)
+        return Chooser(line, self._squares(line), self.prices, self.granularity)
+
+    def _squares(self, line: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What squares add to the loss."""
+        return {name: loss * self.share[name] for name, loss in line.items()}
 
     def _losses(self, band: float) -> dict[str, Tensor]:
         """Of lines, as the gates say; what is kept counts for more, so that it does not flicker."""

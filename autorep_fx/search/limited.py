@@ -18,7 +18,7 @@ _LOOKS = (0.5, 0.9)
 
 
 class Limited(Method):
-    """Fixed masks, until training has moved the plan beyond the limits: then the forms of fewest positions change that
+    """Fixed masks, until training has moved the plan beyond the limits: then few forms change that
     bring it back, half-way through the run or at its end, where a short training learns them."""
 
     def __init__(self, mending: Mending):

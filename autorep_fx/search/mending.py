@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
-from ..errors import CompileError
+from ..errors import BudgetError, CompileError
 from ..forms.choose import Chooser, Forms, Prices
 from ..forms.least_change import Masks, least_change
 from ..forms.prices import Budget, Predicted, examples
 from ..forms.search import settle
 from ..graph.batches import Batches
-from ..graph.calibrate import calibrate_in_order
+from ..graph.calibrate import calibrate_in_order, evaluating
+from ..graph.devices import device_of
+from ..graph.nested import moved
+from ..graph.several import parts_of
 from ..graph.statistics import SiteStatistics
 from ..graph.told import Loss
 from ..hybrid.activation import HybridActivation, copy_without_statistics, known, sites
@@ -30,6 +35,9 @@ _BATCH = 64
 
 #: Part of the limits that is left to what training moves the plan by, at most.
 RESERVE = 0.01
+
+#: For that, part of the positions that are no lines that may change before they are trained, and plans that are made.
+_LITTLE, _PLANS = 0.06, 3
 
 
 class Mending:
@@ -74,16 +82,17 @@ class Mending:
 
         return shared(planned)
 
-    def mend(self, predicted: Predicted | None, reserve: float = 0.0, anew: bool = True) -> Predicted | None:
-        """Change the forms of fewest positions, so that the plan is within the limits, and fit what most positions of a
-        site take anew. Where fixed point cannot run the network as it is, or no small change does, all forms are chosen
-        anew, or nothing changes.
+    def mend(
+        self, predicted: Predicted | None, reserve: float = 0.0, anew: bool = True, both: bool = False
+    ) -> Predicted | None:
+        """Change few forms, so that the plan is within the limits, and fit what most positions of a site take anew.
 
         Args:
             predicted: of the network as it is.
             reserve: part of the limits to leave free, where that is possible, if the plan is beyond them by as much;
                 else as much as that.
-            anew: whether forms may be chosen anew.
+            anew: whether all forms may be chosen anew where few are not enough.
+            both: in any case; then what has less loss on the batches is taken.
 
         Returns:
             What the plan predicts now; None where nothing has changed.
@@ -93,7 +102,7 @@ class Mending:
             CompileError: fixed point can run no choice within the limits.
         """
         before = Masks.of(self.gm)
-        mended = shared(lambda: self._mended(before, predicted, reserve, anew))
+        mended = shared(lambda: self._mended(before, predicted, reserve, anew, both))
         if mended is None:
             return None
         found, masks, fits = mended
@@ -111,7 +120,7 @@ class Mending:
         return found
 
     def _mended(
-        self, before: Masks, predicted: Predicted | None, reserve: float, anew: bool
+        self, before: Masks, predicted: Predicted | None, reserve: float, anew: bool, both: bool
     ) -> tuple[Predicted, Masks, dict] | None:
         square, line = scores_of(self.gm, self.head, ("coeffs", "line_coeffs"), self.progress, loss=self.loss,
                                  as_it_is=True)  # fmt: skip
@@ -121,22 +130,69 @@ class Mending:
 
         def plan(masks: Masks) -> tuple[Predicted, Any]:
             network, fits = self._fitted(masks, before)
-            return self.budget.predicted(network, self.x, self.progress), (masks, fits)
+            return self.budget.predicted(network, self.x, self.progress), (masks, fits, network)
 
-        found = None
+        found: list[tuple[Predicted, Any]] = []
         if predicted is not None:
             reserve = min(reserve, self.budget.used(predicted) - 1)  # as much again as it has moved
-            found = least_change(self.budget, before, predicted, line, square, self.prices, plan, self.granularity,
-                                 reserve, self.progress)  # fmt: skip
-        if found is None and anew:
+            few = least_change(self.budget, before, predicted, line, square, self.prices, plan, self.granularity,
+                               reserve, self.progress)  # fmt: skip
+            found += [few] if few is not None else []
+        if both or (anew and not found):
             choose = Chooser(line, square, self.prices, self.granularity)
 
             def sketch(forms: Forms) -> Predicted:
                 return self.budget.drafted(drafts.of(forms.keep, forms.line))
 
-            found = settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line)),
-                           self.progress)  # fmt: skip
-        return None if found is None else (found[0], *found[1])
+            try:
+                found.append(settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line)),
+                                    self.progress))  # fmt: skip
+            except (BudgetError, CompileError):
+                if not found:
+                    raise
+        if not found:
+            return None
+        least, (masks, fits, _) = min(found, key=lambda each: self._loss(each[1][2]) if len(found) > 1 else 0.0)
+        return least, masks, fits
+
+    def _loss(self, network: fx.GraphModule) -> float:
+        """On the batches."""
+        total = samples = 0.0
+        with evaluating(network), torch.no_grad():
+            for i, (x, labels) in enumerate(self.head):
+                output, labels = network(*parts_of(x.to(device_of(network)))), moved(labels, device_of(network))
+                if self.loss is None:
+                    value = float(F.cross_entropy(output.float(), labels))
+                else:
+                    value = float(self.loss(output, labels, f"{self.head.name} batch {i}"))
+                total, samples = total + len(x) * value, samples + len(x)
+        return total / samples
+
+    def spare(self, predicted: Predicted, line: Mapping[str, Tensor], square: Mapping[str, Tensor]) -> Predicted:
+        """Leave what training may move the plan by, where that takes next to nothing: a few kept positions.
+
+        Args:
+            predicted: of the network as it is, within the limits.
+            line, square: what these add to the loss in place of a kept position, by site.
+        """
+        budget = self.budget.part(1 - RESERVE)
+        if budget.used(predicted) <= 1:
+            return predicted
+
+        def plan(masks: Masks) -> tuple[Predicted, Masks]:
+            network = copy_without_statistics(self.gm)
+            masks.apply(network)
+            self.refresh(network)
+            return self.budget.predicted(network, self.x, self.progress), masks
+
+        prices = known(self.prices)
+        found = shared(lambda: least_change(budget, Masks.of(self.gm), predicted, line, square, prices, plan,
+                                            self.granularity, 0.0, self.progress, _LITTLE, _PLANS))  # fmt: skip
+        if found is None:
+            return predicted
+        found[1].apply(self.gm)
+        self.refresh(self.gm)
+        return found[0]
 
     def _fitted(self, masks: Masks, before: Masks) -> tuple[fx.GraphModule, dict[str, tuple[Tensor, Tensor]]]:
         """A copy with these masks, and the polynomials that it has got for them. Those that were trained with the

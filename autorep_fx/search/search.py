@@ -173,8 +173,8 @@ def finetune(
 
     Training moves the plan of a private inference. So a model that was made within limits (``latency_ms``,
     ``offline_mb``, ``total_ms``) is planned again, half-way through the run and at its end: where the plan is beyond
-    them, the forms of fewest positions change that bring it back, and a short training behind the last epoch learns
-    what changed there (:class:`~autorep_fx.search.limited.Limited`). ``history.predicted`` and ``gm.meta["predicted"]``
+    them, few forms change that bring it back, and a short training behind the last epoch learns what changed there
+    (:class:`~autorep_fx.search.limited.Limited`). ``history.predicted`` and ``gm.meta["predicted"]``
     have what the plan of the result predicts; where nothing brings it back, a warning of the log says so.
 
     Args:
