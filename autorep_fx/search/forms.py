@@ -159,6 +159,7 @@ class ThreeForms(Gated):
         return trains
 
     def _mend(self, reserve: float, anew: bool = True, both: bool = False) -> None:
+        self.mending.chooser = self._choosing(known(self.losses))
         found = self.mending.mend(self.predicted, reserve, anew, both)
         if found is not None:
             self.predicted, self.remembered = found, None

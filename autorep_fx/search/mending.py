@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -51,7 +51,13 @@ class Mending:
         loss: of outputs and targets, where one was told.
         progress: show progress bars; None shows them on a terminal only.
         prices: of each limit, where they are known.
+
+    Attributes:
+        chooser: of all forms, of which a search has trained the polynomials; None: by scores of the network as it is,
+            with nothing replaced.
     """
+
+    chooser: Callable[..., Forms] | None = None
 
     def __init__(
         self,
@@ -122,14 +128,12 @@ class Mending:
     def _mended(
         self, before: Masks, predicted: Predicted | None, reserve: float, anew: bool, both: bool
     ) -> tuple[Predicted, Masks, dict] | None:
-        square, line = scores_of(self.gm, self.head, ("coeffs", "line_coeffs"), self.progress, loss=self.loss,
-                                 as_it_is=True)  # fmt: skip
-        drafts = self.budget.drafts(self.gm, self.x)
+        square, line = self._scores(as_it_is=True)
         if self.prices is None:
-            self.prices = self.budget.prices(drafts, self.progress)
+            self.prices = self.budget.prices(self.budget.drafts(self.gm, self.x), self.progress)
 
-        def plan(masks: Masks) -> tuple[Predicted, Any]:
-            network, fits = self._fitted(masks, before)
+        def plan(masks: Masks, fit: bool = True) -> tuple[Predicted, Any]:
+            network, fits = self._fitted(masks, before) if fit else (self._with(masks), {})
             return self.budget.predicted(network, self.x, self.progress), (masks, fits, network)
 
         found: list[tuple[Predicted, Any]] = []
@@ -139,14 +143,17 @@ class Mending:
                                reserve, self.progress)  # fmt: skip
             found += [few] if few is not None else []
         if both or (anew and not found):
-            choose = Chooser(line, square, self.prices, self.granularity)
+            choose, trained = self.chooser, self.chooser is not None
+            if choose is None:
+                square, line = self._scores(as_it_is=False)
+                choose = Chooser(line, square, self.prices, self.granularity)
 
             def sketch(forms: Forms) -> Predicted:
-                return self.budget.drafted(drafts.of(forms.keep, forms.line))
+                return self.budget.sketched(self._with(Masks(forms.keep, forms.line)), self.x)
 
             try:
-                found.append(settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line)),
-                                    self.progress))  # fmt: skip
+                found.append(settle(self.budget, choose, sketch, lambda forms: plan(Masks(forms.keep, forms.line),
+                                    not trained), self.progress))  # fmt: skip
             except (BudgetError, CompileError):
                 if not found:
                     raise
@@ -154,6 +161,11 @@ class Mending:
             return None
         least, (masks, fits, _) = min(found, key=lambda each: self._loss(each[1][2]) if len(found) > 1 else 0.0)
         return least, masks, fits
+
+    def _scores(self, as_it_is: bool) -> list[dict[str, Tensor]]:
+        """Of squares and of lines."""
+        return scores_of(self.gm, self.head, ("coeffs", "line_coeffs"), self.progress, loss=self.loss,
+                         as_it_is=as_it_is)  # fmt: skip
 
     def _loss(self, network: fx.GraphModule) -> float:
         """On the batches."""
@@ -180,10 +192,7 @@ class Mending:
             return predicted
 
         def plan(masks: Masks) -> tuple[Predicted, Masks]:
-            network = copy_without_statistics(self.gm)
-            masks.apply(network)
-            self.refresh(network)
-            return self.budget.predicted(network, self.x, self.progress), masks
+            return self.budget.predicted(self._with(masks), self.x, self.progress), masks
 
         prices = known(self.prices)
         found = shared(lambda: least_change(budget, Masks.of(self.gm), predicted, line, square, prices, plan,
@@ -197,9 +206,7 @@ class Mending:
     def _fitted(self, masks: Masks, before: Masks) -> tuple[fx.GraphModule, dict[str, tuple[Tensor, Tensor]]]:
         """A copy with these masks, and the polynomials that it has got for them. Those that were trained with the
         weights stay where most of their positions are those that they were trained with."""
-        found = copy_without_statistics(self.gm)
-        masks.apply(found)
-        self.refresh(found)
+        found = self._with(masks)
         new = {
             name for name, where in masks.differs(before).items()
             if 2 * (where & ~masks.keep[name]).sum() > (~masks.keep[name]).sum()
@@ -216,6 +223,13 @@ class Mending:
         there = sites(found)
         return found, {name: (known(there[name].coeffs).detach().cpu(), known(there[name].line_coeffs).detach().cpu())
                        for name in new}  # fmt: skip
+
+    def _with(self, masks: Masks) -> fx.GraphModule:
+        """A copy with these masks, and the batch statistics that it has with them."""
+        found = copy_without_statistics(self.gm)
+        masks.apply(found)
+        self.refresh(found)
+        return found
 
     def refresh(self, network: fx.GraphModule) -> None:
         """Give a network the batch statistics of its own forms: with those that other forms had it would hardly be
