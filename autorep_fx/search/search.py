@@ -187,6 +187,7 @@ def finetune(
         TypeError, ValueError, SearchError, FormatError: as :func:`search`.
     """
     s = FinetuneSettings.of(settings, options, finetune)
+    sites(gm)  # raises for what is no such result
     loop, budget = Loop(gm, train_loader, val_loader, teacher, s, on_epoch), Budget.noted(gm)
     if budget is None:
         return loop(Method(gm))

@@ -153,9 +153,7 @@ def precise(
     """
     coarse = set() if coarse is None else coarse
     asked = _LOOSE * min(standard_error or STANDARD_ERROR, max_error)
-    tried: list[tuple[int, Plan, dict[str, Numbers]]] = []
-    seen: list[float] = []
-    walked: dict[int, Found] = {}
+    tries = _Tries(max_error)
     k, skipped = 0, 0
     while k < _TRIES:
         if k in coarse:
@@ -164,20 +162,19 @@ def precise(
         try:
             plan, numbers = planned(asked * _STEP**k)
         except CompileError:
-            if not tried:
+            if not tries.off:
                 raise
             if not skipped:
                 break  # no room for so many bits
             k, skipped = k - skipped, 0
             continue
-        if tried and plan.digest() == tried[-1][1].digest():
+        if tries.just_tried(plan):
             k, skipped = k + 1, 0
             continue
-        tried.append((k, plan, numbers))
         glanced = look.glanced(plan, numbers)
         off = max(glanced.beyond(max_error), glanced.standard_error / (standard_error or STANDARD_ERROR))
-        seen.append(off)
-        if not glanced.holds(max_error, standard_error, 1.0) and min(seen) < min(seen[-_IN_VAIN:]):
+        tries.glanced(k, (plan, numbers), off)
+        if not glanced.holds(max_error, standard_error, 1.0) and tries.in_vain():
             break
         if not glanced.holds(max_error, standard_error, _UNSURE):
             coarse.add(k)
@@ -189,24 +186,70 @@ def precise(
             finer = _finer(planned, look, plan, asked * _STEP**k, lacks, as_cheap)
             if finer is not None and finer[2].holds(max_error, None) and _no_worse(finer[2], glanced):
                 return finer
-        found = walked[k] = plan, *look.centered(plan, numbers)
+        found = plan, *look.centered(plan, numbers)
+        tries.walked(k, found)
         if found[2].holds(max_error, standard_error):
             if standard_error is not None:
                 return found
             finer = finer or _finer(planned, look, plan, asked * _STEP**k, lacks, as_cheap)
             return finer if finer is not None and _no_worse(finer[2], found[2]) else found
         k, skipped = k + 1, 0
-    if not tried:
+    if not tries.off:
         raise CompileError("with less room no plan was nearly precise enough")
     # What a glance shows best, and what was walked anyway.
-    best = {tried[i][0] for i in sorted(range(len(tried)), key=seen.__getitem__)[:_LOOKED]}
-    for k, plan, numbers in tried:
-        if k in best and k not in walked:
-            walked[k] = plan, *look.centered(plan, numbers)
-    chosen = min(sorted(walked), key=lambda k: walked[k][2].beyond(max_error))
+    for k, (plan, numbers) in tries.unwalked():
+        tries.walked(k, (plan, *look.centered(plan, numbers)))
+    chosen, found = tries.best()
     coarse.update(range(_TRIES))
     coarse.discard(chosen)
-    return walked[chosen]
+    return found
+
+
+class _Tries:
+    """Plans that were tried: only the best are kept, for of a large network the server's numbers are large.
+
+    Attributes:
+        off: how far off a glance shows each to be, in proportion to what it may be, in the order of the tries.
+    """
+
+    def __init__(self, max_error: float):
+        self.off: dict[int, float] = {}
+        self._max_error = max_error
+        self._last = b""
+        self._glanced: dict[int, Planned | None] = {}
+        self._best: tuple[tuple[float, int], Found] | None = None
+
+    def just_tried(self, plan: Plan) -> bool:
+        """Whether it is the plan that this was asked about last."""
+        before, self._last = self._last, plan.digest()
+        return before == self._last
+
+    def glanced(self, k: int, planned: Planned, off: float) -> None:
+        self.off[k], self._glanced[k] = off, planned
+        best = sorted(self.off, key=self.off.__getitem__)[:_LOOKED]
+        self._glanced = {k: planned for k, planned in self._glanced.items() if k in best}
+
+    def walked(self, k: int, found: Found) -> None:
+        """Instead of only glanced at."""
+        if k in self._glanced:
+            self._glanced[k] = None
+        off = found[2].beyond(self._max_error), k
+        if self._best is None or off < self._best[0]:
+            self._best = off, found
+
+    def in_vain(self) -> bool:
+        """Whether the last ones are no better than one before."""
+        off = [*self.off.values()]
+        return min(off) < min(off[-_IN_VAIN:])
+
+    def unwalked(self) -> list[tuple[int, Planned]]:
+        """Of those that a glance shows best the ones that nobody has walked."""
+        return [(k, planned) for k, planned in self._glanced.items() if planned is not None]
+
+    def best(self) -> tuple[int, Found]:
+        """What was off by least where it was walked, the first of as good ones."""
+        assert self._best is not None
+        return self._best[0][1], self._best[1]
 
 
 def _vain(times: float) -> int:
