@@ -293,9 +293,12 @@ def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Expo
     """Nodes with the bits that they start with, of which no exponent is known yet."""
     for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
         nodes[name].bits = max(bits - fewer, nodes[name].least)
-    for node in nodes.values() if means.narrow else ():
-        if node.site is not None and node.site.params is not None and len(node.site.kept):
-            node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
+    splines = [node for node in nodes.values() if node.has_spline]
+    if not means.narrow:  # where wires may get wider, none is less precise than it is to be for want of bits
+        set_spline_errors(splines, means.error, means.spline_error)
+    for node in splines:
+        error = spline_allowance(node, means.spline_error) if means.narrow else node.spline_error
+        node.coefficient_bits = narrow_bits(node.site.kind, error)
     return Exponents(nodes, means.margins)
 
 
@@ -306,7 +309,7 @@ def _cheaper_place(fitted: Exponents, means: _Means, sink: Node) -> str | None:
     def cheaper(place: str) -> bool:
         return cheaper_to_cut(nodes, place, sink, means.network, means.maker)
 
-    if not any(map(cheaper, places_to_cut(nodes, sink))):
+    if not any(map(cheaper, places_to_cut(nodes, sink) + long_results(nodes, sink))):
         return None  # so the best one is none, either, and need not be found
     place = _best_place(fitted, means, sink)
     return place if place is not None and cheaper(place) else None
@@ -321,7 +324,7 @@ def _best_place(fitted: Exponents, means: _Means, sink: Node, wire: int | None =
     """
     nodes = fitted.nodes
     order = {name: i for i, name in enumerate(nodes)}
-    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow else [])
+    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow or wire is None else [])
     if not places:
         return None
     as_wide = nodes
