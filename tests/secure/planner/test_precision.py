@@ -84,6 +84,8 @@ def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
     with pytest.raises(CompileError, match="fixed point is off .* from step 'relu' on; bring the channels"):
         ar.compile(ar.transform(coarse(1e6), example_inputs=x), x)
     for name in ("max_error", "precision"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, got 'high'"):
+            ar.compile(compiled, x, **{name: "high"})
         with pytest.raises(ValueError, match=f"{name} must be above 0"):
             ar.compile(compiled, x, **{name: 0})
 
