@@ -58,12 +58,20 @@ def cheaper_to_cut(nodes: dict[str, Node], place: str, sink: Node, network: Netw
     return cut < widened
 
 
-def seconds_of_two(plan: Plan, network: Network | str, maker: Maker) -> float:
-    """Of an inference that two parties prepare by themselves, offline and online.
+def seconds_of(plan: Plan, network: Network | str, maker: Maker) -> float:
+    """Predicted, with the rates that every machine plans with: online, and offline, too, where nobody helps.
 
     Raises:
-        CompileError: a map that they cannot prepare.
+        CompileError: a map that two parties cannot prepare.
     """
+    if not maker.helpers:
+        return _seconds_of_two(plan, network, maker)
+    costs = (plan_cost(plan.with_comparison(name), network, rates=_RATES, maker=maker) for name in maker.comparisons)
+    return min(cost.online_seconds for cost in costs)
+
+
+def _seconds_of_two(plan: Plan, network: Network | str, maker: Maker) -> float:
+    """Of an inference that two parties prepare by themselves, offline and online."""
     plans = map(plan.with_comparison, maker.comparisons)
     with _by_two():
         return min(plan_cost(each, network, rates=_RATES, maker=maker).total_seconds for each in plans)
@@ -116,5 +124,12 @@ def _wire(name: str, size: int, wire: int, width: int, has_spline: bool = False)
              "kept": np.arange(0), "linear": None, "comparison": None}  # fmt: skip
     if has_spline:
         knots, pieces = tuple(range(_KNOTS)), dict.fromkeys(("c0", "c1", "c2"), (0, *[1] * _KNOTS))
-        attrs |= {"powers": 2, "kept": np.arange(size), "comparison": "gmw", "window": _WINDOW, "knots": knots, **pieces}
+        attrs |= {
+            "powers": 2,
+            "kept": np.arange(size),
+            "comparison": "gmw",
+            "window": _WINDOW,
+            "knots": knots,
+            **pieces,
+        }
     return Step(name, "activation", (), (size,), 0, width, attrs)
