@@ -11,7 +11,8 @@ whichever takes less time on the network that the plan is for (cut_or_widen.py).
 alone is given up before that, wire by wire. Where it does not fit into 64 because several maps follow one another, a
 site between them of which some positions travel has all of them travel; if there is none, one truncation (a message
 each way) is put between them. In plans of 32 bits alone there may be one behind a spline or a product of two private
-tensors, too, and splines have coefficients of fewer bits. Where that does not help either, an error names the layer.
+tensors, too, and splines have coefficients of fewer bits; other plans are made with and without that, and the one that
+takes less time is taken. Where that does not help either, an error names the layer.
 Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too
 large, it starts again with less of it.
 """
