@@ -110,8 +110,8 @@ def compile(
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
             part of their own output. What is looked at is one run of 32 examples, half of them those on which values
             get largest, and of 16 others; of large networks fewer (of a ResNet-18 at 32 x 32, 15 and 7; two and one at
-            least). Where nothing is enough there is a warning that names the step; beyond ten times that, on the
-            examples, the program is refused.
+            least), and what is said is about others like them. Where nothing is enough there is a warning that names
+            the step; beyond ten times that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
@@ -239,7 +239,10 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
              spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
-        raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
+        raise TypeError(
+            f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}: give "
+            "transform(model)"
+        )
     for name, value in (("spline_error", spline_error), ("max_error", max_error), ("precision", precision)):
         if not (isinstance(value, Real) or name == "precision" and value is None):
             raise ValueError(f"{name} must be a number, got {value!r}")
