@@ -246,7 +246,10 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
              spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
-        raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
+        raise TypeError(
+            f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}: give "
+            "transform(model)"
+        )
     for name, value in (("spline_error", spline_error), ("max_error", max_error), ("precision", precision)):
         if not (isinstance(value, Real) or name == "precision" and value is None):
             raise ValueError(f"{name} must be a number, got {value!r}")
