@@ -77,7 +77,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
         )
     if header.get("version") not in _VERSIONS:
         raise FormatError(
-            f"{path} has format version {header.get('version')}, this package reads {' and '.join(_VERSIONS)}"
+            f"{path} has format version {header.get('version')}, this package reads {', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
         )
     check_digest(path, header.pop("digest", None), [header, tensors], "its content is", "save the model again")
 

@@ -3,9 +3,9 @@
     d = s - mean(s),   p = (slope d + offset)^2 + floor^2,   p / sum(p)
 
 A softmax does not see what all scores of a row have more, and neither does this: a mean is linear, and free between two
-parties. In place of the exponential there is one square. ``p`` is positive whatever training makes of the three numbers,
-of which each head has its own; they are fitted, as all polynomials are, to what really arrives: by least squares to the
-softmax times the number of scores in a row, whose mean is 1.
+parties. In place of the exponential there is one square. ``p`` is positive whatever training makes of the three
+numbers, of which each head has its own; they are fitted, as all polynomials are, to what really arrives: by least
+squares to the softmax times the number of scores in a row, whose mean is 1.
 """
 
 from __future__ import annotations
