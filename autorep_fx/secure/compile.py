@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from ..errors import CompileError, CompileWarning
 from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
+from .cost.noted import beyond_noted
 from .link.network import Network, network_of
 from .lower.lowered import lowered
 from .makers.table import maker_of
@@ -110,8 +111,8 @@ def compile(
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
             part of their own output. What is looked at is one run of 32 examples, half of them those on which values
             get largest, and of 16 others; of large networks fewer (of a ResNet-18 at 32 x 32, 15 and 7; two and one at
-            least). Where nothing is enough there is a warning that names the step; beyond ten times that, on the
-            examples, the program is refused.
+            least), and what is said is about others like them. Where nothing is enough there is a warning that names
+            the step; beyond ten times that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
@@ -143,8 +144,9 @@ def compile(
         TypeError: ``gm`` is not a GraphModule.
 
     Warns:
-        CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
-            ``example_inputs`` are far out and were left out.
+        CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; some of
+            ``example_inputs`` are far out and were left out; or the plan is beyond the limits that ``gm`` was made
+            within.
     """
     given = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error, clamp)  # fmt: skip
@@ -232,14 +234,22 @@ def compile(
     if clamp:
         plan, numbers = clamped(plan, numbers)
     plan = replace(plan, checked=checked)
-    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
+    made = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
+    if "predicted" in gm.meta:  # of a network that was made within limits
+        beyond = beyond_noted(gm, made.cost(network, dealer=dealer), network_of(network), dealer)
+        if beyond is not None:
+            warnings.warn(beyond, CompileWarning, 2)
+    return made
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,
              spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
-        raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
+        raise TypeError(
+            f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}: give "
+            "transform(model)"
+        )
     for name, value in (("spline_error", spline_error), ("max_error", max_error), ("precision", precision)):
         if not (isinstance(value, Real) or name == "precision" and value is None):
             raise ValueError(f"{name} must be a number, got {value!r}")

@@ -64,6 +64,8 @@ def _hooked_wrapper():
         (lambda: _OwnCall(4, 2), "__call__ of its own"),
         (_hooked_wrapper, r"\(DataParallel\) has a forward hook"),
         (lambda: len, "must be a torch.nn.Module, got builtin_function_or_method"),
+        (lambda: nn.ReLU, r"got the class ReLU; give ReLU\(\.\.\.\)"),
+        (lambda: _net().state_dict(), r"got OrderedDict; load them into the model, model.load_state_dict"),
     ],
 )
 def test_what_cannot_be_traced_is_refused_with_fitting_advice(make, text):

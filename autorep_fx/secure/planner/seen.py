@@ -33,8 +33,8 @@ class Seen:
     __repr__ = brief
 
     def means_of(self, which: list[int]) -> dict[str, np.ndarray]:
-        """Of these samples together, in shapes that broadcast to a sample."""
-        return {name: mean[which].mean(0, dtype=torch.float64).numpy() for name, mean in self.means.items()}
+        """Of these samples."""
+        return {name: mean[which].double().numpy() for name, mean in self.means.items()}
 
     def scaled(self, before: Reach, after: Reach) -> Seen:
         """What is seen where channels are multiplied so that what they reached ``before`` is ``after``."""

@@ -138,7 +138,9 @@ def test_frac_bits(bits):
 
 def test_wrong_example_inputs_and_model():
     gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3)))
-    with pytest.raises(TypeError, match="GraphModule that autorep_fx.transform returns"):
+    with pytest.raises(
+        TypeError, match=r"GraphModule that autorep_fx.transform returns, got ReLU: give transform\(model"
+    ):
         compile(nn.ReLU(), images())
     with pytest.raises(ValueError, match=r"does not run on example_inputs of shape \(2, 5, 8, 8\)"):
         compile(gm, images(channels=5))
@@ -166,6 +168,12 @@ def test_what_the_model_does_not_run_on_is_told_in_one_line(capsys):
     with pytest.raises(ValueError, match=r"example_inputs of shape \(2, 3, 9, 9\): node '_1' fails, mat1") as error:
         compile(gm, images(size=9))
     assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
+
+
+def test_a_quantized_layer_is_named_with_the_model_that_can_run():
+    quantized = nn.Sequential(nn.Flatten(), torch.ao.nn.quantized.dynamic.Linear(4, 2))
+    with pytest.raises(CompileError, match="'_1' .*quantized numbers; compile the floating-point model"):
+        compile(ar.transform(quantized.eval()), torch.zeros(2, 4))
 
 
 def test_weights_that_no_batch_can_meet_are_named():
