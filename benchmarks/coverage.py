@@ -54,8 +54,9 @@ SIZES = {"inception_v3": 299, "inception_v4": 128, "vit_b_16": 224, "swin_t": 64
          "mixer_s16_224": 224, "alexnet": 224}  # fmt: skip
 
 #: Networks that normalise what their first layer makes of the picture. As they are initialised none of their layers has
-#: a bias, so that where the picture is grey they divide by nothing but ``eps``, which no trained one does.
-WITH_BIASES = ("convnext_tiny", "convnext_atto")
+#: a bias, so that where the picture is grey they divide by nothing but ``eps``, which no trained one does. And networks
+#: whose last layer is initialised with zeros, so that whatever the picture is they say nothing.
+WITH_BIASES = ("convnext_tiny", "convnext_atto", "vit_b_16", "mixer_s16_224")
 
 
 def build(package: str, name: str) -> torch.nn.Module:
@@ -109,7 +110,7 @@ def row(package: str, name: str) -> dict:
         if compiled.base_plan is None:
             return found | {"error": f"native: {first_line(compiled.obstacle)}"}
         notes = [str(w.message) for w in told if "fixed point is off" in str(w.message)]
-        note = "with biases that are not all 0" if name in WITH_BIASES else ""
+        note = "with parameters that are not all 0" if name in WITH_BIASES else ""
         found.update(compiles=True, note=first_line(notes[0]) if notes else note)
     except AutorepError as error:
         coarse = "fixed point is off" in str(error)
@@ -173,8 +174,9 @@ def write(path: Path, rows: list[dict]) -> None:
         "the native runtime, with every activation kept, and the program agrees with the model in float64. *Coarse*:",
         "it has a plan, and fixed point is off by more than a fifth of what the outputs of different inputs differ by,",
         "so that `compile` refuses it unless it is given a larger `max_error`; with random weights they differ by",
-        "little. *With biases*: as they are initialised no layer of a ConvNeXt has one, so that where a picture is",
-        "grey its first norm divides by nothing but `eps`; parameters that start from 0 are drawn.",
+        "little. *With parameters that are not all 0*: as they are initialised no layer of a ConvNeXt has a bias, so",
+        "that where a picture is grey its first norm divides by nothing but `eps`, and the last layer of a ViT of",
+        "torchvision and of a Mixer is 0 altogether; parameters that start from 0 are drawn.",
         "",
         f"{counts}.",
         "",

@@ -134,7 +134,11 @@ class Loop:
         self.writer = self._summary_writer()
         for epoch in range(first, s.epochs):
             self._epoch(epoch)
+            before = [p.requires_grad for p in self.gm.parameters()]
             self.method.after_epoch((epoch + 1) / s.epochs, self._refresh_batch_norm)
+            if before != [p.requires_grad for p in self.gm.parameters()]:  # other forms: other polynomials are trained
+                self._synchronize()
+                self.model = self._wrapped()
             if s.keep_best is not None:
                 self._remember(epoch)
             if self.main and s.checkpoint_dir is not None:

@@ -17,6 +17,21 @@ _SPARE = 1
 def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]:
     """Bits with which every rounding adds the same to the output, and all together ``error``, as a part of its standard
     deviation. unknown: of what has no known gain, or none on the examples."""
+    found = _enough(nodes, error, unknown)
+    return {name: min(max(bits, nodes[name].least), nodes[name].most) for name, bits in found.items()}
+
+
+def idle_weights(nodes: dict[str, Node], error: float) -> frozenset[str]:
+    """Layers whose weights are so small that with none of them the output is off by less than their part of ``error``.
+
+    A sum has as many fractional bits as the longest of its parts: where a residual block is multiplied by a millionth,
+    all that is added to it has bits that say nothing, and the products behind it find no room.
+    """
+    found = _enough(nodes, error, unknown=1)
+    return frozenset(name for name, bits in found.items() if nodes[name].weight is not None and bits <= 0)
+
+
+def _enough(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]:
     free = [node for node in nodes.values() if node.bits is not None]
     share = error**2 / max(len(free), 1)
 
@@ -24,7 +39,7 @@ def needed(nodes: dict[str, Node], error: float, unknown: int) -> dict[str, int]
         gain = node.whole_gain
         return node.scale + math.ceil(math.log2(gain / share) / 2) if 0 < gain < math.inf else unknown
 
-    return {node.name: min(max(bits(node), node.least), node.most) for node in free}
+    return {node.name: bits(node) for node in free}
 
 
 def added(nodes: dict[str, Node]) -> float:

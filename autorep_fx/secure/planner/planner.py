@@ -39,7 +39,7 @@ from ..plan.ring import WIDTHS
 from ..plan.server_numbers import Numbers
 from ..program.program import Program
 from ..program.spline import SPLINE_ERROR, narrow_bits
-from .bit_allocation import added, needed, raise_bits, raise_coefficients
+from .bit_allocation import added, idle_weights, needed, raise_bits, raise_coefficients
 from .bounds import raise_to_bounds
 from .build import build
 from .cut_or_widen import cheaper_to_cut, seconds_of
@@ -172,7 +172,17 @@ class Planning:
         )
 
     def _precise(self, means: _Means) -> Nodes:
-        """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do."""
+        """The first nodes, from few bits to more, that add no more than the error; those that add least, if none do.
+        Where there is no room even for few, weights that do nothing to the output may have none."""
+        try:
+            return self._searched(means)
+        except CompileError:
+            idle = idle_weights(self._nodes(frozenset()), means.error * 2**_LOOSE)
+            if not idle:
+                raise
+            return self._searched(replace(means, idle=idle))
+
+    def _searched(self, means: _Means) -> Nodes:
         best: Nodes = {}
         for less in np.arange(_LOOSE, -_STEP, -_STEP):
             try:
@@ -189,7 +199,7 @@ class Planning:
     def _fitted(self, means: _Means, less: float) -> Nodes:
         """Nodes with room for all of them. less: bits that they do without at first."""
         # What has room is a matter of the bits that there are at first, and those come up for several errors.
-        key = means.widths, means.short, round(_SAME * (math.log2(means.error) + less))
+        key = means.widths, means.short, means.idle, round(_SAME * (math.log2(means.error) + less))
         if key in self._with_room:
             return _raised(Exponents(copied(self._with_room[key]), means.margins), means)
         whole: frozenset[str] = frozenset()
@@ -197,6 +207,8 @@ class Planning:
             nodes = self._nodes(whole)
             for node in nodes.values():
                 node.wire = means.widths[0]
+                if node.name in means.idle:
+                    node.least = min(node.scale, 0)  # all of them are 0
             try:
                 fitted = _with_room(nodes, means, less)
                 if means.bounded_for is not None:
@@ -224,7 +236,7 @@ class _Whole(Exception):
 @dataclass(frozen=True)
 class _Means:
     """What a plan is fitted with. short: splines may be in rings of 32 bits, with coefficients of as few bits as their
-    error takes, and be truncated once more."""
+    error takes, and be truncated once more. idle: layers whose weights may be rounded to nothing."""
 
     margins: Margins
     widths: tuple[int, ...]
@@ -235,6 +247,7 @@ class _Means:
     bounded_for: InputRange | None
     spline_error: float = SPLINE_ERROR
     short: bool = False
+    idle: frozenset[str] = frozenset()
 
     @property
     def narrow(self) -> bool:
