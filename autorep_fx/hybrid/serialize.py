@@ -76,9 +76,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
             "model.load_state_dict(safetensors.torch.load_file(path))"
         )
     if header.get("version") not in _VERSIONS:
-        raise FormatError(
-            f"{path} has format version {header.get('version')}, this package reads {', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
-        )
+        known = f"{', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
+        raise FormatError(f"{path} has format version {header.get('version')}, this package reads {known}")
     check_digest(path, header.pop("digest", None), [header, tensors], "its content is", "save the model again")
 
     shapes = _shapes(header.get("input_shape", "null"), path)
