@@ -29,6 +29,7 @@ from .hybrid.activation import HybridActivation, hybridize, relu_count, sites
 from .hybrid.fitting import Fitting, choose_positions, fit_all, fit_replaced, give_lines
 from .hybrid.reconstruct import reconstruct_layers
 from .hybrid.scores import scores_of
+from .hybrid.softmax import fit_softmaxes
 from .progress import stopping
 from .secure.link.network import network_of
 from .settings import TransformSettings
@@ -103,6 +104,9 @@ def transform(
     if s.reconstruct and not s.limits:
         raise BudgetError("reconstruct=True makes good what was replaced; say how many stay with relu_budget")
 
+    if s.softmax == "squares" and calibration is None:
+        raise CalibrationError("softmax='squares' needs calibration: batches of typical inputs that they are fitted to")
+
     example = None
     if example_inputs is not None:
         example = partial(_first, [example_inputs], "example_inputs", inputs=number_of_inputs(model))
@@ -116,6 +120,8 @@ def transform(
         if calibration is not None:
             several = len(input_names(gm))
             batches = Batches(calibration, leave_out=True, targets=loss is not None, inputs=several)
+            if s.softmax == "squares":
+                _warn_of_softmaxes(fit_softmaxes(gm, batches, s.progress))
             fit_all(gm, batches, fitting, s.progress)
             refit = partial(reconstruct_layers if s.reconstruct else fit_replaced, fitting=fitting, progress=s.progress)
             if s.relu_budget is not None:
@@ -190,6 +196,11 @@ def _warn(gm: fx.GraphModule, model: nn.Module) -> None:
             TransformWarning,
             3,
         )
+
+
+def _warn_of_softmaxes(kept: list[str]) -> None:
+    if kept:
+        warnings.warn(f"softmax='squares' leaves {len(kept)} as they are: {', '.join(kept)}", TransformWarning, 3)
 
 
 def _first(data: Tensor | Iterable, name: str, targets: bool = False, inputs: int = 1) -> Batch:

@@ -19,9 +19,11 @@ from ..graph.several import batch_of
 from ..graph.trace import trace
 from .activation import hybridize, sites
 from .clips import drop_clip
+from .softmax import replace_softmaxes, replaced_softmaxes
 
-#: Of the versions that are read, a file has the first one that says all that is in it: 2 has lines.
-_FORMAT, _VERSIONS = "autorep_fx hybrid model", ("1", "2")
+#: Of the versions that are read, a file has the first one that says all that is in it: 2 has lines, 3
+#: squares in place of a softmax.
+_FORMAT, _VERSIONS = "autorep_fx hybrid model", ("1", "2", "3")
 
 
 def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
@@ -30,13 +32,15 @@ def save(gm: fx.GraphModule, path: str | os.PathLike) -> None:
     The file appears whole or not at all, and has a digest of its content. The architecture is not in it: :func:`load`
     takes it from the model.
     """
-    held = shapes_held(gm)
+    held, softmaxes = shapes_held(gm), replaced_softmaxes(gm)
     header = {
         "format": _FORMAT,
-        "version": _VERSIONS[any(site.line is not None for site in sites(gm).values())],
+        "version": _VERSIONS[2 if softmaxes else any(site.line is not None for site in sites(gm).values())],
         "input_shape": json.dumps(held if len(held) > 1 else next(iter(held), None)),
         "sites": json.dumps({name: site.activation.kind for name, site in sites(gm).items()}),
     }
+    if softmaxes:
+        header["softmaxes"] = json.dumps(softmaxes)
     # Tied tensors are written once for each of their names; loading restores every one.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in gm.state_dict().items()}
     path = Path(path)
@@ -72,9 +76,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
             "model.load_state_dict(safetensors.torch.load_file(path))"
         )
     if header.get("version") not in _VERSIONS:
-        raise FormatError(
-            f"{path} has format version {header.get('version')}, this package reads {' and '.join(_VERSIONS)}"
-        )
+        known = f"{', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
+        raise FormatError(f"{path} has format version {header.get('version')}, this package reads {known}")
     check_digest(path, header.pop("digest", None), [header, tensors], "its content is", "save the model again")
 
     shapes = _shapes(header.get("input_shape", "null"), path)
@@ -93,6 +96,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
             f"{path} is of another architecture: site '{differs}' is {theirs.get(differs, 'absent')} there and "
             f"{mine.get(differs, 'absent')} in the model"
         )
+    _squares(gm, header.get("softmaxes", "{}"), path)
     for name, tensor in gm.state_dict().items():
         if name in tensors and _type(tensors[name]) != _type(tensor):
             raise FormatError(f"{path}: '{name}' is of {tensors[name].dtype} there and of {tensor.dtype} in the model")
@@ -143,6 +147,20 @@ def _kinds(text: str, path: str | os.PathLike) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(kind, str) for kind in found.values()):
         raise FormatError(f"{path}: its list of sites is damaged")
     return found
+
+
+def _squares(gm: fx.GraphModule, text: str, path: str | os.PathLike) -> None:
+    """Replace the softmaxes that a file says."""
+    try:
+        heads = json.loads(text)
+        if not all(n is None or type(n) is int and 0 < n < 2**16 for n in heads.values()):
+            raise ValueError("heads out of range")
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: its list of softmaxes is damaged: {error}") from error
+    try:
+        replace_softmaxes(gm, heads)
+    except KeyError as error:
+        raise FormatError(f"{path} is of another architecture: it has no softmax for {error}") from error
 
 
 def _type(tensor: Tensor) -> str:

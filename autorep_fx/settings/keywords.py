@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from ..secure.link.network import Network
 from .kinds import AtLeastOne, Count, Device, Folder, Fraction, Function, NotNegative, Positive
-from .settings import Best, Degree, Fit, Granularity, Initial, Method, NetworkName
+from .settings import Best, Degree, Fit, Granularity, Initial, Method, NetworkName, Softmax
 
 
 class _Fitted(TypedDict, total=False):
@@ -50,6 +50,7 @@ class TransformKeywords(_Fitted, _Limited, total=False):
     degree: Degree
     fit: Fit
     reconstruct: bool
+    softmax: Softmax
 
 
 class FinetuneKeywords(_Trained, total=False):

@@ -20,6 +20,7 @@ Granularity = Literal["element", "channel", "layer"]
 Best = Literal["highest", "lowest"]
 Initial = Literal["score", "uniform"]
 Method = Literal["autorep", "snl"]
+Softmax = Literal["kept", "squares"]
 NetworkName = Literal["loopback", "lan", "wan"]
 
 #: Options that say what may be left: a count of ReLUs, or limits of what an inference costs.
@@ -180,6 +181,11 @@ class TransformSettings(_Fitted, _Limited):
     reconstruct: bool = False
     """With a limit: change weights and biases, too. It needs the memory for what all calibration data have at one place
     of the graph, four times."""
+
+    softmax: Softmax = "kept"
+    """What becomes of a softmax inside the network, that of an attention: it is "kept", or becomes the "squares" of its
+    scores over their sum, fitted to the calibration data and trained with the weights, which it needs
+    (:mod:`~autorep_fx.hybrid.softmax`)."""
 
 
 @options

@@ -104,7 +104,7 @@ def saved(tmp_path):
     (lambda h, t: t.update({"1.input_range": torch.zeros(3)}), r"'1.input_range' must be floating point of shape \(2,"),
     (lambda h, t: t.update({"1.line": t["1.keep"].clone()}), "'1.line_coeffs' must be there if"),
     (lambda h, t: t.update({"1.line": t["1.keep"][:3].clone()}), "'1.line' must be a boolean mask"),
-    (lambda h, t: h.update(version="3"), "format version 3, this package reads 1 and 2"),
+    (lambda h, t: h.update(version="4"), "format version 4, this package reads 1, 2 and 3"),
     (lambda h, t: t.update({"0.weight": t["0.weight"].int()}), "'0.weight' is of torch.int32 there"),
     (lambda h, t: t.update({"0.weight": torch.zeros(1)}), "does not fit the model"),
     (lambda h, t: t.update({"more": torch.zeros(1)}), "does not fit the model"),

@@ -31,8 +31,8 @@ DATA = {"model", "gm", "train_loader", "val_loader", "teacher", "on_epoch", "exa
 ONCE = {
     ar.transform: {"relu_budget": None, "latency_ms": None, "offline_mb": None, "total_ms": None, "dealer": True,
                    "network": "lan", "degree": 2, "device": None,
-                   "granularity": "element", "fit": "traced", "growth": 0.5, "reconstruct": False, "progress": None,
-                   "loss": None},
+                   "granularity": "element", "fit": "traced", "growth": 0.5, "reconstruct": False, "softmax": "kept",
+                   "progress": None, "loss": None},
     ar.finetune: {"epochs": 5, "lr": 1e-3, "warmup": 0.05, "ease_in": 0.05, "coeff_lr": None, "coeff_clip": 1.0,
                   "growth": 0.5, "growth_weight": 0.1, "grad_clip": 1.0, "temperature": 4.0, "feature_weight": 0.0,
                   "mixed": None, "compile": False, "seed": 0, "checkpoint_dir": None, "resume": False,
