@@ -25,7 +25,7 @@ from .plan.input_ranges import of_inputs, shown
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
 from .planner.clamp import clamped, most_bits
-from .planner.equalize import equalized
+from .planner.equalize import equalized, in_one_scale, scaled
 from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import Allowed, extremes, hardly_longer, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
@@ -36,7 +36,7 @@ from .planner.planner import Planning
 from .planner.precise import Found, Planned, precise
 from .planner.precision import ELSEWHERE, OTHERS, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
-from .planner.ranges import Reach, by_samples, growth, larger, together, worst_case
+from .planner.ranges import Reach, growth, larger, together, worst_case
 from .planner.seen import seen_in_single
 from .program.program import Program
 from .program.ranged import RANGED
@@ -187,10 +187,13 @@ def compile(
             saw = None
             margins, limits = Margins(0, 0), _WORST
         else:
-            saw = seen_in_single(original, x)
-            program, reach = equalized(original, before := together(saw.largest))
-            saw = saw.scaled(before, reach)
-            reach, within, pictures = _with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            artificial = torch.from_numpy(probes(within, tuple(x.shape[1:])))
+            both = seen_in_single(original, torch.cat([x, artificial]))
+            saw = both.of(slice(len(x)))
+            program, factors = in_one_scale(original, reach := together(saw.largest))
+            saw, more = saw.scaled(factors), scaled(both.of(slice(len(x), None)).largest, factors)
+            reach, within = _with_probes(scaled(reach, factors), within, x, pictures := (artificial, more),
+                                         min(margin_bits, window_margin_bits))  # fmt: skip
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         if clamp:
             limits = replace(limits, fraction=most_bits(within))
@@ -371,21 +374,19 @@ def _without_outliers(program: Program, x: Tensor) -> Tensor:
 
 
 def _with_probes(
-    program: Program, reach: Reach, within: InputRange, x: Tensor, margin: int
-) -> tuple[Reach, InputRange, tuple[Tensor, Reach]]:
-    """What artificial pictures reach as well, and the pictures, each with its own; where that is too much for some,
-    statistics that tell them apart.
+    reach: Reach, within: InputRange, x: Tensor, pictures: tuple[Tensor, Reach], margin: int
+) -> tuple[Reach, InputRange]:
+    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
 
-    The pictures are extremes: they need room, and no margin beyond it.
+    The pictures, here with what each of them reaches, are extremes: they need room, and no margin beyond it.
     """
-    pictures = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    seen = by_samples(program, pictures)
+    artificial, seen = pictures
     fit = growth(reach, seen) <= 2.0**_PROBE_BITS
     if fit.any():
         reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
     if fit.all():
-        return reach, within, (pictures, seen)
-    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy()), (pictures, seen)
+        return reach, within
+    return reach, within.with_statistics(x.numpy(), artificial[torch.from_numpy(~fit)].numpy())
 
 
 def _check_precision(

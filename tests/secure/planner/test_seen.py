@@ -14,7 +14,7 @@ from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.simulate import watch
 from autorep_fx.secure.planner.ascents import ascents
-from autorep_fx.secure.planner.equalize import equalized
+from autorep_fx.secure.planner.equalize import in_one_scale, scaled
 from autorep_fx.secure.planner.extreme_inputs import probes
 from autorep_fx.secure.planner.precision import Look
 from autorep_fx.secure.planner.ranges import by_samples, together
@@ -37,11 +37,12 @@ def test_what_a_walk_has_shown_holds_in_the_scale_of_what_was_made_of_the_progra
         net[0].weight[2] /= 1000
     original = lowered(ar.transform(net.eval(), example_inputs=x[:2].float()), x.float())
     saw = seen_in_single(original, x)
-    program, reach = equalized(original, before := together(saw.largest))
-    found, exact = saw.scaled(before, reach), seen(program, x)
+    program, factors = in_one_scale(original, before := together(saw.largest))
+    found, exact = saw.scaled(factors), seen(program, x)
     for name, mean in exact.means_of([0, 3, 5]).items():
         np.testing.assert_allclose(found.means_of([0, 3, 5])[name], mean, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found.largest[name], exact.largest[name], rtol=1e-4, atol=1e-6)
+    reach = scaled(before, factors)
     assert any((reach[name] > 2 * before[name]).any() for name in reach)
 
 
