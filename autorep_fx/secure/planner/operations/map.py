@@ -45,7 +45,8 @@ def _weighted(chosen: Chosen, node: Node, given: np.ndarray) -> np.ndarray:
 def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers]:
     out = chosen.e[node.name]
     if node.site is None:
-        weight = encode(node.weight, node.frac_bits)
+        # In memory of torch's: what NumPy takes for millions of numbers comes in pages of 2 MB, which are slow to get.
+        weight = encode(node.weight, node.frac_bits, torch.empty(node.weight.shape, dtype=torch.float64).numpy())
         constant = None if node.constant is None else encode(node.constant, out)
     else:
         weight = encode(polynomials.rounded(chosen, node).factor, node.frac_bits)
