@@ -51,15 +51,15 @@ def equalized(program: Program, reach: Reach) -> tuple[Program, Reach]:
 def in_one_scale(program: Program, reach: Reach) -> tuple[Program, Reach]:
     """The program with its channels brought to one scale, and what the values are multiplied by that are, by
     channel."""
-    server, reach, factors = dict(program.server), dict(reach), dict[str, np.ndarray]()
+    server, reach, factors, own = dict(program.server), dict(reach), dict[str, np.ndarray](), set[str]()
     for chain in _chains(program):
         scale = _scale(chain, server, reach)
         if scale is not None:
-            _apply(chain, scale, server)
+            _apply(chain, scale, server, own)
             for step in (chain.layer, chain.site, *chain.between):
-                own = scale.repeat(len(reach[step.name]) // len(scale))
-                reach[step.name] = reach[step.name] * own
-                factors[step.name] = factors.get(step.name, 1.0) * own
+                of_rows = scale.repeat(len(reach[step.name]) // len(scale))
+                reach[step.name] = reach[step.name] * of_rows
+                factors[step.name] = factors.get(step.name, 1.0) * of_rows
     return dataclasses.replace(program, server=server), factors
 
 
@@ -124,10 +124,10 @@ def _columns(chain: _Chain, server: dict[str, Tensor]) -> Tensor:
     return weight.T.reshape(channels, -1, len(weight))
 
 
-def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor]) -> None:
+def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], own: set[str]) -> None:
     factor, site = torch.from_numpy(scale), chain.site
-    scale_rows(chain.layer, server, factor)
+    scale_rows(chain.layer, server, factor, own)
     if "coeffs" in site.secrets:
         degrees = torch.arange(site.attrs["degree"] + 1, dtype=torch.float64)
         server[site.secrets["coeffs"]] = server[site.secrets["coeffs"]] * factor ** (1 - degrees)[:, None]
-    scale_columns(chain.reader, server, 1 / factor)
+    scale_columns(chain.reader, server, 1 / factor, own)
