@@ -36,8 +36,11 @@ $(VENV)/.imagenet: $(VENV)/.built
 	AUTOREP_FX_NO_EXT=1 $(PIP) --no-build-isolation -e ".[imagenet]"
 	@touch $@
 
+# In a process for each core, four at most: each holds torch and what it compiled. The tests of a file stay in one process,
+# which makes what they share once. WORKERS=0 runs all of them in this one.
+WORKERS ?= logical
 test: build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 test-slow: build
 	$(BIN)/python -m pytest -m slow

@@ -22,7 +22,8 @@ def read_array(path: Path) -> np.ndarray:
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise ValueError(f"{path} is no array of NumPy: {error}") from None
+        why = "it holds objects, or something else" if "pickle" in str(error) else str(error)
+        raise ValueError(f"{path} is no array of NumPy: {why}; np.save(path, array) writes one of numbers") from None
     if not isinstance(found, np.ndarray):
         raise ValueError(f"{path} has several arrays; give an .npy file")
     return found

@@ -139,7 +139,7 @@ def test_mistakes_are_one_line(files, tmp_path, capsys):
         (["inspect", MODEL, "--weights", tmp_path / "text"], "text"),
         (["inspect", "resnet_cifar(14, 10, 1)", *weights], "net.pt is of another model: "),
         (["inspect", MODEL, *weights, "--examples", tmp_path / "none"], "no such array: "),
-        (["inspect", MODEL, *weights, "--examples", tmp_path / "text"], "text is no array of NumPy"),
+        (["inspect", MODEL, *weights, "--examples", tmp_path / "text"], "text is no array of NumPy: it holds"),
         (["inspect", MODEL, *weights, "--examples", tmp_path / "several.npz"], "has several arrays"),
         (["inspect", MODEL, *weights, "--examples", files / "y.npy"], "example_inputs is a tensor of shape (24,)"),
         (["inspect", MODEL, *weights, "--network", "wan"], "network needs a program, or example_inputs"),

@@ -54,6 +54,10 @@ class Batches:
             data = _in_chunks(*data)
         elif _is_labelled_pair(data):
             data = list(zip(data[0].split(_CHUNK), data[1].split(_CHUNK)))
+        elif _may_be_labelled(data):
+            raise CalibrationError(
+                f"{name} has {len(data[0])} samples and {len(data[1])} labels: give one for each sample"
+            )
         elif isinstance(data, Tensor):
             if data.dim() < 2 or len(data) == 0:
                 raise CalibrationError(f"{name} is a tensor of shape {tuple(data.shape)}; it needs (N, ...) with N > 0")
@@ -234,10 +238,15 @@ def _of_samples(targets: Any, inside: Tensor, name: str) -> Any:
 
 
 def _is_labelled_pair(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
+    return _may_be_labelled(data) and len(data[0]) == len(data[1]) > 0
+
+
+def _may_be_labelled(data: Any) -> TypeGuard[tuple[Tensor, Tensor]]:
+    """Also where it has another number of labels than of samples."""
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(d, Tensor) for d in data)):
         return False
     x, labels = data
-    return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2 and len(x) == len(labels) > 0
+    return labels.dim() == 1 and not labels.is_floating_point() and x.dim() >= 2
 
 
 def _may_be_targets(data: Any) -> TypeGuard[Sequence[Tensor]]:

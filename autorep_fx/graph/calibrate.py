@@ -14,7 +14,7 @@ from ..errors import CalibrationError
 from ..progress import stepwise
 from .batches import Batches
 from .canonicalize import site_nodes
-from .devices import device_of
+from .devices import device_of, misfit
 from .several import Batch, parts_of
 from .statistics import SiteStatistics
 from .targets import module_of, path_of
@@ -67,12 +67,16 @@ class SiteWalk(fx.Interpreter):
         try:
             given = parts_of(x.to(device_of(self.module), copy=True))  # the model may write into its input
             return self.run(*given)
-        except CalibrationError:
+        except CalibrationError as error:
+            if why := misfit(self.module, parts_of(x)[0]):
+                raise CalibrationError(f"{error}; {why}") from error
             raise
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            said = str(error).splitlines()[0]
+            why = misfit(self.module, parts_of(x)[0])
             raise CalibrationError(
-                f"{what} of shape {tuple(x.shape)} does not go through the model at node '{self.current}': "
-                f"{str(error).splitlines()[0]}"
+                f"{what} of shape {tuple(x.shape)} does not go through the model at node '{self.current}': {said}"
+                f"{f'; {why}' if why else ''}"
             ) from error
 
 
@@ -186,5 +190,7 @@ def add(statistics: SiteStatistics, name: str, x: Tensor, a: Tensor) -> None:
         CalibrationError: it is not finite.
     """
     if not torch.isfinite(x).all():
-        raise CalibrationError(f"the input of site '{name}' is not finite; the model overflows on this batch")
+        raise CalibrationError(
+            f"the input of site '{name}' is not finite on this batch: the model overflows, or has NaN itself"
+        )
     statistics.update(x, a)

@@ -54,5 +54,21 @@ def copy_at(module: M, device: torch.device) -> M:
     return copy.deepcopy(module).to(device)
 
 
+def misfit(module: nn.Module, x: Tensor) -> str:
+    """What of a module itself keeps it from computing with ``x``, and the way out; nothing where all is well."""
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        if tensor.is_meta:
+            return (
+                f"'{name}' is on the meta device, without values: model.to_empty(device='cpu'), then load its weights"
+            )
+    for name, tensor in module.named_parameters():  # a mask that is a buffer may have infinity
+        if not tensor.isfinite().all():
+            return f"'{name}' is not finite: load weights without NaN and infinity"
+    here = next((p.dtype for p in module.parameters() if p.is_floating_point()), x.dtype)
+    if here != x.dtype:
+        return f"its weights are {here} and the batch is {x.dtype}: give model.float(), or the batch.to({here})"
+    return ""
+
+
 def _tensors(module: nn.Module) -> chain[Tensor]:
     return chain(module.parameters(), module.buffers())

@@ -83,7 +83,7 @@ def _with_affine(norm: nn.Module) -> nn.Module:
     return norm
 
 
-def _fused(conv: nn.Module, norm: nn.Module) -> nn.Module:
+def _fused(conv: nn.Module, norm: Any) -> nn.Module:
     """As torch's ``fuse_conv_bn_eval``, which copies the weights first."""
     fused: Any = copy.copy(conv)
     fused._parameters = dict(fused._parameters)

@@ -24,7 +24,12 @@ def unwrap(model: nn.Module) -> nn.Module:
     if isinstance(model, export.ExportedProgram):
         raise TraceError("model is an ExportedProgram; give the torch.nn.Module that it was exported from")
     if not isinstance(model, nn.Module):
-        raise TraceError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        if isinstance(model, type):
+            raise TraceError(
+                f"model must be a torch.nn.Module, got the class {model.__name__}; give {model.__name__}(...)"
+            )
+        weights = "; load them into the model, model.load_state_dict(...)" if isinstance(model, dict) else ""
+        raise TraceError(f"model must be a torch.nn.Module, got {type(model).__name__}{weights}")
     for what in attached_to_all():
         raise TraceError(f"there is {what}")
     model = _without_wrappers(model, "")

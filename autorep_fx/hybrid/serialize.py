@@ -63,9 +63,14 @@ def load(model: nn.Module, path: str | os.PathLike) -> fx.GraphModule:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, safetensors.SafetensorError) as error:
-        raise FormatError(f"{path} is not a readable safetensors file: {error}") from error
+        raise FormatError(
+            f"{path} is not a readable safetensors file: {error}; what torch.save wrote is read by torch.load"
+        ) from error
     if header.get("format") != _FORMAT:
-        raise FormatError(f"{path} was not written by autorep_fx.save")
+        raise FormatError(
+            f"{path} was not written by autorep_fx.save; plain weights are loaded into the model itself: "
+            "model.load_state_dict(safetensors.torch.load_file(path))"
+        )
     if header.get("version") not in _VERSIONS:
         raise FormatError(
             f"{path} has format version {header.get('version')}, this package reads {' and '.join(_VERSIONS)}"

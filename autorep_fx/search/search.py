@@ -166,6 +166,7 @@ def finetune(
         TypeError, ValueError, SearchError, FormatError: as :func:`search`.
     """
     s = FinetuneSettings.of(settings, options, finetune)
+    sites(gm)  # raises for what is no such result
     return Loop(gm, train_loader, val_loader, teacher, s, on_epoch)(Method(gm))
 
 

@@ -7,38 +7,35 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from ..errors import CompileError, CompileWarning
-from ..graph.outliers import outlying
 from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
-from ..text import brief
 from .link.network import Network, network_of
 from .lower.lowered import lowered
 from .makers.table import maker_of
-from .plan.input_range import InputRange, has_channels
-from .plan.input_ranges import of_inputs, shown
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
 from .planner.clamp import clamped, most_bits
 from .planner.equalize import equalized, in_one_scale, scaled
 from .planner.extreme_inputs import of_range, probes
-from .planner.extreme_room import Allowed, extremes, hardly_longer, lacks, roomy, up_to
+from .planner.extreme_room import extremes, hardly_longer, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
+from .planner.given_inputs import examples_and_range, with_probes
 from .planner.known_gains import DRAWN, DRAWN_BY_TWO
 from .planner.node import Limits, Margins
 from .planner.noise_gains import gains
 from .planner.planner import Planning
-from .planner.precise import Found, Planned, precise
+from .planner.precise import Fineness, Search
 from .planner.precision import ELSEWHERE, OTHERS, STANDARD_ERROR, Look, Precision
 from .planner.ranged_arguments import with_known_arguments
-from .planner.ranges import Reach, growth, larger, together, worst_case
+from .planner.ranges import Reach, together, worst_case
 from .planner.seen import seen_in_single
-from .program.program import Program
 from .program.ranged import RANGED
 from .program.spline import SPLINE_ERROR
 from .secure_program import SecureProgram
@@ -54,9 +51,6 @@ FRAC_BITS = range(8, 25)
 #: What a program has room for.
 RANGES = ("calibrated", "extreme", "worst")
 
-#: Artificial pictures may reach so many bits further than the examples; what takes more is told apart by statistics.
-_PROBE_BITS = 4
-
 #: Beyond this multiple of ``max_error`` a program is refused.
 _HOPELESS = 10.0
 
@@ -68,22 +62,6 @@ _NO_ROOM = (
 #: Values and factors get the bits that they need, and no more where that costs anything. Bits are counted from what is
 #: reached: where that is a bound for all inputs, those of the examples are far below.
 _LIMITS, _WORST = Limits(value=20, factor=20), Limits(value=40, factor=20)
-
-#: Significant bits of weights where those that fit 16 bits of storage are not precise enough.
-_LONG = 22
-
-#: Part of their error that splines may have where they are not precise enough otherwise.
-_SPLINES = 0.04
-
-
-class _Finer(NamedTuple):
-    """What a plan is made with."""
-
-    limits: Limits
-    spline_error: float
-
-    def __repr__(self) -> str:
-        return brief(self)
 
 
 def compile(
@@ -132,8 +110,8 @@ def compile(
             samples lie apart; and on noise and patterns of the whole input range two and a half times as much, as a
             part of their own output. What is looked at is one run of 32 examples, half of them those on which values
             get largest, and of 16 others; of large networks fewer (of a ResNet-18 at 32 x 32, 15 and 7; two and one at
-            least). Where nothing is enough there is a warning that names the step; beyond ten times that, on the
-            examples, the program is refused.
+            least), and what is said is about others like them. Where nothing is enough there is a warning that names
+            the step; beyond ten times that, on the examples, the program is refused.
         precision: the standard error that fixed point may have on the examples: root mean square of what outputs are
             off by, as a part of their standard deviation. None: what keeps the class of at least 99.5 % of the
             examples, where outputs are rows of scores, with a standard error of 0.02 at most, and an eighth of that
@@ -181,7 +159,7 @@ def compile(
         steps.done("lowered")
         x = rows(given.detach().to("cpu", torch.float64))
         original = with_known_arguments(original, x)
-        x, within = _input_range(original, x, input_range, 2.0**margin_bits if worst else None)
+        x, within = examples_and_range(original, x, input_range, 2.0**margin_bits if worst else None)
         if worst:
             program, reach = equalized(original, worst_case(original, within))
             saw = None
@@ -192,7 +170,7 @@ def compile(
             saw = both.of(slice(len(x)))
             program, factors = in_one_scale(original, reach := together(saw.largest))
             saw, more = saw.scaled(factors), scaled(both.of(slice(len(x), None)).largest, factors)
-            reach, within = _with_probes(scaled(reach, factors), within, x, pictures := (artificial, more),
+            reach, within = with_probes(scaled(reach, factors), within, x, pictures := (artificial, more),
                                          min(margin_bits, window_margin_bits))  # fmt: skip
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         if clamp:
@@ -214,62 +192,32 @@ def compile(
                                lambda: steps.alive("extreme inputs are looked for"))  # fmt: skip
             steps.done("extreme inputs are known")
 
-        # What is divided by what it has, as in a normalisation, is as precise as the least precise of both.
-        divides = any(step.op == "hybrid" and step.attrs["kind"] in RANGED for step in unit.steps)
-        finer = [_Finer(limits, spline_error)]  # the first is what plans are made with, until it is not precise enough
-        if not checked:
-            long = replace(limits, weight=_LONG) if maker.helpers else limits
-            splines = any(step.op == "hybrid" and "params" in step.attrs for step in unit.steps)
-            finer.append(_Finer(long, spline_error * (_SPLINES if splines else 1.0)))
-        coarse: list[set[int]] = []  # tries that are so with the least room come first
-
-        def made(reached: Reach, allowed: Allowed = lambda plan: True) -> Found:
-            best: Found | None = None
-            while True:
-                try:
-                    found = made_with(finer[0], reached, allowed)
-                except CompileError:  # no room, or it takes longer than it may
-                    if best is None:
-                        raise
-                    return best
-                best = found if best is None else min(best, found, key=lambda each: each[2].beyond(max_error))
-                if found[2].holds(max_error, precision) or len(finer) == 1:
-                    return best
-                finer.pop(0)
-                coarse.clear()
-
-        def made_with(means: _Finer, reached: Reach, allowed: Allowed) -> Found:
-            planning = Planning(unit, reached, within, margins=margins, limits=means.limits, gains=known,
-                                extremes=extreme, bounded=worst, spline_error=means.spline_error,
-                                widths=(32,) if checked else WIDTHS, network=network, maker=maker)  # fmt: skip
-
-            def planned(error: float) -> Planned:
-                plan, numbers = planning.made(error)
-                if not allowed(plan):
-                    raise CompileError("it takes longer than it may")
-                steps.done("a plan is made")
-                return plan, numbers
-
-            own = set(coarse[0]) if coarse else set()
-            coarse.append(own)
-            return precise(planned, look, max_error, precision, missing, own, as_cheap)
-
-        def as_cheap(finer: Plan, found: Plan) -> bool:
-            return divides and hardly_longer(finer, found, network, maker)
+        def planning(reached: Reach, fineness: Fineness) -> Planning:
+            return Planning(unit, reached, within, margins=margins, limits=fineness.limits, gains=known,
+                            extremes=extreme, bounded=worst, spline_error=fineness.spline_error,
+                            widths=(32,) if checked else WIDTHS, network=network, maker=maker)  # fmt: skip
 
         def missing(plan: Plan) -> float:
             return lacks(plan, extreme, margins) if extreme else 0.0
 
-        def easily(found: Precision) -> bool:
-            return found.holds(max_error, precision) and found.holds(max_error / 2, (precision or STANDARD_ERROR) / 2)
+        def as_cheap(finer: Plan, found: Plan) -> bool:
+            return divides and hardly_longer(finer, found, network, maker)
 
+        # What is divided by what it has, as in a normalisation, is as precise as the least precise of both.
+        divides = any(step.op == "hybrid" and step.attrs["kind"] in RANGED for step in unit.steps)
+        splines = any(step.op == "hybrid" and "params" in step.attrs for step in unit.steps)
+        fineness = [Fineness(limits, spline_error)]
+        if not checked:
+            fineness.append(fineness[0].finer(weights=bool(maker.helpers), splines=splines))
+        search = Search(planning, fineness, look, max_error, precision, lacks=missing, as_cheap=as_cheap,
+                        done=lambda: steps.done("a plan is made"))  # fmt: skip
         try:
             if extreme is None:
-                plan, numbers, found = made(reached)
+                plan, numbers, found = search.found(reached)
             elif ranges == "extreme":
-                plan, numbers, found = made(up_to(reached, extreme))
+                plan, numbers, found = search.found(up_to(reached, extreme))
             else:
-                plan, numbers, found = roomy(made, missing, easily, reached, extreme, network, maker)
+                plan, numbers, found = roomy(search.found, missing, search.easily, reached, extreme, network, maker)
         except CompileError as error:
             if checked:
                 raise CompileError(_NO_ROOM.format(error)) from error
@@ -294,7 +242,13 @@ def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_b
              spline_error, clamp) -> Batch:  # fmt: skip
     """The example inputs, once all arguments of :func:`compile` are what they should be."""
     if not isinstance(gm, fx.GraphModule):
-        raise TypeError(f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}")
+        raise TypeError(
+            f"gm must be the GraphModule that autorep_fx.transform returns, got {type(gm).__name__}: give "
+            "transform(model)"
+        )
+    for name, value in (("spline_error", spline_error), ("max_error", max_error), ("precision", precision)):
+        if not (isinstance(value, Real) or name == "precision" and value is None):
+            raise ValueError(f"{name} must be a number, got {value!r}")
     if isinstance(frac_bits, bool) or frac_bits not in FRAC_BITS:
         raise ValueError(f"frac_bits must be {FRAC_BITS[0]} to {FRAC_BITS[-1]}, got {frac_bits!r}")
     if ranges not in RANGES:
@@ -331,62 +285,6 @@ def _examples(gm: fx.GraphModule, given: Any) -> Batch:
         if len(part) != len(parts[0]):
             raise ValueError(f"{what} has {len(part)} samples, and '{names[0]}' has {len(parts[0])}")
     return batch_of(parts)
-
-
-def _input_range(program: Program, x: Tensor, given: Any, times: float | None) -> tuple[Tensor, InputRange]:
-    """The examples that count, and the range that a plan publishes.
-
-    given: by the user. times: for ranges="worst", which promises so many times the examples' largest value.
-    """
-    if given is None and times is None:
-        x = _without_outliers(program, x)
-        return x, shown(program, x)
-    parts, inputs = {}, program.public.inputs
-    if isinstance(given, Mapping) and (unknown := [name for name in given if name not in inputs]):
-        raise ValueError(f"input_range names {unknown[0]!r}, and the model's inputs are {', '.join(inputs)}")
-    for name, part in program.public.given(x).items():
-        own = given.get(name) if isinstance(given, Mapping) else given
-        if own is not None:
-            if not isinstance(own, (tuple, list)) or len(own) != 2:
-                raise ValueError(f"input_range must be (low, high), got {own!r}")
-            parts[name] = InputRange.given(own[0], own[1], part.shape[1])
-            parts[name].check(part.numpy(), "example_inputs" if len(inputs) == 1 else f"'{name}' of example_inputs")
-        elif times is not None:
-            largest = float(part.abs().max()) * times
-            parts[name] = InputRange.given(-largest, largest, part.shape[1])
-        else:
-            parts[name] = InputRange.of_examples(part.numpy(), has_channels(program, name))
-    return x, of_inputs(program, parts)
-
-
-def _without_outliers(program: Program, x: Tensor) -> Tensor:
-    """One broken picture among hundreds would take the precision of all others."""
-    out = torch.stack([outlying(part) for part in program.public.given(x).values()]).any(0)
-    if out.any():
-        samples = ", ".join(map(str, out.nonzero().flatten()[:5].tolist()))
-        warnings.warn(
-            f"{int(out.sum())} of {len(x)} example_inputs are far out of the others' range and are left out (sample "
-            f"{samples}); a run will refuse such inputs. Give input_range= to have them answered",
-            CompileWarning,
-            4,
-        )
-    return x[~out]
-
-
-def _with_probes(
-    reach: Reach, within: InputRange, x: Tensor, pictures: tuple[Tensor, Reach], margin: int
-) -> tuple[Reach, InputRange]:
-    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
-
-    The pictures, here with what each of them reaches, are extremes: they need room, and no margin beyond it.
-    """
-    artificial, seen = pictures
-    fit = growth(reach, seen) <= 2.0**_PROBE_BITS
-    if fit.any():
-        reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
-    if fit.all():
-        return reach, within
-    return reach, within.with_statistics(x.numpy(), artificial[torch.from_numpy(~fit)].numpy())
 
 
 def _check_precision(

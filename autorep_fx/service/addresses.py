@@ -21,7 +21,7 @@ def address_of(text: str) -> tuple[str, int]:
         ValueError: it is none.
     """
     host, _, port = text.rpartition(":")
-    if not host or not _PORT.fullmatch(port) or int(port) > 65535:
+    if not host or "/" in host or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 

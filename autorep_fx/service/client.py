@@ -97,6 +97,11 @@ def connect(
     options = Options(server, dealer, identity, name=name, depth=depth, batch=batch, timeout=timeout, threads=threads,
                       state=state, disk=disk, cache=cache, server_name=server_name,
                       dealer_name=dealer_name, plain=plain)  # fmt: skip
+    if not isinstance(program, str | os.PathLike) and not hasattr(program, "native"):
+        raise TypeError(
+            f"program must be a folder of autorep_fx publish, or what autorep_fx.compile returns, got "
+            f"{type(program).__name__}"
+        )
     if isinstance(program, str | os.PathLike):
         return Client(load_published(program), options, Pictures.load(program))
     return Client(Published(program.native[0], program.public.input_shape, program.public.form), options)

@@ -17,13 +17,15 @@ _ROLE = re.compile(r":\w+:`~?(?:\w+\.)*(\w+)`")
 
 
 class Parser(ArgumentParser):
-    """Names the nearest of a flag that there is not."""
+    """Names the nearest of a flag that there is not, and the command that has no place for a word."""
 
     def parse_known_args(self, args=None, namespace=None):
         found, unknown = super().parse_known_args(args, namespace)
         for flag in (text.partition("=")[0] for text in unknown if text.startswith("--")):
             if near := get_close_matches(flag, self._option_string_actions, 1):
                 self.error(f"unrecognized arguments: {flag}; did you mean {near[0]}?")
+        if unknown and not any(text.startswith("-") for text in unknown) and not self._subparsers:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}; it takes them as options, which --help lists")
         return found, unknown
 
 

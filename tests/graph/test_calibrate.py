@@ -143,3 +143,15 @@ def test_an_overflow_names_the_site():
     nn.init.ones_(gm.get_submodule("0").weight)
     with pytest.raises(CalibrationError, match="site '1' is not finite"):
         calibrate(gm, Batches(torch.full((2, 4), 3e38)), ar.HybridActivation)
+
+
+def test_weights_that_are_not_finite_are_named_where_their_site_overflows():
+    gm = _net()
+    nn.init.constant_(gm.get_submodule("0").bias, float("nan"))
+    with pytest.raises(CalibrationError, match="site '1' is not finite.*'0.bias' is not finite: load weights"):
+        calibrate(gm, Batches(X), ar.HybridActivation)
+
+
+def test_a_number_of_labels_that_is_not_that_of_the_samples_is_said():
+    with pytest.raises(CalibrationError, match="calibration has 300 samples and 3 labels: give one for each sample"):
+        Batches((X, torch.zeros(3, dtype=torch.long)))

@@ -57,7 +57,9 @@ def trained(model, x):
 
 @pytest.mark.parametrize("off", [torch.no_grad, lambda: torch.set_grad_enabled(False)])
 @pytest.mark.parametrize(
-    "twin", [lambda gm: gm, copy.deepcopy, lambda gm: pickle.loads(pickle.dumps(gm)), ar.transform], ids=str
+    "twin",
+    [lambda gm: gm, copy.deepcopy, lambda gm: pickle.loads(pickle.dumps(gm)), ar.transform],
+    ids=["itself", "copied", "pickled", "transformed"],
 )
 def test_gradients_stop_where_they_do_in_the_model(off, twin):
     model = Frozen(off).train()

@@ -58,6 +58,12 @@ def test_bad_files_are_named(tmp_path):
     ar.save(ar.transform(build(PlainModules), calibration=images()), path)
     with pytest.raises(FormatError, match="another architecture: site"):
         ar.load(DenseConcat(), path)
+    torch.save(PlainModules().state_dict(), tmp_path / "model.pth")
+    with pytest.raises(FormatError, match="model.pth is not a readable .* is read by torch.load"):
+        ar.load(PlainModules(), tmp_path / "model.pth")
+    save_file(PlainModules().state_dict(), tmp_path / "plain.safetensors")
+    with pytest.raises(FormatError, match="plain.safetensors was not written by autorep_fx.save; .*load_state_dict"):
+        ar.load(PlainModules(), tmp_path / "plain.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FormatError, match="not a readable safetensors file"):
         ar.load(PlainModules(), path)

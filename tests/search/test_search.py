@@ -276,6 +276,9 @@ def test_tensorboard_scalars(tmp_path, trained_digits):
 
 def test_bad_arguments(trained_digits):
     gm, (train, _) = ar.transform(trained_digits[0]), _loaders(trained_digits)
+    for learn in (ar.finetune, functools.partial(ar.search, relu_budget=1)):
+        with pytest.raises(TypeError, match="GraphModule that autorep_fx.transform returns, got Linear"):
+            learn(torch.nn.Linear(2, 2), train)
     with pytest.raises(ValueError, match="autorep, snl"):
         ar.search(gm, train, relu_budget=1, method="sphynx")
     with pytest.raises(ValueError, match="score, uniform"):

@@ -11,7 +11,18 @@ SOMEBODY = Identity("alice.pem", "ca.pem")
 
 def test_addresses():
     assert address_of("host.example:7001") == ("host.example", 7001) and address_of("[::1]:0") == ("::1", 0)
-    for wrong in ("", "host", "host:", ":1", "host:65536", "host:-1", "host:²", "host:٣", "host:" + 5000 * "9"):
+    for wrong in (
+        "",
+        "host",
+        "host:",
+        ":1",
+        "host:65536",
+        "host:-1",
+        "http://host:7",
+        "host:²",
+        "host:٣",
+        "host:" + 5000 * "9",
+    ):
         with pytest.raises(ValueError, match="is not HOST:PORT"):
             address_of(wrong)
 

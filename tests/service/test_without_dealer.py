@@ -286,11 +286,11 @@ def again_and_again(ask):
 
 def test_limits_are_those_with_a_dealer(published, provider, cost):
     megabytes = sum([*cost.offline.values(), *cost.online.values()]) / 1e6
-    started, x = provider(server__client_held=2, server__client_megabytes=megabytes / 2, **FAST), published[2]
+    started, x = provider(server__client_held=2, server__client_megabytes=megabytes / 3, **FAST), published[2]
     with started.connect(depth=4) as client:
         until(lambda: client.wait(0.0) == 2)
         assert right(published, client.run(x[:1]), x[:1])
-    refused = f"'alice': {megabytes / 2:g} megabytes a second are allowed"
+    refused = f"'alice': {megabytes / 3:g} megabytes a second are allowed"
     with pytest.raises(Refused, match=refused), started.connect(depth=0) as client:
         again_and_again(lambda: client.run(x[:1], timeout=1.0))
     with pytest.raises(Refused, match=refused):  # a session begins with keys

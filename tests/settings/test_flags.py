@@ -28,6 +28,7 @@ def test_flags_have_the_names_of_the_class_and_what_is_not_given_keeps_its_defau
 
 @pytest.mark.parametrize("arguments, message", [
     (("--epohcs", "3"), "unrecognized arguments: --epohcs; did you mean --epochs?"),
+    (("folder",), "unrecognized arguments: folder; it takes them as options, which --help lists"),
     (("--relu-buget=3",), "did you mean --relu-budget?"),
     (("--lr", "fast"), "argument --lr: invalid number value: 'fast'"),
     (("--epochs", "none"), "argument --epochs: invalid whole number value: 'none'"),

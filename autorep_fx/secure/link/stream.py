@@ -88,7 +88,12 @@ class StreamChannel(SocketChannel):
     def _lost(self, step: int, error: OSError | None = None) -> PartyError:
         lost = super()._lost(step, error)
         # Who says that it does not believe a certificate is not gone, and will not believe it the next time.
-        return PartyError(str(lost)) if isinstance(error, ssl.SSLError) and _ALERT.search(error.reason or "") else lost
+        if not (isinstance(error, ssl.SSLError) and _ALERT.search(error.reason or "")):
+            return lost
+        return PartyError(
+            f"{lost}: it does not accept the certificate of the {self.me}; take one that is valid now, from an "
+            "authority that it knows"
+        )
 
     def _write(self, step: int, parts: list) -> None:
         connection, until = self._socket, self._until()

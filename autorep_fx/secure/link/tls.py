@@ -23,6 +23,9 @@ _LINGER = 0.2
 #: The first byte of a connection of TLS: the type of a record of its handshake.
 _HANDSHAKE = b"\x16"
 
+#: What OpenSSL says of a certificate that signs itself, and of one whose signer it does not know.
+_UNKNOWN = (18, 19, 20, 21)
+
 log = logging.getLogger(__name__)
 
 
@@ -49,12 +52,16 @@ class Identity:
         if listens:
             context.num_tickets = 0  # a session that is resumed looks at no certificate's dates
         context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED  # names are looked at by who asks
-        loads = ((self.certificate, context.load_cert_chain), (self.authority, context.load_verify_locations))
-        for path, load in loads:
+        loads = (
+            (self.certificate, context.load_cert_chain, "a certificate and its private key"),
+            (self.authority, context.load_verify_locations, "the certificates of authorities"),
+        )
+        for path, load, holds in loads:
             try:
                 load(path)
             except OSError as error:  # ssl.SSLError is one
-                why = error.strerror if Path(path).exists() and error.strerror else "no such file"
+                there = Path(path).exists() and error.strerror
+                why = f"{error.strerror}; it has to hold {holds}, in PEM" if there else "no such file"
                 raise FormatError(f"{path} cannot be used as a certificate: {why}") from error
         _look_at_key(Path(self.certificate))
         return context
@@ -149,17 +156,24 @@ def connect(address: tuple[str, int], identity: Identity | None, expected: str, 
         connection = socket.create_connection(address, timeout=timeout)
     except OSError as error:
         raise PeerLost(f"{where} cannot be reached: {error}") from error
-    if context is None:
+    if identity is None or context is None:
         return connection
     try:
         secured = context.wrap_socket(connection, server_hostname=address[0])
     except OSError as error:
         connection.close()
-        raise PartyError(f"{where} cannot be trusted, or does not speak TLS 1.3: {reason_of(error)}") from error
+        against = f"; {identity.authority} vouches for no such certificate" if _is_unknown(error) else ""
+        said = f"{where} cannot be trusted, or does not speak TLS 1.3: {reason_of(error)}{against}"
+        raise PartyError(said) from error
     if (name := name_of(secured)) != expected:
         secured.close()
         raise PartyError(f"{where} has a certificate of '{name}'")
     return secured
+
+
+def _is_unknown(error: OSError) -> bool:
+    """Whether a certificate is not believed for want of an authority that has signed it."""
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _UNKNOWN
 
 
 def reason_of(error: Exception) -> str:

@@ -15,7 +15,7 @@ from ...graph.augmented import settle_augmented
 from ...graph.concrete import Counted, Shaped, Values
 from ...graph.randomness import GlobalGenerators
 from ...graph.several import Batch
-from ...graph.trace import Tracer
+from ...graph.tracer import Tracer
 
 #: Packages whose functions are operations; None is said by those that are written in C.
 _OPERATIONS = ("torch", "_operator", "math", "builtins", __name__.partition(".")[0], None)

@@ -85,6 +85,7 @@ _OWN_GRADIENT = (
     "into forward() of a module"
 )
 _NO_SITE = "is no site; give the model to autorep_fx.transform first, and compile what it returns"
+_QUANTIZED = "computes with quantized numbers; compile the floating-point model that it was made from"
 _OTHER = "no two-party form; replace it by supported layers or move it outside the model"
 
 
@@ -154,4 +155,5 @@ REASONS: dict[tuple[str, Any], str] = {key: reason for reason, keys in _TABLE fo
 
 def reason(node: fx.Node, key: tuple[str, Any]) -> str:
     """Why a node without a lowering has none, and what would do instead. ``key``: of the table of lowerings."""
-    return REASONS.get(key, _OTHER)
+    quantized = str(getattr(key[1], "__module__", "")).startswith("torch.ao.nn")
+    return _QUANTIZED if quantized else REASONS.get(key, _OTHER)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.passes.shape_prop import TensorMetadata
 
+from ...graph.devices import misfit
 from ...graph.several import Batch, parts_of
 from ...hybrid.activation import HybridActivation
 
@@ -58,7 +59,8 @@ def note_shapes(gm: fx.GraphModule, x: Batch, name: str) -> None:
         wanted = f"{name} {sizes} are of another size than the masks"
         raise ValueError(f"{wanted}: {error}") from None
     except Exception as error:
+        why = misfit(gm, parts_of(x)[0])
         raise ValueError(
             f"the model does not run on {name} of shape {tuple(x.shape)}: node '{run.node}' fails, "
-            f"{str(error).partition(chr(10))[0]}"
+            f"{str(error).partition(chr(10))[0]}{f'; {why}' if why else ''}"
         ) from error

@@ -29,7 +29,7 @@ from .cut_or_widen import seconds_of_two
 from .max_pool import gap_names
 from .names import CUT
 from .node import Margins
-from .precise import Found
+from .precise import Allowed, Found
 from .precision import Precision
 from .ranges import ROUNDED, worst_case
 from .reach import Extremes, Reach
@@ -45,9 +45,6 @@ _TAKEN, _LEAST = 1.5, 0.5
 
 #: Part of the predicted time that wider wires and truncations may take.
 _SHARE = 0.04
-
-#: Whether a plan may be taken.
-Allowed = Callable[[Plan], bool]
 
 
 def extremes(

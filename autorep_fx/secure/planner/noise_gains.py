@@ -170,7 +170,8 @@ class _Walk:
         scales = self.scales.get(key[1])
         if scales:
             along = g.double() * value.detach()
-            yield ("relative", key[1]), along.square().sum(0).flatten() if scales == "position" else along.sum().square()
+            positions = scales == "position"
+            yield ("relative", key[1]), along.square().sum(0).flatten() if positions else along.sum().square()
 
 
 def _in_units(g: Tensor) -> tuple[Tensor, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ _PART, _PART_OF_OTHERS = 2 / 3, 1 / 3
 #: Of the samples and of those of the whole range, those that are glanced at.
 _GLANCED = 6, 3
 
-#: Samples on which float32 is compared with float64, and what part of what is asked for it may be off by there.
+#: Samples on which float32 is compared with float64, the one first on which values get largest, where that is known: it
+#: errs in proportion to them; and what part of what is asked for it may be off by there.
 _COMPARED, _EXACT = 2, 2.0**-8
 
 #: Part of the samples that must keep their class; the largest standard error; and one with which no class is asked for.
@@ -114,20 +116,22 @@ class Look:
         self.program, self.nearest, self.done = program, nearest, done
         self._all: tuple[Plan, tuple[dict[str, Numbers], Precision]] | None = None
         examples = examples.detach().to("cpu", torch.float64)
-        few, count = examples[:_COMPARED], max(min(_SAMPLES, int(_PART * at_once(program))), 2)
+        count = max(min(_SAMPLES, int(_PART * at_once(program))), 2)
         self.others = (
             examples[:0] if others is None else others[: max(min(OTHERS, int(_PART_OF_OTHERS * at_once(program))), 1)]
         )
-        if known is not None and _says(known.output, program, examples[:1], asked):
+        first = [*range(len(examples[:_COMPARED]))] if known is None else _chosen(known, _COMPARED)
+        if known is not None and _says(known.output, program, examples, first[:1], asked):
             truth = single(program) if known.output.dtype == torch.float32 else program
             fast, own = truth, known
         else:
-            fast = _in_single(program, few, asked)
+            fast = _in_single(program, examples[first], asked)
             own = seen(fast, examples[:_MARGINS])
             truth = fast
             if original is not None:
                 truth = single(original) if fast is not program else original
-                if off_by(execute(truth, few).double(), own.output[:_COMPARED].double()) <= _EXACT * asked:
+                most = _chosen(own, _COMPARED)
+                if off_by(execute(truth, examples[most]).double(), own.output[most].double()) <= _EXACT * asked:
                     truth = fast  # what it was made from says the same
         self.single = fast is not program
         output, chosen = own.output.double(), _chosen(own, count)
@@ -135,10 +139,7 @@ class Look:
         self.truth = output[chosen] if truth is fast else execute(truth, self.x).double()
         self.truth_of_others = execute(truth, self.others).double() if len(self.others) else self.truth[:0]
         left = of_divisors(program) if centers else own.means.keys()
-        self.wanted, self.wanted_of_few = (
-            {name: mean for name, mean in own.means_of(which).items() if name not in left}
-            for which in (chosen, chosen[: _GLANCED[0]])
-        )
+        self.wanted = {name: mean for name, mean in own.means_of(chosen).items() if name not in left}
         self.spread, self.deviation = spread(self.truth), _deviation(self.truth)
         self.margins = torch.empty(0)
         if self.truth.dim() == 2 and self.truth.shape[1] > 1:  # rows of scores
@@ -156,7 +157,7 @@ class Look:
 
     def glanced(self, plan: Plan, numbers: dict[str, Numbers]) -> Precision:
         """The same on a few of the examples: what is far off there needs no more, and what is far within is so."""
-        found = self._walked(plan, numbers, self.wanted_of_few, *_GLANCED)
+        found = self._walked(plan, numbers, self.wanted, *_GLANCED)
         if len(self.x) <= _GLANCED[0] and len(self.others) <= _GLANCED[1]:
             self._all = plan, found  # there are no more than a few
         return found[1]
@@ -178,7 +179,8 @@ class Look:
         self, plan: Plan, numbers: dict[str, Numbers], wanted: Mapping[str, np.ndarray], count: int, others: int
     ) -> tuple[dict[str, Numbers], Precision]:
         """So many of the examples, and of the others, at once."""
-        x, centering = self.x[:count], Centering(numbers, wanted)
+        x = self.x[:count]
+        centering = Centering(numbers, {name: mean[: len(x)] for name, mean in wanted.items()})
         output: list[Tensor] = []
 
         def see(step: Step, value: np.ndarray) -> np.ndarray | None:
@@ -190,7 +192,7 @@ class Look:
         both = torch.cat([x, self.others[:others]]).numpy()
         watch(plan, numbers, both, np.random.default_rng(0), see, nearest=self.nearest, single=self.single)
         found, elsewhere = output[0].split([len(x), len(output[0]) - len(x)])
-        off = found - self.truth[: len(x)]
+        off = (found - self.truth[: len(x)]) * centering.of_others(_each_channel(found))
         return centering.numbers, Precision(
             float(off.abs().max()) / self.spread if off.numel() else 0.0,
             float(off.square().mean().sqrt()) / self.deviation if off.numel() else 0.0,
@@ -235,10 +237,10 @@ def _chosen(known: Seen, count: int) -> list[int]:
     return list(dict.fromkeys(each for turn in turns for each in turn))[:count]
 
 
-def _says(output: Tensor, program: Program, x: Tensor, asked: float) -> bool:
-    """Whether this, for all samples, is what the program says of ``x``, the first, in float64."""
-    exact = execute(program, x)
-    off = (output[: len(exact)].double() - exact).abs().max() if exact.numel() else 0.0
+def _says(output: Tensor, program: Program, examples: Tensor, which: list[int], asked: float) -> bool:
+    """Whether this, for all samples, is what the program says of some of them in float64."""
+    exact = execute(program, examples[which])
+    off = (output[which].double() - exact).abs().max() if exact.numel() else 0.0
     return float(off) <= _EXACT * asked * spread(output.double())
 
 
@@ -246,6 +248,11 @@ def _in_single(program: Program, x: Tensor, asked: float) -> Program:
     """The program in float32, where that says of some samples what it says in float64."""
     fast = single(program)
     return fast if off_by(execute(fast, x).double(), execute(program, x)) <= _EXACT * asked else program
+
+
+def _each_channel(output: Tensor) -> int:
+    """How many values of each channel an output (N, C, ...) has."""
+    return output.numel() // max(math.prod(output.shape[1:2]), 1)
 
 
 def _deviation(exact: Tensor) -> float:

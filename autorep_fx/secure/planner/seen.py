@@ -34,8 +34,8 @@ class Seen:
     __repr__ = brief
 
     def means_of(self, which: list[int]) -> dict[str, np.ndarray]:
-        """Of these samples together, in shapes that broadcast to a sample."""
-        return {name: mean[which].mean(0, dtype=torch.float64).numpy() for name, mean in self.means.items()}
+        """Of these samples."""
+        return {name: mean[which].double().numpy() for name, mean in self.means.items()}
 
     def scaled(self, factors: Reach) -> Seen:
         """What is seen where values are multiplied by ``factors``, by channel."""

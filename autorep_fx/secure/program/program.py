@@ -155,7 +155,15 @@ class Program:
 def check_batch(x: Tensor, shape: tuple[int, ...], name: str = "x") -> None:
     """Raise ValueError unless ``x`` is a batch of samples of this shape."""
     if not is_tensor(x):
-        raise ValueError(f"{name} must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}")
+        made = {"ndarray": f"; give torch.from_numpy({name})", "list": f"; give torch.stack({name}) of its tensors"}
+        raise ValueError(
+            f"{name} must be a floating-point tensor of shape {_wanted(shape)}, got {type(x).__name__}"
+            f"{made.get(type(x).__name__, '')}"
+        )
+    if x.is_meta:
+        raise ValueError(f"{name} is a tensor of the meta device, which has no values")
+    if (layout := str(x.layout)) != "torch.strided":
+        raise ValueError(f"{name} must be a dense tensor, got one of layout {layout}; give {name}.to_dense()")
     if not x.is_floating_point():
         raise ValueError(f"{name} must be a floating-point tensor, got {x.dtype}; convert it with {name}.float()")
     _check_values(x, x.isfinite(), shape, name)
@@ -174,6 +182,11 @@ def check_array(x: np.ndarray, shape: tuple[int, ...], name: str = "x") -> None:
 
 
 def _check_values(x: Any, finite: Any, shape: tuple[int, ...], name: str) -> None:
+    if tuple(x.shape) == shape:
+        raise ValueError(
+            f"{name} has shape {shape}, a sample without a batch; this program was compiled for {_wanted(shape)}: give "
+            f"{name}[None]"
+        )
     if x.ndim == 0 or tuple(x.shape[1:]) != shape or len(x) == 0:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}; this program was compiled for {_wanted(shape)} with N > 0: bring it "

@@ -138,7 +138,9 @@ def test_frac_bits(bits):
 
 def test_wrong_example_inputs_and_model():
     gm = ar.transform(nn.Sequential(nn.Conv2d(3, 4, 3)))
-    with pytest.raises(TypeError, match="GraphModule that autorep_fx.transform returns"):
+    with pytest.raises(
+        TypeError, match=r"GraphModule that autorep_fx.transform returns, got ReLU: give transform\(model"
+    ):
         compile(nn.ReLU(), images())
     with pytest.raises(ValueError, match=r"does not run on example_inputs of shape \(2, 5, 8, 8\)"):
         compile(gm, images(channels=5))
@@ -168,17 +170,37 @@ def test_what_the_model_does_not_run_on_is_told_in_one_line(capsys):
     assert len(str(error.value).splitlines()) == 1 and capsys.readouterr() == ("", "")
 
 
+def test_a_quantized_layer_is_named_with_the_model_that_can_run():
+    quantized = nn.Sequential(nn.Flatten(), torch.ao.nn.quantized.dynamic.Linear(4, 2))
+    with pytest.raises(CompileError, match="'_1' .*quantized numbers; compile the floating-point model"):
+        compile(ar.transform(quantized.eval()), torch.zeros(2, 4))
+
+
+def test_weights_that_no_batch_can_meet_are_named():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    half = ar.transform(net.half().eval())
+    with pytest.raises(
+        ValueError, match=r"node '_0' fails.*weights are torch.float16 .* torch.float32: give model.float"
+    ):
+        compile(half, images())
+    with pytest.raises(ValueError, match="'0.weight' is on the meta device, without values.*load its weights"):
+        compile(ar.transform(net.to("meta").eval()), images())
+
+
 def test_wrong_arguments_of_run():
     program, _ = lower(nn.Conv2d(3, 4, 3), images())
     with pytest.raises(ValueError, match="backend must be one of 'native', 'crypten', got 'spu'"):
         program.run(images(), backend="spu")
     for bad, message in (
         (images(size=9), r"x has shape \(2, 3, 9, 9\); this program was compiled for \(N, 3, 8, 8\)"),
-        (images()[0], "x has shape"),
+        (images()[0], r"x has shape \(3, 8, 8\), a sample without a batch; .* give x\[None\]"),
         (images()[:0], "N > 0"),
         (images().int(), "x must be a floating-point tensor, got torch.int32"),
         (images() / 0, "NaN or infinite"),
-        ([1.0], "x must be a floating-point tensor of shape .* got list"),
+        ([1.0], r"x must be a floating-point tensor of shape .* got list; give torch.stack\(x\)"),
+        (images().numpy(), r"got ndarray; give torch.from_numpy\(x\)"),
+        (images().to("meta"), "x is a tensor of the meta device"),
+        (images().to_sparse(), r"dense tensor, got .*sparse_coo; give x.to_dense\(\)"),
     ):
         with pytest.raises(ValueError, match=message):
             program.run(bad)

@@ -1,5 +1,6 @@
 """Plans that are far off are told by a few examples, and what float32 has no room for is found in float64."""
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,3 +117,20 @@ def test_float32_finds_the_ranges_and_gains_of_float64(monkeypatch):
         np.testing.assert_allclose(found[0][name], value, rtol=1e-5)
     for name, value in exact[1]._values.items():
         np.testing.assert_allclose(found[1]._values[name], value, rtol=1e-4)
+
+
+class ServersNumbers(dict):
+    """Of which one can say whether they are still there."""
+
+
+def test_of_plans_that_are_not_precise_enough_few_are_kept():
+    made, there = [], []
+
+    def noted(error):
+        plan, numbers = planned(0.06 * error**0.05)[0], ServersNumbers()  # twice as far off as it may be
+        made.append(weakref.ref(numbers))
+        there.append(sum(each() is not None for each in made))
+        return plan, numbers
+
+    precise(noted, Looked(), 0.02, 0.02)
+    assert len(there) == 16 and max(there) <= 5  # three of the best, the last one and the next

@@ -10,7 +10,9 @@ from torch import nn
 import autorep_fx as ar
 from autorep_fx.errors import CompileError, CompileWarning
 from autorep_fx.secure.host.threads import run
+from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.planner.precision import Look, measured
+from autorep_fx.secure.planner.seen import seen_in_single
 from autorep_fx.secure.program.plaintext import execute, off_by
 from autorep_fx.secure.program.program import Program
 
@@ -84,22 +86,27 @@ def test_what_is_off_is_told_with_the_step_and_what_is_hopeless_is_refused():
     with pytest.raises(CompileError, match="fixed point is off .* from step 'relu' on; bring the channels"):
         ar.compile(ar.transform(coarse(1e6), example_inputs=x), x)
     for name in ("max_error", "precision"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, got 'high'"):
+            ar.compile(compiled, x, **{name: "high"})
         with pytest.raises(ValueError, match=f"{name} must be above 0"):
             ar.compile(compiled, x, **{name: 0})
 
 
+class Cancels(nn.Module):
+    """A common part of all hidden values, which the last layer takes out."""
+
+    def __init__(self, offset=300.0):
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 4)
+        with torch.no_grad():
+            self.first.weight += offset
+            self.last.weight -= self.last.weight.mean(1, keepdim=True)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+
 def test_weights_that_cancel_have_more_bits_than_16():
-    class Cancels(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 4)
-            with torch.no_grad():
-                self.first.weight += 300.0
-                self.last.weight -= self.last.weight.mean(1, keepdim=True)
-
-        def forward(self, x):
-            return self.last(torch.relu(self.first(x)))
-
     torch.manual_seed(0)
     model, x = Cancels().eval(), torch.rand(64, 8)
     with warnings.catch_warnings():
@@ -221,3 +228,14 @@ def test_where_a_glance_takes_all_examples_in_they_are_walked_once(monkeypatch):
     glanced = look.glanced(*program.native)
     numbers, found = look.centered(*program.native)
     assert found == glanced and numbers.keys() == program.native[1].keys() and walks == [6]
+
+
+def test_float32_is_trusted_by_the_example_on_which_values_are_largest():
+    torch.manual_seed(0)
+    x = torch.rand(16, 8).double()
+    x[:2] = 0  # where any arithmetic is right
+    program = lowered(ar.transform(Cancels(1e6), example_inputs=x.float()), x.float())
+    look = Look(program, None, x, asked=0.02, known=seen_in_single(program, x))
+    assert not look.single
+    exact = execute(program, look.x)
+    assert off_by(look.truth, exact) < 1e-6 and off_by(seen_in_single(program, look.x).output.double(), exact) > 1e-3

@@ -92,3 +92,25 @@ def test_nothing_of_compile_imports_what_takes_longer_than_it(monkeypatch):
     gm = ar.transform(network().eval(), example_inputs=x)
     monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)
     assert ar.compile(gm, x).base_plan is not None
+
+
+def test_examples_and_artificial_pictures_are_walked_at_once(monkeypatch):
+    from autorep_fx.secure.planner import seen as module
+
+    walked, of_part = [], module._of_part
+    monkeypatch.setattr(module, "_of_part", lambda program, part: walked.append(len(part)) or of_part(program, part))
+    x = images(8)
+    ar.compile(ar.transform(network().eval(), example_inputs=x), x)
+    assert len(walked) == 1 and walked[0] > len(x)
+
+
+def test_a_plan_is_walked_in_parts_as_it_is_at_once(program, monkeypatch):
+    x = images(8).double()
+    plan, numbers = planned(program, x)
+    found = []
+    for most in (2**30, 1):
+        for module in ("map", "activation"):
+            monkeypatch.setattr(f"autorep_fx.secure.plan.operations.{module}.AT_ONCE", most)
+        watch(plan, numbers, x.numpy(), np.random.default_rng(0),
+              lambda step, y: found.append(y) if step is plan.output else None, single=True)  # fmt: skip
+    assert np.array_equal(*found)
