@@ -154,7 +154,7 @@ def _within(
         log.info("%s is met with everything kept: %s", limits, predicted)
     else:
         log.info("%s", predicted)
-    predicted.note(found)
+    predicted.note(found, budget, s.granularity)
     return found
 
 

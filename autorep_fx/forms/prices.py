@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, fx
@@ -70,10 +70,12 @@ class Predicted:
     dealer: bool = True
     senders: tuple[Sender, ...] = field(default=(), repr=False, compare=False)
 
-    def note(self, gm: fx.GraphModule) -> dict[str, Any]:
-        """Leave it in ``gm.meta["predicted"]``, for as long as the masks are these; what is left there."""
+    def note(self, gm: fx.GraphModule, budget: Budget, granularity: str) -> dict[str, Any]:
+        """Leave it in ``gm.meta["predicted"]``, for as long as the masks are these, with the limits that they were
+        chosen within, ``granularity`` at a time; what is left there."""
         found = {name: value for name, value in asdict(self).items() if name != "senders"}
-        gm.meta["predicted"] = {**found, "masks": masks_digest(gm)}
+        limits = dict(zip(budget.resources, budget.limits))
+        gm.meta["predicted"] = {**found, "masks": masks_digest(gm), "limits": limits, "granularity": granularity}
         return gm.meta["predicted"]
 
     def __str__(self) -> str:
@@ -135,6 +137,22 @@ class Budget:
     @property
     def limits(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.resources)
+
+    def part(self, of: float) -> Budget:
+        """So much of every limit."""
+        latency_ms, offline_mb, total_ms = (
+            None if limit is None else of * limit for limit in (self.latency_ms, self.offline_mb, self.total_ms)
+        )
+        return replace(self, latency_ms=latency_ms, offline_mb=offline_mb, total_ms=total_ms)
+
+    @staticmethod
+    def noted(gm: fx.GraphModule) -> Budget | None:
+        """The limits that the forms of ``gm`` were chosen within; None where there are none, or masks are others."""
+        found = gm.meta.get("predicted")
+        if not found or not found.get("limits") or found["masks"] != masks_digest(gm):
+            return None
+        limits = {name: found["limits"].get(name) for name in _RESOURCES}
+        return Budget(**limits, network=Network(**found["network"]), dealer=found["dealer"])
 
     def costs(self, found: Predicted) -> tuple[float, ...]:
         """What a plan takes of each limit."""

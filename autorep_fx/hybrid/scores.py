@@ -31,9 +31,9 @@ class _Probe(SiteWalk):
     Sites that the model computes without gradients have an effect, too.
     """
 
-    def __init__(self, gm: fx.GraphModule, coeffs: tuple[str, ...]):
+    def __init__(self, gm: fx.GraphModule, coeffs: tuple[str, ...], as_it_is: bool):
         super().__init__(gm, HybridActivation)
-        self.coeffs = coeffs
+        self.coeffs, self.as_it_is = coeffs, as_it_is
         self.outputs: dict[str, Tensor] = {}
         self.changes: dict[str, list[Tensor]] = {}
         self.ends: list[fx.Node] = []  # where a gradient ends
@@ -60,7 +60,7 @@ class _Probe(SiteWalk):
         return args[0] if target == "detach" and _computed(args[0]) else super().call_method(target, args, kwargs)
 
     def at_site(self, name: str, site: HybridActivation, x: Tensor) -> Tensor:
-        y = site.activation(x)
+        y = site(x) if self.as_it_is else site.activation(x)
         if not y.requires_grad:
             y = y.detach().requires_grad_()
         self.outputs[name] = y
@@ -90,6 +90,7 @@ def scores_of(
     progress: bool | None = None,
     seed: int = 0,
     loss: Loss | None = None,
+    as_it_is: bool = False,
 ) -> list[dict[str, Tensor]]:
     """Expected effect of replacing each position, (shape of the site) float64 by site name, for each form.
 
@@ -99,10 +100,11 @@ def scores_of(
     the squared change of the output, whose expansion is the mean of (J d)**2, estimated by random signs over the
     outputs; where there are several, each counts in proportion to its own mean square, whatever its units.
 
-    Sites must be fitted and have nothing replaced.
+    Sites must be fitted, and count as if nothing was replaced.
 
     Args:
         coeffs: the forms, "coeffs" or "line_coeffs".
+        as_it_is: what is replaced stays so; then scores are of kept positions alone.
         loss: of outputs and targets, the mean over a batch, for batches that have targets.
 
     Raises:
@@ -110,7 +112,7 @@ def scores_of(
             without a gradient; names the batch.
     """
     generator = torch.Generator().manual_seed(seed)
-    probe = _Probe(gm, coeffs)
+    probe = _Probe(gm, coeffs, as_it_is)
     totals: list[dict[str, Tensor]] = [{} for _ in coeffs]
     samples, of_outputs = 0, _Change(generator)
     with evaluating(gm), torch.enable_grad():

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import torch
@@ -28,16 +28,20 @@ from ..settings import FinetuneSettings, SearchSettings
 from . import checkpoint
 from .evaluation import accuracy, correct, evaluated, refresh_batch_norm
 from .features import feature_loss, teacher_with_features, with_features
-from .forms import shared
 from .history import History, OnEpoch, SearchError
 from .loaders import Loader
 from .methods import Method
 from .ranges import RangeWatch, with_excess
+from .shared import shared
 from .task import Task
 
 log = logging.getLogger(__name__)
 
 _BN_BATCHES = 32
+
+#: At most so many short trainings behind the last epoch, each this part of the run, from this part of the rates on:
+#: where the schedule is when so much of the run is left.
+_RECOVERIES, _PART, _RATE = 2, 0.15, 0.05
 
 
 class Loop:
@@ -130,7 +134,11 @@ class Loop:
         self.writer = self._summary_writer()
         for epoch in range(first, s.epochs):
             self._epoch(epoch)
+            before = [p.requires_grad for p in self.gm.parameters()]
             self.method.after_epoch((epoch + 1) / s.epochs, self._refresh_batch_norm)
+            if before != [p.requires_grad for p in self.gm.parameters()]:  # other forms: other polynomials are trained
+                self._synchronize()
+                self.model = self._wrapped()
             if s.keep_best is not None:
                 self._remember(epoch)
             if self.main and s.checkpoint_dir is not None:
@@ -138,12 +146,16 @@ class Loop:
             if self.main and self.on_epoch is not None:
                 self.on_epoch(self._reached(epoch))
         if self.method.gate_parameters():  # the loader gave fewer batches than its length says
-            self._settle()
+            self._settle(1.0)
         if self.best is not None:
             self.gm.load_state_dict(self.best["model"])
             self.history.best = self.best["epoch"]
         self._refresh_batch_norm()
-        self.method.end()
+        for left in reversed(range(_RECOVERIES + 1)):
+            if not self.method.end(trains=left > 0):
+                break
+            self._recover()
+            self._refresh_batch_norm()
         self._synchronize()
         if self.writer:
             self.writer.close()
@@ -167,7 +179,7 @@ class Loop:
             step = epoch * steps + i
             x, labels = x.to(self.device, non_blocking=True), moved(labels, self.device)
             where = f"train_loader batch {i}"
-            loss, output = self._step(x, labels, step, where)
+            loss, output = self._step(x, labels, step, where, self._rate(step))
             if not math.isfinite(loss):
                 raise SearchError(self._explain(epoch, i, x))
             total, seen = total + loss * len(x), seen + len(x)
@@ -192,6 +204,25 @@ class Loop:
             self._validate(self.val_loader)
         self._log(epoch, bar)
 
+    def _recover(self) -> None:
+        """A short training behind the last epoch, of forms that have changed there."""
+        s, steps = self.settings, math.ceil(_PART * self.settings.epochs * len(self.train_loader))
+        torch.manual_seed(s.seed * 1_000_003 + s.epochs)
+        self.train_loader.set_epoch(s.epochs)
+        self._synchronize()
+        self.model = self._wrapped()
+        train_unfrozen(self.gm)
+        again = chain.from_iterable(repeat(self.train_loader))
+        bar = progress_bar(islice(again, steps), "changed forms", s.progress if self.main else False, "batch", steps)
+        for i, (x, labels) in enumerate(bar):
+            x, labels = x.to(self.device, non_blocking=True), moved(labels, self.device)
+            rate = _RATE * (1 + math.cos(math.pi * i / steps))
+            loss, _ = self._step(x, labels, s.epochs * len(self.train_loader) + i, f"train_loader batch {i}", rate)
+            if not math.isfinite(loss):
+                raise SearchError(self._explain(s.epochs - 1, i, x))
+        if self.main:
+            say(log, f"{steps} steps more, of forms that have changed", bar, s.progress)
+
     def _validate(self, loader: Loader) -> None:
         task, h = self.task, self.history
         if task.classifies:
@@ -211,10 +242,15 @@ class Loop:
             model = {name: tensor.detach().clone() for name, tensor in self.gm.state_dict().items()}
             self.best = {"value": value, "epoch": epoch + 1, "model": model}
 
-    def _step(self, x: Batch, labels: Any, step: int, where: str) -> tuple[float, Any]:
+    def _rate(self, step: int) -> float:
+        """Of the learning rates, in this step of the epochs: a cosine, behind a warm-up."""
+        steps = self.settings.epochs * len(self.train_loader)
+        warm = min(1.0, (step + 1) / max(self.settings.warmup * steps, 1))
+        return 0.5 * (1 + math.cos(math.pi * step / steps)) * warm
+
+    def _step(self, x: Batch, labels: Any, step: int, where: str, rate: float) -> tuple[float, Any]:
         s = self.settings
         steps = s.epochs * len(self.train_loader)
-        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / max(s.warmup * steps, 1))
         for site in self.method.sites.values():
             if site.share is not None:
                 site.share.fill_(min(1.0, (step + 1) / (self.ease_in * steps)))
@@ -250,7 +286,7 @@ class Loop:
         if step < self.mask_steps:
             done = self.method.after_step((step + 1) / self.mask_steps)
             if done or step + 1 == self.mask_steps:
-                self._settle()
+                self._settle((step + 1) / steps)
         return value, output
 
     def _forward(self, x: Batch, where: str):
@@ -270,8 +306,10 @@ class Loop:
             trained = [p for group in self.optimizer.param_groups if group["clips"] for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.settings.grad_clip)
 
-    def _settle(self) -> None:
+    def _settle(self, done: float) -> None:
+        """Fix the masks, behind this part of the run."""
         self.mask_steps = 0
+        self.method.settled = done
         self.history.missed = missed = self.method.settle()
         if missed > 0:
             log.warning(

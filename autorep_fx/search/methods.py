@@ -29,6 +29,7 @@ class Method:
     moves_masks = False
     trains_coeffs = True
     refits = False
+    settled = 0.0  # part of the run behind which masks were fixed
 
     def __init__(self, gm: fx.GraphModule):
         self.gm = gm
@@ -54,8 +55,10 @@ class Method:
         """Whether the network as it is after an epoch may be the result."""
         return not self.gate_parameters()
 
-    def end(self) -> None:
-        """All is trained, and batch norms have the statistics of the end."""
+    def end(self, trains: bool = False) -> bool:
+        """All is trained, and batch norms have the statistics of the end. trains: whether a short training may follow,
+        behind which this is called again; returns whether there should be one."""
+        return False
 
     def release(self) -> None:
         """Take the gates from the sites, wherever the run is; the masks stay as they are."""

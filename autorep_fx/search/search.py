@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import BudgetError
 from ..forms.choose import Chooser
-from ..forms.prices import Budget, examples
+from ..forms.prices import Budget, Predicted
 from ..forms.search import Sketches, part_of_limits
 from ..graph.batches import Batches
 from ..graph.several import input_names
@@ -20,13 +20,17 @@ from ..hybrid.activation import known, sites
 from ..hybrid.fitting import Fitting, fit_all, give_lines
 from ..hybrid.positions import check_budget
 from ..hybrid.scores import scores, scores_of
+from ..progress import Steps
 from ..settings import FinetuneSettings, SearchSettings
 from ..settings.keywords import FinetuneKeywords, SearchKeywords
 from ..settings.options import takes
-from .forms import ThreeForms, shared
+from .forms import ThreeForms
 from .history import History, OnEpoch
+from .limited import Limited
 from .loop import Loop
+from .mending import Mending
 from .methods import METHODS, Method
+from .shared import shared
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +103,7 @@ def search(
     loop = Loop(gm, train_loader, val_loader, teacher, s, on_epoch)
 
     torch.manual_seed(s.seed)
-    head = Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies,
-                   inputs=len(input_names(gm)))  # fmt: skip
+    head = _head(gm, loop)
     if any(site.statistics is None for site in everything.values()):
         degree = max(site.degree for site in everything.values())
         fit_all(gm, head, Fitting(degree, growth=s.growth), s.progress)
@@ -123,24 +126,36 @@ def search(
 def _within(gm: fx.GraphModule, loop: Loop, head: Batches, budget: Budget, s: SearchSettings) -> History:
     """A search under limits."""
     give_lines(gm, Fitting(growth=s.growth))
-    x = examples(head)
+    mending = Mending(gm, budget, head, Fitting(growth=s.growth), s.granularity, loop.task.loss, s.progress)
 
     def priced() -> tuple:
         square, line = scores_of(gm, head, ("coeffs", "line_coeffs"), s.progress, loss=loop.task.loss)
-        drafts = budget.drafts(gm, x)
+        drafts = budget.drafts(gm, mending.x)
         prices = budget.prices(drafts, s.progress)
         choose = Chooser(line, square, prices, s.granularity)
-        sketch = Sketches(budget, lambda forms: budget.drafted(drafts.of(forms.keep, forms.line)))
-        return square, line, prices, part_of_limits(budget, choose, sketch)
+        with Steps(log, "first choice of forms", s.progress, "sketch") as steps:
+            sketch = Sketches(budget, lambda forms: budget.drafted(drafts.of(forms.keep, forms.line)), steps.done)
+            return square, line, prices, part_of_limits(budget, choose, sketch)
 
     square, line, prices, part = shared(priced)
+    mending.prices = prices
     start = _start(gm, s, lambda: line)
-    moving = ThreeForms(gm, budget, s.granularity, s.penalty, start, square, line, prices, part, x, s.progress)
-    history = loop(moving, head)
-    if moving.predicted is not None:
-        log.info("%s", moving.predicted)
-        history.predicted = moving.predicted.note(gm)
+    moving = ThreeForms(gm, mending, s.granularity, s.penalty, start, square, line, prices, part, s.progress)
+    return _noted(loop(moving, head), moving.predicted, mending)
+
+
+def _noted(history: History, predicted: Predicted | None, mending: Mending) -> History:
+    """``history`` with what the plan of the result predicts, which ``gm`` gets, too."""
+    if predicted is not None:
+        log.info("%s", predicted)
+        history.predicted = predicted.note(mending.gm, mending.budget, mending.granularity)
     return history
+
+
+def _head(gm: fx.GraphModule, loop: Loop) -> Batches:
+    """The first batches, that polynomials are fitted to and plans are made from."""
+    return Batches(list(islice(loop.train_loader, _FIT_BATCHES)), "train_loader", True, not loop.task.classifies,
+                   inputs=len(input_names(gm)))  # fmt: skip
 
 
 @takes(FinetuneSettings)
@@ -156,6 +171,12 @@ def finetune(
 ) -> History:
     """Train weights and coefficients in place with the masks as they are.
 
+    Training moves the plan of a private inference. So a model that was made within limits (``latency_ms``,
+    ``offline_mb``, ``total_ms``) is planned again, half-way through the run and at its end: where the plan is beyond
+    them, few forms change that bring it back, and a short training behind the last epoch learns what changed there
+    (:class:`~autorep_fx.search.limited.Limited`). ``history.predicted`` and ``gm.meta["predicted"]``
+    have what the plan of the result predicts; where nothing brings it back, a warning of the log says so.
+
     Args:
         gm: result of :func:`autorep_fx.transform`.
         train_loader, val_loader, teacher, on_epoch: as in :func:`search`.
@@ -167,7 +188,14 @@ def finetune(
     """
     s = FinetuneSettings.of(settings, options, finetune)
     sites(gm)  # raises for what is no such result
-    return Loop(gm, train_loader, val_loader, teacher, s, on_epoch)(Method(gm))
+    loop, budget = Loop(gm, train_loader, val_loader, teacher, s, on_epoch), Budget.noted(gm)
+    if budget is None:
+        return loop(Method(gm))
+    torch.manual_seed(s.seed)
+    granularity = gm.meta["predicted"]["granularity"]
+    mending = Mending(gm, budget, _head(gm, loop), Fitting(growth=s.growth), granularity, loop.task.loss, s.progress)
+    limited = Limited(mending)
+    return _noted(loop(limited), limited.predicted, mending)
 
 
 def _start(gm: fx.GraphModule, s: SearchSettings, scored: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

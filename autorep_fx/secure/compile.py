@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from ..errors import CompileError, CompileWarning
 from ..graph.several import Batch, batch_of, counted, input_names, parts_of, rows
 from ..progress import Steps, stopping
+from .cost.noted import beyond_noted
 from .link.network import Network, network_of
 from .lower.lowered import lowered
 from .makers.table import maker_of
@@ -143,8 +144,9 @@ def compile(
         TypeError: ``gm`` is not a GraphModule.
 
     Warns:
-        CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; or some of
-            ``example_inputs`` are far out and were left out.
+        CompileWarning: the native runtime cannot run the program and CrypTen can; ``max_error`` is exceeded; some of
+            ``example_inputs`` are far out and were left out; or the plan is beyond the limits that ``gm`` was made
+            within.
     """
     given = _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error,
                               precision, spline_error, clamp)  # fmt: skip
@@ -235,7 +237,12 @@ def compile(
     if clamp:
         plan, numbers = clamped(plan, numbers)
     plan = replace(plan, checked=checked)
-    return SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
+    made = SecureProgram(program.public, program.server, plan, numbers, reach, frac_bits, dealer=dealer)
+    if "predicted" in gm.meta:  # of a network that was made within limits
+        beyond = beyond_noted(gm, made.cost(network, dealer=dealer), network_of(network), dealer)
+        if beyond is not None:
+            warnings.warn(beyond, CompileWarning, 2)
+    return made
 
 
 def _checked(gm, example_inputs, frac_bits, ranges, margin_bits, window_margin_bits, max_error, precision,

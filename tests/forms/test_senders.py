@@ -49,7 +49,8 @@ def test_the_least_limit_that_is_named_can_be_met(pooled):
     least = float(re.search(r"latency_ms=(\d+) can be met", pooled)[1])
     gm = ar.transform(network(nn.MaxPool2d(2)), calibration=PIXELS, network="wan", latency_ms=least, progress=False)
     assert gm.meta["predicted"]["latency_ms"] <= least and set(gm.meta["predicted"]) == {
-        "latency_ms", "offline_mb", "total_ms", "dealer", "rounds", "network", "masks"}  # fmt: skip
+        "latency_ms", "offline_mb", "total_ms", "dealer", "rounds", "network", "masks", "limits",
+        "granularity"}  # fmt: skip
 
 
 def test_two_limits_have_each_its_senders():

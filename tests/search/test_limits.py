@@ -11,9 +11,12 @@ from autorep_fx.errors import BudgetError, CompileError, FormatError
 from autorep_fx.forms.choose import LINES, SQUARES, Price, Prices, choose_forms
 from autorep_fx.forms.prices import Budget, Predicted
 from autorep_fx.forms.search import Sketches, settle
+from autorep_fx.graph.batches import Batches
+from autorep_fx.hybrid.fitting import Fitting
 from autorep_fx.models import ImageLoader, digits
 from autorep_fx.search.forms import ThreeForms
 from autorep_fx.search.loop import Loop
+from autorep_fx.search.mending import Mending
 from autorep_fx.secure.link.network import network_of
 
 LIMIT = {"latency_ms": 105, "network": "wan"}
@@ -179,14 +182,14 @@ def test_forms_that_are_chosen_behind_training_are_as_planned(monkeypatch):
                           nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))  # fmt: skip
     gm, planned = ar.transform(model, example_inputs=torch.rand(2, 1, 8, 8)), []
 
-    def predicted(self, network, x, original=Budget.predicted):
+    def predicted(self, network, x, progress=None, original=Budget.predicted):
         found = original(self, network, x)
         if network is not gm:
             planned.append((network.get_submodule("3").running_mean.clone(), found))
         return found
 
     monkeypatch.setattr(Budget, "predicted", predicted)
-    monkeypatch.setattr(ThreeForms, "_within", lambda self: False)
+    monkeypatch.setattr(Mending, "within", lambda self, predicted: False)
     history = ar.search(gm, loader(), epochs=1, progress=False, latency_ms=75, network="wan")
     assert history.predicted["latency_ms"] <= 75
     assert any(torch.allclose(mean, gm.get_submodule("3").running_mean) and found.latency_ms ==
@@ -196,7 +199,7 @@ def test_forms_that_are_chosen_behind_training_are_as_planned(monkeypatch):
 class _Told(Budget):
     """A limit of 20 ms, and plans that cost what a test says; None cannot be run."""
 
-    def predicted(self, gm, x):
+    def predicted(self, gm, x, progress=None):
         cost = self.costs_of_plans.pop(0)
         if cost is None:
             raise CompileError("fixed point is off")
@@ -204,6 +207,9 @@ class _Told(Budget):
 
     def sketched(self, gm, x):
         return Predicted(19.0, 0.0, 2, self.network)
+
+    def part(self, of):
+        return self
 
 
 @pytest.fixture
@@ -217,14 +223,27 @@ def settled(monkeypatch):
     prices = [Prices(1.0, {name: Price(2.0, 0.1, 6.0, 0.05) for name in sites})]
     budget, costs = _Told(20.0, None, network_of("wan")), [19.0]
     object.__setattr__(budget, "costs_of_plans", costs)
-    monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", lambda budget, choose, sketch, plan, progress:
-                        plan(choose(budget.limits)))  # fmt: skip
-    method = ThreeForms(gm, budget, "element", None, {name: score.float() for name, score in scores.items()}, scores,
-                        scores, prices, 1.0, torch.rand(2, 1, 8, 8))  # fmt: skip
+    chosen_anew(monkeypatch, lambda budget, choose, sketch, plan, progress:
+                plan(choose(budget.limits, states=None)))  # fmt: skip
+    initial = {name: score.float() for name, score in scores.items()}
+    method = ThreeForms(gm, mending(gm, budget, prices), "element", None, initial, scores, scores, prices, 1.0)
     method.start()
     method.settle()
+    method.settled = 0.5
     method.after_epoch(0.5, _nothing)
     return method, costs
+
+
+def mending(gm, budget, prices):
+    """For a network of :func:`network`, with labelled batches that it has never seen."""
+    head = Batches([(torch.rand(8, 1, 8, 8), torch.arange(8))], "train_loader")
+    return Mending(gm, budget, head, Fitting(), progress=False, prices=prices)
+
+
+def chosen_anew(monkeypatch, settle):
+    """How forms are chosen, wherever all are."""
+    for where in (ThreeForms, Mending):
+        monkeypatch.setattr(sys.modules[where.__module__], "settle", settle)
 
 
 def _nothing():
@@ -264,7 +283,7 @@ def test_an_early_epoch_beyond_the_limits_has_its_forms_chosen_again(settled, be
     assert method.remembered is not None
     method.after_epoch(0.7, _nothing)
     assert method.predicted.latency_ms == 17 and method.remembered is None and not costs
-    costs[:] = [beyond, 16.0]  # nothing is remembered of these forms
+    costs[:] = [beyond, 16.0, 16.0][: 3 if beyond else 2]  # nothing is remembered of these forms
     method.end()
     assert method.predicted.latency_ms == 16 and not costs
 
@@ -277,7 +296,7 @@ def test_forms_without_a_plan_within_the_limits_are_trained_by_their_sketches(se
         return predicted, forms
 
     method, costs = settled
-    monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", first)
+    chosen_anew(monkeypatch, first)
     method.start()
     costs[:] = [21.0]
     method.settle()
@@ -290,11 +309,11 @@ def test_forms_that_cannot_be_chosen_again_stay(settled, monkeypatch):
 
     method, costs = settled
     before = [site.keep.clone() for site in method.sites.values()]
-    monkeypatch.setattr(sys.modules[ThreeForms.__module__], "settle", fails)
-    costs[:] = [21.0]
+    chosen_anew(monkeypatch, fails)
+    costs[:] = 40 * [21.0]
     method.after_epoch(0.7, _nothing)
     assert all(torch.equal(keep, site.keep) for keep, site in zip(before, method.sites.values()))
-    costs[:] = [21.0]
+    costs[:] = 40 * [21.0]
     with pytest.raises(BudgetError, match="lines alone are beyond"):
         method.end()
 
@@ -313,8 +332,8 @@ def test_the_parameters_are_read_as_scores():
     start = {name: part.view(loss.shape) for (name, loss), part in zip(line.items(), rank)}
     prices = [Prices(1.0, {name: Price(2.0, 0.1, 6.0, 0.05) for name in sites})]
     limit = 15.0
-    method = ThreeForms(gm, Budget(limit, None, network_of("wan")), "element", None, start, square, line, prices, 1.0,
-                        torch.empty(0))  # fmt: skip
+    method = ThreeForms(gm, mending(gm, Budget(limit, None, network_of("wan")), prices), "element", None, start, square,
+                        line, prices, 1.0)  # fmt: skip
     method.start()
     method.after_step(1.0)
     forms = choose_forms(line, square, prices, [limit])
@@ -341,8 +360,8 @@ def test_the_penalty_is_the_cost_over_the_target():
     scores = {name: torch.rand(site.shape, dtype=torch.float64) for name, site in sites.items()}
     start = {name: score.float() for name, score in scores.items()}
     prices = [Prices(10.0, {name: Price(0.0, 0.1, 1.0, 0.1) for name in sites})]
-    method = ThreeForms(gm, Budget(20.0, None, network_of("wan")), "element", 2.0, start, scores, scores, prices, 1.0,
-                        torch.empty(0))  # fmt: skip
+    method = ThreeForms(gm, mending(gm, Budget(20.0, None, network_of("wan")), prices), "element", 2.0, start, scores,
+                        scores, prices, 1.0)  # fmt: skip
     method.start()
     method.targets = [20.0]
     total = sum(site.total for site in sites.values())

@@ -22,8 +22,11 @@ from .truncate_at import travels_in_part
 #: Not those of this machine: the same model has the same plan everywhere.
 _RATES = Rates()
 
-#: Bits of a mask of 32 that a truncation leaves, about.
-_LEFT = 20
+#: Bits of a mask of 32 that a truncation leaves, about; and of a comparison's window.
+_LEFT, _WINDOW = 20, 12
+
+#: Of each element of a spline: what is opened beside its result, each way; numbers that are shared; and its knots.
+_OPENED, _SHARED, _KNOTS = 2, 8, 6
 
 
 def cheaper_to_cut(nodes: dict[str, Node], place: str, sink: Node, network: Network, maker: Maker) -> bool:
@@ -46,19 +49,29 @@ def cheaper_to_cut(nodes: dict[str, Node], place: str, sink: Node, network: Netw
     before = list(untruncated(nodes, sink.inputs))
     sources = {name for node in before for name in node.inputs} - {node.name for node in before}
     elements = sink.size + sum(nodes[name].size for name in sources)
-    widened = seconds(4 * elements) + sum(map(_macs, before)) / (2 * _RATES.macs)
+    of_splines = sum(len(nodes[name].site.kept) for name in sources if nodes[name].has_spline)
+    widened = seconds(4 * (elements + _OPENED * of_splines)) + sum(map(_macs, before)) / (2 * _RATES.macs)
+    widened += 4 * (_SHARED + _KNOTS) * of_splines / _RATES.bytes
     if not maker.helpers:
         narrow, wide = _offline(nodes, place, sink, before, sources, network, maker)
         cut, widened = cut + narrow, widened + wide
     return cut < widened
 
 
-def seconds_of_two(plan: Plan, network: Network | str, maker: Maker) -> float:
-    """Of an inference that two parties prepare by themselves, offline and online.
+def seconds_of(plan: Plan, network: Network | str, maker: Maker) -> float:
+    """Predicted, with the rates that every machine plans with: online, and offline, too, where nobody helps.
 
     Raises:
-        CompileError: a map that they cannot prepare.
+        CompileError: a map that two parties cannot prepare.
     """
+    if not maker.helpers:
+        return _seconds_of_two(plan, network, maker)
+    costs = (plan_cost(plan.with_comparison(name), network, rates=_RATES, maker=maker) for name in maker.comparisons)
+    return min(cost.online_seconds for cost in costs)
+
+
+def _seconds_of_two(plan: Plan, network: Network | str, maker: Maker) -> float:
+    """Of an inference that two parties prepare by themselves, offline and online."""
     plans = map(plan.with_comparison, maker.comparisons)
     with _by_two():
         return min(plan_cost(each, network, rates=_RATES, maker=maker).total_seconds for each in plans)
@@ -90,7 +103,7 @@ def _offline(
     longest = [_wire("longest", 1, high, high)] if any(n.masked and n.wire == high for n in nodes.values()) else []
 
     def all_in(width: int) -> list[Step]:
-        found = [_wire(node.name, node.size, node.wire, width) for node in read]
+        found = [_wire(node.name, node.size, node.wire, width, node.has_spline) for node in read]
         return [*longest, *found, *(_map(node, width) for node in maps), _wire(sink.name, sink.size, width, width)]
 
     cut = [_wire("cut", nodes[place].size, low, low)]
@@ -105,8 +118,18 @@ def _map(node: Node, width: int) -> Step:
     return Step(node.name, "map", (), node.shape, 0, width, {**node.attrs, "weight_bits": node.frac_bits})
 
 
-def _wire(name: str, size: int, wire: int, width: int) -> Step:
-    """A truncation of so many elements on a wire, to a result in a ring of ``width``."""
+def _wire(name: str, size: int, wire: int, width: int, has_spline: bool = False) -> Step:
+    """A truncation of so many elements on a wire, or a spline of each, to a result in a ring of ``width``."""
     attrs = {"kind": "truncate", "wire": wire, "shift": min(WIDTHS) - _LEFT, "align": 0, "powers": 1,
              "kept": np.arange(0), "linear": None, "comparison": None}  # fmt: skip
+    if has_spline:
+        knots, pieces = tuple(range(_KNOTS)), dict.fromkeys(("c0", "c1", "c2"), (0, *[1] * _KNOTS))
+        attrs |= {
+            "powers": 2,
+            "kept": np.arange(size),
+            "comparison": "gmw",
+            "window": _WINDOW,
+            "knots": knots,
+            **pieces,
+        }
     return Step(name, "activation", (), (size,), 0, width, attrs)

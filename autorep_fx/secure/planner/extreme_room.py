@@ -15,7 +15,6 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import CompileError
-from ..cost.cost import plan_cost
 from ..link.network import Network
 from ..makers.maker import Maker
 from ..plan import wire
@@ -23,9 +22,8 @@ from ..plan.input_range import InputRange
 from ..plan.plan import SPARE, Plan
 from ..program.plaintext import single
 from ..program.program import Program
-from ..rates import Rates
 from .ascents import ascents
-from .cut_or_widen import seconds_of_two
+from .cut_or_widen import seconds_of
 from .max_pool import gap_names
 from .names import CUT
 from .node import Margins
@@ -97,10 +95,10 @@ def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float
         CompileError: there is no room for plain inputs.
     """
     plain = made(reach, lambda plan: True)
-    limit = (1 + _SHARE) * _seconds(plain[0], network, maker)
+    limit = (1 + _SHARE) * seconds_of(plain[0], network, maker)
     for bits in _BITS if lacks(plain[0]) else ():
         try:
-            found = made(up_to(reach, extremes, bits), lambda plan: _seconds(plan, network, maker) <= limit)
+            found = made(up_to(reach, extremes, bits), lambda plan: seconds_of(plan, network, maker) <= limit)
         except CompileError as error:
             log.debug("no room for %d bits more in the rings: %s", bits, error)
             continue
@@ -111,17 +109,9 @@ def roomy(made: Callable[[Reach, Allowed], Found], lacks: Callable[[Plan], float
 
 def hardly_longer(plan: Plan, other: Plan, network: Network | str, maker: Maker) -> bool:
     """Whether a plan takes as long as another one, or little more."""
-    return _seconds(plan, network, maker) <= (1 + _SHARE) * _seconds(other, network, maker)
+    return seconds_of(plan, network, maker) <= (1 + _SHARE) * seconds_of(other, network, maker)
 
 
 def up_to(reach: Reach, extremes: Extremes, bits: int = _MOST) -> Reach:
     """What extreme inputs reach in the rings, and at most so many bits more than the others."""
     return {name: np.minimum(extremes.rings[name], value * 2.0**bits) for name, value in reach.items()}
-
-
-def _seconds(plan: Plan, network: Network | str, maker: Maker) -> float:
-    """Predicted, with the rates that every machine plans with: online, and offline, too, where nobody helps."""
-    if not maker.helpers:
-        return seconds_of_two(plan, network, maker)
-    costs = (plan_cost(plan.with_comparison(name), network, rates=Rates(), maker=maker) for name in maker.comparisons)
-    return min(cost.online_seconds for cost in costs)

@@ -87,6 +87,11 @@ class Node:
         """Whether masked wires end here."""
         return OPERATIONS[self.op].masked
 
+    @property
+    def has_spline(self) -> bool:
+        """Whether it keeps activations that are splines."""
+        return self.site is not None and self.site.params is not None and len(self.site.kept) > 0
+
     @cached_property
     def whole_gain(self) -> float:
         """``gain`` of all channels or positions together; zero where it is not known."""

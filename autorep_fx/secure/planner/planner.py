@@ -11,7 +11,8 @@ whichever takes less time on the network that the plan is for (cut_or_widen.py).
 alone is given up before that, wire by wire. Where it does not fit into 64 because several maps follow one another, a
 site between them of which some positions travel has all of them travel; if there is none, one truncation (a message
 each way) is put between them. In plans of 32 bits alone there may be one behind a spline or a product of two private
-tensors, too, and splines have coefficients of fewer bits. Where that does not help either, an error names the layer.
+tensors, too, and splines have coefficients of fewer bits; other plans are made with and without that, and the one that
+takes less time is taken. Where that does not help either, an error names the layer.
 Then bits are raised in turn, one at a time, while every wire keeps its room. If the sum of all errors is still too
 large, it starts again with less of it.
 """
@@ -41,7 +42,7 @@ from ..program.spline import SPLINE_ERROR, narrow_bits
 from .bit_allocation import added, needed, raise_bits, raise_coefficients
 from .bounds import raise_to_bounds
 from .build import build
-from .cut_or_widen import cheaper_to_cut, seconds_of_two
+from .cut_or_widen import cheaper_to_cut, seconds_of
 from .emit import emit
 from .exponents import Exponents, exponents
 from .known_gains import UNKNOWN, Gains
@@ -144,17 +145,25 @@ class Planning:
     def _made(self, error: float, nodes_for: Callable[[_Means], Nodes]) -> tuple[Plan, dict[str, Numbers]]:
         means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
                        self.spline_error)  # fmt: skip
-        found = [self._emitted(nodes_for(means))]
-        if self.maker.helpers:
-            return found[0]
+        first = nodes_for(means)
+        found = [self._emitted(first)]
+        if any(node.has_spline for node in first.values()) and not means.narrow:
+            # What is added up behind several splines may take 64 bits whatever one of them has, and then short
+            # coefficients take more knots for nothing.
+            with contextlib.suppress(CompileError):
+                nodes = nodes_for(replace(means, short=True))
+                if added(nodes) <= max(error, added(first)):
+                    found.append(self._emitted(nodes))
         # Wide rings are dear to two who make correlations themselves, and what leads into one wide wire is wide, too:
         # place by place a truncation may save nothing, and all of them together half.
-        if any(step.width > self.widths[0] for step in found[0][0].steps):
+        if not self.maker.helpers and any(step.width > self.widths[0] for step in found[0][0].steps):
             with contextlib.suppress(CompileError):
                 nodes = nodes_for(replace(means, widths=self.widths[:1]))
                 if added(nodes) <= error:
                     found.append(self._emitted(nodes))
-        return min(found, key=lambda each: seconds_of_two(each[0], self.network, self.maker))
+        if len(found) == 1:
+            return found[0]
+        return min(found, key=lambda each: seconds_of(each[0], self.network, self.maker))
 
     def _emitted(self, nodes: Nodes) -> tuple[Plan, dict[str, Numbers]]:
         tables = "mixed" in self.maker.comparisons and len(self.widths) > 1  # a checked plan has one, and keys
@@ -180,7 +189,7 @@ class Planning:
     def _fitted(self, means: _Means, less: float) -> Nodes:
         """Nodes with room for all of them. less: bits that they do without at first."""
         # What has room is a matter of the bits that there are at first, and those come up for several errors.
-        key = means.widths, round(_SAME * (math.log2(means.error) + less))
+        key = means.widths, means.short, round(_SAME * (math.log2(means.error) + less))
         if key in self._with_room:
             return _raised(Exponents(copied(self._with_room[key]), means.margins), means)
         whole: frozenset[str] = frozenset()
@@ -214,7 +223,8 @@ class _Whole(Exception):
 
 @dataclass(frozen=True)
 class _Means:
-    """What a plan is fitted with."""
+    """What a plan is fitted with. short: splines may be in rings of 32 bits, with coefficients of as few bits as their
+    error takes, and be truncated once more."""
 
     margins: Margins
     widths: tuple[int, ...]
@@ -224,6 +234,7 @@ class _Means:
     useful: int
     bounded_for: InputRange | None
     spline_error: float = SPLINE_ERROR
+    short: bool = False
 
     @property
     def narrow(self) -> bool:
@@ -293,9 +304,12 @@ def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Expo
     """Nodes with the bits that they start with, of which no exponent is known yet."""
     for name, bits in needed(nodes, means.error * 2**less, means.useful).items():
         nodes[name].bits = max(bits - fewer, nodes[name].least)
-    for node in nodes.values() if means.narrow else ():
-        if node.site is not None and node.site.params is not None and len(node.site.kept):
-            node.coefficient_bits = narrow_bits(node.site.kind, spline_allowance(node, means.spline_error))
+    splines = [node for node in nodes.values() if node.has_spline and (means.short or means.narrow)]
+    if not means.narrow:  # where wires may get wider, none is less precise than it is to be for want of bits
+        set_spline_errors(splines, means.error, means.spline_error)
+    for node in splines:
+        error = spline_allowance(node, means.spline_error) if means.narrow else node.spline_error
+        node.coefficient_bits = narrow_bits(node.site.kind, error)
     return Exponents(nodes, means.margins)
 
 
@@ -306,7 +320,7 @@ def _cheaper_place(fitted: Exponents, means: _Means, sink: Node) -> str | None:
     def cheaper(place: str) -> bool:
         return cheaper_to_cut(nodes, place, sink, means.network, means.maker)
 
-    if not any(map(cheaper, places_to_cut(nodes, sink))):
+    if not any(map(cheaper, places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.short else []))):
         return None  # so the best one is none, either, and need not be found
     place = _best_place(fitted, means, sink)
     return place if place is not None and cheaper(place) else None
@@ -321,7 +335,9 @@ def _best_place(fitted: Exponents, means: _Means, sink: Node, wire: int | None =
     """
     nodes = fitted.nodes
     order = {name: i for i, name in enumerate(nodes)}
-    places = places_to_cut(nodes, sink) + (long_results(nodes, sink) if means.narrow else [])
+    places = places_to_cut(nodes, sink) + (
+        long_results(nodes, sink) if means.narrow or (means.short and wire is None) else []
+    )
     if not places:
         return None
     as_wide = nodes

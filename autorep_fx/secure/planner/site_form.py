@@ -42,7 +42,7 @@ def spline_allowance(node: Node, error: float) -> float:
 
 def align(node: Node, f: int, square: bool) -> int:
     """By how much the exponent of an activation's result exceeds f."""
-    if node.site is not None and node.site.params is not None and len(node.site.kept):
+    if node.has_spline:
         return f + node.coefficient_bits
     if square:
         return f

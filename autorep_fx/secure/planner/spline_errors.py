@@ -32,7 +32,7 @@ _STEP = 2.0**0.5
 def set_spline_errors(nodes: Iterable[Node], error: float, most: float) -> None:
     """Set ``spline_error`` of all nodes that have splines. error: that roundings may add, as a part of the output's
     deviation. most: the largest error of a kept activation."""
-    sites = [node for node in nodes if node.site is not None and node.site.params is not None and len(node.site.kept)]
+    sites = [node for node in nodes if node.has_spline]
     most_of = {node.name: spline_allowance(node, most) for node in sites}
     for node in sites:
         node.spline_error = most_of[node.name]

@@ -1,5 +1,5 @@
-"""Where several products follow one another and find no room: a truncation between them, or, where wires cannot get
-wider, behind a spline or a product of two private tensors, whose results are as long as those of several products."""
+"""Where several products follow one another and find no room: a truncation between them, or behind a spline or a
+product of two private tensors, whose results are as long as those of several products."""
 
 from __future__ import annotations
 

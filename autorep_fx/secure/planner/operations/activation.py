@@ -33,6 +33,10 @@ from ..spline_errors import spline_error_at
 #: Of fewer knots a tree takes less offline than a table; and how many times as many a grid may take, which costs keys.
 _FEW_KNOTS, _MORE_KNOTS = 4, 1.25
 
+#: How many times as far off as it is to be a spline of such knots may be, where none is nearer, but never more than
+#: its activation may be: a tree sends five times as much as a table, and whether a plan is precise is measured.
+_COARSER = (1, 2, 4, 8)
+
 
 def _exponent(nodes: Nodes, node: Node, given: list[int], margins: Margins) -> int:
     square, offset = site_form(nodes, node)
@@ -124,17 +128,22 @@ def _spline(node: Node, f: int, window: int, chosen: Chosen) -> dict[str, Any]:
     site, limit = node.site, math.ldexp(1.0, window - 2 - f)
     error, grid = spline_error_at(node, f, chosen.spline_error), window - 1 - wire.CELL_BITS
     most, public = spline_allowance(node, chosen.spline_error), {}
+
+    def given(error: float) -> tuple:
+        return site.kind, site.params, limit, f, error, node.coefficient_bits
+
     try:
         error = possible(site.kind, site.params, limit, f, error, most, node.coefficient_bits)
-        given = (site.kind, site.params, limit, f, error, node.coefficient_bits)
-        found = spline(*given)
+        found = spline(*given(error))
     except ValueError as refused:
         raise CompileError(f"site '{site.name}' keeps {len(site.kept):,} positions: {refused}") from refused
     if chosen.tables and grid > 0 and len(found.knots) >= _FEW_KNOTS:
-        with contextlib.suppress(ValueError):  # no spline of such knots is as near
-            on_grid = spline(*given, grid=1 << grid)
-            if len(on_grid.knots) <= _MORE_KNOTS * len(found.knots) + 1:
-                found, public = on_grid, {"grid": grid}
+        for times in _COARSER:
+            with contextlib.suppress(ValueError):  # no spline of such knots is as near
+                on_grid = spline(*given(min(times * error, most)), grid=1 << grid)
+                if len(on_grid.knots) <= _MORE_KNOTS * len(found.knots) + 1:
+                    found, public = on_grid, {"grid": grid}
+                    break
     rows = {f"c{k}": tuple(found.pieces[:, k].tolist()) for k in range(3)}
     return {"knots": tuple(found.knots.tolist()), **rows, "error": found.error, **public}
 
