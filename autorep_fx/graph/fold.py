@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_eval
 
 from .modes import drop_unused
 from .passes import Pass
@@ -33,12 +33,13 @@ class FoldBatchNorm(Pass):
 
     def run(self, gm: fx.GraphModule) -> None:
         calls = Counter(node.target for node in gm.graph.nodes if node.op == "call_module")
+        shared = _shared_parameters(gm)
         for bn in list(gm.graph.nodes):
-            layer = self._layer_of(gm, bn, calls)
+            layer = self._layer_of(gm, bn, calls, shared)
             if layer is None:
                 continue
             linear, norm = module_of(gm, layer), _with_affine(module_of(gm, bn))
-            fuse: Any = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else fuse_conv_bn_eval
+            fuse: Any = fuse_linear_bn_eval if isinstance(linear, nn.Linear) else _fused
             gm.set_submodule(path_of(layer), fuse(linear, norm))
             bn.replace_all_uses_with(layer)
             gm.graph.erase_node(bn)
@@ -46,13 +47,14 @@ class FoldBatchNorm(Pass):
 
     def ensures(self, gm: fx.GraphModule) -> None:
         calls = Counter(node.target for node in gm.graph.nodes if node.op == "call_module")
-        left = [node.name for node in gm.graph.nodes if self._layer_of(gm, node, calls) is not None]
+        shared = _shared_parameters(gm)
+        left = [node.name for node in gm.graph.nodes if self._layer_of(gm, node, calls, shared) is not None]
         if left:
             raise RuntimeError(f"batch norm '{left[0]}' can be folded and was not; please report the model")
 
     @staticmethod
-    def _layer_of(gm: fx.GraphModule, bn: fx.Node, calls: Counter) -> fx.Node | None:
-        """The node of the layer that ``bn`` can be folded into."""
+    def _layer_of(gm: fx.GraphModule, bn: fx.Node, calls: Counter, shared: set[int]) -> fx.Node | None:
+        """The node of the layer that ``bn`` can be folded into. shared: of :func:`_shared_parameters`."""
         if bn.op != "call_module" or len(bn.all_input_nodes) != 1:
             return None
         norm, layer = module_of(gm, bn), bn.all_input_nodes[0]
@@ -67,7 +69,7 @@ class FoldBatchNorm(Pass):
         else:
             of_its_axes = _CONVOLUTIONS.get(type(linear))
             fits = of_its_axes is not None and type(norm) in (of_its_axes, nn.SyncBatchNorm)
-        return layer if fits and not linear.training and _owns_parameters(gm, linear) else None
+        return layer if fits and not linear.training and shared.isdisjoint(map(id, linear.parameters())) else None
 
 
 def _with_affine(norm: nn.Module) -> nn.Module:
@@ -81,16 +83,23 @@ def _with_affine(norm: nn.Module) -> nn.Module:
     return norm
 
 
-def _owns_parameters(gm: fx.GraphModule, layer: nn.Module) -> bool:
-    mine = {id(p) for p in layer.parameters()}
-    modules = [m for m in gm.modules() if m is not layer]
-    if any(id(p) in mine for m in modules for p in m._parameters.values() if p is not None):
-        return False
+def _fused(conv: nn.Module, norm: Any) -> nn.Module:
+    """As torch's ``fuse_conv_bn_eval``, which copies the weights first."""
+    fused: Any = copy.copy(conv)
+    fused._parameters = dict(fused._parameters)
+    fused.weight, fused.bias = fuse_conv_bn_weights(fused.weight, fused.bias, norm.running_mean, norm.running_var,
+                                                    norm.eps, norm.weight, norm.bias)  # fmt: skip
+    return fused
+
+
+def _shared_parameters(gm: fx.GraphModule) -> set[int]:
+    """Ids of parameters that several modules hold, or that a node reads."""
+    held = Counter(each for module in gm.modules() for each in {*map(id, module._parameters.values())})
+    shared = {each for each, count in held.items() if count > 1}
     for node in gm.graph.nodes:
         if node.op == "get_attr":
-            value = gm
+            value: Any = gm
             for part in node.target.split("."):
                 value = getattr(value, part)
-            if id(value) in mine:
-                return False
-    return True
+            shared.add(id(value))
+    return shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, export, fx, jit, nn
@@ -49,11 +50,18 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def private_copy(model: nn.Module) -> nn.Module:
+#: Layers whose forward reads their weights and never writes into them.
+_READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def private_copy(model: nn.Module, *, weights: bool = True) -> nn.Module:
     """A deep copy without wrappers inside; also of a module that holds the result of a computation, as those with an
     old-style weight_norm do.
+
+    weights: False where nobody writes into the copy's: then linear layers and convolutions that are called as a whole
+        share the memory of their weights, which are most of a model, with those of ``model``.
     """
-    memo = {}
+    memo: dict[int, Any] = {} if weights else _shared_weights(model)
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy refuses those
@@ -64,6 +72,20 @@ def private_copy(model: nn.Module) -> nn.Module:
             if child is not None:
                 module._modules[name] = _without_wrappers(child, f"{path}.{name}".lstrip("."))
     return twin
+
+
+def _shared_weights(model: nn.Module) -> dict[int, nn.Parameter]:
+    """Parameters of the same memory, by the id of those of layers that only read them. What a graph reads by itself, it
+    may write."""
+    read = {node.target.rpartition(".")[0] for m in model.modules() if isinstance(m, fx.GraphModule)
+            for node in m.graph.nodes if node.op == "get_attr"}  # fmt: skip
+    return {
+        id(p): nn.Parameter(p.detach(), p.requires_grad)
+        for name, module in model.named_modules()
+        if type(module) in _READING and name not in read
+        for p in module._parameters.values()
+        if p is not None and type(p) is nn.Parameter
+    }
 
 
 def refuse_attached(module: nn.Module, name: str) -> None:

@@ -23,8 +23,8 @@ from .makers.table import maker_of
 from .plan.plan import Plan
 from .plan.ring import WIDTHS
 from .planner.clamp import clamped, most_bits
-from .planner.equalize import equalized
-from .planner.extreme_inputs import of_range
+from .planner.equalize import equalized, in_one_scale, scaled
+from .planner.extreme_inputs import of_range, probes
 from .planner.extreme_room import extremes, hardly_longer, lacks, roomy, up_to
 from .planner.fold_squares import unit_squares
 from .planner.given_inputs import examples_and_range, with_probes
@@ -167,10 +167,13 @@ def compile(
             saw = None
             margins, limits = Margins(0, 0), _WORST
         else:
-            saw = seen_in_single(original, x)
-            program, reach = equalized(original, before := together(saw.largest))
-            saw = saw.scaled(before, reach)
-            reach, within, pictures = with_probes(program, reach, within, x, min(margin_bits, window_margin_bits))
+            artificial = torch.from_numpy(probes(within, tuple(x.shape[1:])))
+            both = seen_in_single(original, torch.cat([x, artificial]))
+            saw = both.of(slice(len(x)))
+            program, factors = in_one_scale(original, reach := together(saw.largest))
+            saw, more = saw.scaled(factors), scaled(both.of(slice(len(x), None)).largest, factors)
+            reach, within = with_probes(scaled(reach, factors), within, x, pictures := (artificial, more),
+                                         min(margin_bits, window_margin_bits))  # fmt: skip
             margins, limits = Margins(margin_bits, window_margin_bits), _LIMITS
         if clamp:
             limits = replace(limits, fraction=most_bits(within))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn.utils import weight_norm
 
 from autorep_fx.errors import TraceError
@@ -93,3 +93,25 @@ def test_a_copy_is_made_of_what_deepcopy_refuses():
     with torch.no_grad():
         twin[0].weight_g.mul_(2)
     assert torch.equal(twin(x) > 0, net(x) > 0) and not torch.equal(twin(x), net(x))
+
+
+class Renormed(nn.Module):
+    """Writes into the weights of one of its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x).relu()) + self.second.weight.mul_(0.5).sum()
+
+
+def test_a_copy_shares_weights_that_are_only_read():
+    gm = fx.symbolic_trace(Renormed())
+    before = gm.second.weight.clone()
+    twin = private_copy(gm, weights=False)
+    assert twin.first.weight.data_ptr() == gm.first.weight.data_ptr() and twin.first.weight is not gm.first.weight
+    with torch.no_grad():
+        twin(torch.randn(2, 3))
+    assert torch.equal(gm.second.weight, before) and not torch.equal(twin.second.weight, before)
+    assert private_copy(gm).first.weight.data_ptr() != gm.first.weight.data_ptr()

@@ -23,7 +23,7 @@ def lowered(gm: fx.GraphModule, example_inputs: Batch) -> Program:
     """The program of a transformed model, in eval semantics, with batch norms folded and computed weights settled."""
     for what in attached(gm, backward=False) + attached_to_all():
         raise CompileError(f"the model itself has {what}")
-    gm = SettleWeights()(private_copy(gm).eval())
+    gm = SettleWeights()(private_copy(gm, weights=False).eval())
     EvalPath()(gm)
     x = example_inputs[:2].to(device_of(gm))
     note_shapes(gm, x, "example_inputs")

@@ -53,11 +53,17 @@ def signed(ring: np.ndarray) -> np.ndarray:
     return ring.view(f"i{ring.itemsize}").astype(np.int64, copy=False)
 
 
-def encode(value: np.ndarray, frac_bits: int) -> np.ndarray:
-    """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64."""
+def encode(value: np.ndarray, frac_bits: int, into: np.ndarray | None = None) -> np.ndarray:
+    """Real numbers to ring elements: ``round(v * 2**frac_bits)``, any size of result modulo 2**64; uint64.
+
+    into: float64 of the same shape, whose memory becomes the result's.
+    """
     scaled = np.asarray(value, np.float64)
     # A product by a power of two is exact, and much quicker than ldexp.
-    scaled = scaled * 2.0**frac_bits if abs(frac_bits) < _EXACT else np.ldexp(scaled, frac_bits)
+    if abs(frac_bits) < _EXACT:
+        scaled = np.multiply(scaled, 2.0**frac_bits, out=into)
+    else:
+        scaled = np.ldexp(scaled, frac_bits, out=into)
     scaled = np.rint(scaled, out=scaled) if scaled.ndim else np.rint(scaled)
     if max(scaled.max(initial=0), -scaled.min(initial=0)) < 2.0**62:
         return (_whole(np.ascontiguousarray(scaled)) if scaled.ndim else scaled.astype(np.int64)).view(U64)

@@ -16,6 +16,9 @@ MOST_UNITS = 1.5
 #: Deep networks: a bound that says nothing, but stays a number where it is squared.
 NO_BOUND = 1e100
 
+#: Elements that are treated at once where nobody wants a bound: memory that is used again is much quicker than new one.
+AT_ONCE = 2**19
+
 
 @dataclass(frozen=True)
 class Rounding:

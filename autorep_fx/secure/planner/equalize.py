@@ -44,12 +44,28 @@ class _Chain:
 
 def equalized(program: Program, reach: Reach) -> tuple[Program, Reach]:
     """The program with its channels brought to one scale, and what its values then reach."""
-    server, reach = dict(program.server), dict(reach)
+    program, factors = in_one_scale(program, reach)
+    return program, scaled(reach, factors)
+
+
+def in_one_scale(program: Program, reach: Reach) -> tuple[Program, Reach]:
+    """The program with its channels brought to one scale, and what the values are multiplied by that are, by
+    channel."""
+    server, reach, factors, own = dict(program.server), dict(reach), dict[str, np.ndarray](), set[str]()
     for chain in _chains(program):
         scale = _scale(chain, server, reach)
         if scale is not None:
-            _apply(chain, scale, server, reach)
-    return dataclasses.replace(program, server=server), reach
+            _apply(chain, scale, server, own)
+            for step in (chain.layer, chain.site, *chain.between):
+                of_rows = scale.repeat(len(reach[step.name]) // len(scale))
+                reach[step.name] = reach[step.name] * of_rows
+                factors[step.name] = factors.get(step.name, 1.0) * of_rows
+    return dataclasses.replace(program, server=server), factors
+
+
+def scaled(reach: Reach, factors: Reach) -> Reach:
+    """What values reach, (C,) or (N, C), that are multiplied by ``factors``."""
+    return {name: value * factors[name] if name in factors else value for name, value in reach.items()}
 
 
 def _chains(program: Program) -> list[_Chain]:
@@ -82,7 +98,9 @@ def _chains(program: Program) -> list[_Chain]:
 def _scale(chain: _Chain, server: dict[str, Tensor], reach: Reach) -> np.ndarray | None:
     """Powers of two for each channel, (C,); None where all are one."""
     values = reach[chain.layer.name]
-    weights = _columns(chain, server).abs().flatten(1).amax(1).numpy()
+    columns = _columns(chain, server)
+    others = tuple(range(1, columns.dim()))
+    weights = torch.maximum(columns.amax(others), -columns.amin(others)).numpy()
     alive = (values > 0) & (weights > 0)
     if not alive.any():
         return None
@@ -106,12 +124,10 @@ def _columns(chain: _Chain, server: dict[str, Tensor]) -> Tensor:
     return weight.T.reshape(channels, -1, len(weight))
 
 
-def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], reach: Reach) -> None:
+def _apply(chain: _Chain, scale: np.ndarray, server: dict[str, Tensor], own: set[str]) -> None:
     factor, site = torch.from_numpy(scale), chain.site
-    scale_rows(chain.layer, server, factor)
+    scale_rows(chain.layer, server, factor, own)
     if "coeffs" in site.secrets:
         degrees = torch.arange(site.attrs["degree"] + 1, dtype=torch.float64)
         server[site.secrets["coeffs"]] = server[site.secrets["coeffs"]] * factor ** (1 - degrees)[:, None]
-    scale_columns(chain.reader, server, 1 / factor)
-    for step in (chain.layer, site, *chain.between):
-        reach[step.name] = reach[step.name] * scale.repeat(len(reach[step.name]) // len(scale))
+    scale_columns(chain.reader, server, 1 / factor, own)

@@ -14,8 +14,7 @@ from ...graph.outliers import outlying
 from ..plan.input_range import InputRange, has_channels
 from ..plan.input_ranges import of_inputs, shown
 from ..program.program import Program
-from .extreme_inputs import probes
-from .ranges import Reach, by_samples, growth, larger, together
+from .ranges import Reach, growth, larger, together
 
 #: Artificial pictures may reach so many bits further than the examples; what takes more is told apart by statistics.
 _PROBE_BITS = 4
@@ -62,18 +61,16 @@ def _without_outliers(program: Program, x: Tensor) -> Tensor:
 
 
 def with_probes(
-    program: Program, reach: Reach, within: InputRange, x: Tensor, margin: int
-) -> tuple[Reach, InputRange, tuple[Tensor, Reach]]:
-    """What artificial pictures reach as well, and the pictures, each with its own; where that is too much for some,
-    statistics that tell them apart.
+    reach: Reach, within: InputRange, x: Tensor, pictures: tuple[Tensor, Reach], margin: int
+) -> tuple[Reach, InputRange]:
+    """What artificial pictures reach as well; where that is too much for some, statistics that tell them apart.
 
-    The pictures are extremes: they need room, and no margin beyond it.
+    The pictures, here with what each of them reaches, are extremes: they need room, and no margin beyond it.
     """
-    pictures = torch.from_numpy(probes(within, tuple(x.shape[1:])))
-    seen = by_samples(program, pictures)
+    artificial, seen = pictures
     fit = growth(reach, seen) <= 2.0**_PROBE_BITS
     if fit.any():
         reach = larger(reach, {name: value * 2.0**-margin for name, value in together(seen, fit).items()})
     if fit.all():
-        return reach, within, (pictures, seen)
-    return reach, within.with_statistics(x.numpy(), pictures[torch.from_numpy(~fit)].numpy()), (pictures, seen)
+        return reach, within
+    return reach, within.with_statistics(x.numpy(), artificial[torch.from_numpy(~fit)].numpy())

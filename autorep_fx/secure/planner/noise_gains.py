@@ -12,8 +12,11 @@ the random signs are Hutchinson's ("A Stochastic Estimator of the Trace", 1990).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -54,8 +57,8 @@ def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
         outputs.append(walk.values[program.public.output].detach())
         draws = 1 if len(x) * outputs[0][0].numel() >= _ENOUGH else _DRAWS
         means = means or _means(program, [walk.values], len(x))
-        for _ in range(draws):
-            for key, square in walk.backward(draw, means, unbiased):
+        for left in reversed(range(draws)):
+            for key, square in walk.backward(draw, means, unbiased, last=not left).items():
                 sums[key] = sums[key] + square
     y = torch.cat(outputs)
     variance = float((y - y.mean(0)).square().mean()) or float(y.square().mean()) or 1.0
@@ -65,7 +68,7 @@ def _gains(program: Program, x: Tensor, drawn: float) -> Gains:
         return {key[1] if len(key) == 2 else key[1:]: value * scale for key, value in sums.items() if key[0] == what}
 
     inputs: dict[str, list[np.ndarray]] = {}
-    for (name, _), square in of("input").items():
+    for (name, _), square in sorted(of("input").items(), key=itemgetter(0)):
         inputs.setdefault(name, []).append(square.numpy())
     return Gains(
         {name: float(square) for name, square in of("value").items()},
@@ -81,7 +84,7 @@ def _means(program: Program, parts: Iterable[Mapping[str, Tensor]], count: int) 
     """Mean of every channel of what the centred steps read, shaped to broadcast; zero where one sample has to do."""
     found: dict[str, Tensor | float] = defaultdict(float)
     for known in parts:
-        for name in {step.inputs[0] for step in program.steps if SOURCES[step.op].slope is not None}:
+        for name in {step.inputs[0] for step in program.steps if SOURCES[step.op].slopes is not None}:
             x = known[name].detach()
             found[name] = found[name] + x.mean((0, *range(2, x.dim())), keepdim=True) * len(x)
     return {name: total / count * (count > 1) for name, total in found.items()}
@@ -95,7 +98,7 @@ class _Walk:
         given = program.public.given(x.detach())
         self.values = {name: part.clone().requires_grad_() for name, part in given.items()}
         self.wanted: dict[tuple, Tensor] = {}
-        self.centred: list[Step] = []
+        self.centred: dict[str, Step] = {}
         self.scales = {step.name: SOURCES[step.op].scales for step in program.steps}
         for step in program.steps:
             self.values[step.name] = self._step(step)
@@ -105,50 +108,73 @@ class _Walk:
         if SOURCES[step.op].truncated:  # something else may read the same
             inputs = [x.view_as(x) for x in inputs]
             self.wanted.update({("input", step.name, i): x for i, x in enumerate(inputs)})
-        if SOURCES[step.op].slope is not None:
-            self.centred.append(step)
+        if SOURCES[step.op].slopes is not None:
+            self.centred[step.name] = step
             return OPS[step.op](step, secrets, *inputs)
         own = {role: secret.clone().requires_grad_() for role, secret in secrets.items() if role in _ROUNDED}
         self.wanted.update({("secret", step.name, role): secret for role, secret in own.items()})
         return OPS[step.op](step, {**secrets, **own}, *inputs)
 
     def backward(
-        self, draw: torch.Generator, means: Mapping[str, Tensor], unbiased: float
-    ) -> Iterator[tuple[tuple, Tensor | float]]:
+        self, draw: torch.Generator, means: Mapping[str, Tensor], unbiased: float, *, last: bool
+    ) -> dict[tuple, Tensor | float]:
         """Squares of the derivatives of one random sum of the outputs, by what they are of.
 
-        means: of the channels. unbiased: what makes deviations from them those from the means of all inputs.
+        means: of the channels. unbiased: what makes deviations from them those from the means of all inputs. last:
+            whether it is not asked again.
         """
         y = self.values[self.program.public.output]
         signs = torch.randint(0, 2, y.shape, generator=draw).to(y) * 2 - 1
         wanted = {**{("value", name): value for name, value in self.values.items()}, **self.wanted}
         wanted = {key: tensor for key, tensor in wanted.items() if tensor.requires_grad}
-        # Of a number: for the derivative of anything else torch imports sympy.
-        found = torch.autograd.grad((y * signs).sum(), list(wanted.values()), retain_graph=True, allow_unused=True)
-        slopes = {key: torch.zeros_like(tensor) if g is None else g
-                  for (key, tensor), g in zip(wanted.items(), found)}  # fmt: skip
-        for step in self.centred:
-            # What the weights multiply, about its mean.
-            around = (self.values[step.inputs[0]].detach() - means[step.inputs[0]]) * unbiased
-            of_weights = SOURCES[step.op].slope(step, self.program.secrets(step)["weight"], around,
-                                                slopes["value", step.name])  # fmt: skip
-            # Millions, of which the sums of the channels are asked for.
-            yield ("secret", step.name, "weight"), _norm(of_weights.flatten(1), dim=1)
-        # Derivatives may be so small that float32 has no squares of them.
-        for key, g in slopes.items():
-            if key[0] == "value":
-                yield key, _norm(g)
-                scales = self.scales.get(key[1])
-                along = g.double() * wanted[key].detach() if scales else g
-                if scales == "position":
-                    yield ("relative", key[1]), along.square().sum(0).flatten()
-                elif scales == "wholly":
-                    yield ("relative", key[1]), along.sum().square()
-            elif key[0] == "input":
-                yield key, g.double().square().sum(0).flatten()
-            else:
-                yield key, g.double().square()
+        found: dict[tuple, Tensor | float] = {}
+
+        def see(key: tuple, g: Tensor) -> None:
+            if key[0] == "value" and key[1] in self.centred:
+                step = self.centred[key[1]]
+                # What the weights multiply, about its mean.
+                around = (self.values[step.inputs[0]].detach() - means[step.inputs[0]]) * unbiased
+                found["secret", step.name, "weight"] = self._of_weights(step, around, g)
+            found.update(self._squares(key, g, wanted[key]))
+
+        # A derivative is looked at when it is there and kept no longer: those of all values would be as large as these.
+        hooks = [tensor.register_hook(partial(see, key)) for key, tensor in wanted.items()]
+        try:
+            # Of a number: for the derivative of anything else torch imports sympy.
+            leaves = [tensor for tensor in wanted.values() if tensor.is_leaf]
+            torch.autograd.grad((y * signs).sum(), leaves, retain_graph=not last, allow_unused=True)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for key, tensor in wanted.items():
+            if key not in found:  # nothing depends on it
+                see(key, torch.zeros_like(tensor))
+        return found
+
+    def _of_weights(self, step: Step, around: Tensor, g: Tensor) -> Tensor:
+        (around, most), (g, most_of_g) = _in_units(around), _in_units(g)
+        weight = self.program.secrets(step)["weight"]
+        return SOURCES[step.op].slopes(step, weight, around, g) * (most * most_of_g) ** 2
+
+    def _squares(self, key: tuple, g: Tensor, value: Tensor) -> Iterator[tuple[tuple, Tensor | float]]:
+        """Of what ``g`` is the derivative by, which is ``value``."""
+        if key[0] == "secret":
+            yield key, g.double().square()
+            return
+        units, most = _in_units(g)
+        squares = units.square_()
+        if key[0] == "input":
+            yield key, squares.sum(0).flatten().double() * most**2
+            return
+        yield key, float(squares.sum()) * most**2
+        scales = self.scales.get(key[1])
+        if scales:
+            along = g.double() * value.detach()
+            positions = scales == "position"
+            yield ("relative", key[1]), along.square().sum(0).flatten() if positions else along.sum().square()
 
 
-def _norm(g: Tensor, dim: int | None = None) -> Tensor:
-    return torch.linalg.vector_norm(g, dim=dim, dtype=torch.float64).square()
+def _in_units(g: Tensor) -> tuple[Tensor, float]:
+    """``g`` in units of its largest, and that one: derivatives may be so small that float32 has no squares of them."""
+    most = float(torch.maximum(g.amax(), -g.amin())) if g.numel() else 0.0
+    return (g / most if 0 < most < math.inf else g.clone()), most if most > 0 else 1.0

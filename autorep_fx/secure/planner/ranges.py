@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..plan.input_range import InputRange
-from ..program.plaintext import OPS, single, values
+from ..program.plaintext import OPS, single, walk
 from ..program.program import Program
 from .reach import Reach, by_channel, by_sample, start
 from .table import SOURCES
@@ -46,7 +46,9 @@ def by_samples(program: Program, examples: Tensor) -> Reach:
 
 
 def _by_samples(program: Program, part: Tensor) -> Reach:
-    return {name: by_sample(value) for name, value in values(program, part).items()}
+    found: Reach = {}
+    walk(program, part, lambda name, value: found.update({name: by_sample(value)}))
+    return found
 
 
 def together(found: Reach, which: np.ndarray | slice = slice(None)) -> Reach:

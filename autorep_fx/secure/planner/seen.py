@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...text import brief
-from ..program.plaintext import single, values
+from ..program.plaintext import single, walk
 from ..program.program import Program
+from .equalize import scaled
 from .ranges import evenly
 from .reach import Reach, by_sample
 
@@ -36,15 +37,19 @@ class Seen:
         """Of these samples."""
         return {name: mean[which].double().numpy() for name, mean in self.means.items()}
 
-    def scaled(self, before: Reach, after: Reach) -> Seen:
-        """What is seen where channels are multiplied so that what they reached ``before`` is ``after``."""
-        factors = {name: np.divide(after[name], reached, out=np.ones_like(reached), where=reached > 0)
-                   for name, reached in before.items()}  # fmt: skip
-        means = {}
-        for name, mean in self.means.items():
+    def scaled(self, factors: Reach) -> Seen:
+        """What is seen where values are multiplied by ``factors``, by channel."""
+        means = dict(self.means)
+        for name, factor in factors.items():
+            mean = self.means[name]
             shape = (-1, *(1,) * (mean.dim() - 2)) if mean.dim() > 1 else ()
-            means[name] = mean.double() * torch.from_numpy(factors[name]).reshape(shape)
-        return Seen({name: found * factors[name] for name, found in self.largest.items()}, means, self.output)
+            means[name] = mean.double() * torch.from_numpy(factor).reshape(shape)
+        return Seen(scaled(self.largest, factors), means, self.output)
+
+    def of(self, which: slice) -> Seen:
+        """Of some of the samples."""
+        return Seen({name: found[which] for name, found in self.largest.items()},
+                    {name: mean[which] for name, mean in self.means.items()}, self.output[which])  # fmt: skip
 
 
 def seen(program: Program, x: Tensor) -> Seen:
@@ -63,9 +68,12 @@ def seen_in_single(program: Program, x: Tensor) -> Seen:
 
 
 def _of_part(program: Program, part: Tensor) -> Seen:
-    known = values(program, part)
-    return Seen({name: by_sample(value) for name, value in known.items()},
-                {name: _mean(value) for name, value in known.items()}, known[program.public.output])  # fmt: skip
+    largest, means = {}, {}
+
+    def see(name: str, value: Tensor) -> None:
+        largest[name], means[name] = by_sample(value), _mean(value)
+
+    return Seen(largest, means, walk(program, part, see))
 
 
 def _mean(value: Tensor) -> Tensor:

@@ -36,16 +36,19 @@ def reads_channels(reader: Step, shape: tuple[int, ...], channels: int) -> bool:
     return reader.op == "affine" or (reader.op == "conv2d" and reader.attrs["groups"] in (1, channels))
 
 
-def scale_rows(layer: Step, server: dict[str, Tensor], factor: Tensor) -> None:
-    """Multiply the channels of what a layer gives. server: changed, by new tensors."""
+def scale_rows(layer: Step, server: dict[str, Tensor], factor: Tensor, own: set[str] | None = None) -> None:
+    """Multiply the channels of what a layer gives.
+
+    server: changed, by new tensors, but where ``own`` names them already, to which new ones are added.
+    """
     for role in ("weight", "bias", "scale", "shift"):
         if role in layer.secrets:
-            value = server[layer.secrets[role]]
-            server[layer.secrets[role]] = value * factor.view(-1, *(1,) * (value.dim() - 1))
+            key = layer.secrets[role]
+            _multiply(server, key, factor.view(-1, *(1,) * (server[key].dim() - 1)), own)
 
 
-def scale_columns(reader: Step, server: dict[str, Tensor], factor: Tensor) -> None:
-    """Multiply the weights by the channel that they read. server: changed, by new tensors."""
+def scale_columns(reader: Step, server: dict[str, Tensor], factor: Tensor, own: set[str] | None = None) -> None:
+    """Multiply the weights by the channel that they read. server, own: as of :func:`scale_rows`."""
     role = "scale" if reader.op == "affine" else "weight"
     value = server[reader.secrets[role]]
     if reader.op == "conv2d" and reader.attrs["groups"] > 1:
@@ -54,4 +57,13 @@ def scale_columns(reader: Step, server: dict[str, Tensor], factor: Tensor) -> No
         factor = factor.view(1, -1, 1, 1)
     elif reader.op == "linear":
         factor = factor.repeat_interleave(value.shape[1] // len(factor))
-    server[reader.secrets[role]] = value * factor
+    _multiply(server, reader.secrets[role], factor, own)
+
+
+def _multiply(server: dict[str, Tensor], key: str, factor: Tensor, own: set[str] | None) -> None:
+    if own is not None and key in own:
+        server[key].mul_(factor)
+        return
+    server[key] = server[key] * factor
+    if own is not None:
+        own.add(key)

@@ -16,22 +16,37 @@ OPS: dict[str, Callable[..., Tensor]] = {op: operation.plain for op, operation i
 
 def execute(program: Program, x: Tensor) -> Tensor:
     """The output for a batch (N, ...), float64."""
-    return values(program, x)[program.public.output]
+    return walk(program, x, lambda name, value: None)
 
 
 def values(program: Program, x: Tensor) -> dict[str, Tensor]:
     """Every intermediate value, by name: in float64, or in float32 of a :func:`single` program."""
+    found: dict[str, Tensor] = {}
+    walk(program, x, found.__setitem__)
+    return found
+
+
+def walk(program: Program, x: Tensor, see: Callable[[str, Tensor], None]) -> Tensor:
+    """The output; every value is shown to ``see`` when it is there, and kept as long as a step reads it: memory that is
+    used again is much quicker than new one."""
     program.check_input(x)
+    gone = program.public.last_uses()
     dtype = next((tensor.dtype for tensor in program.server.values()), torch.float64)
     found = program.public.given(x.detach().to("cpu", dtype))
+    for name, value in found.items():
+        see(name, value)
     for step in program.steps:
-        found[step.name] = OPS[step.op](step, program.secrets(step), *(found[name] for name in step.inputs))
-    return found
+        value = OPS[step.op](step, program.secrets(step), *(found[name] for name in step.inputs))
+        found[step.name] = value
+        see(step.name, value)
+        for name in gone.get(step.name, ()):
+            del found[name]
+    return found[program.public.output]
 
 
 def single(program: Program) -> Program:
     """The program in float32, a seventh of the work: for how large values are and which way is up."""
-    return Program(program.public, {key: tensor.float() for key, tensor in program.server.items()})
+    return program.single
 
 
 #: Values that differ by no more than this part of the largest are the same.

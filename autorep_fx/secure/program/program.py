@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,11 @@ class Program:
     def secrets(self, step: Step) -> dict[str, Tensor]:
         """The server's tensors of a step, by role."""
         return {role: self.server[key] for role, key in step.secrets.items()}
+
+    @cached_property
+    def single(self) -> Program:
+        """In float32: made once, for a copy of the weights costs as much as a walk over some samples."""
+        return Program(self.public, {key: tensor.float() for key, tensor in self.server.items()})
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless ``x`` is a batch that this program can run."""

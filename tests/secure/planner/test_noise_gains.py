@@ -106,3 +106,18 @@ def test_an_example_of_round_numbers_makes_no_coarse_plan(ranges):
     made = ar.compile(ar.transform(net, example_inputs=x), x, ranges=ranges, margin_bits=0, window_margin_bits=0)
     plan, numbers = made.native
     assert np.abs(simulate(plan, numbers, np.ones((5000, 4)), np.random.default_rng(0)) - 3.9998).max() < 0.01
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(6, 8, 3, 2, 1), nn.Linear(90, 40)], ids=["conv", "linear"])
+def test_pairs_of_rows_say_what_the_derivatives_by_all_weights_do(layer, monkeypatch):
+    from autorep_fx.secure.planner.operations import map as module
+
+    torch.manual_seed(0)
+    x = torch.randn((2, 6, 5, 7) if isinstance(layer, nn.Conv2d) else (3, 90))
+    gm = ar.transform(nn.Sequential(layer, nn.ReLU(), nn.Flatten()).eval(), example_inputs=x)
+    program, found = lowered(gm, x), []
+    for few in (True, False):
+        monkeypatch.setattr(module, "_few", lambda weight, rows, few=few: few)
+        found.append(gains(program, x).weight(program.steps[0].name, "weight"))
+    assert (found[0] > 0).any()
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6 * found[0].max())

@@ -14,7 +14,7 @@ from autorep_fx.secure.lower.lowered import lowered
 from autorep_fx.secure.plan.input_range import InputRange
 from autorep_fx.secure.plan.simulate import watch
 from autorep_fx.secure.planner.ascents import ascents
-from autorep_fx.secure.planner.equalize import equalized
+from autorep_fx.secure.planner.equalize import in_one_scale, scaled
 from autorep_fx.secure.planner.extreme_inputs import probes
 from autorep_fx.secure.planner.precision import Look
 from autorep_fx.secure.planner.ranges import by_samples, together
@@ -37,11 +37,12 @@ def test_what_a_walk_has_shown_holds_in_the_scale_of_what_was_made_of_the_progra
         net[0].weight[2] /= 1000
     original = lowered(ar.transform(net.eval(), example_inputs=x[:2].float()), x.float())
     saw = seen_in_single(original, x)
-    program, reach = equalized(original, before := together(saw.largest))
-    found, exact = saw.scaled(before, reach), seen(program, x)
+    program, factors = in_one_scale(original, before := together(saw.largest))
+    found, exact = saw.scaled(factors), seen(program, x)
     for name, mean in exact.means_of([0, 3, 5]).items():
         np.testing.assert_allclose(found.means_of([0, 3, 5])[name], mean, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found.largest[name], exact.largest[name], rtol=1e-4, atol=1e-6)
+    reach = scaled(before, factors)
     assert any((reach[name] > 2 * before[name]).any() for name in reach)
 
 
@@ -91,3 +92,25 @@ def test_nothing_of_compile_imports_what_takes_longer_than_it(monkeypatch):
     gm = ar.transform(network().eval(), example_inputs=x)
     monkeypatch.setitem(sys.modules, "torch.fx.experimental.symbolic_shapes", None)
     assert ar.compile(gm, x).base_plan is not None
+
+
+def test_examples_and_artificial_pictures_are_walked_at_once(monkeypatch):
+    from autorep_fx.secure.planner import seen as module
+
+    walked, of_part = [], module._of_part
+    monkeypatch.setattr(module, "_of_part", lambda program, part: walked.append(len(part)) or of_part(program, part))
+    x = images(8)
+    ar.compile(ar.transform(network().eval(), example_inputs=x), x)
+    assert len(walked) == 1 and walked[0] > len(x)
+
+
+def test_a_plan_is_walked_in_parts_as_it_is_at_once(program, monkeypatch):
+    x = images(8).double()
+    plan, numbers = planned(program, x)
+    found = []
+    for most in (2**30, 1):
+        for module in ("map", "activation"):
+            monkeypatch.setattr(f"autorep_fx.secure.plan.operations.{module}.AT_ONCE", most)
+        watch(plan, numbers, x.numpy(), np.random.default_rng(0),
+              lambda step, y: found.append(y) if step is plan.output else None, single=True)  # fmt: skip
+    assert np.array_equal(*found)

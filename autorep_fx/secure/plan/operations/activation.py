@@ -50,7 +50,7 @@ from ..attributes import BITS, FACTOR, KEPT, MASK, SHIFT, WIDTH
 from ..operation import Arrays, Operation, Simulated
 from ..plan import COMPARISONS, Step
 from ..ring import U64, elements, narrowed
-from ..rounding import NO_BOUND, Rounding, in_ring, truncate
+from ..rounding import AT_ONCE, NO_BOUND, Rounding, in_ring, no_bound, truncate
 from ..server_numbers import Numbers
 
 #: Activations that are compared; the others only where every position is replaced.
@@ -95,6 +95,19 @@ def _exponent(step: Step, given: list[int]) -> int:
 
 
 def _simulate(
+    step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
+) -> Simulated:
+    (y,), at_once = given, max(AT_ONCE // max(step.size, 1), 1)
+    if rounding.rng is None or len(y) <= at_once:
+        return _of_part(step, given, errors, own, rounding)
+    found = np.empty((len(y), *step.shape), elements(step.width))
+    for start in range(0, len(y), at_once):
+        part = slice(start, start + at_once)
+        found[part], _ = _of_part(step, [y[part]], [errors[0][part]], own, rounding)
+    return found, no_bound(found)
+
+
+def _of_part(
     step: Step, given: list[np.ndarray], errors: list[np.ndarray], own: Numbers, rounding: Rounding
 ) -> Simulated:
     a = step.attrs

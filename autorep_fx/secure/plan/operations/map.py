@@ -14,7 +14,7 @@ from ..attributes import EXPONENT, KEPT, WEIGHT
 from ..operation import Operation, Simulated
 from ..plan import Step
 from ..ring import elements, narrowed
-from ..rounding import Rounding, no_bound
+from ..rounding import AT_ONCE, Rounding, no_bound
 from ..server_numbers import Numbers
 
 if TYPE_CHECKING:
@@ -61,11 +61,17 @@ def _in_single(step: Step, own: Numbers, given: np.ndarray) -> np.ndarray | None
     import torch  # here: who runs a plan has none
 
     weight = own.weight if own.bits <= step.width else narrowed(own.weight, step.width)  # the same numbers
-    x, w = (torch.from_numpy(_signed(v)).float() for v in (narrowed(given, step.width), weight))
-    y = _summed(step, x, w).round_()
-    if y.numel() and not max(y.max().item(), -y.min().item()) < 2.0 ** (step.width - 1):
-        return None
-    return y.to(torch.int32 if step.width == 32 else torch.int64).numpy().view(elements(step.width))
+    w = torch.from_numpy(_signed(weight)).float()
+    found = torch.empty((len(given), *step.shape), dtype=torch.int32 if step.width == 32 else torch.int64)
+    at_once = max(AT_ONCE // max(found[:1].numel(), given[:1].size), 1)
+    for start in range(0, len(given), at_once):
+        part = slice(start, start + at_once)
+        x = torch.from_numpy(_signed(narrowed(given[part], step.width))).float()
+        y = _summed(step, x, w).round_()
+        if y.numel() and not max(y.max().item(), -y.min().item()) < 2.0 ** (step.width - 1):
+            return None
+        found[part] = y
+    return found.numpy().view(elements(step.width))
 
 
 def _signed(ring: np.ndarray) -> np.ndarray:

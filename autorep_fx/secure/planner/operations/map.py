@@ -45,7 +45,8 @@ def _weighted(chosen: Chosen, node: Node, given: np.ndarray) -> np.ndarray:
 def _emit(chosen: Chosen, node: Node) -> tuple[dict[str, Any], Numbers]:
     out = chosen.e[node.name]
     if node.site is None:
-        weight = encode(node.weight, node.frac_bits)
+        # In memory of torch's: what NumPy takes for millions of numbers comes in pages of 2 MB, which are slow to get.
+        weight = encode(node.weight, node.frac_bits, torch.empty(node.weight.shape, dtype=torch.float64).numpy())
         constant = None if node.constant is None else encode(node.constant, out)
     else:
         weight = encode(polynomials.rounded(chosen, node).factor, node.frac_bits)
@@ -72,21 +73,42 @@ def _affine(step: Step, secrets: dict[str, Tensor], x: Tensor) -> Tensor:
     return y + tensor_ops.channels(secrets["shift"].abs(), x.dim()) if "shift" in secrets else y
 
 
-def _conv2d_slope(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
+def _conv2d_slopes(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
     a = step.attrs
-    return conv2d_weight(x, weight.shape, of_result, a["stride"], a["padding"], a["dilation"], a["groups"])
+    if a["groups"] == 1 and _few(weight, len(x) * of_result[0, 0].numel()):
+        windows = F.unfold(x, weight.shape[2:], a["dilation"], a["padding"], a["stride"]).transpose(1, 2)
+        return _of_few(windows.flatten(0, 1), of_result.movedim(1, -1).reshape(-1, len(weight)))
+    found = conv2d_weight(x, weight.shape, of_result, a["stride"], a["padding"], a["dilation"], a["groups"])
+    return _squares(found.flatten(1))
 
 
-def _linear_slope(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
-    return of_result.reshape(-1, len(weight)).T @ x.reshape(-1, x.shape[-1])
+def _linear_slopes(step: Step, weight: Tensor, x: Tensor, of_result: Tensor) -> Tensor:
+    x, of_result = x.reshape(-1, x.shape[-1]), of_result.reshape(-1, len(weight))
+    return _of_few(x, of_result) if _few(weight, len(x)) else _squares(of_result.T @ x)
+
+
+def _few(weight: Tensor, rows: int) -> bool:
+    """Whether products of all pairs of rows are less work than the derivative by every weight."""
+    return rows * (len(weight) + weight[0].numel()) < weight.numel()
+
+
+def _of_few(x: Tensor, of_result: Tensor) -> Tensor:
+    """Of (M, K) and (M, C), without the derivatives ``of_result.T @ x`` themselves, which may be millions: with the
+    products of all pairs of rows. In float64, for these cancel."""
+    x, of_result = x.double(), of_result.double()
+    return (of_result * (x @ x.T @ of_result)).sum(0).clamp_min(0)
+
+
+def _squares(found: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(found, dim=1).double().square()
 
 
 PLANNED = Planned(_bound, _exponent, _emit, order=0, multiplies=True)
 
 SOURCES = {
     "conv2d": Source(
-        lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, slope=_conv2d_slope, affine=True
+        lambda b, s: b.map("conv2d", s, "weight", "bias", **s.attrs), _conv2d, slopes=_conv2d_slopes, affine=True
     ),
-    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, slope=_linear_slope, affine=True),
+    "linear": Source(lambda b, s: b.map("linear", s, "weight", "bias"), _linear, slopes=_linear_slopes, affine=True),
     "affine": Source(lambda b, s: b.map("channel", s, "scale", "shift"), _affine, affine=True),
 }
