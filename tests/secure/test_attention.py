@@ -250,3 +250,21 @@ def test_a_product_of_two_private_matrices_is_checked_where_it_fits_rings_of_32_
     program = compiled(model, x, checked=True, precision=None)
     assert "matmul" in {step.op for step in program.plan().steps}
     near(program.run(x[:2]).output, model, x[:2])
+
+
+def test_a_norm_of_rows_whose_deviations_lie_many_octaves_apart_has_room():
+    """As those of a class token beside patches, before anything is trained: its root's result had none in 64 bits."""
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.out = nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 4)
+            self.one = nn.Parameter(0.02 * torch.randn(1, 1, 16))
+
+        def forward(self, x):
+            x = torch.cat([self.one.expand(len(x), -1, -1), self.first(x)], 1)
+            return self.out(self.norm(x))
+
+    torch.manual_seed(0)
+    model, x = Tokens(), 3 * torch.randn(16, 3, 8)
+    check(model, x)

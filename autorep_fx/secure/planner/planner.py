@@ -145,9 +145,16 @@ class Planning:
     def _made(self, error: float, nodes_for: Callable[[_Means], Nodes]) -> tuple[Plan, dict[str, Numbers]]:
         means = _Means(self.margins, self.widths, self.network, self.maker, error, self.useful, self.bounded_for,
                        self.spline_error)  # fmt: skip
-        first = nodes_for(means)
-        found = [self._emitted(first)]
-        if any(node.has_spline for node in first.values()) and not means.narrow:
+        splines = not means.narrow and any(node.has_spline for node in self._nodes(frozenset()).values())
+        try:
+            first = nodes_for(means)
+        except CompileError:  # the result of a spline of many octaves has no room, and with fewer coefficient bits may
+            if not splines:
+                raise
+            found, splines = [self._emitted(nodes_for(replace(means, short=True, shortest=True)))], False
+        else:
+            found = [self._emitted(first)]
+        if splines:
             # What is added up behind several splines may take 64 bits whatever one of them has, and then short
             # coefficients take more knots for nothing.
             with contextlib.suppress(CompileError):
@@ -199,7 +206,7 @@ class Planning:
     def _fitted(self, means: _Means, less: float) -> Nodes:
         """Nodes with room for all of them. less: bits that they do without at first."""
         # What has room is a matter of the bits that there are at first, and those come up for several errors.
-        key = means.widths, means.short, means.idle, round(_SAME * (math.log2(means.error) + less))
+        key = means.widths, means.short, means.shortest, means.idle, round(_SAME * (math.log2(means.error) + less))
         if key in self._with_room:
             return _raised(Exponents(copied(self._with_room[key]), means.margins), means)
         whole: frozenset[str] = frozenset()
@@ -236,7 +243,7 @@ class _Whole(Exception):
 @dataclass(frozen=True)
 class _Means:
     """What a plan is fitted with. short: splines may be in rings of 32 bits, with coefficients of as few bits as their
-    error takes, and be truncated once more. idle: layers whose weights may be rounded to nothing."""
+    error takes, and be truncated once more; shortest: those of many octaves, too. idle: layers whose weights may be rounded to nothing."""
 
     margins: Margins
     widths: tuple[int, ...]
@@ -247,6 +254,7 @@ class _Means:
     bounded_for: InputRange | None
     spline_error: float = SPLINE_ERROR
     short: bool = False
+    shortest: bool = False
     idle: frozenset[str] = frozenset()
 
     @property
@@ -322,7 +330,7 @@ def _with_few_bits(nodes: Nodes, means: _Means, less: float, fewer: int) -> Expo
         set_spline_errors(splines, means.error, means.spline_error)
     for node in splines:
         error = spline_allowance(node, means.spline_error) if means.narrow else node.spline_error
-        node.coefficient_bits = narrow_bits(node.site.kind, error)
+        node.coefficient_bits = narrow_bits(node.site.kind, error, means.shortest)
     return Exponents(nodes, means.margins)
 
 

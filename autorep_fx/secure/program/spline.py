@@ -85,10 +85,12 @@ def allowed(kind: str, error: float, reach: float) -> float:
     return error * (_RELATIVE if kind in RANGED else min(1.0, reach / WIDE))
 
 
-def narrow_bits(kind: str, error: float) -> int:
+def narrow_bits(kind: str, error: float, ranged: bool = False) -> int:
     """Bits of coefficients, where each leaves less room for other things: so few that a spline takes one to three knots
-    more for the same error."""
-    return BITS if kind in RANGED else min(max(math.ceil(-math.log2(error)) - FEWEST_BITS, FEWEST_BITS), BITS)
+    more for the same error. ranged: of functions of many octaves, too, whose arguments have more bits than others'."""
+    if kind in RANGED:
+        return FEWEST_BITS if ranged else BITS
+    return min(max(math.ceil(-math.log2(error)) - FEWEST_BITS, FEWEST_BITS), BITS)
 
 
 def spline(
