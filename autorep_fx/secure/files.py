@@ -88,11 +88,11 @@ def save_program(
     }
     if plan is not None and plan.checked:
         public["checked"] = True
-    arrays = {_REAL + key: np.ascontiguousarray(value.numpy()) for key, value in program.server.items()}
+    arrays = {_REAL + key: np.asarray(value.numpy(), order="C") for key, value in program.server.items()}
     for name, own in numbers.items():
         for prefix, array in ((_WEIGHT, own.weight), (_CONSTANT, own.constant)):
             if array is not None:
-                arrays[prefix + name] = np.ascontiguousarray(array)
+                arrays[prefix + name] = np.asarray(array, order="C")  # of a scalar, too, the shape
     parts = {f.name: getattr(program.public, f.name) for f in dataclasses.fields(PublicProgram)}
     if not program.public.more_inputs:
         del parts["more_inputs"]  # which files of one input never had

@@ -243,7 +243,8 @@ class _Whole(Exception):
 @dataclass(frozen=True)
 class _Means:
     """What a plan is fitted with. short: splines may be in rings of 32 bits, with coefficients of as few bits as their
-    error takes, and be truncated once more; shortest: those of many octaves, too. idle: layers whose weights may be rounded to nothing."""
+    error takes, and be truncated once more; shortest: those of many octaves, too. idle: layers whose weights may be
+    rounded to nothing."""
 
     margins: Margins
     widths: tuple[int, ...]
