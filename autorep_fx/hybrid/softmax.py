@@ -116,7 +116,8 @@ def _found(gm: fx.GraphModule) -> tuple[list[fx.Node], list[str]]:
                 why = _not_plain(node)
                 kept.append(f"'{node.name}' ({why})") if why else found.append(node)
             elif node.target in _SOFTMAX or isinstance(module, nn.Softmax):
-                found.append(node)
+                axis = module.dim if isinstance(module, nn.Softmax) else _argument(node, 1, "dim")
+                found.append(node) if isinstance(axis, int) else kept.append(f"'{node.name}' (it names no axis)")
     return found, kept
 
 
@@ -149,6 +150,9 @@ def _name(node: fx.Node) -> str:
 
 def _replace(gm: fx.GraphModule, node: fx.Node, heads: int | None) -> SoftmaxSquares:
     squares, name = SoftmaxSquares(heads), _name(node)
+    like = next((weight for weight in gm.parameters() if weight.is_floating_point()), None)
+    if like is not None:
+        squares.to(like)  # its device and type
     gm.add_submodule(name, squares)
     with gm.graph.inserting_before(node):
         tracer = fx.proxy.GraphAppendingTracer(gm.graph)

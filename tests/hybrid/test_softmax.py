@@ -174,3 +174,18 @@ def test_two_parties_compute_it_without_an_exponential(dealer):
         error = (found.output - gm(x[:3])).abs().max() / gm(x).std()
     assert error < 0.05, error
     assert found.stats.online.bytes_sent == cost.online and found.stats.online.rounds == cost.rounds
+
+
+def test_they_are_of_the_type_of_the_weights():
+    model, x = Attends(fused).double(), tokens().double()
+    gm = squares(model, x)
+    (found,) = [m for m in gm.modules() if isinstance(m, SoftmaxSquares)]
+    assert {p.dtype for p in found.parameters()} == {torch.float64} and gm(x).dtype == torch.float64
+
+
+def test_a_softmax_that_names_no_axis_is_kept():
+    def how(q, k, v):
+        return F.softmax(q @ k.transpose(-2, -1)) @ v
+
+    with pytest.warns(TransformWarning, match="names no axis"):
+        squares(Attends(how, None), tokens())
