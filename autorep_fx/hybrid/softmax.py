@@ -193,10 +193,10 @@ class _Fit:
         if not bool((s > s.amax(axis, keepdim=True) - _HIDDEN).all()):  # -inf, too
             self.hidden = True
             return
-        self.heads = s.shape[1] if s.dim() == 4 else None
+        self.heads = s.shape[1] if s.dim() == 4 and axis % 4 in (2, 3) else None
         d = s - s.mean(axis, keepdim=True)
         y = s.softmax(axis) * s.shape[axis]
-        d, y = (v.transpose(0, 1).flatten(1) if s.dim() == 4 else v.reshape(1, -1) for v in (d, y))
+        d, y = (v.reshape(1, -1) if self.heads is None else v.transpose(0, 1).flatten(1) for v in (d, y))
         self.powers = self.powers + torch.stack([(d**k).sum(1) for k in range(5)], 1).cpu()
         self.products = self.products + torch.stack([(y * d**k).sum(1) for k in range(3)], 1).cpu()
 
