@@ -79,8 +79,12 @@ def fit_softmaxes(gm: fx.GraphModule, batches: Batches, progress: bool | None = 
         if fit.hidden:
             kept.append(f"'{node.name}' (a mask hides some of its scores)")
             continue
+        solved = fit.solved()
+        if bool((solved[0] ** 2 <= _CURVATURE).any()):
+            kept.append(f"'{node.name}' (it is not bent as a square is, as with two scores in a row)")
+            continue
         squares = _replace(gm, node, fit.heads)
-        for name, value in zip(("slope", "offset", "floor"), fit.solved()):
+        for name, value in zip(("slope", "offset", "floor"), solved):
             own = getattr(squares, name)
             own.data.copy_(value.reshape(own.shape))
     _recompiled(gm)

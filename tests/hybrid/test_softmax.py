@@ -189,3 +189,10 @@ def test_a_softmax_that_names_no_axis_is_kept():
 
     with pytest.warns(TransformWarning, match="names no axis"):
         squares(Attends(how, None), tokens())
+
+
+def test_a_softmax_of_two_scores_is_kept_for_no_square_is_like_it():
+    model, x = Attends(fused), torch.randn(64, 2, 8)
+    with pytest.warns(TransformWarning, match="not bent as a square"):
+        gm = squares(model, x)
+    torch.testing.assert_close(gm(x), model(x))
