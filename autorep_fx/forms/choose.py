@@ -67,6 +67,14 @@ class Prices:
         return self.base + sum(site.squares + site.compared * totals[name] for name, site in self.sites.items())
 
 
+def give_masks(gm: fx.GraphModule, keep: Mapping[str, Tensor], line: Mapping[str, Tensor]) -> None:
+    """What sites keep, and which of their other positions take a line, by name."""
+    there = sites(gm)
+    for name, mask in keep.items():
+        there[name].set_line(line[name])
+        there[name].set_keep(mask)
+
+
 @dataclass(frozen=True)
 class Forms:
     """A choice.
@@ -92,10 +100,7 @@ class Forms:
         return all(bool(keep.all()) for keep in self.keep.values())
 
     def apply(self, gm: fx.GraphModule) -> None:
-        there = sites(gm)
-        for name, keep in self.keep.items():
-            there[name].set_line(self.line[name])
-            there[name].set_keep(keep)
+        give_masks(gm, self.keep, self.line)
 
     def of(self, gm: fx.GraphModule) -> fx.GraphModule:
         """A copy of ``gm``, without statistics, with these forms."""

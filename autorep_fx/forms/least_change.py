@@ -23,7 +23,7 @@ from ..hybrid.activation import known, sites
 from ..hybrid.positions import check_granularity
 from ..progress import Steps
 from ..text import brief
-from .choose import Prices
+from .choose import Prices, give_masks
 from .prices import Budget, Predicted
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,7 @@ class Masks:
                      {name: known(site.line).cpu() for name, site in there.items()})  # fmt: skip
 
     def apply(self, gm: fx.GraphModule) -> None:
-        there = sites(gm)
-        for name, keep in self.keep.items():
-            there[name].set_line(self.line[name])
-            there[name].set_keep(keep)
+        give_masks(gm, self.keep, self.line)
 
     def differs(self, other: Masks) -> dict[str, Tensor]:
         """Where positions have another form, by site; sites that have none are not there."""

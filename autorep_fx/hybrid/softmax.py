@@ -71,7 +71,7 @@ def fit_softmaxes(gm: fx.GraphModule, batches: Batches, progress: bool | None = 
         CalibrationError: batches do not go through the model.
     """
     nodes, kept = _found(gm)
-    fits = {node: _Fit(node) for node in nodes}
+    fits = {node: _Fit() for node in nodes}
     with evaluating(gm), torch.no_grad():
         for i, (x, _) in enumerate(stepwise(log, batches, "scores of attention", progress, "batch")):
             _Scores(gm, fits).walk(x, f"{batches.name} batch {i}")
@@ -120,8 +120,8 @@ def _found(gm: fx.GraphModule) -> tuple[list[fx.Node], list[str]]:
                 why = _not_plain(node)
                 kept.append(f"'{node.name}' ({why})") if why else found.append(node)
             elif node.target in _SOFTMAX or isinstance(module, nn.Softmax):
-                axis = module.dim if isinstance(module, nn.Softmax) else _argument(node, 1, "dim")
-                found.append(node) if isinstance(axis, int) else kept.append(f"'{node.name}' (it names no axis)")
+                there = isinstance(_axis(gm, node), int)
+                found.append(node) if there else kept.append(f"'{node.name}' (it names no axis)")
     return found, kept
 
 
@@ -138,14 +138,18 @@ def _argument(node: fx.Node, place: int, name: str) -> Any:
     return node.args[place] if len(node.args) > place else node.kwargs.get(name)
 
 
+def _axis(gm: nn.Module, node: fx.Node) -> Any:
+    """Of a softmax."""
+    return module_of(gm, node).dim if node.op == "call_module" else _argument(node, 1, "dim")
+
+
 def _scores(node: fx.Node, gm: nn.Module, read: Callable[[Any], Any]) -> tuple[Any, int]:
     """The scores, of proxies or of tensors, and along which axis they are summed. read: what an argument is."""
     if node.target is F.scaled_dot_product_attention:
         q, k = (read(_argument(node, place, name)) for place, name in enumerate(("query", "key")))
         scale = node.kwargs.get("scale")
         return (q @ k.transpose(-2, -1)) * (q.size(-1) ** -0.5 if scale is None else scale), -1
-    axis: Any = module_of(gm, node).dim if node.op == "call_module" else _argument(node, 1, "dim")
-    return read(_argument(node, 0, "input")), axis
+    return read(_argument(node, 0, "input")), _axis(gm, node)
 
 
 def _name(node: fx.Node) -> str:
@@ -186,8 +190,8 @@ def _recompiled(gm: fx.GraphModule) -> None:
 class _Fit:
     """Moments of the scores of one softmax, head by head."""
 
-    def __init__(self, node: fx.Node):
-        self.node, self.hidden = node, False
+    def __init__(self) -> None:
+        self.hidden = False
         self.heads: int | None = None
         self.powers: Any = 0.0
         self.products: Any = 0.0
